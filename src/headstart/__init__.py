@@ -1,0 +1,8 @@
+"""headstart: which network, which transfer strategy, on which data, at what cost, answered with numbers."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("headstart")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"

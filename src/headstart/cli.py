@@ -1,0 +1,95 @@
+"""``headstart <verb>``: no verb's help imports torch."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from headstart import __version__
+
+VERBS = {
+    "train": "run one experiment, or a study of many with -m (a Hydra app)",
+    "compare": "compare the runs of a study: table, plots, one HTML page",
+}
+
+HELP = """headstart: which network, which transfer strategy, on which data, at what cost
+
+usage: headstart <verb> [arguments]
+
+{verbs}
+
+  headstart train -m experiment=demo && headstart compare demo       the whole road in under three minutes
+  headstart <verb> --help                                             what a verb takes
+  eval "$(headstart -sc install=bash)"                                tab completion (also zsh, fish)
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 failed, 2 bad input."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        print(HELP.format(verbs="\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())), end="")
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"headstart {__version__}")
+        return 0
+    if argv[0] in ("-sc", "--shell-completion"):
+        return _complete(argv)
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        return _unknown(verb)
+    if verb == "compare":
+        from headstart.compare import main as compare
+
+        return _guarded(lambda: compare(rest))
+    from headstart import launch
+
+    return _guarded(lambda: launch.main(rest))
+
+
+def _unknown(verb: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    if near:
+        hint = f"did you mean headstart {near[0]}?"
+    elif "=" in verb or verb.startswith("-"):
+        hint = f"did you mean headstart train {verb}?"
+    else:
+        hint = f"there are {', '.join(VERBS)}"
+    print(f"headstart: no verb {verb!r}; {hint}", file=sys.stderr)
+    return 2
+
+
+def _guarded(call: Callable[[], int]) -> int:
+    from headstart.errors import UserError
+
+    try:
+        return call()
+    except UserError as error:
+        if os.environ.get("HEADSTART_DEBUG"):
+            raise
+        print(f"headstart: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("headstart: interrupted", file=sys.stderr)
+        return 130
+
+
+def _complete(argv: list[str]) -> int:
+    """Hydra's shell completion calls ``headstart -sc query=SHELL``: the line's verb is ours, the rest is Hydra's."""
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if any(arg.startswith("query=") for arg in argv):
+        if len(words) < 3 or words[1] not in VERBS:
+            print(" ".join(verb for verb in VERBS if verb.startswith(words[1] if len(words) > 1 else "")))
+            return 0
+        if words[1] != "train":
+            return 0
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+    from headstart import launch
+
+    return launch.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

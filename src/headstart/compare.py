@@ -1,0 +1,106 @@
+"""`headstart compare`: read a study's runs, print what they show, and write the report."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from headstart.report.groups import Comparison
+
+DESCRIPTION = """\
+Compare the completed runs of a study: print a table over seeds and write outputs/STUDY/report/
+(index.html, summary.csv, runs.csv, plots as PNG), which replaces the report that was there."""
+
+
+PIPED_WIDTH = 100
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verb's arguments."""
+    made = argparse.ArgumentParser(
+        prog="headstart compare",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one"
+    )
+    made.add_argument(
+        "--output-dir", type=Path, default=Path("outputs"), help="where studies lie (default: outputs)"
+    )
+    made.add_argument(
+        "--sort",
+        metavar="COLUMN",
+        help="order rows by a column, best or smallest first, such as accuracy, seconds, nll, gmacs, strategy"
+        " (default: accuracy within each data set)",
+    )
+    made.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
+    return made
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; bad input raises a UserError."""
+    options = parser().parse_args(argv)
+    from rich.console import Console
+
+    from headstart.report.decision import decide
+    from headstart.report.facts import caveats, not_counted
+    from headstart.report.groups import compare
+    from headstart.report.study import find, read
+    from headstart.report.table import show
+    from headstart.report.write import report
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    folder = find(options.output_dir, options.study)
+    study = read(folder)
+    if options.study is None:
+        console.print(f"No study named: taking {study.name}, the most recently finished one.")
+    if not study.runs:
+        raise UserError(f"Study {study.name} has no completed run to compare ({not_counted(study)}).")
+    comparison = compare(study)
+    if options.sort:
+        comparison = ordered(comparison, options.sort)
+    show(comparison, console)
+    decision = decide(comparison)
+    for line in filter(None, [not_counted(study), decision.sentence, *decision.tasks, *caveats(comparison)]):
+        console.print(line)
+    page = report(comparison, plots=not options.no_plots) / "index.html"
+    console.print(f"report: {page}", soft_wrap=True)
+    return 0
+
+
+def ordered(comparison: Comparison, name: str) -> Comparison:
+    """The comparison with its rows by one column: best first where more is better, else smallest first;
+    unknown last.
+    """
+    from dataclasses import replace
+
+    from headstart.report.columns import BY_NAME
+    from headstart.report.groups import Group, natural
+
+    keys = {alias: key for key in comparison.keys for alias in (key, comparison.short(key))}
+    names = ["model", "strategy", "data", "n", *BY_NAME, *keys]
+    name = name.removesuffix("_mean")
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UserError(f"--sort {name}: no such column.{hint} Columns: {', '.join(dict.fromkeys(names))}.")
+
+    def rank(group: Group) -> tuple[tuple[int, float, str], ...]:
+        if name in BY_NAME:
+            found = group.over_runs(BY_NAME[name].value)
+            sign = -1.0 if BY_NAME[name].rising else 1.0
+            return natural(None if found is None else sign * found.mean)
+        if name == "n":
+            return natural(-len(group.runs))
+        return natural(group.keys[keys[name]] if name in keys else getattr(group, name))
+
+    return replace(comparison, groups=sorted(comparison.groups, key=rank))

@@ -1,0 +1,184 @@
+"""The run's configuration: its schema, where ``conf/`` lies, and how a composed config becomes a checked one.
+
+Nothing here imports torch, timm or Lightning, so that ``--help``, ``--cfg job`` and a mistyped key answer at once.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from headstart.errors import UserError
+
+# `_target_` may name these packages and no others.
+ALLOWED_TARGETS = ("headstart.*", "timm.*", "torch.*", "torchmetrics.*", "pytorch_lightning.*")
+
+
+@dataclass
+class ModelConfig:
+    """A network by timm name, and where its weights come from."""
+
+    name: str = MISSING
+    weights: str = "imagenet"
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PhaseConfig:
+    """For how long, and at what rate each part of the network learns (``null``: frozen); see `headstart.strategy`."""
+
+    rates: dict[str, Any] = MISSING
+    epochs: int | None = None
+    probe: dict[str, Any] | None = None
+    augment: bool = True
+    lr: float | None = None
+
+
+@dataclass
+class StrategyConfig:
+    """Ordered phases, and whether the weights start ``pretrained`` or from ``scratch``."""
+
+    name: str = MISSING
+    start: str = "pretrained"
+    phases: dict[str, PhaseConfig] = field(default_factory=dict)
+
+
+@dataclass
+class DataConfig:
+    """A labelled set of images, how large they are shown, and how much of it is used."""
+
+    name: str = MISSING
+    source: dict[str, Any] = MISSING
+    image_size: int | None = None
+    flip: bool = True
+    batch_size: int = 32
+    train_per_class: int | None = None
+    train_fraction: float | None = None
+    n_train: int | None = None
+    n_test: int | None = None
+    val_fraction: float = 0.2
+    test_fraction: float = 0.2
+    split_seed: int = MISSING
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes of each training image, drawn anew for each image in each epoch."""
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    flip: bool = False
+    rotation: float = 0.0
+    color_jitter: float = 0.0
+    erasing: float = 0.0
+
+
+@dataclass
+class HardwareConfig:
+    """Where and how the arithmetic is done; ``auto`` is settled per machine, before the run gets its identity."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "auto"
+    memory_format: str = "channels_last"
+    compile: bool = False
+    accumulate: int = 1
+    clip: float | None = None
+    workers: int = 0
+    threads: int | None = None
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves go besides ``metrics.csv``."""
+
+    wandb: bool = False
+    project: str = "headstart"
+    entity: str | None = None
+    mode: str = "auto"
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunConfig:
+    """Everything that one run is made of."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    study: str = MISSING
+    seed: int = MISSING
+    epochs: int = MISSING
+    label_smoothing: float = 0.0
+    select: str = MISSING
+    output_dir: str = MISSING
+    cache_dir: str | None = MISSING
+    rerun: bool = False
+
+
+def register() -> None:
+    """Make the schema and the resolver that ``conf/config.yaml`` names known to Hydra and OmegaConf."""
+    ConfigStore.instance().store(name="headstart_schema", node=RunConfig)
+    OmegaConf.register_resolver("headstart_study", _study, replace=True)
+
+
+def _study(experiment: str | None = None) -> str:
+    """The default study: the chosen experiment's name, else ``runs``."""
+    if experiment is None and HydraConfig.initialized():
+        experiment = HydraConfig.get().runtime.choices.get("experiment")
+    return experiment if experiment not in (None, "null") else "runs"
+
+
+def folder() -> Path:
+    """The folder ``conf/``: inside an installed wheel, or at the top of a checkout."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here / "conf", here.parents[1] / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise UserError(f"conf/config.yaml is not beside {here}: reinstall headstart")
+
+
+def typed(config: DictConfig) -> RunConfig:
+    """Resolve every interpolation of a composed config and return it as plain dataclasses."""
+    config = OmegaConf.merge(OmegaConf.structured(RunConfig), config)  # a config read from a file is untyped
+    value = OmegaConf.to_object(config)
+    assert isinstance(value, RunConfig)
+    return value
+
+
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The config as nested dicts, lists and scalars."""
+    value = OmegaConf.to_container(OmegaConf.structured(config))
+    assert isinstance(value, dict)
+    return {str(key): item for key, item in value.items()}
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """The config as one level of dotted keys, in a fixed order; empty containers are kept as ``{}`` and ``[]``."""
+
+    def walk(prefix: str, value: Any) -> dict[str, Any]:
+        if isinstance(value, dict) and value:
+            rows: dict[str, Any] = {}
+            for key, item in value.items():
+                rows |= walk(f"{prefix}.{key}" if prefix else str(key), item)
+            return rows
+        return {prefix: value}
+
+    return walk("", plain(config))
+
+
+def build(node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """Call what ``node['_target_']`` names with the node's other keys, if the target is allowed."""
+    from hydra.utils import instantiate
+
+    return instantiate(
+        node, *args, _convert_="all", _execution_whitelist_=list(ALLOWED_TARGETS), **kwargs
+    )

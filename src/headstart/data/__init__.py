@@ -1,0 +1,131 @@
+"""Images in, batches out: a source is cut into parts, each part is decoded once into one uint8 tensor."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.data.sources import ArrayImages, Source
+from headstart.data.splits import Part, cut
+
+if TYPE_CHECKING:
+    from headstart.data.augment import Augment
+    from headstart.data.loading import Pixels
+
+PROBED = 16  # images looked at to find out what has to be adapted
+
+
+class Data:
+    """The parts of a data set; pixels are read on first use, test's only then too."""
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        parts: dict[str, Part],
+        *,
+        image_size: int,
+        stored_size: int,
+        interpolation: str,
+        workers: int,
+    ) -> None:
+        self.classes = classes
+        self.parts = parts
+        self.image_size = image_size  # side of what the network sees
+        self.stored_size = stored_size  # side of what is kept, so that crops have room
+        self._interpolation = interpolation
+        self._workers = workers
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images of each part."""
+        return {name: len(part) for name, part in self.parts.items()}
+
+    @cached_property
+    def train(self) -> Pixels:
+        return self._load("train")
+
+    @cached_property
+    def val(self) -> Pixels:
+        return self._load("val")
+
+    @cached_property
+    def test(self) -> Pixels:
+        return self._load("test")
+
+    def _load(self, name: str) -> Pixels:
+        from headstart.data.loading import load
+
+        return load(
+            self.parts[name], self.stored_size, self._interpolation, self._workers, crop=self.image_size
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """blake2b-128 hex of the class names and of all source bytes and labels; reads each file."""
+        total = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
+        for name in ("train", "val", "test"):
+            total.update(self.parts[name].digest().encode())
+        return total.hexdigest()
+
+    @cached_property
+    def adaptations(self) -> list[str]:
+        """What is done to the images beyond cropping, in words, judged by a few training images."""
+        from PIL import Image
+
+        part, grey, shortest = self.parts["train"], False, self.stored_size
+        for row in part.rows[:: max(1, len(part) // PROBED)]:
+            try:
+                image = part.split.images[int(row)]
+            except OSError:
+                continue  # `load` names every image that cannot be read
+            picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+            grey |= picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
+            shortest = min(shortest, *picture.size)
+        words = ["grey images repeated to 3 channels"] if grey else []
+        if shortest < self.stored_size:
+            words.append(f"{shortest} px images resized up to {self.stored_size} px")
+        return words
+
+
+def prepare(data_cfg: Any, *, image_size: int, crop_pct: float, interpolation: str, workers: int = 0) -> Data:
+    """The data that the config group `data` describes, kept at timm's evaluation resize."""
+    from headstart.config import build
+
+    source: Source = build(data_cfg.source)
+    parts = cut(
+        source,
+        train_per_class=data_cfg.train_per_class,
+        train_fraction=data_cfg.train_fraction,
+        n_train=data_cfg.n_train,
+        n_test=data_cfg.n_test,
+        val_fraction=data_cfg.val_fraction,
+        test_fraction=data_cfg.test_fraction,
+        seed=data_cfg.split_seed,
+    )
+    return Data(
+        source.classes,
+        {name: _kept(part) for name, part in parts.items()},
+        image_size=image_size,
+        stored_size=math.floor(image_size / crop_pct),
+        interpolation=interpolation,
+        workers=workers,
+    )
+
+
+def is_random(augment: Augment | None) -> bool:
+    """Whether an augmentation changes anything; crop_scale = crop_ratio = [1, 1] is the centre crop."""
+    if augment is None:
+        return False
+    crops = tuple(augment.crop_scale) != (1.0, 1.0) or tuple(augment.crop_ratio) != (1.0, 1.0)
+    return bool(crops or augment.flip or augment.rotation or augment.color_jitter or augment.erasing)
+
+
+def _kept(part: Part) -> Part:
+    """The part on its own rows alone where they are arrays, so that the rest of the source can be freed."""
+    if not isinstance(part.split.images, ArrayImages) or 2 * len(part) > len(part.split):
+        return part
+    return Part(part.split.select(part.rows), np.arange(len(part)))

@@ -1,0 +1,138 @@
+"""Reads a user's own images: folders of classes, and the table of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections import Counter
+from pathlib import Path
+
+from headstart.data.sources import Source, file_split
+from headstart.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = {
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+}
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+Row = tuple[str, str, str]  # split, class, image path
+
+
+def read_folder(root: Path) -> Source:
+    """A `Source` of a folder; UserError for an empty folder or class, a single class, or one not in train."""
+    if not root.is_dir():
+        raise UserError(f"data.source.root={root}: there is no such folder")
+    inside = _subfolders(root)
+    parts = {SPLIT_NAMES[f.name]: f for f in inside if f.name in SPLIT_NAMES}
+    if not inside:
+        loose = any(name.suffix.lower() in SUFFIXES for name in root.iterdir())
+        problem = "its images lie in no class folder" if loose else "the folder is empty"
+        raise UserError(
+            f"{root}: {problem}; make one folder per class, or train/<class>, val/<class>, test/<class>"
+        )
+    if parts and "train" not in parts:
+        raise UserError(
+            f"{root} has the folder {next(iter(parts.values())).name} but no folder train beside it"
+        )
+    others = sorted(f.name for f in inside if f.name not in SPLIT_NAMES)
+    if parts and others:
+        log.warning("%s: not used, since they are neither train, val nor test: %s", root, ", ".join(others))
+    rows: list[Row] = []
+    for split, folder in (parts or {"train": root}).items():
+        for class_folder in _subfolders(folder):
+            files = _images_below(class_folder)
+            if not files:
+                raise UserError(
+                    f"{class_folder}: no image in this class folder ({', '.join(sorted(SUFFIXES))})"
+                )
+            rows += [(split, class_folder.name, path) for path in files]
+    return labelled_source(rows, str(root), numeric=False)
+
+
+def read_csv(path: Path, image: str, label: str, split: str) -> Source:
+    """A `Source` of a CSV file with these columns; raises UserError with the line that is wrong."""
+    if not path.is_file():
+        raise UserError(f"data.source.path={path}: there is no such file")
+    rows: list[Row] = []
+    with path.open(newline="", encoding="utf-8-sig") as text:
+        reader = csv.DictReader(text)
+        header = list(reader.fieldnames or [])
+        for key, column in (("image", image), ("label", label)):
+            if column not in header:
+                raise UserError(
+                    f"{path} has no column '{column}' in line 1 (found: {', '.join(header) or 'nothing'});"
+                    f" name the column with data.source.{key}=…"
+                )
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            part = (row.get(split) or "train").strip().lower()
+            if part not in SPLIT_NAMES:
+                raise UserError(f"{where}: split '{part}' is unknown; use train, val or test")
+            file, name = (row[image] or "").strip(), (row[label] or "").strip()
+            if not file or not name:
+                raise UserError(f"{where}: '{image}' or '{label}' is empty")
+            rows.append((SPLIT_NAMES[part], name, str(path.parent / file)))
+    return labelled_source(rows, str(path))
+
+
+def labelled_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
+    """A `Source` of (split, class, path) rows; `numeric` sorts whole numbers by value."""
+    names = {split: {name for part, name, _ in rows if part == split} for split in ("train", "val", "test")}
+    if not names["train"]:
+        raise UserError(f"{origin}: no training image")
+    for split in ("val", "test"):
+        if unknown := sorted(names[split] - names["train"]):
+            raise UserError(f"{origin}: classes in {split} but not in train: {', '.join(unknown[:10])}")
+        if names[split] and (missing := sorted(names["train"] - names[split])):
+            log.warning("%s: classes without an image in %s: %s", origin, split, ", ".join(missing[:10]))
+    if len(names["train"]) == 1:
+        raise UserError(f"{origin}: only one class ('{rows[0][1]}'); a classifier needs at least two")
+    lost = [path for _, _, path in rows if not Path(path).is_file()]
+    if lost:
+        shown = "\n  ".join(lost[:10])
+        raise UserError(f"{origin}: {len(lost)} of {len(rows)} image files do not exist:\n  {shown}")
+    by_value = numeric and all(name.isdecimal() for name in names["train"])
+    classes = tuple(sorted(names["train"], key=int if by_value else None))
+    index = {name: i for i, name in enumerate(classes)}
+    present = Counter(split for split, _, _ in rows)
+    parts = {
+        split: file_split((path, index[name]) for part, name, path in rows if part == split)
+        for split in present
+    }
+    return Source(classes, parts["train"], parts.get("val"), parts.get("test"))
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images_below(folder: Path) -> list[str]:
+    """Image files at any depth, hidden ones left out; links are followed, but no folder is entered twice."""
+    found, unread, seen = [], [folder], set()
+    while unread:
+        here = unread.pop()
+        status = here.stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for entry in here.iterdir():
+            if entry.name.startswith("."):
+                continue
+            if entry.suffix.lower() in SUFFIXES and not entry.is_dir():
+                found.append(str(entry))
+            elif entry.is_dir():  # follows links; False, not an error, for a link to itself
+                unread.append(entry)
+    return found

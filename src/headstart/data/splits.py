@@ -1,0 +1,180 @@
+"""Cuts a source into train, validation and test: stratified, seeded, the same on every platform."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.data.sources import Source, Split
+from headstart.errors import UserError
+
+TRAIN_STREAM, TEST_STREAM = 0, 1  # keep the draw of the test set apart from the draw of the training images
+TEST_SEED = 0  # fixed: the test set stays the same for every split seed
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows (int64, ascending) of one split of a source."""
+
+    split: Split
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.split.labels[self.rows]
+
+    @property
+    def names(self) -> list[str]:
+        return [self.split.names[i] for i in self.rows]
+
+    def digest(self) -> str:
+        """Digest of the source bytes and labels of these rows, without decoding."""
+        return self.split.digest(self.rows)
+
+
+def cut(
+    source: Source,
+    *,
+    train_per_class: int | None = None,
+    train_fraction: float | None = None,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> dict[str, Part]:
+    """The parts train, val and test of a source.
+
+    At most one of `train_per_class`, `train_fraction` and `n_train` sets the labelled budget, which is train
+    and validation together: validation takes `val_fraction` of each class out of it, at least one image.
+    A validation set that the source brings is used whole, and the budget then is train alone. A missing test
+    set is cut from train before everything else (`test_fraction` of each class) with a fixed seed, and
+    `n_test` cuts the test set with that seed too. A class's images are ranked once per seed, so that the
+    training images of a smaller `train_per_class` are also those of a larger one.
+    """
+    _check_settings(train_per_class, train_fraction, n_train, n_test, val_fraction, test_fraction)
+    names = source.classes
+    needed = 1 + (source.val is None) + (source.test is None)
+    counts = np.bincount(source.train.labels, minlength=len(names))
+    if counts.min() < needed:
+        poor = names[int(counts.argmin())]
+        raise UserError(
+            f"data: class '{poor}' has {counts.min()} training images; {needed} are needed to cut the parts"
+        )
+
+    if source.test is None:
+        ranked = _ranked(
+            source.train.labels, np.arange(len(source.train)), len(names), TEST_SEED, TEST_STREAM
+        )
+        spare = np.minimum(_share(counts, test_fraction), counts - (needed - 1))
+        test = Part(source.train, _first(ranked, spare))
+    else:
+        test = Part(source.test, np.arange(len(source.test)))
+    pool = np.setdiff1d(np.arange(len(source.train)), test.rows if source.test is None else [])
+    if n_test is not None:
+        test = _shrink(test, n_test, len(names))
+
+    ranked = _ranked(source.train.labels, pool, len(names), seed, TRAIN_STREAM)
+    counts = np.array([len(rows) for rows in ranked])
+    budget = _budget(counts, names, train_per_class, train_fraction, n_train, 1 + (source.val is None))
+    if source.val is not None:
+        val = Part(source.val, np.arange(len(source.val)))
+        return {"train": Part(source.train, _first(ranked, budget)), "val": val, "test": test}
+    kept = budget - np.minimum(_share(budget, val_fraction), budget - 1)
+    held = [rows[k:b] for rows, k, b in zip(ranked, kept, budget, strict=True)]
+    val = Part(source.train, np.sort(np.concatenate(held)))
+    return {"train": Part(source.train, _first(ranked, kept)), "val": val, "test": test}
+
+
+def _check_settings(
+    train_per_class: int | None,
+    train_fraction: float | None,
+    n_train: int | None,
+    n_test: int | None,
+    val_fraction: float,
+    test_fraction: float,
+) -> None:
+    budgets = {"train_per_class": train_per_class, "train_fraction": train_fraction, "n_train": n_train}
+    given = [f"data.{key}={value}" for key, value in budgets.items() if value is not None]
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(given)}: at most one of them can be set; set the others to null")
+    for key, number in (("train_per_class", train_per_class), ("n_train", n_train), ("n_test", n_test)):
+        if number is not None and number < 1:
+            raise UserError(f"data.{key}={number}: must be at least 1")
+    if train_fraction is not None and not 0 < train_fraction <= 1:
+        raise UserError(f"data.train_fraction={train_fraction}: must be above 0 and at most 1")
+    for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not 0 < fraction < 1:
+            raise UserError(f"data.{key}={fraction}: must be between 0 and 1, both excluded")
+
+
+def _ranked(labels: np.ndarray, rows: np.ndarray, classes: int, seed: int, stream: int) -> list[np.ndarray]:
+    """The rows of each class in a random order that depends on the seed and the row alone.
+
+    Raw PCG64 output is used because numpy promises it never to change, unlike `permutation` and its kin.
+    """
+    keys = np.random.PCG64([seed, stream]).random_raw(len(labels))
+    ordered = rows[np.argsort(keys[rows], kind="stable")]
+    return [ordered[labels[ordered] == c] for c in range(classes)]
+
+
+def _first(ranked: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
+    return np.sort(np.concatenate([rows[:k] for rows, k in zip(ranked, counts, strict=True)]))
+
+
+def _share(counts: np.ndarray, fraction: float) -> np.ndarray:
+    """`fraction` of each count, rounded half up, at least 1."""
+    return np.maximum(np.floor(counts * fraction + 0.5).astype(int), 1)
+
+
+def _shrink(part: Part, n: int, classes: int) -> Part:
+    if n > len(part):
+        raise UserError(f"data.n_test={n}: the test set has {len(part)} images")
+    ranked = _ranked(part.split.labels, part.rows, classes, TEST_SEED, TEST_STREAM)
+    return Part(part.split, _first(ranked, _apportion(np.array([len(rows) for rows in ranked]), n, 0)))
+
+
+def _budget(
+    counts: np.ndarray,
+    names: tuple[str, ...],
+    per_class: int | None,
+    fraction: float | None,
+    n: int | None,
+    needed: int,
+) -> np.ndarray:
+    """Labelled images of each class, at least `needed` (one to train on, one to validate on)."""
+    if per_class is not None:
+        if per_class > counts.min():
+            poor = names[int(counts.argmin())]
+            raise UserError(
+                f"data.train_per_class={per_class}: class '{poor}' has {counts.min()} images to train on"
+            )
+        if per_class < needed:
+            raise UserError(
+                f"data.train_per_class={per_class}: at least {needed} (one of them is for validation)"
+            )
+        return np.full_like(counts, per_class)
+    if n is not None:
+        low, high = needed * len(counts), counts.sum()
+        if not low <= n <= high:
+            raise UserError(
+                f"data.n_train={n}: must be {low} … {high} ({len(counts)} classes, {needed} images of each)"
+            )
+        return _apportion(counts, n, needed)
+    return counts if fraction is None else np.maximum(_share(counts, fraction), needed)
+
+
+def _apportion(counts: np.ndarray, n: int, least: int) -> np.ndarray:
+    """Splits n over classes in proportion to their counts by largest remainder, each at least `least`."""
+    quota = counts * (n / counts.sum())
+    shares = np.clip(np.floor(quota).astype(int), np.minimum(least, counts), counts)
+    while (short := n - shares.sum()) != 0:
+        gap = quota - shares if short > 0 else shares - quota
+        free = shares < counts if short > 0 else shares > least
+        shares[np.where(free, gap, -math.inf).argmax()] += np.sign(short)
+    return shares

@@ -1,0 +1,209 @@
+"""Features of a frozen prefix: computed once per image, kept on disk, shared by every run that asks for the same.
+
+A cache entry is a folder named by everything that decides the numbers: the prefix's weights and code, the input
+transform, the precision and the library versions. In it, shards hold rows keyed by the image's own digest, so another
+split, more images or a second study only compute what is new. A shard is written beside its place, flushed and
+renamed; its name is the digest of its content, so a torn or damaged one is never read.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart import __version__, hardware
+from headstart.models import cut as cutting
+from headstart.models import weights
+
+if TYPE_CHECKING:
+    from headstart.config import HardwareConfig
+    from headstart.data.loading import Pixels
+
+log = logging.getLogger(__name__)
+
+ID_BYTES = 16
+
+
+@dataclass
+class Extraction:
+    """What getting the features of a run cost."""
+
+    seconds: float = 0.0  # of computing rows when they were computed, by whichever run
+    computed: int = 0  # rows computed by this run
+    reused: int = 0  # rows found on disk
+
+
+def infer(
+    network: nn.Module,
+    batch: Callable[[int, int], Tensor],
+    n: int,
+    config: "HardwareConfig",
+    what: str,
+    *,
+    batch_size: int = 64,
+) -> Tensor:
+    """``network`` over ``n`` inputs in eval and inference mode; returns its outputs [n, ...] on the CPU.
+
+    Args:
+        batch: ``batch(start, stop)`` gives the inputs of those rows, on any device.
+        what: named in the progress lines, one every few seconds.
+    """
+    device = next(network.parameters()).device
+    network.eval()
+    outputs: Tensor | None = None
+    began = said = time.monotonic()
+    with torch.inference_mode(), hardware.autocast(config, device):
+        for start in range(0, n, batch_size):
+            stop = min(start + batch_size, n)
+            inputs = batch(start, stop).to(device)
+            if inputs.ndim == 4:
+                inputs = inputs.contiguous(memory_format=hardware.memory_format(config))
+            result = network(inputs).to("cpu")
+            if outputs is None:
+                outputs = torch.empty((n, *result.shape[1:]), dtype=result.dtype)
+            outputs[start:stop] = result
+            now = time.monotonic()
+            if now - said > 3:
+                said = now
+                log.info("  %s: %d of %d images, %.0f images/s", what, stop, n, stop / (now - began))
+    assert outputs is not None, "no inputs"
+    return outputs.clone() if outputs.is_inference() else outputs
+
+
+class FeatureStore:
+    """Rows of features on disk under one key; ``folder`` None keeps nothing."""
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self.folder = None if folder is None else folder / "features" / key
+
+    def read(self, wanted: set[str]) -> tuple[dict[str, Tensor], float]:
+        """The wanted rows that are there, by image digest, and the seconds that computing them took."""
+        rows: dict[str, Tensor] = {}
+        seconds = 0.0
+        if self.folder is None or not self.folder.is_dir():
+            return rows, seconds
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if len(rows) == len(wanted):
+                break
+            shard = _read_shard(path)
+            if shard is None:
+                log.warning("feature cache: %s is damaged and is not used; its rows are computed anew", path)
+                continue
+            ids, features, per_row = shard
+            found = {id_: row for row, id_ in enumerate(ids) if id_ in wanted and id_ not in rows}
+            rows |= {id_: features[row] for id_, row in found.items()}
+            seconds += per_row * len(found)
+        return rows, seconds
+
+    def write(self, ids: list[str], features: Tensor, seconds: float) -> None:
+        """Add a shard; a full disk costs the cache, not the run."""
+        from safetensors.torch import save_file
+
+        if self.folder is None:
+            return
+        raw = torch.frombuffer(bytearray(bytes.fromhex("".join(ids))), dtype=torch.uint8)
+        tensors = {"ids": raw.reshape(-1, ID_BYTES), "features": features.contiguous()}
+        temporary = self.folder / f".{os.getpid()}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save_file(tensors, temporary, metadata={"seconds": repr(seconds)})
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(self.folder / f"{_content(tensors)}.safetensors")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            log.warning("feature cache: %s cannot be written (%s); the run goes on without it", self.folder, error)
+
+
+def _content(tensors: dict[str, Tensor]) -> str:
+    return weights.digest(tensors)
+
+
+def _read_shard(path: Path) -> tuple[list[str], Tensor, float] | None:
+    """Ids, features and seconds per row; None if the file is not what its name says."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in ("ids", "features")}
+            seconds = float(file.metadata()["seconds"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    if _content(tensors) != path.stem:
+        return None
+    hexed = tensors["ids"].numpy().tobytes().hex()
+    width = 2 * ID_BYTES
+    ids = [hexed[at : at + width] for at in range(0, len(hexed), width)]
+    return ids, tensors["features"], seconds / max(len(ids), 1)
+
+
+class Extractor:
+    """The frozen prefix of a phase, ready to turn images into features.
+
+    Args:
+        cut: where the network is cut; the prefix runs with its batch norms folded into the convolutions.
+        preprocess: uint8 images [n, 3, s, s] to the network's input; deterministic.
+        transform: everything about the input that the preprocessing's result depends on, for the cache's key.
+        cache_dir: the cache's folder, or None.
+    """
+
+    def __init__(
+        self,
+        cut: cutting.Cut,
+        preprocess: nn.Module,
+        transform: dict[str, Any],
+        config: "HardwareConfig",
+        cache_dir: Path | None,
+    ) -> None:
+        import timm
+
+        self.preprocess, self.config, self.cost = preprocess.eval(), config, Extraction()
+        self.prefix = cutting.folded(cut.prefix).to(memory_format=hardware.memory_format(config))
+        key = {
+            "weights": weights.digest(cut.prefix.state_dict()),
+            "at": cut.at,
+            "code": getattr(cut.prefix, "code", type(cut.prefix).__name__),
+            "transform": transform,
+            "precision": config.precision,
+            "device": config.accelerator,
+            "versions": [__version__, torch.__version__, timm.__version__],
+        }
+        text = json.dumps(key, sort_keys=True, default=str)
+        self.key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        self.store = FeatureStore(cache_dir, self.key)
+
+    def __call__(self, pixels: "Pixels", what: str) -> Tensor:
+        """Features [n, ...] of every image, on the CPU: those on disk are read, the others computed and kept."""
+        rows, seconds = self.store.read(set(pixels.ids))
+        first = {id_: row for row, id_ in reversed(list(enumerate(pixels.ids)))}  # equal images are computed once
+        missing = [row for row, id_ in enumerate(pixels.ids) if id_ not in rows and first[id_] == row]
+        self.cost.reused += len(pixels.ids) - len(missing)
+        self.cost.computed += len(missing)
+        self.cost.seconds += seconds
+        if missing:
+            began = time.monotonic()
+            computed = self._compute(pixels, torch.tensor(missing), what)
+            took = time.monotonic() - began
+            self.cost.seconds += took
+            ids = [pixels.ids[row] for row in missing]
+            self.store.write(ids, computed, took)
+            if len(missing) == len(pixels.ids):
+                return computed
+            rows |= dict(zip(ids, computed, strict=True))
+        return torch.stack([rows[id_] for id_ in pixels.ids])
+
+    def _compute(self, pixels: "Pixels", rows: Tensor, what: str) -> Tensor:
+        device = next(self.prefix.parameters()).device
+
+        def batch(start: int, stop: int) -> Tensor:
+            return self.preprocess(pixels.images[rows[start:stop]].to(device))
+
+        return infer(self.prefix, batch, len(rows), self.config, f"features of {what}")

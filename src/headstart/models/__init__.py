@@ -1,0 +1,1 @@
+"""Networks by timm name, their weights, and where they can be cut."""

@@ -1,0 +1,150 @@
+"""The one way to a network: by timm name, its weights loaded in full or not at all, its head fitted to the classes."""
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headstart.errors import UserError
+from headstart.models import weights as stored
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from headstart.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a network expects to see: pixels, fractions and normalisation of timm's ``pretrained_cfg``."""
+
+    image_size: int
+    crop_pct: float
+    interpolation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def check_name(name: str) -> None:
+    """Raises UserError with the nearest names if timm knows no network ``name`` (a ``.tag`` may follow it)."""
+    import timm
+
+    base, _, tag = name.partition(".")
+    if timm.is_model(base):
+        tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
+        if not tag or tag in tags:
+            return
+        raise UserError(f"model.name={name}: {base} has no weights tagged {tag!r}; there are {', '.join(tags)}")
+    near = difflib.get_close_matches(base, timm.list_models(), n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+    raise UserError(f"model.name={name}: timm knows no such network; {hint}")
+
+
+def expected_input(config: "ModelConfig") -> Input:
+    """What the network sees by default; reads the folder or hub page that ``weights`` names, no weights yet."""
+    from timm.data import resolve_data_config
+    from timm.models import get_pretrained_cfg
+
+    check_name(config.name)
+    cfg: Any = get_pretrained_cfg(config.name)
+    if config.weights.startswith(("local-dir:", "hf-hub:")):
+        cfg = _external(config)
+    resolved = resolve_data_config(pretrained_cfg=cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg or {}))
+    return Input(
+        resolved["input_size"][-1],
+        resolved["crop_pct"],
+        resolved["interpolation"],
+        tuple(resolved["mean"]),
+        tuple(resolved["std"]),
+    )
+
+
+def _external(config: "ModelConfig") -> Any:
+    """The ``pretrained_cfg`` of a folder or hub page; raises UserError where it describes another network."""
+    from timm.models import load_model_config_from_hf, load_model_config_from_path
+
+    source, _, place = config.weights.partition(":")
+    load = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
+    try:
+        cfg, name, _ = load(place)
+    except Exception as error:
+        raise _unavailable(config, error) from error
+    if name != config.name.partition(".")[0]:
+        raise UserError(f"model.weights={config.weights} holds {name}, but model.name={config.name}: make them agree")
+    return cfg
+
+
+def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool) -> "tuple[nn.Module, list[str]]":
+    """Build the network with one output per class; returns it and the adaptations made, in words.
+
+    The head is new unless the weights are those of a run with the same classes. Random numbers come from torch's
+    global generator.
+
+    Raises:
+        UserError: unknown name, unfit ``model.args``, or weights that are missing, damaged or incomplete.
+    """
+    notes: list[str] = []
+    if not pretrained:
+        return _build(config, num_classes=len(classes)), notes
+    if config.weights == "none":
+        raise UserError(
+            "model.weights=none, but the strategy starts from pretrained weights: give it weights, or strategy=scratch"
+        )
+    path = stored.locate(config.weights)
+    if path is None:
+        model = _load_by_timm(config)
+    else:
+        model = _load_file(config, path)
+    if stored.classes_of_run(config.weights) == list(classes):
+        notes.append("head kept: the run was trained on the same classes")
+    else:
+        notes.append(f"head replaced: {model.num_classes} outputs -> {len(classes)} new ones")
+        model.reset_classifier(len(classes))
+    return model, notes
+
+
+def _build(config: "ModelConfig", **options: Any) -> "nn.Module":
+    import timm
+
+    try:
+        return timm.create_model(config.name, **(options | config.args))
+    except TypeError as error:
+        raise UserError(f"model.args: {config.name} does not take them: {error}") from error
+
+
+def _load_by_timm(config: "ModelConfig") -> "nn.Module":
+    """Weights that timm finds itself; loaded strictly, with the number of outputs they were trained with."""
+    import timm
+
+    external = config.weights.startswith(("local-dir:", "hf-hub:"))
+    try:
+        return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args)
+    except Exception as error:
+        raise _unavailable(config, error) from error
+
+
+def _load_file(config: "ModelConfig", path: Any) -> "nn.Module":
+    """A checkpoint file; strict, and the number of outputs is read off its head."""
+    import torch
+
+    with torch.device("meta"):  # names and shapes only: no memory, no random numbers
+        model = _build(config)
+    state = stored.renamed(stored.read(path), model, path)
+    head = f"{model.pretrained_cfg.get('classifier', 'classifier')}.weight"
+    outputs = len(state[head]) if head in state else model.num_classes
+    try:
+        return _build(
+            config, pretrained=True, num_classes=outputs,
+            pretrained_cfg_overlay={"state_dict": state, "num_classes": outputs, "source": ""},
+        )
+    except (RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"model.weights: {path} does not fit model.name={config.name}: {reason}") from error
+
+
+def _unavailable(config: "ModelConfig", error: Exception) -> UserError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return UserError(
+        f"model.weights={config.weights}: no pretrained weights for {config.name} ({reason}). On a machine with a "
+        f"network run: python -c \"import timm; timm.create_model('{config.name}', pretrained=True)\" and copy its "
+        "hub cache (HF_HOME) here, or give a checkpoint: model.weights=FILE, or local-dir:FOLDER"
+    )

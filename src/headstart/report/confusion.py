@@ -1,0 +1,152 @@
+"""Confusion matrices of a study's rows, from the runs' predictions on the test set."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.report.groups import Comparison, Group
+from headstart.report.study import Run
+from headstart.report.style import MUTED, save, sheet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+ANNOTATED = 12
+TICKED = 40
+NAME_LENGTH = 16
+# Steep at the pale end, where the mistakes are.
+SHADES = [(0.0, "#f7f9fb"), (0.1, "#cfe1f0"), (0.4, "#63a7d2"), (0.75, "#0072B2"), (1.0, "#08306b")]
+
+
+def count_run(run: Run, classes: int) -> np.ndarray | None:
+    """Count a run's test images by true (row) and predicted (column) class, int64 [classes, classes].
+
+    None where predictions.csv is missing, empty, or names classes that do not exist.
+    """
+    import numpy as np
+
+    try:
+        pairs = np.array([(int(row["label"]), int(row["predicted"])) for row in run.rows("predictions.csv")])
+    except (KeyError, ValueError, OSError):
+        return None
+    if pairs.size == 0 or pairs.min() < 0 or pairs.max() >= classes:
+        return None
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (pairs[:, 0], pairs[:, 1]), 1)
+    return counts
+
+
+def count_group(group: Group) -> tuple[np.ndarray | None, list[str], list[str]]:
+    """Sum a group's counts over its seeds; also the class names, and the runs that had none to add."""
+    classes = next((run.classes for run in group.runs if run.classes), [])
+    total = None
+    without = []
+    for run in group.runs:
+        counts = count_run(run, len(classes)) if run.classes == classes else None
+        if counts is None:
+            without.append(run.name)
+        else:
+            total = counts if total is None else total + counts
+    return total, classes, without
+
+
+def shares(counts: np.ndarray) -> np.ndarray:
+    """Rows of counts as shares of 1; NaN for a class without test images."""
+    import numpy as np
+
+    sums = counts.sum(axis=1, keepdims=True)
+    return np.where(sums > 0, counts / np.maximum(sums, 1), np.nan)
+
+
+def worst_pairs(rate: np.ndarray, classes: list[str], most: int = 3) -> str:
+    """The classes most often taken for another, such as `8 for 1 (12 %)`; empty where none is."""
+    import numpy as np
+
+    wrong = np.nan_to_num(rate)
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [(int(place) // len(classes), int(place) % len(classes)) for place in order]
+    return ", ".join(
+        f"{classes[true]} for {classes[seen]} ({100 * wrong[true, seen]:.0f} %)"
+        for true, seen in pairs
+        if wrong[true, seen] > 0
+    )
+
+
+def draw_confusions(comparison: Comparison, folder: Path) -> tuple[list[tuple[Path, str, str]], str]:
+    """Draw one matrix per group; return (file, label, caption) of each, and a sentence on runs without
+    predictions.
+    """
+    drawn, absent = [], []
+    for place, group in enumerate(comparison.groups, start=1):
+        counts, classes, without = count_group(group)
+        absent += without
+        if counts is None:
+            continue
+        label = comparison.label(group)
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower()[:60]
+        rate = shares(counts)
+        path = draw_matrix(rate, classes, label, folder / f"confusion-{place:02d}-{slug}.png")
+        pairs = worst_pairs(rate, classes)
+        confused = f"Most often taken: {pairs}." if pairs else "No image was taken for another class."
+        drawn.append((path, label, f"{label}. {confused}"))
+    return drawn, f"Left out, for want of readable predictions: {', '.join(absent)}." if absent else ""
+
+
+def draw_matrix(rate: np.ndarray, classes: list[str], title: str, path: Path) -> Path:
+    """Draw a row-normalised matrix: numbers in the cells of up to 12 classes, fewer names from 40 classes on."""
+    n = len(classes)
+    side = 4.6 if n <= ANNOTATED else 5.6 if n <= TICKED else 6.6
+    figure = sheet(side + 0.5, side)
+    axes = figure.add_subplot()
+    from matplotlib.colors import LinearSegmentedColormap
+
+    paper = LinearSegmentedColormap.from_list("ink", SHADES)
+    paper.set_bad("#e4e4e4")
+    image = axes.imshow(100 * rate, cmap=paper, vmin=0, vmax=100, interpolation="nearest")
+    _class_ticks(axes, classes)
+    if n <= ANNOTATED:
+        _cell_numbers(axes, rate)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(title if len(title) <= 46 else title[:45] + "…")
+    axes.set_xlabel("predicted class", color=MUTED)
+    axes.set_ylabel("true class", color=MUTED)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=8)
+    bar.ax.set_title("%", fontsize=8, loc="center", weight="normal")
+    return save(figure, path)
+
+
+def _class_ticks(axes: Axes, classes: list[str]) -> None:
+    n = len(classes)
+    step = 1 if n <= TICKED else -(-n // 25)
+    places = list(range(0, n, step))
+    names = [
+        classes[place] if len(classes[place]) <= NAME_LENGTH else classes[place][: NAME_LENGTH - 1] + "…"
+        for place in places
+    ]
+    size = 9 if n <= ANNOTATED else 7.5 if n <= 25 else 6.5
+    upright = (
+        max(len(name) for name in names) * n <= 36
+        if n <= ANNOTATED
+        else max(len(name) for name in names) <= 2
+    )
+    axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
+    axes.tick_params(length=0 if step == 1 else 2)
+
+
+def _cell_numbers(axes: Axes, rate: np.ndarray) -> None:
+    size = 9.0 if len(rate) <= 8 else 7.5
+    for true, row in enumerate(rate):
+        for seen, share in enumerate(row):
+            if share >= 0.005:
+                colour = "white" if share > 0.4 else "#1f2328"
+                axes.text(
+                    seen, true, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=size
+                )

@@ -1,0 +1,158 @@
+"""Render the report page: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+import base64
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.report.columns import COLUMNS, duration, percent
+from headstart.report.decision import decide
+from headstart.report.facts import caveats, hardware, not_counted, sizes, versions
+from headstart.report.groups import Comparison, Group, plain
+from headstart.report.style import Palette
+from headstart.report.table import best_rows, headings, names
+
+if TYPE_CHECKING:
+    from headstart.report.plots import Section
+
+
+# Title, explanation, whether its cells are numbers.
+RUN_HEADS = [
+    ("folder", "", False),
+    ("row", "", False),
+    ("seed", "", True),
+    ("accuracy %", "", True),
+    ("time", "", True),
+    ("W&B id", "", False),
+]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a sortable table: its text, the value it sorts by (empty: last), and its look."""
+
+    text: str
+    value: str
+    numeric: bool = False
+    bold: bool = False
+    swatch: str = ""
+
+
+def render(comparison: Comparison, sections: Sequence[Section]) -> str:
+    """The whole page; every text in it is escaped, and pictures are embedded."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("headstart", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embedded"] = embedded
+    return environment.get_template("template.html").render(
+        study=comparison.study.name,
+        shared=list(headings(comparison).values()),
+        decision=decide(comparison),
+        caveats=caveats(comparison),
+        not_counted=not_counted(comparison.study),
+        heads=_heads(comparison),
+        rows=rows(comparison),
+        sections=sections,
+        run_heads=RUN_HEADS,
+        runs=run_rows(comparison),
+        skipped=comparison.study.skipped,
+        facts=facts(comparison),
+    )
+
+
+def embedded(path: Path) -> str:
+    """A PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _heads(comparison: Comparison) -> list[tuple[str, str, bool]]:
+    named = [(heading, "", False) for heading in names(comparison, comparison.groups[0])]
+    notes = [(column.title, column.note, True) for column in COLUMNS]
+    return [*named, ("seeds", "Completed runs of this row, one per seed.", True), *notes]
+
+
+def rows(comparison: Comparison) -> list[list[Cell]]:
+    """The cells of the main table."""
+    palette = Palette(comparison.groups)
+    best = best_rows(comparison)
+    made = []
+    for group in comparison.groups:
+        cells = [
+            Cell(text, text, swatch=palette.colour(group.strategy) if heading == "strategy" else "")
+            for heading, text in names(comparison, group).items()
+        ]
+        cells.append(Cell(str(len(group.runs)), str(len(group.runs)), numeric=True))
+        made.append(cells + _numbers(group, id(group) in best))
+    return made
+
+
+def _numbers(group: Group, best: bool) -> list[Cell]:
+    cells = []
+    for column in COLUMNS:
+        found = group.over_runs(column.value)
+        value = "" if found is None else repr(found.mean)
+        cells.append(Cell(column.text(group), value, numeric=True, bold=best and column.name == "accuracy"))
+    return cells
+
+
+def run_rows(comparison: Comparison) -> list[list[Cell]]:
+    """The cells of the list of runs."""
+    made = []
+    for group in comparison.groups:
+        for run in group.runs:
+            seconds = run.seconds
+            made.append(
+                [
+                    Cell(run.name, run.name),
+                    Cell(comparison.label(group), comparison.label(group)),
+                    Cell(str(run.seed), str(run.seed), numeric=True),
+                    Cell(percent(run.accuracy), repr(run.accuracy), numeric=True),
+                    Cell(
+                        "-" if seconds is None else duration(seconds),
+                        "" if seconds is None else repr(seconds),
+                        True,
+                    ),
+                    Cell(run.wandb_id or "-", run.wandb_id or ""),
+                ]
+            )
+    return made
+
+
+def facts(comparison: Comparison) -> list[tuple[str, str]]:
+    """What the page was made from, by name."""
+    runs = comparison.study.runs
+    now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    found = [
+        ("generated", f"{now} by headstart {_own_version()}"),
+        ("from", f"{len(runs)} completed result.json in {comparison.study.name}/"),
+    ]
+    images = dict.fromkeys(filter(None, (sizes(group) for group in comparison.groups)))
+    found += [("images", "; ".join(images))] if images else []
+    found += [("hardware", _pairs(fact)) for fact in hardware(runs)]
+    found += [("versions", _pairs(fact)) for fact in versions(runs)]
+    digests = sorted({str(run.result.get("config_hash")) for run in runs if run.result.get("config_hash")})
+    return found + ([("config hashes", ", ".join(digests))] if digests else [])
+
+
+def _pairs(fact: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {plain(value)}" for key, value in fact.items())
+
+
+@functools.cache
+def _own_version() -> str:
+    try:
+        return version("headstart")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,261 @@
+"""Read a study's folder: completed runs on one side, everything that does not count, with its reason, on the
+other.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from headstart.errors import UserError
+
+RUN_FILES = ("result.json", "state.json", "config.yaml")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One completed run: its folder, its `result.json`, and its flattened config (None where it could not be
+    read).
+    """
+
+    folder: Path
+    result: Mapping[str, Any]
+    config: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """The run folder's name."""
+        return self.folder.name
+
+    @property
+    def model(self) -> str:
+        """The model's name in `result.json`."""
+        return str(self.result["model"])
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name in `result.json`."""
+        return str(self.result["strategy"])
+
+    @property
+    def data(self) -> str:
+        """The data's name in `result.json`."""
+        return str(self.result["data"])
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.result["seed"])
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy in 0..1; `read` lets no run through without one."""
+        return float(self.result["test"]["accuracy"])
+
+    @property
+    def cached(self) -> bool:
+        """Whether this run took its features from the cache instead of paying for them."""
+        return bool(self.result.get("cached"))
+
+    @property
+    def seconds(self) -> float | None:
+        """What the run would have cost with a cold cache: `seconds.total`, plus `seconds.features` where
+        cached.
+        """
+        total = self.number("seconds.total")
+        features = self.number("seconds.features") if self.cached else 0.0
+        return None if total is None or features is None else total + features
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the weights started random: `strategy.start` in the config, else the strategy's name."""
+        start = (self.config or {}).get("strategy.start")
+        return self.strategy == "scratch" if start is None else start == "scratch"
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names in label order, or an empty list where `result.json` has none."""
+        names = self.result.get("classes")
+        return [str(name) for name in names] if isinstance(names, list) else []
+
+    @cached_property
+    def wandb_id(self) -> str | None:
+        """The W&B run id, from `result.json` or else from the folder that W&B left, if there is one."""
+        known = self.result.get("wandb_id") or self.result.get("wandb")
+        if isinstance(known, Mapping):
+            known = known.get("id")
+        if known:
+            return str(known)
+        folders = sorted(self.folder.glob("wandb/*run-*-*"))
+        return folders[-1].name.rsplit("-", 1)[-1].removesuffix(".wandb") if folders else None
+
+    def number(self, path: str) -> float | None:
+        """The finite number at a dotted path of `result.json`, or None where it is null, missing or not a
+        number.
+        """
+        node: Any = self.result
+        for part in path.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, bool) or not isinstance(node, int | float) or not math.isfinite(node):
+            return None
+        return float(node)
+
+    def rows(self, file: str) -> list[dict[str, str]]:
+        """The rows of one of the run's CSV files; an empty list where it is missing."""
+        path = self.folder / file
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8", errors="replace") as lines:
+            return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(lines)]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A run folder that does not count, its kind (failed, running, cut off, unreadable), and the detail if
+    any.
+    """
+
+    name: str
+    kind: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's completed runs, sorted by folder name, and the folders that do not count."""
+
+    name: str
+    folder: Path
+    runs: list[Run]
+    skipped: list[Skipped]
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into one with dotted keys; lists and empty mappings become JSON text."""
+    if isinstance(node, Mapping) and node:
+        pairs = [flatten(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
+        return {key: value for pair in pairs for key, value in pair.items()}
+    if isinstance(node, list | Mapping):
+        node = json.dumps(node, default=str)
+    return {prefix: node} if prefix else {}
+
+
+def load_json(path: Path) -> Mapping[str, Any]:
+    """Read a JSON object; a ValueError or OSError says why it could not be read."""
+    loaded = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise ValueError("it is not a JSON object")
+    return loaded
+
+
+def load_config(path: Path) -> dict[str, Any] | None:
+    """Read and flatten a run's `config.yaml`; None where it is missing or does not parse."""
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return flatten(loaded) if isinstance(loaded, dict) else None
+
+
+def lacking(run: Run) -> str | None:
+    """What a completed `result.json` lacks to be compared, or None."""
+    absent = [key for key in ("model", "strategy", "data") if not isinstance(run.result.get(key), str)]
+    if absent:
+        return f"no {absent[0]}"
+    if not isinstance(run.result.get("seed"), int):
+        return "no whole number as seed"
+    accuracy = run.number("test.accuracy")
+    if accuracy is None or not 0 <= accuracy <= 1:
+        return "no test.accuracy between 0 and 1"
+    return None
+
+
+def read_run(folder: Path) -> Run | Skipped:
+    """Read one run folder."""
+    path = folder / "result.json"
+    if not path.exists():
+        return Skipped(folder.name, _unfinished(folder))
+    try:
+        result = load_json(path)
+    except (ValueError, OSError, RecursionError) as error:
+        return Skipped(folder.name, "unreadable", f"result.json: {error}")
+    status = result.get("status")
+    if status != "completed":
+        return Skipped(folder.name, str(status or "without status"))
+    run = Run(folder, result, load_config(folder / "config.yaml"))
+    problem = lacking(run)
+    return Skipped(folder.name, "unreadable", f"result.json: {problem}") if problem else run
+
+
+def _unfinished(folder: Path) -> str:
+    try:
+        status = load_json(folder / "state.json").get("status")
+    except (ValueError, OSError, RecursionError):
+        status = None
+    return status if status in ("failed", "running") else "cut off or still running"
+
+
+def run_folders(study: Path) -> Iterator[Path]:
+    """The folders of a study that hold a run; hidden folders and the report are none."""
+    for folder in sorted(study.iterdir()):
+        if folder.name.startswith(".") or folder.name == "report" or not folder.is_dir():
+            continue
+        if any((folder / name).exists() for name in RUN_FILES):
+            yield folder
+
+
+def read(folder: Path) -> Study:
+    """Read every run of a study."""
+    found = [read_run(run) for run in run_folders(folder)]
+    runs = [run for run in found if isinstance(run, Run)]
+    return Study(folder.name, folder, runs, [run for run in found if isinstance(run, Skipped)])
+
+
+def studies(outputs: Path) -> list[Path]:
+    """The folders of an output folder that hold runs, sorted by name."""
+    if not outputs.is_dir():
+        return []
+    folders = [path for path in sorted(outputs.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return [path for path in folders if any(run_folders(path))]
+
+
+def find(outputs: Path, name: str | None) -> Path:
+    """The folder of the study with this name, or, without a name, of the one with the newest completed run."""
+    known = studies(outputs)
+    if not known:
+        raise UserError(
+            f"{outputs} holds no study. Run one first, for example: headstart train -m experiment=demo"
+        )
+    if name is not None:
+        return _named(known, outputs, name.rstrip("/"))
+    finished = {path: when for path in known if (when := _finished(path)) is not None}
+    if not finished:
+        names = ", ".join(path.name for path in known)
+        raise UserError(f"{outputs} holds no completed run yet (studies there: {names}).")
+    return max(finished, key=lambda path: finished[path])
+
+
+def _named(known: list[Path], outputs: Path, name: str) -> Path:
+    names = [path.name for path in known]
+    if name in names:
+        return outputs / name
+    near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
+    ordered = near + [other for other in names if other not in near]
+    raise UserError(
+        f"{outputs} holds no study {name!r}. Studies there, nearest name first: {', '.join(ordered)}."
+    )
+
+
+def _finished(study: Path) -> float | None:
+    done = [run.folder / "result.json" for run in read(study).runs]
+    return max((path.stat().st_mtime for path in done), default=None)

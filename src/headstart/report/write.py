@@ -1,0 +1,185 @@
+"""Write a report folder: two CSV files, the plots and the page, all or nothing."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import UserError
+from headstart.report.columns import COLUMNS
+from headstart.report.groups import Comparison, Group
+from headstart.report.study import Run
+
+log = logging.getLogger(__name__)
+
+STALE_AFTER_S = 3600.0
+SHARES = ("test.", "val.", "seconds.")
+RUN_NUMBERS = (
+    *(
+        f"{part}.{name}"
+        for part in ("test", "val")
+        for name in ("accuracy", "top5", "balanced_accuracy", "nll", "ece")
+    ),
+    *(
+        "n_train",
+        "n_val",
+        "n_test",
+        "params.total",
+        "params.trainable",
+        "gmacs",
+        "epochs",
+        "backbone_forwards",
+    ),
+    *("seconds.features", "seconds.fit", "seconds.test", "seconds.total", "images_per_second"),
+)
+
+
+def report(comparison: Comparison, plots: bool = True) -> Path:
+    """Write `<study>/report/` anew and return it; on any error the old report stays as it was."""
+    from headstart.report.page import render
+
+    target = comparison.study.folder / "report"
+    with replaced(target) as folder:
+        write_summary(comparison, folder / "summary.csv")
+        write_runs(comparison, folder / "runs.csv")
+        sections = []
+        if plots:
+            from headstart.report.plots import draw
+
+            sections = draw(comparison, folder)
+        (folder / "index.html").write_text(render(comparison, sections), encoding="utf-8")
+    return target
+
+
+@contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """Give a new folder beside `target` to fill, and put it in target's place once it is full.
+
+    Two renames: killed between them, both the old and the new folder lie complete under hidden names.
+    """
+    new: Path | None = None
+    old: Path | None = None
+    try:
+        for left in target.parent.glob(f".{target.name}-*"):
+            if time.time() - left.stat().st_mtime > STALE_AFTER_S:
+                shutil.rmtree(left, ignore_errors=True)
+        new = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        new.chmod(0o755)
+        yield new
+        if target.exists():
+            old = new.with_name(f"{new.name}-old")
+            target.rename(old)
+        new.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"The report could not be written to {target}: {error}. An older one there is untouched."
+        ) from error
+    finally:
+        if old is not None and old.exists() and not target.exists():
+            old.rename(target)
+        for left in (new, old):
+            if left is not None and left.exists():
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def key_headings(comparison: Comparison, taken: Sequence[str]) -> list[str]:
+    """The CSV names of the varying config keys: their dotted paths, `config.` before one that is taken."""
+    return [f"config.{key}" if key in taken else key for key in comparison.keys]
+
+
+def summary_headings() -> list[str]:
+    """The number columns of summary.csv."""
+    names = []
+    for column in COLUMNS:
+        names += (
+            [f"{column.name}_{end}" for end in ("mean", "std", "interval")]
+            if column.spread
+            else [column.name]
+        )
+    return names
+
+
+def summary_row(group: Group) -> list[Any]:
+    """One group's number columns of summary.csv, None where not known."""
+    row: list[Any] = []
+    for column in COLUMNS:
+        found = group.over_runs(column.value)
+        if column.spread:
+            row += [None] * 3 if found is None else [found.mean, found.std, found.interval]
+        else:
+            row.append(None if found is None else _exact(found.mean))
+    return row
+
+
+def write_summary(comparison: Comparison, path: Path) -> None:
+    """Write one row per group, in full precision.
+
+    Columns: model, strategy, data; each config key that tells rows apart, by its dotted path; n (runs) and
+    seeds (separated by spaces). Then, for accuracy, balanced_accuracy, top5, nll, ece and seconds,
+    `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_interval` (half-width of the 95 %
+    interval, Student's t). Then means over seeds: epochs, backbone_forwards, params_trainable, params_total,
+    gmacs. Shares lie in 0..1, seconds are those with a cold cache. A cell is empty where the number is not
+    known for every run of the group, and std and interval are empty for one run.
+    """
+    fixed = ["model", "strategy", "data"]
+    numbers = ["n", "seeds", *summary_headings()]
+    rows = [
+        [group.model, group.strategy, group.data, *group.keys.values(), len(group.runs)]
+        + [" ".join(str(run.seed) for run in group.runs), *summary_row(group)]
+        for group in comparison.groups
+    ]
+    _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows)
+
+
+def write_runs(comparison: Comparison, path: Path) -> None:
+    """Write one row per completed run, in full precision.
+
+    Columns: run (folder), model, strategy, data, the config keys that tell rows apart, seed, cached, seconds
+    (with a cold cache), the numbers of result.json under their dotted paths (test.accuracy, seconds.fit,
+    ...), config_hash, wandb_id.
+    """
+    fixed = ["run", "model", "strategy", "data"]
+    numbers = ["seed", "cached", "seconds", *RUN_NUMBERS, "config_hash", "wandb_id"]
+    rows = [
+        [*_run_names(run), *group.keys.values(), *_run_row(run)]
+        for group in comparison.groups
+        for run in group.runs
+    ]
+    _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows)
+
+
+def _run_names(run: Run) -> list[Any]:
+    return [run.name, run.model, run.strategy, run.data]
+
+
+def _run_row(run: Run) -> list[Any]:
+    numbers = [
+        run.number(path) if path.startswith(SHARES) else _exact(run.number(path)) for path in RUN_NUMBERS
+    ]
+    return [
+        run.seed,
+        str(run.cached).lower(),
+        run.seconds,
+        *numbers,
+        run.result.get("config_hash"),
+        run.wandb_id,
+    ]
+
+
+def _exact(value: float | None) -> float | int | None:
+    """A count without its `.0`."""
+    return int(value) if value is not None and value.is_integer() else value
+
+
+def _write(path: Path, headings: list[str], rows: list[list[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(headings)
+        writer.writerows(rows)

@@ -1,0 +1,164 @@
+"""Augmentation: each image its own, drawn from the whole stored image, reproducible, off when it is off."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from timm.data import create_transform
+
+from headstart.data import is_random
+from headstart.data.augment import Preprocess
+
+CONF = Path(__file__).parents[1] / "conf" / "augment"
+OFF = {
+    "crop_scale": (1.0, 1.0),
+    "crop_ratio": (1.0, 1.0),
+    "flip": False,
+    "rotation": 0,
+    "color_jitter": 0.0,
+    "erasing": 0.0,
+}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def preprocess(size: int = 24, mean: tuple = (0.0,) * 3, std: tuple = (1.0,) * 3, **on: object) -> Preprocess:
+    return Preprocess(size, mean, std, SimpleNamespace(**OFF | on))
+
+
+def ramp(n: int, side: int = 32) -> torch.Tensor:
+    """The same image n times: red grows to the right, green downwards, blue is constant."""
+    steps = (torch.arange(side) * 8).clamp(max=255).to(torch.uint8)
+    image = torch.stack(
+        [steps.expand(side, side), steps[:, None].expand(side, side), torch.full((side, side), 100)]
+    )
+    return image.to(torch.uint8).repeat(n, 1, 1, 1)
+
+
+def files() -> dict[str, dict]:
+    return {path.stem: yaml.safe_load(path.read_text()) for path in CONF.glob("*.yaml")}
+
+
+def test_config_files() -> None:
+    assert set(files()) == {"none", "standard", "strong"}
+    for name, values in files().items():
+        assert set(values) <= set(OFF)
+        values["flip"] = values["flip"] not in (False, "${data.flip}")  # as with data.flip=false
+        assert is_random(SimpleNamespace(**OFF | values)) == (name != "none")
+
+
+@pytest.mark.parametrize("stored", [24, 25, 26, 27, 30])
+def test_evaluation_is_the_centre_crop(stored: int) -> None:
+    from torchvision.transforms.functional import center_crop
+
+    images = torch.randint(0, 256, (3, 3, stored, stored), dtype=torch.uint8)
+    expected = (center_crop(images, 24).float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
+        STD
+    ).view(3, 1, 1)
+    module = preprocess(mean=MEAN, std=STD, flip=True)
+    assert torch.equal(module(images), expected)
+    assert torch.equal(preprocess(mean=MEAN, std=STD)(images, train=True), expected)  # nothing is on
+    assert torch.equal(Preprocess(24, MEAN, STD)(images, train=True), expected)
+    assert not module.state_dict()
+
+
+def test_too_small_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="smaller than 24 px"):
+        preprocess()(ramp(1, side=23))
+
+
+def test_each_image_draws_its_own_crop_from_the_whole_stored_image() -> None:
+    torch.manual_seed(0)
+    images = preprocess(crop_scale=(0.3, 0.5), crop_ratio=(0.8, 1.25))(ramp(400), train=True) * 255 / 8
+    assert images.shape == (400, 3, 24, 24)
+    left, right = images[:, 0, 12, 0], images[:, 0, 12, -1]
+    top, bottom = images[:, 1, 0, 12], images[:, 1, -1, 12]
+    assert len(left.round(decimals=2).unique()) > 8
+    assert min(left.min(), top.min()) < 1  # the edges of the 32 px image, not of its 24 px centre
+    assert max(right.max(), bottom.max()) > 30
+    area = (right - left + 1) * (bottom - top + 1) / 32**2
+    assert 0.25 < area.min() < 0.34
+    assert 0.46 < area.max() < 0.55
+    shape = (right - left + 1) / (bottom - top + 1)
+    assert shape.min() < 0.87 < 1.15 < shape.max()
+    assert torch.allclose(images[:, 2], torch.tensor(100 / 8), atol=1e-3)
+
+
+def test_half_of_the_images_flip() -> None:
+    torch.manual_seed(0)
+    images = preprocess(flip=True)(ramp(400), train=True)
+    flipped = images[:, 0, 0, 0] > images[:, 0, 0, -1]
+    assert 160 < flipped.sum() < 240
+    same = preprocess()(ramp(400))
+    assert torch.allclose(images[~flipped], same[~flipped])
+    assert torch.allclose(images[flipped], same[flipped].flip(-1))
+
+
+def test_rotation_stays_within_its_degrees_and_leaves_no_black_corner() -> None:
+    torch.manual_seed(0)
+    images = preprocess(rotation=20)(ramp(300), train=True) * 255 / 8
+    across, down = images[:, 0, 12, 14] - images[:, 0, 12, 9], images[:, 0, 14, 12] - images[:, 0, 9, 12]
+    angle = torch.rad2deg(torch.atan2(down, across))
+    assert 17 < angle.max() < 20.5
+    assert -20.5 < angle.min() < -17
+    assert images[:, 2].min() > 12
+
+
+def test_colours_differ_per_image_and_stay_in_range() -> None:
+    torch.manual_seed(0)
+    images = preprocess(color_jitter=0.4)(ramp(100), train=True)
+    assert len(images[:, 2, 5, 5].round(decimals=4).unique()) > 50
+    assert 0 <= images.min() <= images.max() <= 1
+
+
+def test_erasing_fills_a_box_with_the_mean() -> None:
+    torch.manual_seed(0)
+    images = preprocess(mean=(1.5,) * 3, erasing=0.5)(ramp(200), train=True)
+    erased = (images == 0).all(1)
+    assert 70 < erased.any(-1).any(-1).sum() < 130
+    assert len(erased[erased.any(-1).any(-1)].sum((1, 2)).unique()) > 20
+
+
+def test_randomness_is_torchs_global_generator() -> None:
+    strong = yaml.safe_load((CONF / "strong.yaml").read_text()) | {"flip": True}
+    module = preprocess(**strong)
+    batches = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        batches.append(module(ramp(8), train=True))
+    assert torch.equal(batches[0], batches[1])
+    assert not torch.equal(batches[0], batches[2])
+    assert batches[0].dtype == torch.float32
+
+
+def test_evaluation_draws_no_random_numbers() -> None:
+    module = preprocess(flip=True)
+    before = torch.random.get_rng_state()
+    module(ramp(2))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_normalisation_is_timms() -> None:
+    from PIL import Image
+
+    image = ramp(1, side=24)
+    expected = create_transform(24, crop_pct=1.0, mean=MEAN, std=STD)(
+        Image.fromarray(image[0].permute(1, 2, 0).numpy())
+    )
+    assert torch.allclose(preprocess(mean=MEAN, std=STD)(image)[0], expected, atol=1e-6)
+
+
+def test_kornia_is_imported_only_when_something_is_random() -> None:
+    code = (
+        "import sys, torch; from types import SimpleNamespace as N\n"
+        "from headstart.data.augment import Preprocess\n"
+        f"off = {OFF!r}\n"
+        "Preprocess(8, (0, 0, 0), (1, 1, 1), N(**off))(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), train=True)\n"
+        "assert 'kornia' not in sys.modules\n"
+        "Preprocess(8, (0, 0, 0), (1, 1, 1), N(**off | {'flip': True}))\n"
+        "assert 'kornia' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,279 @@
+"""Loading: timm's pixels, odd image files, order of batches, memory."""
+
+import hashlib
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from timm.data import create_transform
+
+from headstart.data import Data, prepare, sources
+from headstart.data.augment import Preprocess
+from headstart.data.loading import Batches, Pixels, load, loader, to_rgb
+from headstart.data.sources import FileImages, Split, array_split
+from headstart.data.splits import Part
+from headstart.errors import UserError
+
+PHOTOS = dict(zip(("china", "flower"), load_sample_images().images, strict=True))
+
+
+def part_of(*arrays: np.ndarray) -> Part:
+    return Part(array_split(np.stack(arrays), np.arange(len(arrays)), "train"), np.arange(len(arrays)))
+
+
+def files(*paths: Path) -> Part:
+    names = [str(p) for p in paths]
+    return Part(Split(FileImages(names), np.zeros(len(names), np.int64), names), np.arange(len(names)))
+
+
+@pytest.mark.parametrize("photo", PHOTOS)
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
+@pytest.mark.parametrize(
+    ("size", "crop_pct"), [(224, 0.875), (96, 0.875), (64, 1.0), (299, 0.897), (97, 0.95)]
+)
+@pytest.mark.parametrize("trim", [0, 1, 2, 3])
+def test_same_pixels_as_timm(photo: str, interpolation: str, size: int, crop_pct: float, trim: int) -> None:
+    """Widths of four parities, so that every rounding of the crop offsets is met."""
+    array = np.ascontiguousarray(PHOTOS[photo][:, trim:])
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    timm = create_transform(
+        size, interpolation=interpolation, crop_pct=crop_pct, crop_mode="center", mean=mean, std=std
+    )
+    expected = timm(Image.fromarray(array))
+    pixels = load(part_of(array), math.floor(size / crop_pct), interpolation, crop=size)
+    seen = Preprocess(size, mean, std)(pixels.images)[0]
+    assert (seen - expected).abs().max() < 1e-6
+
+
+def test_portrait_and_landscape_are_not_mixed_up() -> None:
+    tall = np.zeros((40, 20, 3), np.uint8)
+    tall[:10] = 255
+    images = load(part_of(tall), 20, "nearest").images[0]
+    assert images.max() == 0  # the white top lies outside the centre
+    assert load(part_of(tall.transpose(1, 0, 2)), 20, "nearest").images.max() == 0
+
+
+def test_grey_images_fill_three_channels() -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    pixels = load(part_of(grey), 8, "bilinear")
+    assert torch.equal(pixels.images[0], torch.from_numpy(grey).expand(3, 8, 8))
+
+
+def test_ids_are_of_the_pixels_and_labels_follow_rows(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    data[3] = data[0]
+    split = array_split(data, np.array([5, 6, 7, 8]), "train")
+    pixels = load(Part(split, np.array([3, 1, 0])), 8, "bilinear")
+    assert pixels.labels.tolist() == [8, 6, 5]
+    assert pixels.names == ["train[3]", "train[1]", "train[0]"]
+    assert pixels.ids[0] == pixels.ids[2] != pixels.ids[1]
+    assert pixels.ids[1] == hashlib.blake2b(data[1].transpose(2, 0, 1).tobytes(), digest_size=16).hexdigest()
+
+
+def test_files_and_threads_give_the_same(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(70)]
+    for i, path in enumerate(paths):
+        Image.fromarray(np.full((9, 11, 3), i, np.uint8)).save(path)
+    one, two, default = (load(files(*paths), 8, "bicubic", workers=w) for w in (1, 2, 0))
+    assert one.ids == two.ids == default.ids
+    assert one.images[:, 0, 0, 0].tolist() == list(range(70))
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    array = np.zeros((16, 32, 3), np.uint8)
+    array[:, :16] = 255  # white left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: left becomes top
+    Image.fromarray(array).save(tmp_path / "turned.png", exif=exif)
+    image = to_rgb(Image.open(tmp_path / "turned.png"))
+    assert image.size == (16, 32)
+    assert image.getpixel((8, 4)) == (255, 255, 255)
+    assert image.getpixel((8, 28)) == (0, 0, 0)
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Image.Image:
+    image.save(path, **options)
+    return Image.open(path)
+
+
+def test_odd_modes_become_rgb(tmp_path: Path) -> None:
+    values = np.array([[0, 65535], [32768, 257]], np.uint16)
+    deep = to_rgb(saved(Image.fromarray(values), tmp_path / "deep.png"))
+    assert np.asarray(deep).tolist() == [[0, 255], [128, 1]]
+
+    clear = Image.new("RGBA", (2, 1), (200, 0, 0, 0))
+    clear.putpixel((1, 0), (10, 20, 30, 255))
+    assert list(to_rgb(saved(clear, tmp_path / "clear.png")).get_flattened_data()) == [
+        (255,) * 3,
+        (10, 20, 30),
+    ]
+
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([9, 9, 9, 0, 200, 0])
+    palette.putpixel((1, 0), 1)
+    seen = to_rgb(saved(palette, tmp_path / "palette.png", transparency=0))
+    assert list(seen.get_flattened_data()) == [(255, 255, 255), (0, 200, 0)]
+
+    cmyk = to_rgb(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), tmp_path / "cmyk.jpg", quality=100))
+    red, green, blue = cmyk.getpixel((4, 4))
+    assert (cmyk.mode, red > 240, green < 15, blue < 15) == ("RGB", True, True, True)
+
+    frames = [Image.new("RGB", (4, 4), c) for c in ("red", "blue")]
+    frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:])
+    assert to_rgb(Image.open(tmp_path / "moves.gif")).getpixel((1, 1)) == (255, 0, 0)
+    assert to_rgb(Image.new("1", (2, 2), 1)).getpixel((0, 0)) == 255
+    with pytest.raises(ValueError, match="floating-point"):
+        to_rgb(Image.new("F", (2, 2)))
+    with pytest.raises(ValueError, match="16 bits"):
+        to_rgb(Image.new("I", (2, 2), 70_000))
+
+
+def test_every_unreadable_file_is_named_and_none_replaced(tmp_path: Path) -> None:
+    good = tmp_path / "good.png"
+    Image.new("RGB", (9, 9)).save(good)
+    photo = tmp_path / "cut.jpg"
+    Image.fromarray(PHOTOS["china"]).save(photo)
+    photo.write_bytes(photo.read_bytes()[:20_000])
+    (tmp_path / "zero.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("not an image")
+    with pytest.raises(UserError) as caught:
+        load(
+            files(photo, good, tmp_path / "zero.png", tmp_path / "text.jpg", tmp_path / "gone.jpg"),
+            8,
+            "bilinear",
+        )
+    message = str(caught.value)
+    assert message.startswith("4 of 5 images cannot be read")
+    assert all(name in message for name in ("cut.jpg", "zero.png", "text.jpg", "gone.jpg"))
+    assert "good.png" not in message
+    with pytest.raises(UserError) as caught:
+        load(files(*[tmp_path / f"gone{i:02d}.jpg" for i in range(40)]), 8, "bilinear", workers=2)
+    assert "40 of 40" in str(caught.value)
+    assert str(caught.value).count("gone") == 20  # ten lines, the name and the decoder's own words
+
+
+def test_unknown_interpolation() -> None:
+    with pytest.raises(UserError, match="interpolation 'cubic' is unknown; use one of: nearest"):
+        load(part_of(np.zeros((8, 8), np.uint8)), 8, "cubic")
+
+
+def test_mapped_file_when_memory_is_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    photo = PHOTOS["china"]
+    plain = load(part_of(photo, photo[::-1]), 32, "bicubic")
+    monkeypatch.setattr("headstart.data.loading.free_memory", lambda: 1000.0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mapped = load(part_of(photo, photo[::-1]), 32, "bicubic")
+    assert torch.equal(mapped.images, plain.images)
+    assert mapped.images.is_shared() or mapped.images.untyped_storage().filename is not None
+    assert not list(tmp_path.iterdir())  # the file has lost its name
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    with pytest.raises(UserError, match="6,144 bytes, more than half of the free memory"):
+        load(part_of(photo, photo), 32, "bicubic")
+
+
+def pixels_of(n: int) -> Pixels:
+    images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 3, 4, 4).contiguous()
+    return Pixels(images, torch.arange(n) * 10, [f"id{i}" for i in range(n)], [f"n{i}" for i in range(n)])
+
+
+def epoch_of(epoch: int, **options) -> list[int]:
+    batches = loader(pixels_of(40), 16, **{"shuffle": True, "seed": 1, "phase": "fit"} | options)
+    batches.sampler.set_epoch(epoch)
+    rows = []
+    for images, labels, row in batches:
+        assert torch.equal(images[:, 2, 3, 3].long(), row)
+        assert torch.equal(labels, row * 10)
+        rows += row.tolist()
+    assert sorted(rows) == list(range(40))
+    return rows
+
+
+def test_order_is_a_function_of_seed_phase_and_epoch() -> None:
+    first = epoch_of(0)
+    assert first == epoch_of(0)
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002 the global generators must not matter
+    assert first == epoch_of(0, workers=1)
+    assert len({tuple(r) for r in (first, epoch_of(1), epoch_of(0, seed=2), epoch_of(0, phase="head"))}) == 4
+    assert epoch_of(3, shuffle=False) == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("n", "size", "shuffle", "lengths"),
+    [
+        (33, 16, True, [16, 17]),
+        (33, 16, False, [16, 16, 1]),
+        (34, 16, True, [16, 16, 2]),
+        (32, 16, True, [16, 16]),
+        (1, 16, True, [1]),
+        (17, 16, True, [17]),
+        (3, 1, True, [1, 1, 1]),
+    ],
+)
+def test_no_training_batch_of_one(n: int, size: int, shuffle: bool, lengths: list[int]) -> None:
+    batches = Batches(n, size, shuffle, 0, "fit")
+    assert [len(b) for b in batches] == lengths
+    assert len(batches) == len(lengths)
+
+
+def settings_of(**changes: object) -> object:
+    base = {
+        "source": {"_target_": "headstart.data.sources.digits"},
+        "train_per_class": 10,
+        "train_fraction": None,
+    }
+    base |= {"n_train": None, "n_test": 100, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0}
+    return type("Config", (), base | changes)()
+
+
+def prepared(**changes: object) -> Data:
+    return prepare(settings_of(**changes), image_size=64, crop_pct=0.875, interpolation="bicubic")
+
+
+def test_prepare() -> None:
+    data = prepared()
+    assert data.sizes == {"train": 80, "val": 20, "test": 100}
+    assert "test" not in vars(data)  # not read before it is asked for
+    assert data.train.images.shape == (80, 3, 73, 73)
+    assert data.adaptations == ["grey images repeated to 3 channels", "8 px images resized up to 73 px"]
+    assert len(data.parts["train"].split) == 80  # the rest of the source is let go
+    assert data.test is data.test
+    full = sources.digits().train
+    row = int(data.train.names[0][6:-1])
+    expected = load(Part(full, np.array([row])), 73, "bicubic", crop=64)
+    assert data.train.ids[0] == expected.ids[0]
+
+
+def test_digest_follows_the_parts() -> None:
+    assert prepared().digest == prepared().digest
+    assert len({prepared(split_seed=s, n_test=n).digest for s, n in ((0, 100), (1, 100), (0, 99))}) == 3
+
+
+MEMORY = """
+import re
+from pathlib import Path
+import numpy as np
+from headstart.data.loading import load
+from headstart.data.sources import array_split
+from headstart.data.splits import Part
+def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+def part(n): return Part(array_split(np.zeros((64, 28, 28), np.uint8), np.zeros(64), "t"), np.arange(n) % 64)
+load(part(64), 110, "bicubic", workers=2)  # imports and thread stacks
+n, size = 4000, 110
+before = peak()
+pixels = load(part(n), size, "bicubic", workers=2, crop=96)
+print((peak() - before) / pixels.images.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_memory_is_little_more_than_the_images() -> None:
+    """By VmHWM, since a child's ru_maxrss starts at its parent's."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert 0.9 < float(done.stdout) <= 1.3
