@@ -1,4 +1,4 @@
-"""Write run folders as `headstart train` leaves them, with every number computed from generated predictions."""
+"""Write run folders as `headstart train` leaves them; every number is computed from generated predictions."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     top5 = np.argsort(-probabilities, axis=1)[:, :5]
     bins = np.minimum((confidence * 15).astype(int), 14)
     gaps = [
-        abs(right[bins == k].mean() - confidence[bins == k].mean()) * (bins == k).mean()
-        for k in set(bins.tolist())
+        abs(right[bins == k].mean() - confidence[bins == k].mean()) * (bins == k).mean() for k in set(bins.tolist())
     ]
     return {
         "accuracy": float(right.mean()),
@@ -165,14 +164,11 @@ def write_metrics(folder: Path, strategy: str, epochs: int, skill: float, rng: n
     level = 1 / (1 + np.exp(-(skill - 0.9)))
     rows: list[list[Any]] = []
     if strategy in PROBES or strategy == "head_then_all":
-        rows.append(
-            ["head" if strategy == "head_then_all" else "main", "", "", "", 0.97, 0.6, 0.93 * level, "", 0.7]
-        )
+        rows.append(["head" if strategy == "head_then_all" else "main", "", "", "", 0.97, 0.6, 0.93 * level, "", 0.7])
     if strategy not in PROBES:
         for epoch in range(epochs):
             accuracy = (
-                level * (1 - np.exp(-(epoch + (4 if strategy == "head_then_all" else 1)) / 2.5))
-                + 0.01 * rng.normal()
+                level * (1 - np.exp(-(epoch + (4 if strategy == "head_then_all" else 1)) / 2.5)) + 0.01 * rng.normal()
             )
             rows.append(["main", epoch, 2 * epoch + 2, 1.2, accuracy, 1.1, min(1.0, accuracy), 0.003, 2.0])
     with (folder / "metrics.csv").open("w", newline="") as out:
@@ -197,9 +193,7 @@ def write_predictions(folder: Path, labels: np.ndarray, probabilities: np.ndarra
         writer.writerow(["index", "name", "label", "predicted", "confidence", "top5"])
         for index, (label, row) in enumerate(zip(labels.tolist(), probabilities, strict=True)):
             likely = np.argsort(-row)[:5].tolist()
-            writer.writerow(
-                [index, f"test[{index}]", label, likely[0], row.max(), " ".join(map(str, likely))]
-            )
+            writer.writerow([index, f"test[{index}]", label, likely[0], row.max(), " ".join(map(str, likely))])
 
 
 def write_demo(outputs: Path, study: str = "demo") -> list[Path]:
@@ -208,9 +202,7 @@ def write_demo(outputs: Path, study: str = "demo") -> list[Path]:
     """
     skills = {"scratch": 1.5, "feature_extraction": 2.3, "finetune": 2.7}
     return [
-        write_run(
-            outputs, study, strategy, seed, skill=skill, cached=strategy == "feature_extraction" and seed > 0
-        )
+        write_run(outputs, study, strategy, seed, skill=skill, cached=strategy == "feature_extraction" and seed > 0)
         for strategy, skill in skills.items()
         for seed in range(3)
     ]

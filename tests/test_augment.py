@@ -32,9 +32,7 @@ def preprocess(size: int = 24, mean: tuple = (0.0,) * 3, std: tuple = (1.0,) * 3
 def ramp(n: int, side: int = 32) -> torch.Tensor:
     """The same image n times: red grows to the right, green downwards, blue is constant."""
     steps = (torch.arange(side) * 8).clamp(max=255).to(torch.uint8)
-    image = torch.stack(
-        [steps.expand(side, side), steps[:, None].expand(side, side), torch.full((side, side), 100)]
-    )
+    image = torch.stack([steps.expand(side, side), steps[:, None].expand(side, side), torch.full((side, side), 100)])
     return image.to(torch.uint8).repeat(n, 1, 1, 1)
 
 
@@ -55,9 +53,9 @@ def test_evaluation_is_the_centre_crop(stored: int) -> None:
     from torchvision.transforms.functional import center_crop
 
     images = torch.randint(0, 256, (3, 3, stored, stored), dtype=torch.uint8)
-    expected = (center_crop(images, 24).float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(
-        STD
-    ).view(3, 1, 1)
+    expected = (center_crop(images, 24).float() / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(
+        3, 1, 1
+    )
     module = preprocess(mean=MEAN, std=STD, flip=True)
     assert torch.equal(module(images), expected)
     assert torch.equal(preprocess(mean=MEAN, std=STD)(images, train=True), expected)  # nothing is on
@@ -99,7 +97,7 @@ def test_half_of_the_images_flip() -> None:
 
 def test_rotation_stays_within_its_degrees_and_leaves_no_black_corner() -> None:
     torch.manual_seed(0)
-    images = preprocess(rotation=20)(ramp(300), train=True) * 255 / 8
+    images = preprocess(size=32, rotation=20)(ramp(300), train=True) * 255 / 8
     across, down = images[:, 0, 12, 14] - images[:, 0, 12, 9], images[:, 0, 14, 12] - images[:, 0, 9, 12]
     angle = torch.rad2deg(torch.atan2(down, across))
     assert 17 < angle.max() < 20.5
@@ -156,7 +154,8 @@ def test_kornia_is_imported_only_when_something_is_random() -> None:
         "import sys, torch; from types import SimpleNamespace as N\n"
         "from headstart.data.augment import Preprocess\n"
         f"off = {OFF!r}\n"
-        "Preprocess(8, (0, 0, 0), (1, 1, 1), N(**off))(torch.zeros(1, 3, 8, 8, dtype=torch.uint8), train=True)\n"
+        "images = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)\n"
+        "Preprocess(8, (0, 0, 0), (1, 1, 1), N(**off))(images, train=True)\n"
         "assert 'kornia' not in sys.modules\n"
         "Preprocess(8, (0, 0, 0), (1, 1, 1), N(**off | {'flip': True}))\n"
         "assert 'kornia' in sys.modules"

@@ -34,9 +34,7 @@ def files(*paths: Path) -> Part:
 
 @pytest.mark.parametrize("photo", PHOTOS)
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "lanczos"])
-@pytest.mark.parametrize(
-    ("size", "crop_pct"), [(224, 0.875), (96, 0.875), (64, 1.0), (299, 0.897), (97, 0.95)]
-)
+@pytest.mark.parametrize(("size", "crop_pct"), [(224, 0.875), (96, 0.875), (64, 1.0), (299, 0.897), (97, 0.95)])
 @pytest.mark.parametrize("trim", [0, 1, 2, 3])
 def test_same_pixels_as_timm(photo: str, interpolation: str, size: int, crop_pct: float, trim: int) -> None:
     """Widths of four parities, so that every rounding of the crop offsets is met."""

@@ -1,4 +1,4 @@
-"""What a run leaves in metrics.csv and in W&B: real wandb, offline; against a server only to see it misbehave."""
+"""What a run leaves in metrics.csv and in W&B: real wandb, offline; a server only where it misbehaves."""
 
 import csv
 import json
@@ -65,7 +65,7 @@ def open_log(folder: Path, config: dict[str, Any] | None = None, **changes: Any)
 
 def records(folder: Path) -> list[dict[str, Any]]:
     """Read the offline run in `folder` back, record by record, with wandb's own reader."""
-    (path,) = folder.glob("wandb/*run-*/*.wandb")
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
     shown = subprocess.run([*WANDB, "leet", "inspect", "--json", path], capture_output=True, text=True, check=True)
     return [json.loads(line) for line in shown.stdout.splitlines()]
 
@@ -118,6 +118,8 @@ def test_a_torn_last_row_is_dropped_and_the_others_stay(tmp_path: Path) -> None:
     table.add({"phase": "all", "epoch": 0, "step": 1})
     with path.open("a") as file:
         file.write("all,1,2,0.12")
+    MetricsFile(path)
+    assert path.read_text().splitlines()[1:] == ["all,0,1,,,,,,"]
     MetricsFile(path).add({"phase": "all", "epoch": 1, "step": 2, "train_loss": 0.125})
     assert path.read_text().splitlines()[1:] == ["all,0,1,,,,,,", "all,1,2,0.125,,,,,"]
 
@@ -133,6 +135,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("HOME", str(folder.parent))
+        patch.setenv("WANDB_SERVICE", "3-1-unix-/nowhere/socket")  # of a program around this one, long gone
         with open_log(folder, {"model": "lite0", "decay": None, "hf_token": "hush-hush"}) as run_log:
             run_log.epoch("head", 0, 4, val_accuracy=0.5, val_loss=1.0)
             run_log.epoch("all", 0, 8, train_loss=0.5, val_accuracy=0.6, lr=1e-3)
@@ -253,6 +256,7 @@ def test_three_jobs_in_one_process_are_three_runs(tmp_path: Path, caplog: pytest
         found = records(tmp_path / name)
         assert of("run", found)[0]["run_id"] == f"id-{name}"
         assert [point["item"]["train/loss"] for point in of("history", found)] == [ord(name)]
+        assert [end["exit_code"] for end in of("exit", found)] == [0]
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("headstart")]
     assert lines == [
         f"W&B offline: {tmp_path}/{name}/wandb; look at it with: wandb leet {tmp_path}/{name}/wandb" for name in "abc"
@@ -281,7 +285,8 @@ def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
     code = (
         "import sys, types, pathlib; from headstart.logger import RunLog\n"
         "s = types.SimpleNamespace(wandb=False, project=None, entity=None, mode='auto', tags=[])\n"
-        f"with RunLog(pathlib.Path({str(tmp_path)!r}), s, run_id='i', name='n', study='s', job_type='j', config={{}}) as r:\n"
+        "about = dict(run_id='i', name='n', study='s', job_type='j', config={})\n"
+        f"with RunLog(pathlib.Path({str(tmp_path)!r}), s, **about) as r:\n"
         "    r.epoch('a', 0, 0); r.finish({})\n"
         "print([m for m in ('wandb', 'torch', 'numpy', 'PIL', 'requests') if m in sys.modules])"
     )
@@ -355,10 +360,15 @@ for job in sys.argv[3].split(","):
     with RunLog(folder, s, run_id=job, name=job, study="s", job_type="j", config={}) as log:
         log.epoch("all", 0, 1, train_loss=1.0)
         if job == "killed":
-            time.sleep(2.5)
+            until = time.monotonic() + 20
+            while time.monotonic() < until:  # W&B's process writes its file every second
+                time.sleep(0.1)
+                if any(b"train_loss" in path.read_bytes() for path in folder.glob("wandb/*/*.wandb")):
+                    break
             log._dashboard._wandb.setup()._connection._proc._process.kill()
             time.sleep(0.2)
             log.epoch("all", 1, 2, train_loss=0.5)
+        time.sleep(1.5)
         log.finish({"gmacs": 0.5})
         start = time.monotonic()
     print(f"waited {time.monotonic() - start:.2f}")
@@ -374,18 +384,14 @@ def job(folder: Path, mode: str, names: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize("status", [500, 401, 0])
 def test_bad_weather_costs_a_warning_and_seconds_and_the_run_lies_offline(tmp_path, server, status: int) -> None:
     server.status = status
-    start = time.monotonic()
     done = job(tmp_path, "auto", "one")
-    assert time.monotonic() - start < 8.0  # of which a few are Python's start and wandb's import
     assert done.returncode == 0, done.stderr
     assert server.requests > 0
     assert done.stderr == ""
     assert done.stdout.count("W&B is unreachable") == 1
     assert f"upload later with wandb sync {tmp_path}/one/wandb" in done.stdout
     assert float(done.stdout.split("waited ")[1]) < 5.0
-    (path,) = tmp_path.glob("one/wandb/offline-run-*/*.wandb")
-    shown = subprocess.run([*WANDB, "leet", "inspect", "--json", path], capture_output=True, text=True, check=True)
-    found = [json.loads(line) for line in shown.stdout.splitlines()]
+    found = records(tmp_path / "one")
     assert [end["exit_code"] for end in of("exit", found)] == [0]
     assert summary(found)["gmacs"] == 0.5
     assert not [p for p in tmp_path.rglob("*") if p.is_file() and b"k" * 40 in p.read_bytes()]
@@ -427,8 +433,8 @@ def test_online_without_a_key_records_offline_and_never_asks(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("value", "clean_value"),
     [
-        ({"hf_token": "x", "apiKey": "x", "db.password": 5, "tokenizer": "x"}, {"tokenizer": "x"}),
-        ({"class_token": True, "reg_tokens": 4, "monkey": "x", "token": None}, None),
+        ({"hf_token": "x", "hfToken": "x", "db.password": 5, "tokenizer": "x"}, {"tokenizer": "x"}),
+        ({"class_token": True, "reg_tokens": 4, "monkey": "x", "token": None, "password": True}, None),
         ({"args": {"secret": ["x", "y"]}, "list": ["api_key=x lr=1"]}, {"list": ["api_key=*** lr=1"]}),
         ("https://me:pw@host/x?access_token=abc&a=1", "https://***@host/x?access_token=***&a=1"),
         ("KeyError: 'conv1'", None),

@@ -33,9 +33,7 @@ many = st.lists(st.integers(3, 40), min_size=2, max_size=8)
 
 @settings(max_examples=150, deadline=None)
 @given(many, st.integers(0, 2**32), st.floats(0.05, 0.6), st.floats(0.05, 0.6), st.booleans(), st.booleans())
-def test_disjoint_complete_stratified_stable(
-    counts, seed, val_fraction, test_fraction, own_val, own_test
-) -> None:
+def test_disjoint_complete_stratified_stable(counts, seed, val_fraction, test_fraction, own_val, own_test) -> None:
     held = [5] * len(counts)
     source = source_of(counts, held if own_val else None, held if own_test else None)
     kwargs = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
@@ -71,8 +69,7 @@ def test_n_train_is_exact_and_proportional(counts, seed, data) -> None:
     if quota.min() >= 2:
         assert (np.abs(budget - quota) < 1 + 1e-9).all()
     assert (
-        np.abs(np.array(per_class(parts["test"], len(counts))) - np.array(counts) * n_test / sum(counts))
-        < 1.001
+        np.abs(np.array(per_class(parts["test"], len(counts))) - np.array(counts) * n_test / sum(counts)) < 1.001
     ).all()
 
 

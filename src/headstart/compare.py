@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Compare the completed runs of a study: print a table over seeds and write outputs/STUDY/report/
 (index.html, summary.csv, runs.csv, plots as PNG), which replaces the report that was there."""
-
-
 PIPED_WIDTH = 100
 
 
@@ -28,12 +26,8 @@ def parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument(
-        "study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one"
-    )
-    made.add_argument(
-        "--output-dir", type=Path, default=Path("outputs"), help="where studies lie (default: outputs)"
-    )
+    made.add_argument("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
+    made.add_argument("--output-dir", type=Path, default=Path("outputs"), help="where studies lie (default: outputs)")
     made.add_argument(
         "--sort",
         metavar="COLUMN",
@@ -51,8 +45,9 @@ def main(argv: Sequence[str]) -> int:
 
     from headstart.report.decision import decide
     from headstart.report.facts import caveats, not_counted
+    from headstart.report.find import find
     from headstart.report.groups import compare
-    from headstart.report.study import find, read
+    from headstart.report.study import read
     from headstart.report.table import show
     from headstart.report.write import report
 
@@ -78,9 +73,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def ordered(comparison: Comparison, name: str) -> Comparison:
-    """The comparison with its rows by one column: best first where more is better, else smallest first;
-    unknown last.
-    """
+    """The comparison with its rows by one column: the best first, or the smallest, and unknown ones last."""
     from dataclasses import replace
 
     from headstart.report.columns import BY_NAME

@@ -126,7 +126,7 @@ class RunConfig:
 
 def register() -> None:
     """Make the schema and the resolver that ``conf/config.yaml`` names known to Hydra and OmegaConf."""
-    ConfigStore.instance().store(name="headstart_schema", node=RunConfig)
+    ConfigStore.instance().store(name="headstart_schema", node=RunConfig, replace=True)
     OmegaConf.register_resolver("headstart_study", _study, replace=True)
 
 
@@ -179,6 +179,4 @@ def build(node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
     """Call what ``node['_target_']`` names with the node's other keys, if the target is allowed."""
     from hydra.utils import instantiate
 
-    return instantiate(
-        node, *args, _convert_="all", _execution_whitelist_=list(ALLOWED_TARGETS), **kwargs
-    )
+    return instantiate(node, *args, _convert_="all", _execution_whitelist_=list(ALLOWED_TARGETS), **kwargs)

@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol
 
 log = logging.getLogger(__name__)
 
-INIT_SECONDS = 3.0  # for the server to accept the run; after that it is recorded offline
-CLOSE_SECONDS = 4.0  # what a run may wait for W&B at its end ...
+INIT_SECONDS = 2.5  # for the server to accept the run; after that it is recorded offline
+CLOSE_SECONDS = 4.5  # what a run may wait for W&B at its end ...
 UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
 FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
 
@@ -70,11 +70,7 @@ class Dashboard:
         self._abandoned = False
         self._closed = False
         self._set_data_dir = "WANDB_DATA_DIR" not in os.environ
-        if self._set_data_dir:  # the pictures of tables; W&B's own choice is the home folder
-            os.environ["WANDB_DATA_DIR"] = str(folder / "wandb")
-        if not os.access(os.environ.get("HOME", ""), os.W_OK):  # W&B's process would log to the console
-            os.environ.setdefault("WANDB_CACHE_DIR", str(folder / "wandb" / "cache"))
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        self._prepare_environment(folder / "wandb")
         try:
             import wandb
         except Exception as error:
@@ -83,6 +79,17 @@ class Dashboard:
             return
         self._wandb = wandb
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
+
+    def _prepare_environment(self, place: Path) -> None:
+        """Keep W&B's files in the run's folder, its process our own, and its error reports at home."""
+        if self._set_data_dir:  # the pictures of tables; W&B's own choice is the home folder
+            os.environ["WANDB_DATA_DIR"] = str(place)
+        if not os.access(os.environ.get("HOME", ""), os.W_OK):  # W&B's process would log to the console
+            os.environ.setdefault("WANDB_CACHE_DIR", str(place / "cache"))
+        service = os.environ.get("WANDB_SERVICE", "")
+        if f"-{os.getpid()}-" not in service:  # inherited from a program around us
+            os.environ.pop("WANDB_SERVICE", None)
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
     def send(self, call: Callable[[Any], None]) -> None:
         """Have `call` run with the `wandb.Run`, after those sent before it."""
@@ -155,9 +162,7 @@ class Dashboard:
 
     def _init(self, mode: Literal["online", "offline"]) -> Any:
         """Call `wandb.init`; each run stands alone, whatever other runs this process has open."""
-        settings = self._wandb.Settings(
-            **{k: v for k, v in QUIET.items() if k in self._wandb.Settings.model_fields}
-        )
+        settings = self._wandb.Settings(**{k: v for k, v in QUIET.items() if k in self._wandb.Settings.model_fields})
         return self._wandb.init(
             **self._arguments,
             project=self._settings.project,
@@ -208,8 +213,7 @@ class Dashboard:
         self._warned = True
         text = (str(reason).splitlines() or [type(reason).__name__])[0]
         log.warning(
-            "W&B is unreachable: %s. The run goes on; metrics are in metrics.csv; "
-            "upload later with wandb sync %s",
+            "W&B is unreachable: %s. The run goes on; metrics are in metrics.csv; upload later with wandb sync %s",
             text.rstrip("."),
             self._folder / "wandb",
         )

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,12 @@ class Extraction:
     seconds: float = 0.0  # of computing rows when they were computed, by whichever run
     computed: int = 0  # rows computed by this run
     reused: int = 0  # rows found on disk
+    reused_seconds: float = 0.0  # the part of `seconds` that another run paid
+
+    @property
+    def rows(self) -> int:
+        """Images that the prefix saw, in this run or another."""
+        return self.computed + self.reused
 
 
 def infer(
@@ -119,7 +126,8 @@ class FeatureStore:
                 os.fsync(stream.fileno())
             temporary.replace(self.folder / f"{_content(tensors)}.safetensors")
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             log.warning("feature cache: %s cannot be written (%s); the run goes on without it", self.folder, error)
 
 
@@ -167,8 +175,12 @@ class Extractor:
 
         self.preprocess, self.config, self.cost = preprocess.eval(), config, Extraction()
         self.prefix = cutting.folded(cut.prefix).to(memory_format=hardware.memory_format(config))
+        behind = {id(tensor) for tensor in [*cut.rest.parameters(), *cut.rest.buffers()]}
+        state = {
+            name: value for name, value in cut.prefix.state_dict(keep_vars=True).items() if id(value) not in behind
+        }
         key = {
-            "weights": weights.digest(cut.prefix.state_dict()),
+            "weights": weights.digest(state),
             "at": cut.at,
             "code": getattr(cut.prefix, "code", type(cut.prefix).__name__),
             "transform": transform,
@@ -188,6 +200,7 @@ class Extractor:
         self.cost.reused += len(pixels.ids) - len(missing)
         self.cost.computed += len(missing)
         self.cost.seconds += seconds
+        self.cost.reused_seconds += seconds
         if missing:
             began = time.monotonic()
             computed = self._compute(pixels, torch.tensor(missing), what)

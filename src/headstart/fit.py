@@ -36,7 +36,7 @@ class Context:
     run: "Run"
     run_log: "RunLog"
     data: Data
-    model: nn.Module
+    model: Any  # a timm network
     input: "Input"
     device: "torch.device"
     start_digest: str | None  # of the weights as loaded, the new head left out; None from scratch
@@ -60,7 +60,7 @@ class Outcome:
     cut_at: str | None
     epochs: int
     images: int  # rows that the fit went through, with repetitions
-    backbone_forwards: int  # images that the backbone, or its frozen prefix, saw
+    backbone_forwards: int  # images that the backbone, or its frozen prefix, saw; cached ones count as when computed
     seconds: float  # of fitting, without extraction
     extraction: Extraction
     probabilities: bool = True  # whether the logits are log-probabilities: not for a ridge head
@@ -94,10 +94,7 @@ def run_phase(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
     strategy.freeze(context.model, phase)
     before = weights.digest(_frozen(context.model, phase))
-    if way.kind == "probe":
-        outcome = _probe(context, phase, way)
-    else:
-        outcome = _gradient(context, phase, index, way)
+    outcome = _probe(context, phase, way) if way.kind == "probe" else _gradient(context, phase, index, way)
     if weights.digest(_frozen(context.model, phase)) != before:
         raise AssertionError(f"phase {phase.name} changed frozen tensors; please report this")
     return outcome
@@ -117,11 +114,12 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
     """Fit the head on features in one solve, and copy it into the network."""
     import torch
 
-    assert way.cut is not None and phase.config.probe is not None
+    assert way.cut is not None
+    assert phase.config.probe is not None
     extract = extractor(context, way.cut)
     train = extract(context.data.train, "training images").flatten(1)
     val = extract(context.data.val, "validation images").flatten(1)
-    head: Any = context.model.get_classifier()  # type: ignore[operator]
+    head: Any = context.model.get_classifier()
     began = time.monotonic()
     probe = configs.build(phase.config.probe)
     labels, val_labels = context.data.train.labels, context.data.val.labels
@@ -133,17 +131,34 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
     best = next(row for row in fitted.table if row["value"] == fitted.chosen)
     log.info(
         "  %s  %d values tried, chosen %.3g by validation: acc %.1f %% (%d images)  |  %.2f s",
-        phase.name, len(fitted.table), fitted.chosen, 100 * best["val_accuracy"], len(val_labels), seconds,
+        phase.name,
+        len(fitted.table),
+        fitted.chosen,
+        100 * best["val_accuracy"],
+        len(val_labels),
+        seconds,
     )
     context.run_log.epoch(
-        phase.name, 1, 1,
-        train_accuracy=best["train_accuracy"], val_loss=best["val_nll"], val_accuracy=best["val_accuracy"],
+        phase.name,
+        1,
+        1,
+        train_accuracy=best["train_accuracy"],
+        val_loss=best["val_nll"],
+        val_accuracy=best["val_accuracy"],
         seconds=seconds,
     )
     details = {"chosen": fitted.chosen, "tried": len(fitted.table)}
     return Outcome(
-        phase.name, "probe", way.cut.at, 0, len(labels), extract.cost.computed, seconds, extract.cost,
-        fitted.probabilities, details,
+        phase.name,
+        "probe",
+        way.cut.at,
+        0,
+        len(labels),
+        extract.cost.rows,
+        seconds,
+        extract.cost,
+        fitted.probabilities,
+        details,
     )
 
 
@@ -172,7 +187,7 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     best = context.run.checkpoints / phase.name / "best.safetensors"
     keeper = Keeper(context.model, phase.name, config.select, best, context.run_log)
     began = time.monotonic()
-    common = {"seed": config.seed, "phase": phase.name, "workers": config.hardware.workers}
+    common: dict[str, Any] = {"seed": config.seed, "phase": phase.name, "workers": config.hardware.workers}
     trainer(config, epochs, context.run.folder, [keeper]).fit(
         module,
         loader(train, config.data.batch_size, shuffle=True, **common),
@@ -181,9 +196,16 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     context.model.to(context.device)  # Lightning leaves it on the CPU
     weights.load(context.model, best)
     images = epochs * len(train.labels)
-    live = epochs * (len(train.labels) + len(val.labels)) if way.cut is None else cost.computed
+    live = epochs * (len(train.labels) + len(val.labels)) if way.cut is None else cost.rows
     return Outcome(
-        phase.name, way.kind, way.cut.at if way.cut else None, epochs, images, live, time.monotonic() - began, cost,
+        phase.name,
+        way.kind,
+        way.cut.at if way.cut else None,
+        epochs,
+        images,
+        live,
+        time.monotonic() - began,
+        cost,
         details={"best_epoch": keeper.best_epoch},
     )
 

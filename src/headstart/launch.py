@@ -35,7 +35,8 @@ def main(argv: list[str]) -> int:
 
     sys.argv = ["headstart", *argv]
     app = hydra.main(
-        config_path=str(configs.folder()), config_name="config",
+        config_path=str(configs.folder()),
+        config_name="config",
         execution_whitelist=["logging.*", *configs.ALLOWED_TARGETS],
     )(job)
     try:
@@ -53,22 +54,23 @@ def _job(composed: DictConfig, jobs: Jobs) -> float | None:
     """One run; a failure is said and counted, and the sweep goes on. Returns validation accuracy, for sweepers."""
     overrides = list(HydraConfig.get().overrides.task)
     try:
-        problems = validate.missing(composed)
-        if problems:
-            raise UserError("\n".join(["missing in the config:", *(f"  - {problem}" for problem in problems)]))
-        config = configs.typed(composed)
-        validate.check(config)
+        config = validate.load(composed)
         from headstart import train
 
         result = train.run(config, overrides)
     except Exception as error:
         if os.environ.get("HEADSTART_DEBUG"):
             raise
-        log.error("%s", f"headstart: {error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+        log.error(
+            "%s",
+            f"headstart: {error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}",
+        )
         if not isinstance(error, UserError):
             log.debug("traceback", exc_info=True)
             log.error("HEADSTART_DEBUG=1 shows the traceback")
-        jobs.failed.append(f"{' '.join(overrides)}: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        jobs.failed.append(
+            f"{' '.join(overrides)}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        )
         jobs.code = max(jobs.code, 2 if isinstance(error, UserError) else 1)
         return None
     jobs.done += 1

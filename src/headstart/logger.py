@@ -161,7 +161,7 @@ class RunLog:
         self.close()
 
     def close(self) -> None:
-        """End the W&B run, completed if `finish` was called, else failed; waits 4 s at most for nothing."""
+        """End the W&B run, completed if `finish` was called, else failed; waits 4.5 s at most for nothing."""
         if self._dashboard is not None:
             self._dashboard.close(0 if self._finished else 1)
 

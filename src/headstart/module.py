@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -53,7 +53,7 @@ class PhaseModule(pl.LightningModule):
         self.network, self.preprocess, self.groups = network, preprocess, groups
         self.config, self.index = config, index
         self.run_network = torch.compile(network) if config.hardware.compile else network
-        self.meters = nn.ModuleDict(
+        self.meters: Any = nn.ModuleDict(
             {
                 name: nn.ModuleDict({"loss": MeanMetric(), "accuracy": MulticlassAccuracy(classes, average="micro")})
                 for name in ("learn", "check")  # "train" is a method of every module
@@ -85,14 +85,18 @@ class PhaseModule(pl.LightningModule):
         logits = self.run_network(inputs)
         smoothing = self.config.label_smoothing if meter == "learn" else 0.0
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
-        self.meters[meter]["loss"].update(loss.detach(), len(labels))  # type: ignore[index]
-        self.meters[meter]["accuracy"].update(logits.detach(), labels)  # type: ignore[index]
+        self.meters[meter]["loss"].update(loss.detach(), len(labels))
+        self.meters[meter]["accuracy"].update(logits.detach(), labels)
         return loss
+
+    @property
+    def epochs(self) -> int:
+        return int(self.trainer.max_epochs or 0)
 
     def read(self, meter: str) -> dict[str, float]:
         """Mean loss and accuracy since the last reading; over all processes."""
         values = {}
-        for name, metric in self.meters[meter].items():  # type: ignore[union-attr]
+        for name, metric in self.meters[meter].items():
             values[name] = float(metric.compute())
             metric.reset()
         return values
@@ -103,10 +107,14 @@ class PhaseModule(pl.LightningModule):
         optimizer = configs.build(self.config.optimizer, self.groups)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
-        epochs = self.trainer.max_epochs
+        epochs = self.epochs
         updates = max(1, round(self.trainer.estimated_stepping_batches / epochs))
         scheduler, _ = create_scheduler_v2(
-            optimizer, num_epochs=epochs, step_on_epochs=False, updates_per_epoch=updates, **self.config.scheduler
+            optimizer,
+            num_epochs=epochs,
+            step_on_epochs=False,
+            updates_per_epoch=updates,
+            **self.config.scheduler,
         )
         if scheduler is None:
             return optimizer
@@ -157,8 +165,14 @@ class Keeper(pl.Callback):
             self.said = now
             log.info(
                 "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
-                self.phase, epoch + 1, trainer.max_epochs, learned["loss"], 100 * learned["accuracy"],
-                checked["loss"], 100 * checked["accuracy"], now - self.began,
+                self.phase,
+                epoch + 1,
+                trainer.max_epochs,
+                learned["loss"],
+                100 * learned["accuracy"],
+                checked["loss"],
+                100 * checked["accuracy"],
+                now - self.began,
             )
 
 
@@ -172,7 +186,7 @@ def trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.C
     return pl.Trainer(
         accelerator=config.hardware.accelerator,
         devices=config.hardware.devices,
-        precision=hardware.lightning_precision(config.hardware),  # type: ignore[arg-type]
+        precision=cast(Any, hardware.lightning_precision(config.hardware)),
         max_epochs=epochs,
         accumulate_grad_batches=config.hardware.accumulate,
         gradient_clip_val=config.hardware.clip,

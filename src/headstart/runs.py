@@ -54,7 +54,12 @@ def _without(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -
 
 def name(config: Mapping[str, Any]) -> str:
     """The folder's name: what a person looks for first, the identity last."""
-    parts = [config["model"]["name"], config["strategy"]["name"], config["data"]["name"], f"s{config['seed']}"]
+    parts = [
+        config["model"]["name"],
+        config["strategy"]["name"],
+        config["data"]["name"],
+        f"s{config['seed']}",
+    ]
     safe = ["".join(char if char.isalnum() or char in "._" else "_" for char in str(part)) for part in parts]
     return "-".join([*safe, identity(config)])
 

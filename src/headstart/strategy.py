@@ -126,7 +126,7 @@ def _matches(selector: str, parameter: Parameter) -> bool:
     }[kind]
 
 
-def describe(model: "nn.Module") -> list[Parameter]:
+def describe(model: Any) -> list[Parameter]:
     """Every parameter of a timm model with its depth, in the model's order; raises UserError if it has no head."""
     from timm.models import group_parameters
     from torch.nn.modules.batchnorm import _NormBase
@@ -242,9 +242,7 @@ def train_mode(module: "nn.Module") -> None:
     settle(module)
 
 
-def optimizer_groups(
-    model: "nn.Module", phase: Phase, lr: float, weight_decay: float | None
-) -> list[dict[str, Any]]:
+def optimizer_groups(model: "nn.Module", phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
     """Optimizer groups of what learns in ``phase``: one per rate, biases and norm weights without weight decay.
 
     ``weight_decay`` None leaves the optimizer's own default alone for all.

@@ -31,7 +31,11 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     with runs.hold(plain) as here:
         done = runs.read_result(here.folder)
         if done is not None and not config.rerun:
-            log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", here.folder, 100 * done["test"]["accuracy"])
+            log.info(
+                "%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again",
+                here.folder,
+                100 * done["test"]["accuracy"],
+            )
             return done
         began = time.monotonic()
         here.begin(plain, overrides)
@@ -48,16 +52,29 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
             result = _conclude(context, phases, ways, outcomes, began)
     log.info(
         "  test accuracy %.1f %% on %d images  |  %.1f s  |  %s",
-        100 * result["test"]["accuracy"], result["n_test"], result["seconds"]["total"], here.folder,
+        100 * result["test"]["accuracy"],
+        result["n_test"],
+        result["seconds"]["total"],
+        here.folder,
     )
     return result
 
 
 def _logger(config: RunConfig, here: runs.Run) -> RunLog:
     return RunLog(
-        here.folder, config.logger, run_id=f"{here.study}-{here.hash}", name=here.name, study=here.study,
-        job_type=config.strategy.name, config=configs.flat(config),
+        here.folder,
+        config.logger,
+        run_id=run_id(here),
+        name=here.name,
+        study=here.study,
+        job_type=config.strategy.name,
+        config=configs.flat(config),
     )
+
+
+def run_id(here: runs.Run) -> str:
+    """The W&B id: known before the fit, and the same when the run is resumed."""
+    return f"{here.study}-{here.hash}"
 
 
 def _prepare(
@@ -77,7 +94,7 @@ def _prepare(
     for note in [*notes, *data.adaptations]:
         log.info("  %s", note)
     digest = weights.backbone_digest(model) if config.strategy.start == "pretrained" else None
-    model = model.to(device=device, memory_format=hardware.memory_format(config.hardware))
+    model = model.to(device).to(memory_format=hardware.memory_format(config.hardware))
     return fit.Context(config, here, run_log, data, model, spec, device, digest)
 
 
@@ -86,8 +103,14 @@ def _say_facts(context: fit.Context, phases: list[strategy.Phase], ways: list[fi
     config, sizes = context.config, context.data.sizes
     log.info(
         "  %d classes, %d train + %d validation + %d test images at %d px  |  %s, %s, %s  |  %s",
-        len(context.data.classes), sizes["train"], sizes["val"], sizes["test"], context.data.image_size,
-        context.device.type, config.hardware.precision, config.hardware.memory_format,
+        len(context.data.classes),
+        sizes["train"],
+        sizes["val"],
+        sizes["test"],
+        context.data.image_size,
+        context.device.type,
+        config.hardware.precision,
+        config.hardware.memory_format,
         f"weights {config.model.weights}" if config.strategy.start == "pretrained" else "weights random",
     )
     for line in strategy_table(phases, ways, config.optimizer["lr"]):
@@ -146,14 +169,15 @@ def _conclude(
         "gmacs": gmacs(context.model, data.image_size),
         "epochs": sum(outcome.epochs for outcome in outcomes),
         "backbone_forwards": sum(o.backbone_forwards for o in outcomes)
-        + (val_cost.computed + cost.computed if ways[-1].cut else data.sizes["val"] + data.sizes["test"]),
+        + (val_cost.rows + cost.rows if ways[-1].cut else data.sizes["val"] + data.sizes["test"]),
         "seconds": {
             "features": sum(part.seconds for part in costs),
+            "features_reused": sum(part.reused_seconds for part in costs),
             "fit": fitting,
-            "test": testing - cost.seconds if cost.computed else testing,
+            "test": testing - cost.seconds + cost.reused_seconds,
             "total": time.monotonic() - began,
         },
-        "cached": any(part.reused for part in costs) and not any(part.computed for part in costs),
+        "cached": any(part.rows for part in costs) and not any(part.computed for part in costs),
         "images_per_second": sum(outcome.images for outcome in outcomes) / max(fitting, 1e-9),
         "phases": [
             {"name": o.phase, "kind": o.kind, "cut_at": o.cut_at, "epochs": o.epochs, "seconds": o.seconds}
@@ -165,6 +189,7 @@ def _conclude(
         "versions": _versions(),
         "digests": {"data": data.digest, "weights": context.start_digest},
         "config_hash": here.hash,
+        "wandb_id": run_id(here) if config.logger.wandb else None,
     }
     context.run_log.finish(result, rows, lambda which: data.test.images[which], data.classes)
     here.complete(result)
@@ -183,5 +208,14 @@ def gmacs(model: torch.nn.Module, image_size: int) -> float:
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
+    names = (
+        "torch",
+        "torchvision",
+        "timm",
+        "pytorch-lightning",
+        "hydra-core",
+        "torchmetrics",
+        "wandb",
+        "numpy",
+    )
     return {"headstart": __version__} | {name: version(name) for name in names}

@@ -7,17 +7,17 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import is_dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
 
+from headstart import config as configs
 from headstart import strategy
-from headstart.config import ALLOWED_TARGETS
+from headstart.config import ALLOWED_TARGETS, PhaseConfig, RunConfig
 from headstart.errors import UserError
 from headstart.hardware import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 
 if TYPE_CHECKING:
-    from headstart.config import RunConfig
+    from omegaconf import DictConfig
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
@@ -50,12 +50,20 @@ ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", 
 BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 
 
-def check(config: "RunConfig") -> None:
-    """Raise one UserError that lists every problem found without torch."""
+def load(composed: "DictConfig") -> RunConfig:
+    """The composed config, typed and checked; raises one UserError that lists every problem found without torch."""
+    _raise([*unknown(composed), *missing(composed)])
+    config = configs.typed(composed)
+    check(config)
+    return config
+
+
+def check(config: RunConfig) -> None:
+    """Raise one UserError that lists every problem in the values of a typed config."""
     _raise(list(_problems(config)))
 
 
-def check_components(config: "RunConfig") -> None:
+def check_components(config: RunConfig) -> None:
     """Raise one UserError that lists every ``_target_`` that does not exist or does not take its arguments."""
     _raise(list(_component_problems(config)))
 
@@ -72,7 +80,7 @@ def _value(config: Any, key: str) -> Any:
     return config
 
 
-def _problems(config: "RunConfig") -> Iterator[str]:
+def _problems(config: RunConfig) -> Iterator[str]:
     for key, choices in CHOICES.items():
         value = _value(config, key)
         if value not in choices:
@@ -93,12 +101,16 @@ def _problems(config: "RunConfig") -> Iterator[str]:
     yield from _data_problems(config)
     yield from _optimizer_problems(config)
     yield from _strategy_problems(config)
-    for key, text in (("study", config.study), ("strategy.name", config.strategy.name), ("data.name", config.data.name)):
+    for key, text in (
+        ("study", config.study),
+        ("strategy.name", config.strategy.name),
+        ("data.name", config.data.name),
+    ):
         if not re.fullmatch(r"[\w.+@-]+", text) or text.startswith("."):
             yield f"{key}={text!r}: is part of a folder's name, so use letters, digits, _ and - only"
 
 
-def _data_problems(config: "RunConfig") -> Iterator[str]:
+def _data_problems(config: RunConfig) -> Iterator[str]:
     data, augment = config.data, config.augment
     cuts = [name for name in ("train_per_class", "train_fraction", "n_train") if getattr(data, name) is not None]
     if len(cuts) > 1:
@@ -115,7 +127,7 @@ def _data_problems(config: "RunConfig") -> Iterator[str]:
         yield "augment.flip=true, but data.flip=false: these images change their meaning when mirrored"
 
 
-def _optimizer_problems(config: "RunConfig") -> Iterator[str]:
+def _optimizer_problems(config: RunConfig) -> Iterator[str]:
     lr, decay = config.optimizer.get("lr"), config.optimizer.get("weight_decay", 0)
     if not _is_positive(lr):
         yield f"optimizer.lr={lr}: must be a number above 0"
@@ -129,7 +141,7 @@ def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
-def _strategy_problems(config: "RunConfig") -> Iterator[str]:
+def _strategy_problems(config: RunConfig) -> Iterator[str]:
     plan = config.strategy
     if plan.start == "pretrained" and config.model.weights == "none":
         yield (
@@ -157,7 +169,7 @@ def _strategy_problems(config: "RunConfig") -> Iterator[str]:
             yield f"{key}: a probe fits the head alone: its rates must be {{head: 1, backbone: null}}"
 
 
-def _nodes(config: "RunConfig") -> Iterator[tuple[str, Mapping[str, Any], int]]:
+def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
     """Every node that builds something: key, node, and how many arguments headstart itself passes in front."""
     yield "optimizer", config.optimizer, 1
     yield "data.source", config.data.source, 0
@@ -166,7 +178,7 @@ def _nodes(config: "RunConfig") -> Iterator[tuple[str, Mapping[str, Any], int]]:
             yield f"strategy.phases.{name}.probe", phase.probe, 0
 
 
-def _component_problems(config: "RunConfig") -> Iterator[str]:
+def _component_problems(config: RunConfig) -> Iterator[str]:
     for key, node, given in _nodes(config):
         yield from bind(key, node, given)
     from timm.scheduler import create_scheduler_v2
@@ -211,10 +223,35 @@ def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> I
         yield f"{key}: {getattr(call, '__name__', call)} also needs {', '.join(needed)}"
 
 
-def known_keys(node: Any, prefix: str = "") -> Iterator[str]:
-    """Every key path of the schema, for suggestions."""
-    for item in fields(node):
-        yield f"{prefix}{item.name}"
+def unknown(composed: "DictConfig") -> list[str]:
+    """Keys that the schema does not have, in words; plain Hydra accepts them behind a ``+`` and in experiment files."""
+    from omegaconf import OmegaConf
+
+    container = OmegaConf.to_container(composed, resolve=False)
+    known = sorted(_schema_keys(RunConfig))
+
+    def walk(schema: Any, node: Mapping[str, Any], prefix: str) -> Iterator[str]:
+        types = get_type_hints(schema)
+        for name, value in node.items():
+            path = f"{prefix}{name}"
+            if name not in types:
+                near = difflib.get_close_matches(path, known, n=1)
+                yield f"{path}: there is no such key" + (f"; did you mean {near[0]}?" if near else "")
+            elif is_dataclass(types[name]) and isinstance(value, Mapping):
+                yield from walk(types[name], value, f"{path}.")
+            elif path == "strategy.phases" and isinstance(value, Mapping):
+                for phase, keys in value.items():
+                    yield from walk(PhaseConfig, keys, f"{path}.{phase}.")
+
+    assert isinstance(container, dict)
+    return list(walk(RunConfig, container, ""))  # type: ignore[arg-type]
+
+
+def _schema_keys(schema: Any, prefix: str = "") -> Iterator[str]:
+    for name, kind in get_type_hints(schema).items():
+        yield f"{prefix}{name}"
+        if is_dataclass(kind):
+            yield from _schema_keys(kind, f"{prefix}{name}.")
 
 
 def missing(config: Any) -> list[str]:
@@ -222,9 +259,3 @@ def missing(config: Any) -> list[str]:
     from omegaconf import OmegaConf
 
     return [f"{key}: must be given, e.g. {key}=..." for key in sorted(OmegaConf.missing_keys(config))]
-
-
-def folder_problem(path: str) -> str | None:
-    """Why ``output_dir`` cannot be written, or None."""
-    folder = Path(path)
-    return f"output_dir={path}: is a file" if folder.exists() and not folder.is_dir() else None

@@ -13,7 +13,7 @@ from headstart.data.sources import ArrayImages, Source
 from headstart.data.splits import Part, cut
 
 if TYPE_CHECKING:
-    from headstart.data.augment import Augment
+    from headstart.config import AugmentConfig
     from headstart.data.loading import Pixels
 
 PROBED = 16  # images looked at to find out what has to be adapted
@@ -59,9 +59,7 @@ class Data:
     def _load(self, name: str) -> Pixels:
         from headstart.data.loading import load
 
-        return load(
-            self.parts[name], self.stored_size, self._interpolation, self._workers, crop=self.image_size
-        )
+        return load(self.parts[name], self.stored_size, self._interpolation, self._workers, crop=self.image_size)
 
     @cached_property
     def digest(self) -> str:
@@ -116,7 +114,7 @@ def prepare(data_cfg: Any, *, image_size: int, crop_pct: float, interpolation: s
     )
 
 
-def is_random(augment: Augment | None) -> bool:
+def is_random(augment: AugmentConfig | None) -> bool:
     """Whether an augmentation changes anything; crop_scale = crop_ratio = [1, 1] is the centre crop."""
     if augment is None:
         return False

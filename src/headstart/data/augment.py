@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from headstart.data import is_random
 
-
-class Augment(Protocol):
-    """The fields of the config group augment."""
-
-    crop_scale: Sequence[float]
-    crop_ratio: Sequence[float]
-    flip: bool
-    rotation: float
-    color_jitter: float
-    erasing: float
+if TYPE_CHECKING:
+    from headstart.config import AugmentConfig
 
 
 class Preprocess(nn.Module):
@@ -35,7 +27,7 @@ class Preprocess(nn.Module):
     std: torch.Tensor
 
     def __init__(
-        self, image_size: int, mean: Sequence[float], std: Sequence[float], augment: Augment | None = None
+        self, image_size: int, mean: Sequence[float], std: Sequence[float], augment: AugmentConfig | None = None
     ) -> None:
         super().__init__()
         self.image_size = image_size
@@ -47,7 +39,7 @@ class Preprocess(nn.Module):
         if augment is not None and self.random:
             self._build(augment)
 
-    def _build(self, augment: Augment) -> None:
+    def _build(self, augment: AugmentConfig) -> None:
         import kornia.augmentation as K
 
         if augment.rotation:
@@ -68,9 +60,7 @@ class Preprocess(nn.Module):
 
     def forward(self, images: torch.Tensor, train: bool = False) -> torch.Tensor:
         if min(images.shape[-2:]) < self.image_size:
-            raise ValueError(
-                f"stored images of {tuple(images.shape[-2:])} px are smaller than {self.image_size} px"
-            )
+            raise ValueError(f"stored images of {tuple(images.shape[-2:])} px are smaller than {self.image_size} px")
         if not (train and self.random):
             return self._normalise(self._centre(images).float().div_(255))
         pixels = images.float().div_(255)

@@ -133,17 +133,13 @@ def _open(name: str, root: str, arguments: dict[str, Any]) -> Any:
     can_download = "download" in parameters or "kwargs" in parameters
     try:
         try:
-            return build(
-                root, **arguments, **({"download": False} if can_download and name != "ImageNet" else {})
-            )
+            return build(root, **arguments, **({"download": False} if can_download and name != "ImageNet" else {}))
         except (RuntimeError, OSError):
             if not can_download or name == "ImageNet":
                 raise
             return build(root, **arguments, download=True)
     except (RuntimeError, OSError, ValueError, ImportError) as error:
-        call = ", ".join(
-            [repr(root)] + [f"{k}={v!r}" for k, v in arguments.items()] + ["download=True"] * can_download
-        )
+        call = ", ".join([repr(root)] + [f"{k}={v!r}" for k, v in arguments.items()] + ["download=True"] * can_download)
         raise UserError(
             f"data.source.name={name}: not found in '{root}' and not downloaded ({error}).\n"
             f'With a network: python -c "from torchvision import datasets; datasets.{name}({call})"\n'
@@ -159,9 +155,7 @@ def _unpack(name: str, dataset: Any, part: str) -> Split:
         return file_split(_caltech(dataset))
     samples: Any = getattr(dataset, "_samples", None) or getattr(dataset, "samples", None)
     if name == "FER2013":
-        return array_split(
-            np.stack([np.asarray(i) for i, _ in samples]), np.array([y for _, y in samples]), part
-        )
+        return array_split(np.stack([np.asarray(i) for i, _ in samples]), np.array([y for _, y in samples]), part)
     if samples is not None:
         return file_split((str(path), int(label)) for path, label in samples)
     for key in ("_image_files", "_images", "imgs"):

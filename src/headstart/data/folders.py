@@ -40,13 +40,9 @@ def read_folder(root: Path) -> Source:
     if not inside:
         loose = any(name.suffix.lower() in SUFFIXES for name in root.iterdir())
         problem = "its images lie in no class folder" if loose else "the folder is empty"
-        raise UserError(
-            f"{root}: {problem}; make one folder per class, or train/<class>, val/<class>, test/<class>"
-        )
+        raise UserError(f"{root}: {problem}; make one folder per class, or train/<class>, val/<class>, test/<class>")
     if parts and "train" not in parts:
-        raise UserError(
-            f"{root} has the folder {next(iter(parts.values())).name} but no folder train beside it"
-        )
+        raise UserError(f"{root} has the folder {next(iter(parts.values())).name} but no folder train beside it")
     others = sorted(f.name for f in inside if f.name not in SPLIT_NAMES)
     if parts and others:
         log.warning("%s: not used, since they are neither train, val nor test: %s", root, ", ".join(others))
@@ -55,9 +51,7 @@ def read_folder(root: Path) -> Source:
         for class_folder in _subfolders(folder):
             files = _images_below(class_folder)
             if not files:
-                raise UserError(
-                    f"{class_folder}: no image in this class folder ({', '.join(sorted(SUFFIXES))})"
-                )
+                raise UserError(f"{class_folder}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
             rows += [(split, class_folder.name, path) for path in files]
     return labelled_source(rows, str(root), numeric=False)
 
@@ -108,10 +102,7 @@ def labelled_source(rows: list[Row], origin: str, numeric: bool = True) -> Sourc
     classes = tuple(sorted(names["train"], key=int if by_value else None))
     index = {name: i for i, name in enumerate(classes)}
     present = Counter(split for split, _, _ in rows)
-    parts = {
-        split: file_split((path, index[name]) for part, name, path in rows if part == split)
-        for split in present
-    }
+    parts = {split: file_split((path, index[name]) for part, name, path in rows if part == split) for split in present}
     return Source(classes, parts["train"], parts.get("val"), parts.get("test"))
 
 
@@ -121,7 +112,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _images_below(folder: Path) -> list[str]:
     """Image files at any depth, hidden ones left out; links are followed, but no folder is entered twice."""
-    found, unread, seen = [], [folder], set()
+    found, unread, seen, root = [], [folder], set(), folder.resolve()
     while unread:
         here = unread.pop()
         status = here.stat()
@@ -133,6 +124,6 @@ def _images_below(folder: Path) -> list[str]:
                 continue
             if entry.suffix.lower() in SUFFIXES and not entry.is_dir():
                 found.append(str(entry))
-            elif entry.is_dir():  # follows links; False, not an error, for a link to itself
-                unread.append(entry)
+            elif entry.is_dir() and not (entry.is_symlink() and root.is_relative_to(entry.resolve())):
+                unread.append(entry)  # a link back to a folder above would bring in other classes
     return found

@@ -85,9 +85,7 @@ def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int 
     return Pixels(images, torch.from_numpy(part.labels), ids, part.names)
 
 
-def square(
-    image: Image.Image | np.ndarray, size: int, method: Image.Resampling, crop: int, out: np.ndarray
-) -> None:
+def square(image: Image.Image | np.ndarray, size: int, method: Image.Resampling, crop: int, out: np.ndarray) -> None:
     """Writes one image into `out` (uint8 [3, size, size]), upright, in RGB, resized and cut as by timm."""
     picture = to_rgb(Image.fromarray(image) if isinstance(image, np.ndarray) else image)
     width, height = picture.size

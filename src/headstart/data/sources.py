@@ -90,9 +90,7 @@ class FileImages:
         try:
             return Path(self.paths[index]).read_bytes()
         except OSError as error:
-            raise UserError(
-                f"image file {self.paths[index]} cannot be read: {error.strerror or error}"
-            ) from error
+            raise UserError(f"image file {self.paths[index]} cannot be read: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +129,7 @@ class Split:
             return Split(ArrayImages(self.images.array[rows]), self.labels[rows], names)
         if isinstance(self.images, FileImages):
             return Split(FileImages([self.images.paths[i] for i in rows]), self.labels[rows], names)
-        raise TypeError(
-            f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected"
-        )
+        raise TypeError(f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected")
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,9 +172,7 @@ def fashion_mnist(root: str | None = None) -> Source:
         images = _read_idx(FASHION_FOLDER / f"{prefix}-images-idx3-ubyte.gz")
         labels = _read_idx(FASHION_FOLDER / f"{prefix}-labels-idx1-ubyte.gz")
         if len(images) != len(labels):
-            raise UserError(
-                f"{FASHION_FOLDER}: {len(images)} {prefix} images but {len(labels)} labels; reinstall it"
-            )
+            raise UserError(f"{FASHION_FOLDER}: {len(images)} {prefix} images but {len(labels)} labels; reinstall it")
         return array_split(images, labels, name)
 
     return Source(FASHION_CLASSES, train=read("train", "train"), test=read("t10k", "test"))

@@ -68,9 +68,7 @@ def cut(
         )
 
     if source.test is None:
-        ranked = _ranked(
-            source.train.labels, np.arange(len(source.train)), len(names), TEST_SEED, TEST_STREAM
-        )
+        ranked = _ranked(source.train.labels, np.arange(len(source.train)), len(names), TEST_SEED, TEST_STREAM)
         spare = np.minimum(_share(counts, test_fraction), counts - (needed - 1))
         test = Part(source.train, _first(ranked, spare))
     else:
@@ -151,13 +149,9 @@ def _budget(
     if per_class is not None:
         if per_class > counts.min():
             poor = names[int(counts.argmin())]
-            raise UserError(
-                f"data.train_per_class={per_class}: class '{poor}' has {counts.min()} images to train on"
-            )
+            raise UserError(f"data.train_per_class={per_class}: class '{poor}' has {counts.min()} images to train on")
         if per_class < needed:
-            raise UserError(
-                f"data.train_per_class={per_class}: at least {needed} (one of them is for validation)"
-            )
+            raise UserError(f"data.train_per_class={per_class}: at least {needed} (one of them is for validation)")
         return np.full_like(counts, per_class)
     if n is not None:
         low, high = needed * len(counts), counts.sum()
@@ -174,7 +168,8 @@ def _apportion(counts: np.ndarray, n: int, least: int) -> np.ndarray:
     quota = counts * (n / counts.sum())
     shares = np.clip(np.floor(quota).astype(int), np.minimum(least, counts), counts)
     while (short := n - shares.sum()) != 0:
-        gap = quota - shares if short > 0 else shares - quota
-        free = shares < counts if short > 0 else shares > least
-        shares[np.where(free, gap, -math.inf).argmax()] += np.sign(short)
+        if short > 0:
+            shares[(quota - shares).argmax()] += 1
+        else:
+            shares[np.where(shares > least, shares - quota, -math.inf).argmax()] -= 1
     return shares

@@ -7,6 +7,7 @@ the rest trains the model.
 
 import logging
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,15 +34,16 @@ class Cut:
 class _Prefix(nn.Module):
     """The network up to its pre-logits features [n, d], what timm calls ``num_features`` or ``head_hidden_size``."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: "Tensor") -> "Tensor":
-        return self.model.forward_head(self.model.forward_features(x), pre_logits=True)  # type: ignore[operator]
+        model: Any = self.model
+        return model.forward_head(model.forward_features(x), pre_logits=True)
 
 
-def find(model: nn.Module, trainable: frozenset[str], example: "Tensor") -> Cut | None:
+def find(model: Any, trainable: frozenset[str], example: "Tensor") -> Cut | None:
     """The longest prefix of ``model`` in which no parameter is trainable; None if it has no parameter or fails.
 
     Args:
@@ -52,7 +54,7 @@ def find(model: nn.Module, trainable: frozenset[str], example: "Tensor") -> Cut 
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        head = {id(parameter) for parameter in model.get_classifier().parameters()}  # type: ignore[operator]
+        head = {id(parameter) for parameter in model.get_classifier().parameters()}
         names = {name for name, parameter in model.named_parameters() if id(parameter) not in head}
         attempts: list[Callable[[], Cut | None]] = [lambda: _inside(model, trainable)]
         if not names & trainable:
@@ -79,8 +81,8 @@ def _same(model: nn.Module, cut: Cut, example: "Tensor") -> bool:
     return whole.shape == halves.shape and bool((whole - halves).abs().max() <= 1e-4 * scale)
 
 
-def _at_head(model: nn.Module) -> Cut:
-    head: Any = model.get_classifier()  # type: ignore[operator]
+def _at_head(model: Any) -> Cut:
+    head: Any = model.get_classifier()
     drop = float(getattr(model, "drop_rate", 0.0) or 0.0)
     rest = nn.Sequential(nn.Dropout(drop), head) if drop else nn.Sequential(head)
     return Cut(_Prefix(model), rest, "head", True)
@@ -89,7 +91,7 @@ def _at_head(model: nn.Module) -> Cut:
 class _Tracer(fx.Tracer):
     """Keeps torch's and timm's layers, and what timm marks as untraceable, as single nodes."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         from timm.layers import get_notrace_functions, get_notrace_modules
 
         super().__init__(autowrap_functions=tuple(get_notrace_functions()))
@@ -218,13 +220,13 @@ def folded(module: nn.Module) -> nn.Module:
         norm = layers.get(str(node.target)) if node.op == "call_module" else None
         if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.running_var is None:
             continue
-        conv = layers.get(str(before.target)) if isinstance(before, fx.Node) and before.op == "call_module" else None
+        if not isinstance(before, fx.Node) or before.op != "call_module":
+            continue
+        conv = layers[str(before.target)]
         if type(conv) is not nn.Conv2d or len(before.users) != 1 or before.target in replacement:
             continue
-        fused = nn.Conv2d(
-            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,  # type: ignore[arg-type]
-            conv.groups, True, conv.padding_mode, "meta",
-        )
+        fused = copy(conv)  # shares everything but its weight and bias, which are new
+        fused._parameters = dict(conv._parameters)
         fused.weight, fused.bias = fuse_conv_bn_weights(
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )

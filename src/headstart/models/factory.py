@@ -8,8 +8,6 @@ from headstart.errors import UserError
 from headstart.models import weights as stored
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from headstart.config import ModelConfig
 
 
@@ -60,7 +58,8 @@ def expected_input(config: "ModelConfig") -> Input:
 
 def _external(config: "ModelConfig") -> Any:
     """The ``pretrained_cfg`` of a folder or hub page; raises UserError where it describes another network."""
-    from timm.models import load_model_config_from_hf, load_model_config_from_path
+    from timm.models import load_model_config_from_hf
+    from timm.models._hub import load_model_config_from_path
 
     source, _, place = config.weights.partition(":")
     load = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
@@ -73,7 +72,7 @@ def _external(config: "ModelConfig") -> Any:
     return cfg
 
 
-def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool) -> "tuple[nn.Module, list[str]]":
+def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
     """Build the network with one output per class; returns it and the adaptations made, in words.
 
     The head is new unless the weights are those of a run with the same classes. Random numbers come from torch's
@@ -90,10 +89,7 @@ def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool)
             "model.weights=none, but the strategy starts from pretrained weights: give it weights, or strategy=scratch"
         )
     path = stored.locate(config.weights)
-    if path is None:
-        model = _load_by_timm(config)
-    else:
-        model = _load_file(config, path)
+    model = _load_by_timm(config) if path is None else _load_file(config, path)
     if stored.classes_of_run(config.weights) == list(classes):
         notes.append("head kept: the run was trained on the same classes")
     else:
@@ -102,7 +98,7 @@ def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool)
     return model, notes
 
 
-def _build(config: "ModelConfig", **options: Any) -> "nn.Module":
+def _build(config: "ModelConfig", **options: Any) -> Any:
     import timm
 
     try:
@@ -111,7 +107,7 @@ def _build(config: "ModelConfig", **options: Any) -> "nn.Module":
         raise UserError(f"model.args: {config.name} does not take them: {error}") from error
 
 
-def _load_by_timm(config: "ModelConfig") -> "nn.Module":
+def _load_by_timm(config: "ModelConfig") -> Any:
     """Weights that timm finds itself; loaded strictly, with the number of outputs they were trained with."""
     import timm
 
@@ -122,7 +118,7 @@ def _load_by_timm(config: "ModelConfig") -> "nn.Module":
         raise _unavailable(config, error) from error
 
 
-def _load_file(config: "ModelConfig", path: Any) -> "nn.Module":
+def _load_file(config: "ModelConfig", path: Any) -> Any:
     """A checkpoint file; strict, and the number of outputs is read off its head."""
     import torch
 
@@ -133,7 +129,9 @@ def _load_file(config: "ModelConfig", path: Any) -> "nn.Module":
     outputs = len(state[head]) if head in state else model.num_classes
     try:
         return _build(
-            config, pretrained=True, num_classes=outputs,
+            config,
+            pretrained=True,
+            num_classes=outputs,
             pretrained_cfg_overlay={"state_dict": state, "num_classes": outputs, "source": ""},
         )
     except (RuntimeError, KeyError) as error:

@@ -10,7 +10,7 @@ import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.errors import UserError
 
@@ -88,13 +88,13 @@ def digest(state: "dict[str, Tensor]") -> str:
     for name, tensor in state.items():
         plain = tensor.detach().to("cpu").contiguous()
         hasher.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
-        hasher.update(plain.reshape(-1).view(torch.uint8).numpy())
+        hasher.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return hasher.hexdigest()
 
 
-def backbone_digest(model: "nn.Module") -> str:
+def backbone_digest(model: Any) -> str:
     """`digest` of everything but the head, which is new."""
-    head = {id(tensor) for tensor in model.get_classifier().parameters()}  # type: ignore[operator]
+    head = {id(tensor) for tensor in model.get_classifier().parameters()}
     return digest({name: value for name, value in model.state_dict(keep_vars=True).items() if id(value) not in head})
 
 

@@ -34,7 +34,8 @@ class Column:
 
     def with_interval(self, found: Stat, plus_minus: str = "±") -> str:
         """A mean with the half-width of its interval, which is `-` for one run."""
-        return f"{self.write(found.mean)} {plus_minus} {'-' if found.interval is None else self.write(found.interval)}"
+        half = "-" if found.interval is None else self.write(found.interval)
+        return f"{self.write(found.mean)} {plus_minus} {half}"
 
 
 def percent(value: float) -> str:
@@ -94,7 +95,8 @@ COLUMNS = (
     Column(
         "nll",
         "NLL",
-        "Negative log-likelihood of the right class in nats; less is better. Empty where a probe gives no probabilities.",
+        "Negative log-likelihood of the right class in nats; less is better; not known where a probe gives no"
+        " probabilities.",
         _at("test.nll"),
         "{:.3f}".format,
         spread=True,
@@ -110,19 +112,17 @@ COLUMNS = (
     Column(
         "seconds",
         "time",
-        "What a run costs with a cold cache: seconds.total, plus seconds.features where a run took its features from"
-        " the cache. Mean over seeds.",
+        "What a run costs with a cold cache: seconds.total, plus seconds.features where a run took its"
+        " features from the cache. Mean over seeds.",
         lambda run: run.seconds,
         duration,
         spread=True,
     ),
-    Column(
-        "epochs", "epochs", "Epochs trained, all phases together; 0 for a fitted probe.", _at("epochs"), count
-    ),
+    Column("epochs", "epochs", "Epochs trained, all phases together; 0 for a fitted probe.", _at("epochs"), count),
     Column(
         "backbone_forwards",
         "forwards",
-        "Images that went through the backbone, in training, validation and test.",
+        "Images that a run sent through the backbone, as it counted them.",
         _at("backbone_forwards"),
         count,
     ),

@@ -97,15 +97,14 @@ def draw_confusions(comparison: Comparison, folder: Path) -> tuple[list[tuple[Pa
 
 
 def draw_matrix(rate: np.ndarray, classes: list[str], title: str, path: Path) -> Path:
-    """Draw a row-normalised matrix: numbers in the cells of up to 12 classes, fewer names from 40 classes on."""
+    """Draw a row-normalised matrix: with numbers up to 12 classes, every name up to 40."""
     n = len(classes)
     side = 4.6 if n <= ANNOTATED else 5.6 if n <= TICKED else 6.6
     figure = sheet(side + 0.5, side)
     axes = figure.add_subplot()
     from matplotlib.colors import LinearSegmentedColormap
 
-    paper = LinearSegmentedColormap.from_list("ink", SHADES)
-    paper.set_bad("#e4e4e4")
+    paper = LinearSegmentedColormap.from_list("ink", SHADES).with_extremes(bad="#e4e4e4")
     image = axes.imshow(100 * rate, cmap=paper, vmin=0, vmax=100, interpolation="nearest")
     _class_ticks(axes, classes)
     if n <= ANNOTATED:
@@ -131,11 +130,7 @@ def _class_ticks(axes: Axes, classes: list[str]) -> None:
         for place in places
     ]
     size = 9 if n <= ANNOTATED else 7.5 if n <= 25 else 6.5
-    upright = (
-        max(len(name) for name in names) * n <= 36
-        if n <= ANNOTATED
-        else max(len(name) for name in names) <= 2
-    )
+    upright = max(len(name) for name in names) * n <= 36 if n <= ANNOTATED else max(len(name) for name in names) <= 2
     axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)
     axes.set_yticks(places, names, fontsize=size)
     axes.tick_params(length=0 if step == 1 else 2)
@@ -147,6 +142,4 @@ def _cell_numbers(axes: Axes, rate: np.ndarray) -> None:
         for seen, share in enumerate(row):
             if share >= 0.005:
                 colour = "white" if share > 0.4 else "#1f2328"
-                axes.text(
-                    seen, true, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=size
-                )
+                axes.text(seen, true, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=size)

@@ -102,11 +102,7 @@ def draw_curves(comparison: Comparison, palette: Palette, path: Path) -> tuple[P
     shown = {
         title: known
         for title, rows in panels(comparison).items()
-        if (
-            known := [
-                (row, curves) for row in rows if (curves := [c for run in row.runs if (c := read[run.name])])
-            ]
-        )
+        if (known := [(row, curves) for row in rows if (curves := [c for run in row.runs if (c := read[run.name])])])
     }
     if not shown:
         return None, without
@@ -118,9 +114,7 @@ def draw_curves(comparison: Comparison, palette: Palette, path: Path) -> tuple[P
         axes = figure.add_subplot(down, across, place)
         ends = draw_panel(axes, rows, palette)
         if across == 1:
-            _label_ends(
-                axes, [comparison.label(row, within_task=True) for row, _ in rows], rows, ends, palette
-            )
+            _label_ends(axes, [comparison.label(row, within_task=True) for row, _ in rows], rows, ends, palette)
         else:
             axes.set_title(title)
             settings = [comparison.settings(row) for row, _ in rows]
@@ -130,9 +124,7 @@ def draw_curves(comparison: Comparison, palette: Palette, path: Path) -> tuple[P
     return save(figure, path), without
 
 
-def draw_panel(
-    axes: Axes, rows: list[tuple[Group, list[Curve]]], palette: Palette
-) -> list[tuple[float, float]]:
+def draw_panel(axes: Axes, rows: list[tuple[Group, list[Curve]]], palette: Palette) -> list[tuple[float, float]]:
     """Draw one panel and return where each line ends."""
     from matplotlib.ticker import MaxNLocator
 
@@ -144,9 +136,7 @@ def draw_panel(
         probes = [100 * curve.probe for curve in curves if curve.probe is not None]
         live = [curve for curve in curves if curve.probe is None]
         ends.append(
-            _draw_live(axes, live, colour, palette.mark(row))
-            if live
-            else _draw_probe(axes, probes, last, colour)
+            _draw_live(axes, live, colour, palette.mark(row)) if live else _draw_probe(axes, probes, last, colour)
         )
         values += probes + [100 * value for curve in live for value in curve.by_epoch.values()]
     axes.set_ylim(*percent_limits(values))
@@ -167,9 +157,7 @@ def _draw_live(axes: Axes, curves: list[Curve], colour: str, mark: str) -> tuple
     for curve in curves:
         rest = [epoch for epoch in curve.by_epoch if not common or epoch >= common[-1]]
         if len(rest) > 1:
-            axes.plot(
-                rest, [100 * curve.by_epoch[epoch] for epoch in rest], color=colour, linewidth=0.9, alpha=0.5
-            )
+            axes.plot(rest, [100 * curve.by_epoch[epoch] for epoch in rest], color=colour, linewidth=0.9, alpha=0.5)
     if not common:
         longest = max(curves, key=lambda curve: max(curve.by_epoch))
         return max(longest.by_epoch), 100 * longest.by_epoch[max(longest.by_epoch)]

@@ -40,7 +40,7 @@ def verdict(comparison: Comparison, rows: list[Group]) -> str:
     best = rows[0]
     name = comparison.label(best, within_task=True)
     if len(rows) == 1:
-        return f"{name} reaches {percent(best.accuracy.mean)} % accuracy ({score(best)}); no other row to compare it with"
+        return f"{name} reaches an accuracy of {score(best)}; there is no other row to compare it with"
     second = rows[1]
     rival = f"{comparison.label(second, within_task=True)} ({score(second)})"
     if best.accuracy.mean == second.accuracy.mean:
@@ -83,8 +83,7 @@ def decide(comparison: Comparison) -> Decision:
         rows = next(iter(tasks.values()))
         return Decision(_paragraph(verdict(comparison, rows), gains(comparison, rows), len(rows) > 1), [])
     lines = [
-        f"{task}: {_paragraph(verdict(comparison, rows), gains(comparison, rows))}"
-        for task, rows in tasks.items()
+        f"{task}: {_paragraph(verdict(comparison, rows), gains(comparison, rows))}" for task, rows in tasks.items()
     ]
     return Decision(_overall(comparison, tasks), lines)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from headstart.report.groups import Comparison, Group, plain, split_by
+from headstart.report.groups import Comparison, Group, natural, plain, split_by
 from headstart.report.study import Run, Study, flatten
 
 MEASURED = ("peak", "free", "used", "seconds", "bytes")
@@ -23,18 +23,12 @@ def caveats(comparison: Comparison) -> list[str]:
         found.append(f"Settings that change along with the rows: {settings}.")
     for group in comparison.groups:
         if len({run.seed for run in group.runs}) < len(group.runs):
-            found.append(
-                f"{comparison.label(group)} counts a seed more than once, so its interval is too narrow."
-            )
+            found.append(f"{comparison.label(group)} counts a seed more than once, so its interval is too narrow.")
     unknown = [run.name for run in runs if run.config is None]
     if unknown:
-        found.append(
-            f"Without a readable config.yaml, so grouped by result.json alone: {', '.join(unknown)}."
-        )
+        found.append(f"Without a readable config.yaml, so grouped by result.json alone: {', '.join(unknown)}.")
     if len(hardware(runs)) > 1:
-        found.append(
-            "The runs had different hardware or settings of it, so their seconds do not compare directly."
-        )
+        found.append("The runs had different hardware or settings of it, so their seconds do not compare directly.")
     return found
 
 
@@ -42,10 +36,9 @@ def _setting(comparison: Comparison, key: str) -> str:
     def value(run: Run) -> Any:
         return None if run.config is None else run.config.get(key)
 
-    parts = split_by([group.runs[0] for group in comparison.groups], lambda run: (value(run),))
-    return f"{key} is " + ", ".join(
-        f"{plain(value(rows[0]))} in {_holders(comparison, rows)}" for rows in parts
-    )
+    firsts = sorted((group.runs[0] for group in comparison.groups), key=lambda run: natural(value(run)))
+    parts = split_by(firsts, lambda run: (value(run),))
+    return f"{key} is " + ", ".join(f"{plain(value(rows[0]))} in {_holders(comparison, rows)}" for rows in parts)
 
 
 def _holders(comparison: Comparison, rows: list[Run]) -> str:

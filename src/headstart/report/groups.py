@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.report.study import Run, Study
+from headstart.runs import IRRELEVANT
 
-# What cannot change a result: the same list as the run's identity leaves out (design: the hash of the resolved config).
-IGNORED = ("seed", "study", "output_dir", "cache_dir", "rerun", "run", "hydra", "logger", "hardware.workers")
+# What tells no rows apart: the seed, and what the run's identity leaves out.
+IGNORED = ("seed", *IRRELEVANT)
 # What makes two rows answers to different questions, so that no best one is picked across them.
 TASK_KEYS = ("train_per_class", "train_fraction", "n_train", "n_test", "test_fraction", "source")
 
@@ -103,9 +104,7 @@ class Comparison:
         parts = key.split(".")
         ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
         others = [other for other in self.keys if other != key]
-        return next(
-            (end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)), key
-        )
+        return next((end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)), key)
 
     def tasks(self) -> dict[str, list[Group]]:
         """The groups by task (data and its cut), each best accuracy first; the key is the task's name."""
@@ -145,12 +144,8 @@ def natural(*values: Any) -> tuple[tuple[int, float, str], ...]:
 
 def ignored(key: str) -> bool:
     """Whether a config key cannot change a result, or only names it."""
-    last = key.rsplit(".", 1)[-1]
-    return (
-        any(key == name or key.startswith(f"{name}.") for name in IGNORED)
-        or "hash" in last
-        or "digest" in last
-    )
+    named = any(key == name or key.startswith(f"{name}.") for name in IGNORED)
+    return named or "hash" in key or "digest" in key
 
 
 def differs(runs: Iterable[Run], key: str) -> bool:

@@ -5,7 +5,6 @@ other.
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from headstart.errors import UserError
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,12 +66,9 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """What the run would have cost with a cold cache: `seconds.total`, plus `seconds.features` where
-        cached.
-        """
-        total = self.number("seconds.total")
-        features = self.number("seconds.features") if self.cached else 0.0
-        return None if total is None or features is None else total + features
+        """What the run would have cost with a cold cache: `seconds.total`, plus what it took from the cache."""
+        total, reused = self.number("seconds.total"), self.number("seconds.features_reused")
+        return None if total is None else total + (reused or 0.0)
 
     @property
     def from_scratch(self) -> bool:
@@ -219,43 +213,3 @@ def read(folder: Path) -> Study:
     found = [read_run(run) for run in run_folders(folder)]
     runs = [run for run in found if isinstance(run, Run)]
     return Study(folder.name, folder, runs, [run for run in found if isinstance(run, Skipped)])
-
-
-def studies(outputs: Path) -> list[Path]:
-    """The folders of an output folder that hold runs, sorted by name."""
-    if not outputs.is_dir():
-        return []
-    folders = [path for path in sorted(outputs.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    return [path for path in folders if any(run_folders(path))]
-
-
-def find(outputs: Path, name: str | None) -> Path:
-    """The folder of the study with this name, or, without a name, of the one with the newest completed run."""
-    known = studies(outputs)
-    if not known:
-        raise UserError(
-            f"{outputs} holds no study. Run one first, for example: headstart train -m experiment=demo"
-        )
-    if name is not None:
-        return _named(known, outputs, name.rstrip("/"))
-    finished = {path: when for path in known if (when := _finished(path)) is not None}
-    if not finished:
-        names = ", ".join(path.name for path in known)
-        raise UserError(f"{outputs} holds no completed run yet (studies there: {names}).")
-    return max(finished, key=lambda path: finished[path])
-
-
-def _named(known: list[Path], outputs: Path, name: str) -> Path:
-    names = [path.name for path in known]
-    if name in names:
-        return outputs / name
-    near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
-    ordered = near + [other for other in names if other not in near]
-    raise UserError(
-        f"{outputs} holds no study {name!r}. Studies there, nearest name first: {', '.join(ordered)}."
-    )
-
-
-def _finished(study: Path) -> float | None:
-    done = [run.folder / "result.json" for run in read(study).runs]
-    return max((path.stat().st_mtime for path in done), default=None)

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 INK = "#1f2328"
 MUTED = "#6a737d"
 RULE = "#d9dde2"
-# Okabe and Ito's colours for the colour-blind (2008), without the yellow that white paper swallows.
-# After them six of Paul Tol's muted ones.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9") + (
+# Okabe and Ito's colours for the colour-blind (2008), without the yellow that white paper swallows, then six
+# of Paul Tol's muted ones.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     *("#882255", "#332288", "#999933", "#117733", "#AA4499", "#CC6677"),
 )
 MARKS = ("o", "s", "^", "D", "v", "P")
@@ -81,9 +82,7 @@ class Palette:
 
     def mark(self, group: Group) -> str:
         """The row's mark, for matplotlib."""
-        slot = (
-            self.models.index(group.model) if len(self.models) > 1 else self.slots.get(group.strategy, 0) // 6
-        )
+        slot = self.models.index(group.model) if len(self.models) > 1 else self.slots.get(group.strategy, 0) // 6
         return MARKS[slot % len(MARKS)]
 
     def legend(self, figure: Figure) -> None:
@@ -93,9 +92,7 @@ class Palette:
         keys = [Line2D([], [], color=self.colour(name), linewidth=4, label=name) for name in self.strategies]
         if len(self.models) > 1:
             marks = zip(self.models, MARKS * len(self.models), strict=False)
-            keys += [
-                Line2D([], [], color=MUTED, marker=mark, linestyle="", label=name) for name, mark in marks
-            ]
+            keys += [Line2D([], [], color=MUTED, marker=mark, linestyle="", label=name) for name, mark in marks]
         columns = min(len(keys), 3 if max(len(str(key.get_label())) for key in keys) > 20 else 5)
         figure.legend(
             handles=keys,
@@ -156,9 +153,7 @@ def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> 
     return placed
 
 
-def place_labels(
-    axes: Axes, points: Sequence[tuple[float, float, str]], taken: Sequence[tuple[float, float]]
-) -> None:
+def place_labels(axes: Axes, points: Sequence[tuple[float, float, str]], taken: Sequence[tuple[float, float]]) -> None:
     """Write (x, y, text) beside its point, where it covers no other label, no point of `taken` and no edge.
 
     Tries places around the point, nearest first; a label that must go far is tied to its point by a thin
@@ -185,9 +180,7 @@ def place_labels(
             box = label.get_window_extent()
             cost = radius / 20 + sum(_shared(box, other) for other in busy)
             cost += (
-                0
-                if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-                else 500
+                0 if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 else 500
             )
             if cost < lowest:
                 if best is not None:
@@ -199,9 +192,7 @@ def place_labels(
         busy.append(best[1])
         if best[2] > 16:
             line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
-            axes.annotate("", (x, y), best[3], textcoords="offset points", arrowprops=line).set_in_layout(
-                False
-            )
+            axes.annotate("", (x, y), best[3], textcoords="offset points", arrowprops=line).set_in_layout(False)
 
 
 def _around() -> list[tuple[float, float]]:

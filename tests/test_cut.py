@@ -1,0 +1,91 @@
+"""Halves of a network make the whole, for every family and every depth; folding changes nothing but rounding."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from conftest import FAMILIES
+from headstart import strategy
+from headstart.config import PhaseConfig
+from headstart.models import cut
+
+RULES = ({"head": 1, "backbone": None}, {"depth:0-1": 1, "all": None}, {"depth:0-2": 1, "all": None})
+
+
+def network(name: str, **options: float) -> nn.Module:
+    """A network whose batch norms have statistics worth folding."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=5, **options).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model
+
+
+def trainable(model: nn.Module, rules: dict) -> frozenset[str]:
+    """The names that learn under these rules."""
+    return strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].trainable
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_halves_make_the_whole(name: str) -> None:
+    model = network(name)
+    x = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        whole = model(x)
+        for rules in RULES:
+            learns = trainable(model, rules)
+            found = cut.find(model, learns, x)
+            assert found is not None, rules
+            features = found.prefix.eval()(x)
+            assert torch.allclose(found.rest.eval()(features), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
+            rest = {id(p) for p in found.rest.parameters()}
+            names = {key for key, p in model.named_parameters() if id(p) in rest}
+            assert learns <= names, "what learns lies behind the cut, and is the model's own"
+            if rules is RULES[0]:
+                assert names == learns, "with the whole backbone frozen, only the head is behind the cut"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11"])
+def test_dropout_behind_the_cut_still_drops(name: str) -> None:
+    model = network(name, drop_rate=0.5)
+    x = torch.randn(2, 3, 64, 64)
+    found = cut.find(model, trainable(model, RULES[1]), x)
+    features = found.prefix.eval()(x)
+    found.rest.train()
+    assert not torch.equal(found.rest(features), found.rest(features))
+    found.rest.eval()
+    assert torch.equal(found.rest(features), found.rest(features))
+
+
+def test_everything_learns_nothing_is_cut() -> None:
+    model = network("resnet18")
+    assert cut.find(model, trainable(model, {"all": 1}), torch.randn(1, 3, 64, 64)) is None
+
+
+def test_a_half_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network("resnet18")
+    learns = trainable(model, RULES[0])
+    monkeypatch.setattr(cut, "_at_head", lambda m: cut.Cut(cut._Prefix(m), nn.Linear(512, 5), "head", True))
+    found = cut.find(model, learns, torch.randn(2, 3, 64, 64))
+    assert found is None or found.at != "head"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_folding_changes_rounding_only(name: str) -> None:
+    model = network(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    x = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        whole, folded = model(x), cut.folded(model)(x)
+    assert torch.allclose(whole, folded, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_folding_folds() -> None:
+    folded = cut.folded(network("resnet18"))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())

@@ -1,0 +1,172 @@
+"""Cached features are the live backbone's; anything that changes them misses; a torn file is never read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from conftest import compose
+from headstart import hardware, strategy
+from headstart.config import HardwareConfig, PhaseConfig
+from headstart.data import prepare
+from headstart.data.augment import Preprocess
+from headstart.data.loading import Pixels
+from headstart.features import Extractor, FeatureStore
+from headstart.models import cut
+
+CPU = HardwareConfig(accelerator="cpu", precision="32")
+MEAN = STD = (0.5, 0.5, 0.5)
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Pixels:
+    """Forty real digits."""
+    data = compose("data=digits", "data.n_test=40", f"data.image_size={SIZE}").data
+    return prepare(data, image_size=SIZE, crop_pct=0.875, interpolation="bicubic").test
+
+
+@pytest.fixture
+def model() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model("mobilenetv2_100", num_classes=10).eval()
+
+
+def extractor(
+    model: torch.nn.Module,
+    cache: Path | None,
+    rules: dict[str, Any] | None = None,
+    config: HardwareConfig = CPU,
+    transform: dict[str, Any] | None = None,
+) -> tuple[Extractor, cut.Cut]:
+    """The frozen prefix under the rules, over a cache."""
+    rules = rules or {"head": 1, "backbone": None}
+    phase = strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0]
+    found = cut.find(model, phase.trainable, torch.randn(2, 3, SIZE, SIZE))
+    assert found is not None
+    known = transform or {"image_size": SIZE, "mean": MEAN, "std": STD}
+    return Extractor(found, Preprocess(SIZE, MEAN, STD), known, config, cache), found
+
+
+def live_logits(model: torch.nn.Module, pixels: Pixels) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(Preprocess(SIZE, MEAN, STD).eval()(pixels.images))
+
+
+@pytest.mark.parametrize("rules", [{"head": 1, "backbone": None}, {"depth:0-2": 1, "all": None}])
+def test_logits_of_cached_features_equal_live_ones(
+    rules: dict, model: torch.nn.Module, pixels: Pixels, tmp_path: Path
+) -> None:
+    live = live_logits(model, pixels)
+    for _ in ("computed", "read back"):
+        extract, found = extractor(model, tmp_path, rules)
+        logits = found.rest.eval()(extract(pixels, "test"))
+        assert torch.allclose(logits, live, rtol=1e-4, atol=1e-5 * float(live.abs().max()))
+    assert extract.cost.computed == 0
+    assert extract.cost.reused == len(pixels)
+
+
+def test_bfloat16_features_are_within_five_percent_of_the_range(model: torch.nn.Module, pixels: Pixels) -> None:
+    config = HardwareConfig(accelerator="cpu", precision="bf16")
+    extract, found = extractor(model, None, config=config)
+    logits = found.rest.eval()(extract(pixels, "test").float())
+    live = live_logits(model, pixels)
+    worst = float((logits - live).abs().max() / (live.max() - live.min()))
+    assert 0 < worst < 0.05, "bfloat16 has 8 bits: it must differ, and only a little"
+
+
+def test_every_change_of_what_decides_the_numbers_misses(model: torch.nn.Module) -> None:
+    keys = {extractor(model, None)[0].key}
+    assert extractor(model, None)[0].key in keys, "the same again is the same"
+    transforms = [
+        {"image_size": 96, "mean": MEAN, "std": STD},
+        {"image_size": SIZE, "mean": (0.4, 0.5, 0.5), "std": STD},
+        {"image_size": SIZE, "mean": MEAN, "std": (0.4, 0.5, 0.5)},
+    ]
+    for transform in transforms:
+        keys.add(extractor(model, None, transform=transform)[0].key)
+    keys.add(extractor(model, None, config=HardwareConfig(accelerator="cpu", precision="bf16"))[0].key)
+    keys.add(extractor(model, None, {"depth:0-1": 1, "all": None})[0].key)
+    with torch.no_grad():
+        model.conv_stem.weight[0, 0, 0, 0] += 1e-3
+    keys.add(extractor(model, None)[0].key)
+    with torch.no_grad():
+        model.bn1.running_mean[0] += 1e-3
+    keys.add(extractor(model, None)[0].key)
+    assert len(keys) == 8
+
+
+def test_a_new_head_does_not_miss(model: torch.nn.Module) -> None:
+    before = extractor(model, None)[0].key
+    with torch.no_grad():
+        model.classifier.weight.add_(1)
+    assert extractor(model, None)[0].key == before
+
+
+def test_rows_are_keyed_by_image(model: torch.nn.Module, pixels: Pixels, tmp_path: Path) -> None:
+    some = Pixels(pixels.images[:25], pixels.labels[:25], pixels.ids[:25], pixels.names[:25])
+    first, _ = extractor(model, tmp_path)
+    first(some, "some")
+    again, _ = extractor(model, tmp_path)
+    order = torch.randperm(len(pixels)).tolist()
+    shuffled = Pixels(pixels.images[order], pixels.labels, [pixels.ids[i] for i in order], pixels.names)
+    features = again(shuffled, "all")
+    assert again.cost.computed == len(pixels) - 25
+    fresh = extractor(model, None)[0](shuffled, "all")
+    assert torch.allclose(features, fresh, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_images_are_computed_once(model: torch.nn.Module, pixels: Pixels) -> None:
+    twice = Pixels(pixels.images[[0, 1, 0]], pixels.labels[:3], [pixels.ids[i] for i in (0, 1, 0)], pixels.names[:3])
+    extract, _ = extractor(model, None)
+    features = extract(twice, "three")
+    assert extract.cost.computed == 2
+    assert torch.equal(features[0], features[2])
+
+
+@pytest.mark.parametrize("harm", ["cut short", "one byte", "empty", "renamed"])
+def test_a_damaged_file_is_never_read(
+    harm: str, model: torch.nn.Module, pixels: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = extractor(model, tmp_path)[0](pixels, "test")
+    (shard,) = tmp_path.rglob("*.safetensors")
+    content = shard.read_bytes()
+    if harm == "cut short":
+        shard.write_bytes(content[: len(content) // 2])
+    elif harm == "one byte":
+        shard.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif harm == "empty":
+        shard.write_bytes(b"")
+    else:
+        shard.rename(shard.with_name("0" * 32 + ".safetensors"))
+    extract, _ = extractor(model, tmp_path)
+    assert torch.equal(extract(pixels, "test"), expected)
+    assert extract.cost.computed == len(pixels)
+    assert "damaged" in caplog.text
+
+
+def test_a_file_being_written_is_not_seen(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, "key")
+    store.write(["0" * 32], torch.ones(1, 3), 1.0)
+    (shard,) = tmp_path.rglob("*.safetensors")
+    shard.rename(shard.with_name(".123.part"))
+    assert store.read({"0" * 32}) == ({}, 0.0)
+
+
+def test_a_cache_that_cannot_be_written_costs_the_cache_only(
+    model: torch.nn.Module, pixels: Pixels, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert len(extractor(model, blocked)[0](pixels, "test")) == len(pixels)
+    assert "cannot be written" in caplog.text
+
+
+def test_settling_auto_is_concrete() -> None:
+    settled = hardware.settle(HardwareConfig())
+    assert settled.accelerator in ("cpu", "gpu")
+    assert settled.precision in ("32", "bf16")

@@ -1,0 +1,134 @@
+"""Which parameter learns, at what rate, in which phase; and what is frozen stays frozen, batch norms included."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from conftest import FAMILIES, compose
+from headstart import strategy
+from headstart.config import PhaseConfig
+from headstart.errors import UserError
+
+SHIPPED = {
+    "scratch": {"all": {"head": 1.0, "backbone": 1.0}},
+    "feature_extraction": {"head": {"head": 1.0, "backbone": None}},
+    "finetune": {"all": {"head": 1.0, "backbone": 0.3}},
+    "head_then_all": {"head": {"head": 1.0, "backbone": None}, "all": {"head": 0.3, "backbone": 0.3}},
+}
+
+
+def network(name: str) -> torch.nn.Module:
+    """A network with five outputs and random weights."""
+    with torch.device("meta"):
+        return timm.create_model(name, num_classes=5)
+
+
+def rates(model: torch.nn.Module, rules: dict) -> dict[str, float | None]:
+    """The rates of a phase with these rules."""
+    return strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].rates
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("shipped", SHIPPED)
+def test_shipped_strategies(name: str, shipped: str) -> None:
+    model = network(name)
+    head = {f"{key}" for key, p in model.named_parameters() if any(p is q for q in model.get_classifier().parameters())}
+    assert len(head) == 2
+    phases = strategy.plan(model, compose(f"strategy={shipped}").strategy.phases)
+    assert [phase.name for phase in phases] == list(SHIPPED[shipped])
+    for phase in phases:
+        expected = SHIPPED[shipped][phase.name]
+        for key in dict(model.named_parameters()):
+            assert phase.rates[key] == expected["head" if key in head else "backbone"], key
+        assert sum(row[3] for row in phase.rows) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_depth_counts_back_from_the_head(name: str) -> None:
+    parameters = strategy.describe(network(name))
+    depths = [parameter.depth for parameter in parameters]
+    assert min(depths) == 0
+    assert set(depths) == set(range(max(depths) + 1))
+    assert parameters[0].depth == max(depths) == parameters[0].deepest, "the first parameter is the stem's"
+
+
+def test_selectors() -> None:
+    model = network("resnet18")  # head, then layer4 (1) ... layer1 (4), stem (5)
+    assert rates(model, {"depth:0-1": 1, "all": None})["layer4.0.conv1.weight"] == 1
+    assert rates(model, {"depth:0-1": 1, "all": None})["layer3.0.conv1.weight"] is None
+    assert rates(model, {"depth:4-": 1, "all": None})["conv1.weight"] == 1
+    assert rates(model, {"stem:0": 0.5, "all": None})["conv1.weight"] == 0.5
+    assert rates(model, {"stem:0": 0.5, "all": None})["layer1.0.conv1.weight"] is None
+    norm = rates(model, {"norm": 1, "head": 1, "all": None})
+    assert norm["bn1.weight"] == 1
+    assert norm["conv1.weight"] is None
+    bias = rates(model, {r"name:\.bias$": 1, "all": None})
+    assert {key for key, rate in bias.items() if rate} == {key for key in bias if key.endswith(".bias")}
+
+
+def test_first_match_wins_and_decay_follows_depth() -> None:
+    found = rates(network("resnet18"), {"head": 2, "depth:1": None, "all": {"rate": 1, "decay": 0.5}})
+    assert found["fc.weight"] == 2
+    assert found["layer4.0.conv1.weight"] is None
+    assert found["layer3.0.conv1.weight"] == 0.25
+    assert found["conv1.weight"] == 0.5**5
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"head": 1}, "no rule covers conv1.weight"),
+        ({"all": 1, "head": 2}, "head matches no parameter"),
+        ({"all": None}, "nothing learns"),
+        ({"dept:1": 1}, "unknown selector 'dept:1'"),
+        ({"depth:3-1": 1}, "unknown selector"),
+        ({"name:(": 1}, "not a regular expression"),
+        ({"all": -1}, "above 0"),
+        ({"all": True}, "above 0"),
+        ({"all": "fast"}, "above 0"),
+        ({"all": {"rate": 1, "deca": 0.5}}, "{rate: r, decay: d}"),
+        ({"all": {"rate": 1, "decay": 2}}, "decay must be"),
+        ({}, "is empty"),
+    ],
+)
+def test_bad_rules_are_named(rules: dict, words: str) -> None:
+    with pytest.raises(UserError, match=r"strategy\.phases\.p\.rates") as caught:
+        rates(network("resnet18"), rules)
+    assert words in str(caught.value)
+
+
+def test_train_mode_leaves_frozen_parts_in_eval() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    phase = strategy.plan(model, {"p": PhaseConfig(rates={"depth:0-1": 1, "all": None}, epochs=1)})[0]
+    strategy.freeze(model, phase)
+    strategy.train_mode(model)
+    assert model.layer4.training
+    assert model.layer4[0].bn1.training
+    assert model.fc.training
+    assert not any(part.training for part in model.layer3.modules())
+    assert not model.bn1.training
+
+
+def test_train_mode_keeps_learning_norms_learning() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    phase = strategy.plan(model, {"p": PhaseConfig(rates={"norm": 1, "head": 1, "all": None}, epochs=1)})[0]
+    strategy.freeze(model, phase)
+    strategy.train_mode(model)
+    assert model.layer1[0].bn1.training
+    assert not model.layer1[0].conv1.training
+
+
+def test_optimizer_groups_hold_each_learning_parameter_once() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    phase = strategy.plan(model, {"p": PhaseConfig(rates={"head": 1, "depth:1": 0.1, "all": None}, epochs=1)})[0]
+    groups = strategy.optimizer_groups(model, phase, 0.01, 0.05)
+    names = {id(p): name for name, p in model.named_parameters()}
+    held = [names[id(p)] for group in groups for p in group["params"]]
+    assert sorted(held) == sorted(phase.trainable)
+    for group in groups:
+        assert group["lr"] == pytest.approx(0.01 * group["rate"])
+        for p in group["params"]:
+            undecayed = p.ndim == 1
+            assert group["weight_decay"] == (0.0 if undecayed else 0.05), names[id(p)]
