@@ -5,8 +5,7 @@ from pathlib import Path
 from headstart.data.sources import FASHION_FOLDER
 
 INSTALL = (
-    f"Fashion-MNIST is not in {FASHION_FOLDER}: install the Debian package dataset-fashion-mnist "
-    "(apt-get install dataset-fashion-mnist)"
+    f"Fashion-MNIST is not in {FASHION_FOLDER}; install it: apt-get install dataset-fashion-mnist (Debian, Ubuntu)"
 )
 
 
@@ -15,22 +14,17 @@ def installed() -> bool:
     return FASHION_FOLDER.is_dir()
 
 
-def write(folder: Path, n_train: int, n_test: int) -> Path:
-    """Write ``train/<class>/<row>.png`` and ``test/…``, 28x28 and lossless; returns ``folder``.
-
-    The labelled budget is train + validation of headstart's cut: a side that needs a validation set takes it out.
-    """
+def write(folder: Path, n_train: int, n_test: int, seed: int) -> Path:
+    """Write ``train/<class>/<row>.png``, ``val/…`` (a quarter more) and ``test/…``, 28x28, lossless; returns `folder`."""
     from PIL import Image
 
     from headstart.data.sources import fashion_mnist
     from headstart.data.splits import cut
 
-    parts = cut(fashion_mnist(), n_train=n_train, n_test=n_test)
-    for name, keys in {"train": ("train", "val"), "test": ("test",)}.items():
-        for key in keys:
-            part = parts[key]
-            for row in part.rows:
-                place = folder / name / str(part.split.labels[row])
-                place.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(part.split.images[int(row)]).save(place / f"{row:05}.png")
+    parts = cut(fashion_mnist(), n_train=n_train * 5 // 4, n_test=n_test, val_fraction=0.2, seed=seed)
+    for name, part in parts.items():
+        for row in part.rows:
+            place = folder / name / str(part.split.labels[row])
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(part.split.images[int(row)]).save(place / f"{row:05}.png")
     return folder

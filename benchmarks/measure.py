@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-HEADSTART = (sys.executable, "-m", "headstart")
+HEADSTART = (str(Path(sys.executable).with_name("headstart")),)  # the console script, as users start it
 MIB = 2**20
 TAIL = 3000  # characters of a failed command's output that are shown
 

@@ -83,7 +83,7 @@ def test_train_help_lists_groups_and_choices(tmp_path: Path) -> None:
         (["train", "strategy=finetun"], "finetun"),
         (["train", "data=image_folder"], "data.source.root: must be given"),
         (["train", "model=timm", "model.name=resnet19"], "did you mean resnet18"),
-        (["compare", "nothing"], "nothing"),
+        (["compare", "nothing"], "output"),
     ],
 )
 def test_mistakes_are_answered_in_words_with_code_2(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -126,11 +126,11 @@ def test_all_problems_are_told_at_once() -> None:
     ("override", "words"),
     [
         ("optimizer._target_=os.system", "only things of headstart, timm, torch"),
-        ("optimizer._target_=torch.optim.AdamWW", "optimizer._target_"),
+        ("optimizer._target_=torch.optim.AdamWW", "optimizer._target_=torch.optim.AdamWW"),
         ("+optimizer.weigth_decay=1", "did you mean weight_decay?"),
         ("+scheduler.warmup_epoch=1", "did you mean warmup_epochs?"),
         ("+data.source.root=x", "data.source.root"),
-        ("+strategy.phases.head.probe.girth=1", "did you mean grid?"),
+        ("+strategy.phases.head.probe.gird=1", "did you mean grid?"),
     ],
 )
 def test_components_are_checked_against_what_they_build(override: str, words: str) -> None:

@@ -12,7 +12,7 @@ from headstart import strategy
 from headstart.config import PhaseConfig
 from headstart.models import cut
 
-RULES = ({"head": 1, "backbone": None}, {"depth:0-1": 1, "all": None}, {"depth:0-2": 1, "all": None})
+RULES = ({"head": 1, "backbone": None}, {"depth0-1": 1, "all": None}, {"depth0-2": 1, "all": None})
 
 
 def network(name: str, **options: float) -> nn.Module:

@@ -148,8 +148,7 @@ def folder() -> Path:
 
 def typed(config: DictConfig) -> RunConfig:
     """Resolve every interpolation of a composed config and return it as plain dataclasses."""
-    config = OmegaConf.merge(OmegaConf.structured(RunConfig), config)  # a config read from a file is untyped
-    value = OmegaConf.to_object(config)
+    value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), config))
     assert isinstance(value, RunConfig)
     return value
 

@@ -101,7 +101,13 @@ def run_phase(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
 
 
 def _frozen(model: nn.Module, phase: "Phase") -> dict[str, Any]:
-    return {name: value for name, value in model.named_parameters() if phase.rates[name] is None}
+    """Every frozen parameter, and the buffers (batch-norm statistics) of every module that is frozen as a whole."""
+    tensors: dict[str, Any] = {name: value for name, value in model.named_parameters() if phase.rates[name] is None}
+    for prefix, module in model.named_modules():
+        own = list(module.parameters())
+        if own and not any(parameter.requires_grad for parameter in own):
+            tensors |= {f"{prefix}.{name}": value for name, value in module.named_buffers(recurse=False)}
+    return tensors
 
 
 def extractor(context: Context, cut: cutting.Cut) -> Extractor:

@@ -68,6 +68,7 @@ class PhaseModule(pl.LightningModule):
         return self
 
     def on_train_epoch_start(self) -> None:
+        self.train()  # Lightning keeps the modes it finds
         torch.manual_seed(random_seed(self.config.seed, self.index, self.current_epoch))
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
@@ -182,6 +183,8 @@ def trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.C
 
     warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*in eval mode at the start of training.*")
+    warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*LeafSpec.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     return pl.Trainer(
         accelerator=config.hardware.accelerator,

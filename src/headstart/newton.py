@@ -29,8 +29,11 @@ log = logging.getLogger(__name__)
 BLOCK = 9  # values solved together: fewer waste the matrix units, more start farther from their solution
 ELEMENTS = 2**25  # of one logits array; half a dozen live at once
 BLOCK_BYTES = 2**30  # of the preconditioner; above it all classes share one block
+STRIDE = 4
+NODES = 1
 FORCING = 0.1  # a Newton system is solved to this share of its starting error
-PATIENCE = 6  # conjugate-gradient steps before a new factorisation pays
+PATIENCE = 5
+ROWS = 2.0
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Problem:
         self.penalty = torch.ones_like(self.features[0])
         self.penalty[-1] = 0
         self.squares = self.features.square().sum(0)
-        self.factor: Tensor | None = None
+        self.inverse: Tensor | None = None
 
     def margins(self, weight: Tensor) -> Tensor:
         """Logits less the true class's logit [K, B, n], of weights [K, B, r]."""
@@ -97,11 +100,11 @@ class Problem:
         return probability, rest.mul_(probability)
 
     def factorise(self, weights: Tensor, damping: float) -> None:
-        """Cholesky factors [K or 1, r, r] of the class blocks; weights [K, n] are the values' mean of C p (1 - p)."""
+        """The preconditioner: inverses [K or 1, r, r] of the class blocks; weights [K, n] are the values' mean of C p (1 - p)."""
         size = self.features.shape[1]
         if 4 * self.classes * size * size > BLOCK_BYTES:
             weights = weights.mean(0, keepdim=True)
-        count = min(len(self.features), 2 * size)
+        count = min(len(self.features), int(ROWS * size))
         top, rows = weights.topk(count, dim=1)
         top = top * (weights.sum(1, keepdim=True) / top.sum(1, keepdim=True).clamp_min(1e-30))
         blocks = self.features.new_empty(len(weights), size, size)
@@ -112,16 +115,15 @@ class Problem:
         diagonal += self.penalty + 1e-6 * diagonal.amax(1, keepdim=True)
         diagonal[:, -1] += damping
         factor, failed = torch.linalg.cholesky_ex(blocks)
-        self.factor = None if failed.any() else factor
+        self.inverse = None if bool(failed.any()) else torch.cholesky_inverse(factor)
 
     def precondition(self, rows: Tensor, diagonal: Tensor) -> Tensor:
-        """The preconditioner's inverse times [K, B, r]; the Hessian's diagonal [B, r] stands in until there are factors."""
-        if self.factor is None:
+        """The preconditioner's inverse times [K, B, r]; the Hessian's diagonal [B, r] stands in until there is one."""
+        if self.inverse is None:
             return level(rows / diagonal)
-        if len(self.factor) == 1:
-            flat = rows.flatten(0, 1)
-            return level(torch.cholesky_solve(flat.T, self.factor[0]).T.reshape(rows.shape))
-        return level(torch.cholesky_solve(rows.transpose(1, 2), self.factor).transpose(1, 2).contiguous())
+        if len(self.inverse) == 1:
+            return level((rows.flatten(0, 1) @ self.inverse[0]).view(rows.shape))
+        return level(rows @ self.inverse)
 
 
 def level(rows: Tensor) -> Tensor:
@@ -135,7 +137,7 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
     return (left * right).sum((0, 2))
 
 
-def direction(problem: Problem, state: State) -> tuple[Tensor, Tensor, Tensor]:
+def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """A truncated Newton step [K, B, r], its margins [K, B, n], and its slope (float64 [B], negative)."""
     values = state.values.to(state.weight.dtype)
     scale = values[None, :, None]
@@ -151,7 +153,7 @@ def direction(problem: Problem, state: State) -> tuple[Tensor, Tensor, Tensor]:
     residual = -gradient
     ready = problem.precondition(residual, diagonal)
     search, error = ready, dot(residual, ready)
-    goal = FORCING**2 * error
+    goal = torch.maximum(FORCING**2 * error, 0.1 * tolerance * state.objective.to(error.dtype))
     for count in range(1, 101):
         reach = problem.margins(search)
         inner = probability * reach
@@ -168,7 +170,8 @@ def direction(problem: Problem, state: State) -> tuple[Tensor, Tensor, Tensor]:
             break
         search = ready + torch.where(left > goal, left / error, 0.0)[None, :, None] * search
         error = torch.where(left > goal, left, 0.0)
-    if count > PATIENCE:
+    rows, width = problem.features.shape
+    if count > PATIENCE + width * width / (10 * rows):  # a factorisation's price in steps
         problem.factorise((spread * scale).mean(1), float(penalty[:, -1].mean()))
     return step, margins, dot(gradient, step).double()
 
@@ -184,7 +187,7 @@ def descend(
     active = torch.arange(len(values), device=values.device)
     state = problem.state(start, problem.margins(start), values)
     for _ in range(steps):
-        step, reach, slope = direction(problem, state)
+        step, reach, slope = direction(problem, state, tolerance)
         length = torch.ones_like(state.objective)
         for _ in range(25):
             size = length.to(step.dtype)[None, :, None]
@@ -208,31 +211,36 @@ def descend(
     return found, taken, converged
 
 
-def extrapolate(problem: Problem, solved: list[tuple[float, Tensor]], values: Tensor) -> Tensor:
-    """Starting weights [K, B, r] for the next values: the last solution, or the line through the last two in log C where that is better."""
+def predict(problem: Problem, solved: dict[float, Tensor], values: Tensor, points: int) -> Tensor:
+    """Starting weights [K, B, r]: the polynomial in log C through the nearest `points` solutions, or the nearest where that is better."""
     if not solved:
         return problem.features.new_zeros(problem.classes, len(values), problem.features.shape[1])
-    last = solved[-1][1][:, None].expand(-1, len(values), -1)
-    if len(solved) < 2:
-        return last.clone()
-    (before, older), (now, newer) = solved[-2:]
-    ahead = ((values.log() - math.log(now)) / math.log(now / before)).to(newer.dtype)
-    line = newer[:, None] + ahead[None, :, None] * (newer - older)[:, None]
-    flat, bent = (problem.state(w, problem.margins(w), values).objective for w in (last, line))
-    return torch.where((bent < flat)[None, :, None], line, last)
+    guesses, nearest = [], []
+    for value in values.tolist():
+        near = sorted(solved, key=lambda other: abs(math.log(other / value)))[:points]
+        lagrange = [math.prod(math.log(value / b) / math.log(a / b) for b in near if b != a) for a in near]
+        guesses.append(sum((c * solved[a] for c, a in zip(lagrange, near, strict=True)), torch.zeros_like(solved[near[0]])))
+        nearest.append(solved[near[0]])
+    bent, flat = torch.stack(guesses, 1), torch.stack(nearest, 1)
+    better = [problem.state(w, problem.margins(w), values).objective for w in (bent, flat)]
+    return torch.where((better[0] < better[1])[None, :, None], bent, flat)
 
 
 def path(problem: Problem, values: list[float], tolerance: float, steps: int) -> tuple[Tensor, list[int], list[bool]]:
-    """Weights [G, K, r], Newton steps and convergence for ascending `values` of C."""
+    """Weights [G, K, r], Newton steps and convergence for ascending `values` of C.
+
+    Every STRIDE-th value is solved along the path, each from the two before it; the others start from a cubic through those.
+    """
     block = max(1, min(BLOCK, ELEMENTS // (problem.classes * len(problem.labels))))
-    solved: list[tuple[float, Tensor]] = []
-    taken: list[int] = []
-    converged: list[bool] = []
-    for first in range(0, len(values), block):
-        part = values[first : first + block]
+    nodes = sorted({*values[::STRIDE], values[-1]})
+    between = [value for value in reversed(values) if value not in nodes]
+    rounds = [(nodes[i : i + NODES], 2) for i in range(0, len(nodes), NODES)] + [(between[i : i + block], 4) for i in range(0, len(between), block)]
+    solved: dict[float, Tensor] = {}
+    facts: dict[float, tuple[int, bool]] = {}
+    for part, points in rounds:
         tensor = torch.tensor(part, dtype=torch.float64, device=problem.features.device)
-        weight, count, good = descend(problem, extrapolate(problem, solved, tensor), tensor, tolerance, steps)
-        solved += zip(part, weight.unbind(1), strict=True)
-        taken += count.tolist()
-        converged += good.tolist()
-    return torch.stack([weight for _, weight in solved]), taken, converged
+        start = predict(problem, solved, tensor, points)
+        weight, count, good = descend(problem, start, tensor, tolerance, steps)
+        solved.update(zip(part, weight.unbind(1), strict=True))
+        facts.update(zip(part, zip(count.tolist(), good.tolist(), strict=True), strict=True))
+    return torch.stack([solved[v] for v in values]), [facts[v][0] for v in values], [facts[v][1] for v in values]

@@ -1,6 +1,7 @@
 """Probes: a head fitted on features in one solve, its regularisation chosen on validation data.
 
-A probe is anything with ``fit(train_x, train_y, val_x, val_y, classes) -> ProbeFit``; a strategy file names it by ``_target_``.
+A probe is anything with ``fit(train_x, train_y, val_x, val_y, classes) -> ProbeFit``; a strategy file names it by
+``_target_``.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Logistic:
     """Multinomial logistic regression over a grid of C, all values solved together (`headstart.newton`).
 
     Args:
-        grid: values of C in scikit-learn's objective ``C * sum_i loss_i + ||weight||^2 / 2``, the bias not penalised: small is
-            strong regularisation.
+        grid: values of C in scikit-learn's objective ``C * sum_i loss_i + ||weight||^2 / 2``, the bias not penalised:
+            small is strong regularisation.
         tolerance: a value is solved when a Newton step promises less than this share of its objective.
         max_iterations: Newton steps per value at most.
         refit: fit once more on training and validation rows with the chosen value.
@@ -125,7 +126,7 @@ def _select(
     val_y: Tensor,
     classes: int,
 ) -> ProbeFit:
-    """Solve for every value, choose on validation: accuracy, then lower nll, then stronger regularisation (earlier in grid)."""
+    """Solve for every value, choose on validation: accuracy, then lower nll, then stronger regularisation (first)."""
     began = time.perf_counter()
     train_x, val_x = train_x.float(), val_x.float()
     if not len(val_y) and len(grid) > 1:
@@ -148,11 +149,7 @@ def _select(
                 "converged": heads.converged[index],
             }
         )
-    best = (
-        min(range(len(grid)), key=lambda at: (-table[at]["val_accuracy"], table[at]["loss"], at)) if len(val_y) else 0
-    )
-    for row in table:
-        del row["loss"]
+    best = min(range(len(grid)), key=lambda at: (*ranks[at], at)) if len(val_y) else 0
     if refit:
         train_x, train_y = torch.cat([train_x, val_x]), torch.cat([train_y, val_y])
         mean = train_x.mean(0)

@@ -1,7 +1,7 @@
 """A run on disk: its identity, its folder, its lock, and files that are whole or absent.
 
-``outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/``; `result.json` with ``"status": "completed"``, written last,
-is completion.
+``outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/``; `result.json` with ``"status": "completed"``, written
+last, is completion.
 """
 
 import hashlib

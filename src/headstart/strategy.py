@@ -1,7 +1,7 @@
 """Strategies as data: which parameter learns at what rate in which phase, computed from a phase's rules.
 
-A phase's ``rates`` are an ordered mapping *selector: rate*. The first selector that matches a parameter decides; every
-parameter must be matched, and every rule must match something. A rate multiplies the optimizer's learning rate, ``null``
+A phase's ``rates`` are an ordered mapping *selector: rate*. The first selector that matches a parameter decides;
+every parameter must be matched, and every rule must match something. A rate multiplies the optimizer's learning rate, ``null``
 is frozen, and ``{rate: r, decay: d}`` gives r x d^depth.
 
 Selectors:
@@ -10,9 +10,10 @@ Selectors:
 ``all``            every parameter
 ``head``           the module that timm's ``get_classifier()`` returns (depth 0)
 ``backbone``       everything else (depth 1 and deeper)
-``depth:2``        one depth; ``depth:1-3`` a range; ``depth:4-`` from 4 to the stem
-``stem:0``         the backbone counted from the input: the stem is 0; ranges as above
-``name:REGEX``     parameters whose name matches the regular expression somewhere, e.g. ``name:\\.bias$``
+``depth2``         one depth; ``depth1-3`` a range; ``depth4-`` from 4 to the stem
+``stem0``          the backbone counted from the input: the stem is 0; ranges as above
+``name:REGEX``     parameters whose name matches the regular expression somewhere, e.g. ``name:\\.bias$``;
+                   in a file only, as Hydra's command line takes no such keys
 ``norm``           weights and biases of normalisation layers
 =================  ====================================================================================
 
@@ -22,7 +23,6 @@ Depths are timm's ``group_matcher(coarse=True)`` groups, the head taken out, cou
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import UserError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from headstart.config import PhaseConfig
 
 WORDS = ("all", "head", "backbone", "norm")
+SPAN = re.compile(r"(?P<kind>depth|stem)(?P<low>\d+)(?P<dash>-)?(?P<high>(?<=-)\d+)?")
 
 
 @dataclass(frozen=True)
@@ -85,45 +86,42 @@ def _is_number(value: Any, above: float) -> bool:
 
 
 def _check_selector(selector: str, key: str) -> None:
-    kind, _, argument = selector.partition(":")
     if selector in WORDS:
         return
-    if kind in ("depth", "stem") and re.fullmatch(r"\d+(-\d*)?", argument):
-        low, high = _range(argument)
-        if low <= high:
-            return
-    if kind == "name" and argument:
+    span = SPAN.fullmatch(selector)
+    if span and _range(span)[0] <= _range(span)[1]:
+        return
+    if selector.startswith("name:") and len(selector) > 5:
         try:
-            re.compile(argument)
+            re.compile(selector[5:])
             return
         except re.error as error:
-            raise UserError(f"{key}: {argument!r} is not a regular expression: {error}") from None
+            raise UserError(f"{key}: {selector[5:]!r} is not a regular expression: {error}") from None
     raise UserError(
-        f"{key}: unknown selector {selector!r}; use one of {', '.join(WORDS)}, depth:1-3, stem:0-1 or name:REGEX"
+        f"{key}: unknown selector {selector!r}; use one of {', '.join(WORDS)}, depth1-3, stem0-1 or name:REGEX"
     )
 
 
-@cache
-def _range(text: str) -> tuple[float, float]:
-    low, dash, high = text.partition("-")
+def _range(span: re.Match[str]) -> tuple[float, float]:
+    low, dash, high = span.group("low", "dash", "high")
     return float(low), float(high) if high else (float("inf") if dash else float(low))
 
 
 def _matches(selector: str, parameter: Parameter) -> bool:
-    kind, _, argument = selector.partition(":")
-    if kind in ("depth", "stem"):
-        low, high = _range(argument)
-        if kind == "stem":
+    span = SPAN.fullmatch(selector)
+    if span:
+        low, high = _range(span)
+        if span.group("kind") == "stem":
             return parameter.depth > 0 and low <= parameter.deepest - parameter.depth <= high
         return low <= parameter.depth <= high
-    if kind == "name":
-        return re.search(argument, parameter.name) is not None
+    if selector.startswith("name:"):
+        return re.search(selector[5:], parameter.name) is not None
     return {
         "all": True,
         "head": parameter.depth == 0,
         "backbone": parameter.depth > 0,
         "norm": parameter.is_norm,
-    }[kind]
+    }[selector]
 
 
 def describe(model: Any) -> list[Parameter]:

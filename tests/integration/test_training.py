@@ -51,7 +51,7 @@ def test_feature_extraction_leaves_every_backbone_byte_alone(run_small: Callable
 def test_a_frozen_phase_trained_by_gradient_leaves_every_backbone_byte_alone(
     augment: str, run_small: Callable[..., dict]
 ) -> None:
-    """With augmentation the frozen backbone runs live each epoch, under Lightning's train(); without, on its features."""
+    """Augmented, the frozen backbone runs live each epoch, under Lightning's train(); else on its features."""
     result = run_small(
         f"augment={augment}",
         "strategy=feature_extraction",
@@ -69,7 +69,7 @@ def test_partial_fine_tuning_trains_the_rest_on_features_of_the_frozen_prefix(
 ) -> None:
     result = run_small(
         "augment=none", "strategy=finetune", "~strategy.phases.all.rates.all",
-        "+strategy.phases.all.rates={head: 1, 'depth:1-2': 1, backbone: null}",
+        "+strategy.phases.all.rates={head: 1, depth1-2: 1, backbone: null}",
     )  # fmt: skip
     assert result["phases"][0]["kind"] == "features"
     after, before = final(result), pretrained_body()
