@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import extraction, fashion, memory, startup
-from benchmarks.measure import Figure, say, threads
+from benchmarks.measure import Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LIBRARIES = (
@@ -22,6 +22,20 @@ LIBRARIES = (
     "transformers", "accelerate",
 )  # fmt: skip
 MEASURES = {"startup": startup.measure, "extraction": extraction.measure, "memory": memory.measure}
+PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
+
+
+def probe(repeats: int) -> list[Figure]:
+    """Run ``benchmarks/probe.py``, which repeats as it sees fit; what it prints as `Figure.line` counts, the rest is shown as it is."""
+    output = run((sys.executable, "-m", PROBE), cwd=RESULTS.parents[1]).output
+    figures, rest = figures_in(output)
+    for line in rest:
+        say(f"  {line}")
+    return figures
+
+
+if find_spec(PROBE):
+    MEASURES["probe"] = probe
 
 
 def main() -> int:
@@ -46,7 +60,7 @@ def main() -> int:
     say(f"\n{summary}")
     if arguments.save:
         say(f"written: {_save(facts, figures, summary)}")
-    return int(any(figure.reached is False for figure in sum(figures.values(), [])))
+    return int(any(figure.reached is False for part in figures.values() for figure in part))
 
 
 def _arguments() -> argparse.Namespace:

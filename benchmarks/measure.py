@@ -1,9 +1,10 @@
-"""A command measured as a whole process, sides measured in turn, and a figure that is held against its target.
+"""A command measured as a whole process, sides measured in turn, and a figure held against its target.
 
-Nothing here imports torch: Linux hands a parent's peak memory to its children as their floor, so the parent stays small.
+Nothing here imports torch: Linux hands a parent's memory to its children as the floor of their peak.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,26 @@ class Figure:
 
     def _tail(self) -> str:
         return f"  ({self.note})" if self.note else ""
+
+
+LINE = re.compile(
+    r"\s*(?P<what>\S.*?)\s+(?P<value>-?[\d.]+) ?(?P<unit>\S*)\s+target (?P<sign>[<>]=) (?P<bound>-?[\d.]+)"
+    r".*\breached(?:  \((?P<note>.*)\))?$"
+)
+
+
+def figures_in(output: str) -> tuple[list[Figure], list[str]]:
+    """The figures with a target that a script printed as `Figure.line`, and its other lines."""
+    figures, rest = [], []
+    for line in output.splitlines():
+        found = LINE.match(line)
+        if found is None:
+            rest.append(line)
+            continue
+        what, unit, note = found["what"], found["unit"], found["note"] or ""
+        bound = {"at_most" if found["sign"] == "<=" else "at_least": float(found["bound"])}
+        figures.append(Figure(what, float(found["value"]), unit, note=note, **bound))
+    return figures, rest
 
 
 def _number(value: float, unit: str) -> str:

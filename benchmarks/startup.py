@@ -6,6 +6,7 @@ Expected:  on 2 cores --help 0.1 s (target 0.4 s) and train --cfg job 0.45 s (ta
 """
 
 import sys
+from collections.abc import Callable, Sequence
 
 from benchmarks.measure import HEADSTART, Figure, Process, interleaved, run, say, seconds
 
@@ -20,25 +21,17 @@ HEAVY = (
     "wandb",
 )
 COMMANDS = {"--help": ("--help",), "train --cfg job": ("train", "--cfg", "job")}
+TARGETS = {"headstart --help": 0.4, "headstart train --cfg job": 1.0}
 IMPORTS = "import torch, timm, pytorch_lightning"
 
 
 def measure(repeats: int) -> list[Figure]:
     """Seconds of both commands, the stack's imports beside them, and the modules that each command imported."""
-    timed = {"--help": HEADSTART + COMMANDS["--help"], "cfg": HEADSTART + COMMANDS["train --cfg job"]}
-    sides = {"headstart --help": timed["--help"], "headstart train --cfg job": timed["cfg"]}
-    sides[IMPORTS] = (sys.executable, "-c", IMPORTS)
-
-    def side(command: tuple[str, ...]) -> Process:
-        return run(command)
-
-    run(sides[IMPORTS])  # untimed: files into the page cache, bytecode written
-    taken = interleaved({name: lambda _, c=command: side(c) for name, command in sides.items()}, 2 * repeats + 1)
-    figures = [
-        Figure("headstart --help", seconds(taken["headstart --help"]), "s", at_most=0.4),
-        Figure("headstart train --cfg job", seconds(taken["headstart train --cfg job"]), "s", at_most=1.0),
-        Figure(IMPORTS, seconds(taken[IMPORTS]), "s"),
-    ]
+    stack = (sys.executable, "-c", IMPORTS)
+    run(stack)  # untimed: files into the page cache, bytecode written
+    sides = {f"headstart {name}": _side((*HEADSTART, *arguments)) for name, arguments in COMMANDS.items()}
+    taken = interleaved(sides | {IMPORTS: _side(stack)}, 2 * repeats + 1)
+    figures = [Figure(name, seconds(processes), "s", at_most=TARGETS.get(name)) for name, processes in taken.items()]
     for name, arguments in COMMANDS.items():
         heavy = imported(arguments)
         say(f"  headstart {name} imports of {', '.join(HEAVY)}: {', '.join(heavy) or 'none'}")
@@ -52,6 +45,10 @@ def measure(repeats: int) -> list[Figure]:
             )
         )
     return figures
+
+
+def _side(command: Sequence[str]) -> Callable[[int], Process]:
+    return lambda _: run(command)
 
 
 def imported(arguments: tuple[str, ...]) -> list[str]:

@@ -123,12 +123,12 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
     assert way.cut is not None
     assert phase.config.probe is not None
     extract = extractor(context, way.cut)
-    train = extract(context.data.train, "training images").flatten(1)
-    val = extract(context.data.val, "validation images").flatten(1)
+    train = extract(context.data.train, "training images").flatten(1).to(context.device)
+    val = extract(context.data.val, "validation images").flatten(1).to(context.device)
     head: Any = context.model.get_classifier()
     began = time.monotonic()
     probe = configs.build(phase.config.probe)
-    labels, val_labels = context.data.train.labels, context.data.val.labels
+    labels, val_labels = (part.labels.to(context.device) for part in (context.data.train, context.data.val))
     fitted = probe.fit(train, labels, val, val_labels, len(context.data.classes))
     with torch.no_grad():
         head.weight.copy_(fitted.weight.reshape(head.weight.shape))
@@ -193,7 +193,12 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     best = context.run.checkpoints / phase.name / "best.safetensors"
     keeper = Keeper(context.model, phase.name, config.select, best, context.run_log)
     began = time.monotonic()
-    common: dict[str, Any] = {"seed": config.seed, "phase": phase.name, "workers": config.hardware.workers}
+    common: dict[str, Any] = {
+        "seed": config.seed,
+        "phase": phase.name,
+        "workers": config.hardware.workers,
+        "pin_memory": context.device.type == "cuda",
+    }
     trainer(config, epochs, context.run.folder, [keeper]).fit(
         module,
         loader(train, config.data.batch_size, shuffle=True, **common),

@@ -1,44 +1,39 @@
-"""Many L2-penalised multinomial logistic regressions on the same features, solved together by truncated Newton.
+"""Many L2-penalised multinomial logistic regressions on the same features, by truncated Newton along the path of C.
 
-For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias. Values are solved in blocks,
-from strong to weak regularisation; within a block every product with the features is one matrix product over all values and classes.
+For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias.
 
-- Newton steps by conjugate gradients on Hessian products (Lin, Weng & Keerthi 2008, "Trust region Newton method for large-scale
-  logistic regression", with a line search in place of the region).
-- The preconditioner is the Hessian's diagonal block of each class, ``C X' diag(p_k (1 - p_k)) X + I``, summed only over the rows that
-  weigh most and rescaled to the whole weight (a sub-sampled Hessian: Erdogdu & Montanari 2015), factorised only when the last solve
-  took many steps, and shared by neighbouring values: as C grows, p (1 - p) shrinks about as fast.
-- Each block starts where the solutions so far point to, extrapolated in log C.
-- With fewer rows than features the features are rotated onto their row space, which loses nothing: the penalty's optimum lies in it.
-
-Losses, residuals and Hessian products are formed from differences to the true class's logit (margins), so they keep their relative precision in float32 even where
-separable data and weak regularisation drive them to 1e-12.
+- Every STRIDE-th value is solved in turn, from strong to weak regularisation, each from the two before it. The values
+  between start from a cubic in log C through those, mostly within a step or two of their solution, and are solved
+  in blocks: one matrix product with the features serves all values and classes of a block.
+- Newton steps come by conjugate gradients on Hessian products (Lin, Weng & Keerthi 2008, "Trust region Newton method
+  for large-scale logistic regression", with a line search in place of the region).
+- The preconditioner is the Hessian's diagonal block of each class, ``C X' diag(p_k (1 - p_k)) X + I``, summed only
+  over the rows that weigh most and rescaled to the whole weight (a sub-sampled Hessian: Erdogdu & Montanari 2015). It
+  is made anew only when a solve took more steps than that costs: as C grows, p (1 - p) shrinks about as fast.
+- Losses, residuals and Hessian products are formed from differences to the true class's logit (margins): so float32
+  keeps their relative precision where separable data and weak regularisation drive them towards zero.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-log = logging.getLogger(__name__)
-
-BLOCK = 9  # values solved together: fewer waste the matrix units, more start farther from their solution
+BLOCK = 9  # values between the path's that are solved together: they share a preconditioner, so not too many
 ELEMENTS = 2**25  # of one logits array; half a dozen live at once
 BLOCK_BYTES = 2**30  # of the preconditioner; above it all classes share one block
-STRIDE = 4
-NODES = 1
+STRIDE = 4  # of the values that are solved along the path
 FORCING = 0.1  # a Newton system is solved to this share of its starting error
-PATIENCE = 5
-ROWS = 2.0
+PATIENCE = 5  # conjugate-gradient steps before a new preconditioner is thought of
+ROWS = 2  # per feature, that the preconditioner sums over
 
 
 @dataclass
 class State:
-    """Solutions under way: weights [K, B, r], margins and residuals p - y [K, B, n], values and objectives (float64 [B])."""
+    """Solutions under way: weights [K, B, r], margins and residuals p - y [K, B, n], values, objectives [B]."""
 
     weight: Tensor
     margins: Tensor
@@ -100,11 +95,11 @@ class Problem:
         return probability, rest.mul_(probability)
 
     def factorise(self, weights: Tensor, damping: float) -> None:
-        """The preconditioner: inverses [K or 1, r, r] of the class blocks; weights [K, n] are the values' mean of C p (1 - p)."""
+        """The preconditioner: inverses [K or 1, r, r] of class blocks; weights [K, n] are mean C p (1 - p)."""
         size = self.features.shape[1]
         if 4 * self.classes * size * size > BLOCK_BYTES:
             weights = weights.mean(0, keepdim=True)
-        count = min(len(self.features), int(ROWS * size))
+        count = min(len(self.features), ROWS * size)
         top, rows = weights.topk(count, dim=1)
         top = top * (weights.sum(1, keepdim=True) / top.sum(1, keepdim=True).clamp_min(1e-30))
         blocks = self.features.new_empty(len(weights), size, size)
@@ -127,7 +122,7 @@ class Problem:
 
 
 def level(rows: Tensor) -> Tensor:
-    """[K, B, r] with biases that sum to zero over the classes: an equal shift of all changes nothing, and would drift by rounding."""
+    """Biases made to sum to zero over the classes: an equal shift of all changes nothing and would drift."""
     rows[..., -1] -= rows[..., -1].mean(0)
     return rows
 
@@ -145,16 +140,16 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
     probability, spread = problem.curvature(state.residual)
     mean = spread.mean((0, 2))
     penalty = problem.penalty.repeat(len(values), 1)
-    penalty[:, -1] = (
-        1e-3 * values * mean * len(problem.labels) + 1e-9
-    )  # bias: flat along equal shifts, and once saturated
+    penalty[:, -1] = 1e-3 * values * mean * len(problem.labels) + 1e-9  # the bias's curvature vanishes once saturated
     diagonal = (values * mean)[:, None] * problem.squares + penalty
     step, margins = torch.zeros_like(gradient), torch.zeros_like(state.margins)
     residual = -gradient
     ready = problem.precondition(residual, diagonal)
     search, error = ready, dot(residual, ready)
     goal = torch.maximum(FORCING**2 * error, 0.1 * tolerance * state.objective.to(error.dtype))
-    for count in range(1, 101):
+    count = 0
+    while count < 100:
+        count += 1
         reach = problem.margins(search)
         inner = probability * reach
         inner.sub_(probability * inner.sum(0))
@@ -184,6 +179,7 @@ def descend(
     A value is done when a full Newton step promises less than `tolerance` of its objective; that step is still taken.
     """
     found, taken = start.clone(), torch.zeros_like(values, dtype=torch.long)
+    converged = torch.zeros_like(values, dtype=torch.bool)
     active = torch.arange(len(values), device=values.device)
     state = problem.state(start, problem.margins(start), values)
     for _ in range(steps):
@@ -198,28 +194,26 @@ def descend(
             length = torch.where(worse, length / 2, length)
         done = (-0.5 * slope <= tolerance * tried.objective) & (length == 1)
         if bool(worse.any()):  # no descent left in this precision: leave these where they were
-            kept, active, state, tried = worse, active[~worse], state.keep(~worse), tried.keep(~worse)
-            done = done[~kept]
+            active, tried, done = active[~worse], tried.keep(~worse), done[~worse]
         found[:, active], taken[active] = tried.weight, taken[active] + 1
+        converged[active] = done
         state = tried
         if bool(done.any()):
             active, state = active[~done], tried.keep(~done)
         if not len(active):
             break
-    converged = torch.ones_like(values, dtype=torch.bool)
-    converged[active] = False
     return found, taken, converged
 
 
 def predict(problem: Problem, solved: dict[float, Tensor], values: Tensor, points: int) -> Tensor:
-    """Starting weights [K, B, r]: the polynomial in log C through the nearest `points` solutions, or the nearest where that is better."""
+    """Starting weights [K, B, r]: a polynomial in log C through the nearest solutions, or the nearest if better."""
     if not solved:
         return problem.features.new_zeros(problem.classes, len(values), problem.features.shape[1])
     guesses, nearest = [], []
     for value in values.tolist():
         near = sorted(solved, key=lambda other: abs(math.log(other / value)))[:points]
         lagrange = [math.prod(math.log(value / b) / math.log(a / b) for b in near if b != a) for a in near]
-        guesses.append(sum((c * solved[a] for c, a in zip(lagrange, near, strict=True)), torch.zeros_like(solved[near[0]])))
+        guesses.append(torch.stack([c * solved[a] for c, a in zip(lagrange, near, strict=True)]).sum(0))
         nearest.append(solved[near[0]])
     bent, flat = torch.stack(guesses, 1), torch.stack(nearest, 1)
     better = [problem.state(w, problem.margins(w), values).objective for w in (bent, flat)]
@@ -227,14 +221,12 @@ def predict(problem: Problem, solved: dict[float, Tensor], values: Tensor, point
 
 
 def path(problem: Problem, values: list[float], tolerance: float, steps: int) -> tuple[Tensor, list[int], list[bool]]:
-    """Weights [G, K, r], Newton steps and convergence for ascending `values` of C.
-
-    Every STRIDE-th value is solved along the path, each from the two before it; the others start from a cubic through those.
-    """
+    """Weights [G, K, r], Newton steps and convergence for `values` of C, ascending and all different."""
     block = max(1, min(BLOCK, ELEMENTS // (problem.classes * len(problem.labels))))
     nodes = sorted({*values[::STRIDE], values[-1]})
     between = [value for value in reversed(values) if value not in nodes]
-    rounds = [(nodes[i : i + NODES], 2) for i in range(0, len(nodes), NODES)] + [(between[i : i + block], 4) for i in range(0, len(between), block)]
+    rounds = [([value], 2) for value in nodes]
+    rounds += [(between[at : at + block], 4) for at in range(0, len(between), block)]
     solved: dict[float, Tensor] = {}
     facts: dict[float, tuple[int, bool]] = {}
     for part, points in rounds:

@@ -6,6 +6,7 @@ A probe is anything with ``fit(train_x, train_y, val_x, val_y, classes) -> Probe
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from torch.nn import functional
 
 from headstart.errors import UserError
 from headstart.newton import Problem, path
+
+log = logging.getLogger(__name__)
 
 GRID = tuple(10.0 ** (-6 + 0.25 * step) for step in range(45))  # 1e-6 ... 1e5
 
@@ -69,13 +72,33 @@ class Logistic:
         return _select(self._solve, self.grid, True, self.refit, train_x, train_y, val_x, val_y, classes)
 
     def _solve(self, x: Tensor, labels: Tensor, classes: int, values: list[float]) -> Heads:
+        present = labels.unique()
+        if len(present) < classes:
+            return self._without_absent(x, labels, classes, values, present)
         basis = None
         if len(x) < x.shape[1]:  # the optimum lies in the row space: rotating onto it loses nothing
             basis, small = torch.linalg.qr(x.T)
             x = small.T.contiguous()
         weight, steps, converged = path(Problem(x, labels, classes), values, self.tolerance, self.max_iterations)
         heads, bias = weight[..., :-1], weight[..., -1]
+        if not all(converged):
+            missed = ", ".join(f"{value:g}" for value, good in zip(values, converged, strict=True) if not good)
+            log.warning("logistic probe: not solved to the tolerance at C = %s", missed)
         return Heads(heads if basis is None else heads @ basis.T, bias, steps, converged)
+
+    def _without_absent(self, x: Tensor, labels: Tensor, classes: int, values: list[float], present: Tensor) -> Heads:
+        """Classes without training rows have no optimum (bias -> -inf): they get weight 0 and a bias of -10.
+
+        The present classes' logits sum to zero, so their largest is never below 0: an absent class is never predicted.
+        """
+        if len(present) < 2:
+            raise UserError("probe: the training images show fewer than two classes; raise data.train_per_class")
+        heads = self._solve(x, torch.searchsorted(present, labels), len(present), values)
+        weight = x.new_zeros(len(values), classes, x.shape[1])
+        bias = x.new_full((len(values), classes), -10.0)
+        weight[:, present] = heads.weight - heads.weight.mean(1, keepdim=True)
+        bias[:, present] = heads.bias - heads.bias.mean(1, keepdim=True)
+        return Heads(weight, bias, heads.iterations, heads.converged)
 
 
 class Ridge:
@@ -109,7 +132,7 @@ class Ridge:
 
 
 def _checked(grid: Sequence[float], key: str) -> list[float]:
-    values = sorted(float(value) for value in grid)
+    values = sorted({float(value) for value in grid})
     if not values or not all(0 < value < float("inf") for value in values):
         raise UserError(f"probe.{key}: needs one or more numbers above 0, got {list(grid)}")
     return values
@@ -138,7 +161,7 @@ def _select(
         weight, bias = heads.weight[index], heads.bias[index]
         train_accuracy, _ = _score((train_x - mean) @ weight.T + bias, train_y)
         val_accuracy, nll = _score((val_x - mean) @ weight.T + bias, val_y)
-        ranks.append((-val_accuracy, nll))
+        ranks.append((-val_accuracy, nll if probabilities else 0.0))
         table.append(
             {
                 "value": value,

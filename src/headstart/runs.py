@@ -124,7 +124,7 @@ class Run:
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
 
     def state(self, **facts: Any) -> None:
-        """Say in `state.json` where the run is."""
+        """Say in `state.json` where the run is: status, phase, its index."""
         write_json(self.folder / "state.json", facts)
 
     def complete(self, result: Mapping[str, Any]) -> None:
@@ -145,8 +145,13 @@ def hold(config: Mapping[str, Any]) -> Iterator[Run]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output_dir: cannot make {folder}: {error.strerror or error}") from error
+    run = Run(folder, title, config["study"], title.rpartition("-")[2])
     with _locked(folder), _logged(folder / "train.log"):
-        yield Run(folder, title, config["study"], title.rpartition("-")[2])
+        try:
+            yield run
+        except BaseException as error:
+            run.state(status="failed", error=f"{type(error).__name__}: {error}")
+            raise
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
             _say_facts(context, phases, ways)
             outcomes = []
             for index, (phase, way) in enumerate(zip(phases, ways, strict=True)):
-                here.state(phase=phase.name, index=index, of=len(phases))
+                here.state(status="running", phase=phase.name, index=index, of=len(phases))
                 outcomes.append(fit.run_phase(context, phase, index, way))
             weights.save(context.model, here.folder / weights.FINAL)
             result = _conclude(context, phases, ways, outcomes, began)
@@ -193,6 +193,7 @@ def _conclude(
     }
     context.run_log.finish(result, rows, lambda which: data.test.images[which], data.classes)
     here.complete(result)
+    here.state(status="completed")
     return result
 
 

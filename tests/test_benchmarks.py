@@ -1,0 +1,72 @@
+"""The benchmarks' own arithmetic: verdicts, whole processes, the images that all sides read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from benchmarks import fashion
+from benchmarks.measure import MIB, Figure, Process, figures_in, interleaved, run
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "reached"),
+    [
+        (0.4, {"at_most": 0.4}, True),
+        (0.41, {"at_most": 0.4}, False),
+        (5.0, {"at_least": 5}, True),
+        (4.99, {"at_least": 5}, False),
+        (0.0, {"at_least": 0}, True),
+        (-0.1, {"at_least": 0}, False),
+        (1.0, {}, None),
+    ],
+)
+def test_verdict(value: float, bound: dict[str, float], reached: bool | None) -> None:
+    figure = Figure("what is measured", value, "s", **bound)
+    assert figure.reached is reached
+    ending = {True: " reached", False: " not reached", None: "for scale"}[reached]
+    assert figure.line().endswith(ending)
+
+
+def test_printed_figures_are_read_back() -> None:
+    figures = [Figure("a b: c / d", 6.25, "x", at_least=5.0, note="of 3"), Figure("left over", 0.0, "", at_most=0.0)]
+    found, rest = figures_in("\n".join(["a line of its own", *(figure.line() for figure in figures)]))
+    assert found == figures
+    assert rest == ["a line of its own"]
+
+
+def test_whole_process_is_measured() -> None:
+    code = "import time; time.sleep(0.3); kept = b'1' * (200 * 2**20); print('said')"
+    process = run((sys.executable, "-c", code))
+    assert 0.3 <= process.seconds < 30
+    assert 200 <= process.peak / MIB < 400
+    assert process.output == "said\n"
+
+
+def test_a_failed_command_shows_what_it_printed() -> None:
+    with pytest.raises(RuntimeError, match=r"exit code 3\nwhy"):
+        run((sys.executable, "-c", "print('why'); raise SystemExit(3)"))
+
+
+def test_sides_take_turns() -> None:
+    turns: list[str] = []
+
+    def side(name: str) -> Callable[[int], Process]:
+        def once(repeat: int) -> Process:
+            turns.append(f"{name}{repeat}")
+            return run((sys.executable, "-c", ""))
+
+        return once
+
+    interleaved({"a": side("a"), "b": side("b")}, 2)
+    assert turns == ["a0", "b0", "a1", "b1"]
+
+
+@pytest.mark.skipif(not fashion.installed(), reason=fashion.INSTALL)
+def test_images_on_disk(tmp_path: Path) -> None:
+    root = fashion.write(tmp_path / "images", n_train=80, n_test=50, seed=0)
+    counts = {part: len(list((root / part).glob("*/*.png"))) for part in ("train", "val", "test")}
+    assert counts == {"train": 80, "val": 20, "test": 50}
+    assert sorted(folder.name for folder in (root / "train").iterdir()) == [str(label) for label in range(10)]
