@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import extraction, fashion, memory, startup
-from benchmarks.measure import Figure, figures_in, run, say, threads
+from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LIBRARIES = (
@@ -26,7 +26,7 @@ PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the p
 
 
 def probe(repeats: int) -> list[Figure]:
-    """Run ``benchmarks/probe.py``, which repeats as it sees fit; what it prints as `Figure.line` counts, the rest is shown as it is."""
+    """Run ``benchmarks/probe.py``, once; what it prints as `Figure.line` counts, the rest is shown as it is."""
     output = run((sys.executable, "-m", PROBE), cwd=RESULTS.parents[1]).output
     figures, rest = figures_in(output)
     for line in rest:
@@ -109,7 +109,7 @@ def _summary(figures: dict[str, list[Figure]]) -> str:
     """How many targets were reached, and the lines of those that were not."""
     held = [figure for part in figures.values() for figure in part if figure.reached is not None]
     short = [figure.line() for figure in held if not figure.reached]
-    return "\n".join([f"summary: {len(held) - len(short)} of {len(held)} targets reached", *short])
+    return "\n".join([f"summary: {len(held) - len(short)} of {len(held)} targets reached", *short, *UNSTEADY])
 
 
 def _save(facts: list[str], figures: dict[str, list[Figure]], summary: str) -> str:

@@ -15,16 +15,16 @@ def installed() -> bool:
 
 
 def write(folder: Path, n_train: int, n_test: int, seed: int) -> Path:
-    """Write ``train/<class>/<row>.png``, ``val/…`` (a quarter more) and ``test/…``, 28x28; returns `folder`."""
+    """Write ``train/<class>/<row>.png`` and ``test/…``, 28x28, stratified and seeded; returns `folder`."""
     from PIL import Image
 
     from headstart.data.sources import fashion_mnist
     from headstart.data.splits import cut
 
-    parts = cut(fashion_mnist(), n_train=n_train * 5 // 4, n_test=n_test, val_fraction=0.2, seed=seed)
+    parts = cut(fashion_mnist(), n_train=n_train, n_test=n_test, seed=seed)
     for name, part in parts.items():
         for row in part.rows:
-            place = folder / name / str(part.split.labels[row])
+            place = folder / ("test" if name == "test" else "train") / str(part.split.labels[row])
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(part.split.images[int(row)]).save(place / f"{row:05}.png")
     return folder

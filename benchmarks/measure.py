@@ -16,6 +16,7 @@ from statistics import median
 
 HEADSTART = (str(Path(sys.executable).with_name("headstart")),)  # the console script, as users start it
 MIB = 2**20
+UNSTEADY: list[str] = []  # sides whose repeats disagree, in words: the summary names them
 TAIL = 3000  # characters of a failed command's output that are shown
 
 
@@ -125,6 +126,11 @@ def interleaved(sides: Mapping[str, Callable[[int], Process]], repeats: int) -> 
             process = side(repeat)
             taken[name].append(process)
             say(f"  {name}: {process.seconds:.2f} s, {process.peak / MIB:.0f} MiB  ({repeat + 1} of {repeats})")
+    for name, processes in taken.items():
+        fast, slow = min(p.seconds for p in processes), max(p.seconds for p in processes)
+        if slow > 1.25 * fast + 0.5:
+            UNSTEADY.append(f"not to be trusted: {name} took {fast:.1f} to {slow:.1f} s; was the machine busy?")
+            say(f"  {UNSTEADY[-1]}")
     return taken
 
 

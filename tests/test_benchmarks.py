@@ -67,6 +67,6 @@ def test_sides_take_turns() -> None:
 @pytest.mark.skipif(not fashion.installed(), reason=fashion.INSTALL)
 def test_images_on_disk(tmp_path: Path) -> None:
     root = fashion.write(tmp_path / "images", n_train=80, n_test=50, seed=0)
-    counts = {part: len(list((root / part).glob("*/*.png"))) for part in ("train", "val", "test")}
-    assert counts == {"train": 80, "val": 20, "test": 50}
+    counts = {part: len(list((root / part).glob("*/*.png"))) for part in ("train", "test")}
+    assert counts == {"train": 80, "test": 50}
     assert sorted(folder.name for folder in (root / "train").iterdir()) == [str(label) for label in range(10)]

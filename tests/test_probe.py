@@ -123,7 +123,7 @@ def test_the_same_input_gives_the_same_bytes(digits: Rows) -> None:
     assert one.table == two.table
 
 
-def test_equal_accuracies_fall_to_the_lower_nll_then_to_stronger_regularisation() -> None:
+def test_the_lowest_nll_is_chosen_then_stronger_regularisation() -> None:
     x = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
     y = torch.tensor([0, 0, 1, 1])
     sure = Logistic(grid=[0.1, 10.0]).fit(x, y, x, y, 2)  # all accuracies 1, nll falls with C

@@ -55,7 +55,7 @@ def infer(
     config: "HardwareConfig",
     what: str,
     *,
-    batch_size: int = 64,
+    batch_size: int,
 ) -> Tensor:
     """``network`` over ``n`` inputs in eval and inference mode; returns its outputs [n, ...] on the CPU.
 
@@ -83,6 +83,17 @@ def infer(
                 log.info("  %s: %d of %d images, %.0f images/s", what, stop, n, stop / (now - began))
     assert outputs is not None, "no inputs"
     return outputs.clone() if outputs.is_inference() else outputs
+
+
+def images_per_batch(side: int, device: torch.device) -> int:
+    """How many images of ``side`` pixels go through a network at once, when nothing has to be kept for a backward pass.
+
+    On a CPU, layers are fastest while their activations stay in its cache: at 96 px, EfficientNet-Lite0 took 1,116
+    images/s by 32, 869 by 64, 598 by 128 (2 cores).
+    """
+    if device.type == "cuda":
+        return 256
+    return max(4, min(64, 300_000 // side**2))
 
 
 class FeatureStore:
@@ -219,4 +230,5 @@ class Extractor:
         def batch(start: int, stop: int) -> Tensor:
             return self.preprocess(pixels.images[rows[start:stop]].to(device))
 
-        return infer(self.prefix, batch, len(rows), self.config, f"features of {what}")
+        size = images_per_batch(pixels.images.shape[-1], device)
+        return infer(self.prefix, batch, len(rows), self.config, f"features of {what}", batch_size=size)

@@ -12,7 +12,7 @@ from headstart import config as configs
 from headstart import hardware, strategy
 from headstart.data import Data, is_random
 from headstart.data.augment import Preprocess
-from headstart.features import Extraction, Extractor
+from headstart.features import Extraction, Extractor, images_per_batch, infer
 from headstart.models import cut as cutting
 from headstart.models import weights
 
@@ -223,9 +223,7 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
 
 def logits(context: Context, part: str, way: Way) -> "tuple[torch.Tensor, Extraction]":
     """The network's outputs [n, classes] on a part of the data; through cached features where the phase had them."""
-    from headstart.features import infer
-
-    pixels = getattr(context.data, part)
+    pixels, data = getattr(context.data, part), context.data
     if way.cut is not None:
         extract = extractor(context, way.cut)
         features = extract(pixels, f"{part} images")
@@ -241,4 +239,7 @@ def logits(context: Context, part: str, way: Way) -> "tuple[torch.Tensor, Extrac
         return preprocess(pixels.images[start:stop].to(context.device))
 
     network = cutting.folded(context.model.eval()).to(memory_format=hardware.memory_format(context.config.hardware))
-    return infer(network, batch, len(pixels.labels), context.config.hardware, part).float(), Extraction()
+    size = images_per_batch(data.image_size, context.device)
+    return infer(
+        network, batch, len(pixels.labels), context.config.hardware, part, batch_size=size
+    ).float(), Extraction()

@@ -1,8 +1,8 @@
 """Strategies as data: which parameter learns at what rate in which phase, computed from a phase's rules.
 
 A phase's ``rates`` are an ordered mapping *selector: rate*. The first selector that matches a parameter decides;
-every parameter must be matched, and every rule must match something. A rate multiplies the optimizer's learning rate, ``null``
-is frozen, and ``{rate: r, decay: d}`` gives r x d^depth.
+every parameter must be matched, and every rule must match something. A rate multiplies the optimizer's learning rate,
+``null`` is frozen, and ``{rate: r, decay: d}`` gives r x d^depth.
 
 Selectors:
 

@@ -73,8 +73,8 @@ def test_the_demos_page_opens_without_errors(tmp_path: Path) -> None:
     page = tmp_path / "outputs" / "demo" / "report" / "index.html"
     done = subprocess.run(
         ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-         "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}", "--enable-logging=stderr",
-         "--virtual-time-budget=3000", "--dump-dom", page.as_uri()],
+         "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}",
+         "--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom", page.as_uri()],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert "feature_extraction" in done.stdout

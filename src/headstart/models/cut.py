@@ -205,7 +205,7 @@ def folded(module: nn.Module) -> nn.Module:
     On a CPU this about doubles the images per second. Where tracing fails, the module itself is returned. The folded
     copies are new tensors: the module's own are not touched.
     """
-    from timm.layers import BatchNormAct2d
+    from timm.layers import BatchNormAct2d, Conv2dSame
     from torch.nn.utils.fusion import fuse_conv_bn_weights
 
     try:
@@ -223,7 +223,7 @@ def folded(module: nn.Module) -> nn.Module:
         if not isinstance(before, fx.Node) or before.op != "call_module":
             continue
         conv = layers[str(before.target)]
-        if type(conv) is not nn.Conv2d or len(before.users) != 1 or before.target in replacement:
+        if type(conv) not in (nn.Conv2d, Conv2dSame) or len(before.users) != 1 or before.target in replacement:
             continue
         fused = copy(conv)  # shares everything but its weight and bias, which are new
         fused._parameters = dict(conv._parameters)
@@ -231,7 +231,10 @@ def folded(module: nn.Module) -> nn.Module:
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
         replacement[str(before.target)] = fused
-        replacement[str(node.target)] = norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        activation = copy(norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        if hasattr(activation, "inplace"):
+            activation.inplace = True  # nothing else reads the convolution's output
+        replacement[str(node.target)] = activation
     for name, layer in replacement.items():
         traced.set_submodule(name, layer)
     return traced.eval()
