@@ -60,7 +60,8 @@ def measure(repeats: int) -> list[Figure]:
 def headstart(place: Path, study: str) -> Process:
     """Feature extraction with a logistic head, as a user starts it."""
     options = (
-        "strategy=feature_extraction", "+strategy.phases.head.probe.refit=true", "model=efficientnet_lite0", "data=image_folder", "data.image_size=96",
+        "strategy=feature_extraction", "+strategy.phases.head.probe.refit=true",
+        "model=efficientnet_lite0", "data=image_folder", "data.image_size=96",
         "hardware=cpu", "hardware.precision=32", "logger=csv", "rerun=true",
         f"data.source.root={place / 'images'}", f"study={study}",
         f"output_dir={place / 'outputs'}", f"cache_dir={place / 'cache'}",

@@ -231,7 +231,7 @@ def folded(module: nn.Module) -> nn.Module:
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
         replacement[str(before.target)] = fused
-        activation = copy(norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
+        activation: Any = copy(norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
         if hasattr(activation, "inplace"):
             activation.inplace = True  # nothing else reads the convolution's output
         replacement[str(node.target)] = activation
