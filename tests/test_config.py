@@ -107,6 +107,7 @@ def test_every_file_explains_itself(path: Path) -> None:
         ("augment.flip=true", "data.flip=false"),
         ("augment.crop_scale=[0.5,2]", "larger than the image"),
         ("study=../up", "folder's name"),
+        ("hardware.devices=2", "one device"),
     ],
 )
 def test_what_is_wrong_is_named(override: str, words: str) -> None:
@@ -130,6 +131,11 @@ def test_all_problems_are_told_at_once() -> None:
         ("+optimizer.weigth_decay=1", "did you mean weight_decay?"),
         ("+scheduler.warmup_epoch=1", "did you mean warmup_epochs?"),
         ("+data.source.root=x", "data.source.root"),
+        ("+optimizer.betas=0.9", "optimizer: "),
+        ("scheduler.sched=foo", "scheduler: "),
+        ("scheduler.sched=plateau", "scheduler: "),
+        ("+scheduler.num_epochs=3", "scheduler.num_epochs: is set by headstart"),
+        ("+model.args.num_classes=7", "model.args.num_classes: is set by headstart"),
         ("+strategy.phases.head.probe.gird=1", "did you mean grid?"),
     ],
 )
@@ -157,8 +163,11 @@ def test_run_level_keys_are_closed() -> None:
 
 
 def test_flat_keys_are_fixed() -> None:
-    one, two = (
-        list(configs.flat(compose(f"seed={seed}", f"model={model}"))) for seed, model in ((0, "resnet18"), (1, "vgg16"))
+    one = configs.flat(compose())
+    two = configs.flat(
+        compose("model=vgg16", "strategy=head_then_all", "optimizer=sgd", "scheduler=step", "data=cifar10")
     )
-    assert one == two
-    assert "strategy.phases.head.probe._target_" in one
+    assert list(one) == list(two)
+    assert one["optimizer.lr"] == 0.001
+    assert two["optimizer._target_"] == "torch.optim.SGD"
+    assert all(value is None or isinstance(value, str | int | float | bool) for value in (one | two).values())

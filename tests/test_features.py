@@ -91,13 +91,17 @@ def test_every_change_of_what_decides_the_numbers_misses(model: torch.nn.Module)
         keys.add(extractor(model, None, transform=transform)[0].key)
     keys.add(extractor(model, None, config=HardwareConfig(accelerator="cpu", precision="bf16"))[0].key)
     keys.add(extractor(model, None, {"depth0-1": 1, "all": None})[0].key)
+    for option in ({"global_pool": "max"}, {"output_stride": 16}):
+        other = timm.create_model("mobilenetv2_100", num_classes=10, **option).eval()
+        other.load_state_dict(model.state_dict())
+        keys.add(extractor(other, None)[0].key)
     with torch.no_grad():
         model.conv_stem.weight[0, 0, 0, 0] += 1e-3
     keys.add(extractor(model, None)[0].key)
     with torch.no_grad():
         model.bn1.running_mean[0] += 1e-3
     keys.add(extractor(model, None)[0].key)
-    assert len(keys) == 8
+    assert len(keys) == 10
 
 
 def test_a_new_head_does_not_miss(model: torch.nn.Module) -> None:

@@ -43,7 +43,6 @@ def test_what_can_is() -> None:
         "data.image_size=32",
         "strategy=finetune",
         "augment=none",
-        "hardware.devices=2",
     ]
     assert len({identity(override) for override in [*different, "seed=0"]}) == len(different) + 1
 

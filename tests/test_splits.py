@@ -80,9 +80,13 @@ def test_budget_is_train_plus_val() -> None:
     assert len(parts["test"]) == 200
 
 
-def test_own_validation_is_used_whole_and_the_budget_is_train() -> None:
-    parts = cut(source_of([50] * 4, val=[7] * 4, test=[9] * 4), train_per_class=1, seed=3)
-    assert (per_class(parts["train"], 4), per_class(parts["val"], 4)) == ([1] * 4, [7] * 4)
+def test_own_validation_is_used_whole_unless_the_budget_is_cut() -> None:
+    source = source_of([50] * 4, val=[7] * 4, test=[9] * 4)
+    parts = cut(source, seed=3)
+    assert (per_class(parts["train"], 4), per_class(parts["val"], 4)) == ([50] * 4, [7] * 4)
+    parts = cut(source, train_per_class=10, seed=3)
+    assert (per_class(parts["train"], 4), per_class(parts["val"], 4)) == ([8] * 4, [2] * 4)
+    assert parts["val"].split is source.train
 
 
 def test_fraction() -> None:

@@ -14,7 +14,7 @@ from headstart.errors import UserError
 SHIPPED = {
     "scratch": {"all": {"head": 1.0, "backbone": 1.0}},
     "feature_extraction": {"head": {"head": 1.0, "backbone": None}},
-    "finetune": {"all": {"head": 1.0, "backbone": 0.3}},
+    "finetune": {"all": {"head": 1.0, "backbone": 1.0}},
     "head_then_all": {"head": {"head": 1.0, "backbone": None}, "all": {"head": 0.3, "backbone": 0.3}},
 }
 

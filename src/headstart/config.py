@@ -3,7 +3,9 @@
 Nothing here imports torch, timm or Lightning, so that ``--help``, ``--cfg job`` and a mistyped key answer at once.
 """
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,17 +163,24 @@ def plain(config: RunConfig) -> dict[str, Any]:
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
-    """The config as one level of dotted keys, in a fixed order; empty containers are kept as ``{}`` and ``[]``."""
+    """The config as one level of dotted keys, the same for every run, for a dashboard to group by.
 
-    def walk(prefix: str, value: Any) -> dict[str, Any]:
-        if isinstance(value, dict) and value:
-            rows: dict[str, Any] = {}
-            for key, item in value.items():
-                rows |= walk(f"{prefix}.{key}" if prefix else str(key), item)
-            return rows
-        return {prefix: value}
+    What differs in its keys from run to run (phases, the optimizer's and the source's arguments) is one JSON text each;
+    the optimizer's name, rate and weight decay also stand alone.
+    """
 
-    return walk("", plain(config))
+    def walk(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
+        for item in fields(node):
+            value, key = getattr(node, item.name), f"{prefix}{item.name}"
+            if is_dataclass(value):
+                yield from walk(f"{key}.", value)
+            elif isinstance(value, dict | list | tuple):
+                yield key, json.dumps(value, default=vars)
+            else:
+                yield key, value
+
+    alone = {f"optimizer.{key}": config.optimizer.get(key) for key in ("_target_", "lr", "weight_decay")}
+    return dict(walk("", config)) | alone
 
 
 def build(node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:

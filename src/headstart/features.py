@@ -170,7 +170,8 @@ class Extractor:
     Args:
         cut: where the network is cut; the prefix runs with its batch norms folded into the convolutions.
         preprocess: uint8 images [n, 3, s, s] to the network's input; deterministic.
-        transform: everything about the input that the preprocessing's result depends on, for the cache's key.
+        identity: what decides the features besides the prefix's tensors: the network and its arguments, the input
+            transform.
         cache_dir: the cache's folder, or None.
     """
 
@@ -178,7 +179,7 @@ class Extractor:
         self,
         cut: cutting.Cut,
         preprocess: nn.Module,
-        transform: dict[str, Any],
+        identity: dict[str, Any],
         config: "HardwareConfig",
         cache_dir: Path | None,
     ) -> None:
@@ -193,8 +194,9 @@ class Extractor:
         key = {
             "weights": weights.digest(state),
             "at": cut.at,
-            "code": getattr(cut.prefix, "code", type(cut.prefix).__name__),
-            "transform": transform,
+            "layers": repr(cut.prefix),  # strides, paddings and poolings too
+            "code": getattr(cut.prefix, "code", ""),
+            "identity": identity,
             "precision": config.precision,
             "device": config.accelerator,
             "versions": [__version__, torch.__version__, timm.__version__],
@@ -202,6 +204,13 @@ class Extractor:
         text = json.dumps(key, sort_keys=True, default=str)
         self.key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         self.store = FeatureStore(cache_dir, self.key)
+        self.validation: Tensor | None = None
+
+    def of_validation(self, pixels: "Pixels") -> Tensor:
+        """Features of the validation images, which a phase and its evaluation both need: kept in memory."""
+        if self.validation is None:
+            self.validation = self(pixels, "validation images")
+        return self.validation
 
     def __call__(self, pixels: "Pixels", what: str) -> Tensor:
         """Features [n, ...] of every image, on the CPU: those on disk are read, the others computed and kept."""

@@ -2,23 +2,23 @@
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from headstart import config as configs
-from headstart import hardware, strategy
+from headstart import strategy
 from headstart.data import Data, is_random
 from headstart.data.augment import Preprocess
-from headstart.features import Extraction, Extractor, images_per_batch, infer
+from headstart.errors import UserError
+from headstart.features import Extractor
 from headstart.models import cut as cutting
 from headstart.models import weights
 
 if TYPE_CHECKING:
-    import torch
-
     from headstart.config import RunConfig
     from headstart.logger import RunLog
     from headstart.models.factory import Input
@@ -38,17 +38,23 @@ class Context:
     data: Data
     model: Any  # a timm network
     input: "Input"
-    device: "torch.device"
-    start_digest: str | None  # of the weights as loaded, the new head left out; None from scratch
+    device: torch.device
+    digests: dict[str, str | None]  # of the data's and the weights' content, for `result.json`
 
     def preprocess(self, augment: Any = None) -> Preprocess:
         """uint8 images to this network's input, on its device."""
         return Preprocess(self.data.image_size, self.input.mean, self.input.std, augment).to(self.device)
 
     @property
-    def transform(self) -> dict[str, Any]:
-        """Everything that a deterministic input depends on besides the pixels."""
-        return {"image_size": self.data.image_size, "mean": self.input.mean, "std": self.input.std}
+    def features_identity(self) -> dict[str, Any]:
+        """What features depend on besides the pixels and the prefix's tensors."""
+        return {
+            "model": self.config.model.name,
+            "args": self.config.model.args,
+            "image_size": self.data.image_size,
+            "mean": self.input.mean,
+            "std": self.input.std,
+        }
 
 
 @dataclass
@@ -59,35 +65,55 @@ class Outcome:
     kind: str  # 'probe', 'features' (gradient steps on cached features) or 'images' (gradient steps on images)
     cut_at: str | None
     epochs: int
-    images: int  # rows that the fit went through, with repetitions
-    backbone_forwards: int  # images that the backbone, or its frozen prefix, saw; cached ones count as when computed
+    images: int  # images that gradient steps went through, with repetitions; 0 for a probe
+    live_forwards: int  # images that went through the whole network while it was fitted, validation included
     seconds: float  # of fitting, without extraction
-    extraction: Extraction
     probabilities: bool = True  # whether the logits are log-probabilities: not for a ridge head
     details: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Way:
     """How a phase goes about its work: computed from its rates and its input, never configured."""
 
     kind: str
     cut: cutting.Cut | None
     why: str
+    extractor: Extractor | None = None
+
+    def extract(self, context: Context) -> Extractor:
+        """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""
+        assert self.cut is not None
+        if self.extractor is None:
+            cache = None if context.config.cache_dir is None else Path(context.config.cache_dir)
+            self.extractor = Extractor(
+                self.cut, context.preprocess(), context.features_identity, context.config.hardware, cache
+            )
+        return self.extractor
 
 
 def way(context: Context, phase: "Phase") -> Way:
-    """Whether the frozen prefix of a phase can run once per image, and where it ends."""
-    example = context.preprocess()(context.data.train.images[:2].to(context.device))
-    augmented = phase.config.augment and is_random(context.config.augment) and phase.config.probe is None
-    if augmented:
+    """Whether the frozen prefix of a phase can run once per image, and where it ends.
+
+    Raises:
+        UserError: a probe is asked for, but the network cannot be cut at its head.
+    """
+    probe = phase.config.probe is not None
+    if not probe and phase.config.augment and is_random(context.config.augment):
         return Way("images", None, "images are augmented anew each epoch")
+    example = context.preprocess()(context.data.train.images[:2].to(context.device))
     cut = cutting.find(context.model, phase.trainable, example)
-    if cut is None:
-        return Way("images", None, "no frozen prefix that can be cut off")
-    if phase.config.probe is not None:
+    if probe:
+        head = context.model.get_classifier()
+        with torch.no_grad():
+            found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
+        if cut is None or found != head.weight[0].numel():
+            raise UserError(
+                f"strategy.phases.{phase.name}.probe: {context.config.model.name} cannot be cut at its head; train it "
+                f"by gradient: strategy.phases.{phase.name}.probe=null strategy.phases.{phase.name}.epochs=10"
+            )
         return Way("probe", cut, "")
-    return Way("features", cut, "")
+    return Way("images", None, "no frozen prefix that can be cut off") if cut is None else Way("features", cut, "")
 
 
 def run_phase(context: Context, phase: "Phase", index: int, way: Way) -> Outcome:
@@ -110,21 +136,18 @@ def _frozen(model: nn.Module, phase: "Phase") -> dict[str, Any]:
     return tensors
 
 
-def extractor(context: Context, cut: cutting.Cut) -> Extractor:
-    """The frozen prefix of ``cut`` over this run's cache."""
-    cache = None if context.config.cache_dir is None else Path(context.config.cache_dir)
-    return Extractor(cut, context.preprocess(), context.transform, context.config.hardware, cache)
+def best_weights(context: Context, phase: "Phase") -> Path:
+    """Where a phase leaves the weights that it hands on."""
+    return context.run.checkpoints / phase.name / "best.safetensors"
 
 
 def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
     """Fit the head on features in one solve, and copy it into the network."""
-    import torch
-
     assert way.cut is not None
     assert phase.config.probe is not None
-    extract = extractor(context, way.cut)
+    extract = way.extract(context)
     train = extract(context.data.train, "training images").flatten(1).to(context.device)
-    val = extract(context.data.val, "validation images").flatten(1).to(context.device)
+    val = extract.of_validation(context.data.val).flatten(1).to(context.device)
     head: Any = context.model.get_classifier()
     began = time.monotonic()
     probe = configs.build(phase.config.probe)
@@ -134,6 +157,7 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
         head.weight.copy_(fitted.weight.reshape(head.weight.shape))
         head.bias.copy_(fitted.bias)
     seconds = time.monotonic() - began
+    weights.save(context.model, best_weights(context, phase))
     best = next(row for row in fitted.table if row["value"] == fitted.chosen)
     log.info(
         "  %s  %d values tried, chosen %.3g by validation: acc %.1f %% (%d images)  |  %.2f s",
@@ -154,35 +178,22 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
         seconds=seconds,
     )
     details = {"chosen": fitted.chosen, "tried": len(fitted.table)}
-    return Outcome(
-        phase.name,
-        "probe",
-        way.cut.at,
-        0,
-        len(labels),
-        extract.cost.rows,
-        seconds,
-        extract.cost,
-        fitted.probabilities,
-        details,
-    )
+    return Outcome(phase.name, "probe", way.cut.at, 0, 0, 0, seconds, fitted.probabilities, details)
 
 
 def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome:
     """Gradient steps under Lightning, on images or on the features of the frozen prefix."""
-    from dataclasses import replace
-
     from headstart.data.loading import loader
     from headstart.module import Keeper, PhaseModule, trainer
 
     config, data = context.config, context.data
-    train, val, cost = data.train, data.val, Extraction()
+    train, val = data.train, data.val
     network, preprocess = context.model, None
     if way.cut is not None:
-        extract = extractor(context, way.cut)
+        extract = way.extract(context)
         train = replace(train, images=extract(train, "training images"))
-        val = replace(val, images=extract(val, "validation images"))
-        network, cost = way.cut.rest, extract.cost
+        val = replace(val, images=extract.of_validation(val))
+        network = way.cut.rest
     else:
         preprocess = context.preprocess(config.augment if phase.config.augment else None)
     epochs = phase.config.epochs
@@ -190,7 +201,7 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     optimizer = config.optimizer | ({"lr": phase.config.lr} if phase.config.lr else {})
     groups = strategy.optimizer_groups(context.model, phase, optimizer["lr"], optimizer.get("weight_decay"))
     module = PhaseModule(network, preprocess, groups, replace(config, optimizer=optimizer), index, len(data.classes))
-    best = context.run.checkpoints / phase.name / "best.safetensors"
+    best = best_weights(context, phase)
     keeper = Keeper(context.model, phase.name, config.select, best, context.run_log)
     began = time.monotonic()
     common: dict[str, Any] = {
@@ -199,47 +210,17 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
         "workers": config.hardware.workers,
         "pin_memory": context.device.type == "cuda",
     }
-    trainer(config, epochs, context.run.folder, [keeper]).fit(
-        module,
-        loader(train, config.data.batch_size, shuffle=True, **common),
-        loader(val, config.data.batch_size, shuffle=False, **common),
-    )
+    try:
+        trainer(config, epochs, context.run.folder, [keeper]).fit(
+            module,
+            loader(train, config.data.batch_size, shuffle=True, **common),
+            loader(val, config.data.batch_size, shuffle=False, **common),
+        )
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        raise KeyboardInterrupt from None
     context.model.to(context.device)  # Lightning leaves it on the CPU
     weights.load(context.model, best)
-    images = epochs * len(train.labels)
-    live = epochs * (len(train.labels) + len(val.labels)) if way.cut is None else cost.rows
-    return Outcome(
-        phase.name,
-        way.kind,
-        way.cut.at if way.cut else None,
-        epochs,
-        images,
-        live,
-        time.monotonic() - began,
-        cost,
-        details={"best_epoch": keeper.best_epoch},
-    )
-
-
-def logits(context: Context, part: str, way: Way) -> "tuple[torch.Tensor, Extraction]":
-    """The network's outputs [n, classes] on a part of the data; through cached features where the phase had them."""
-    pixels, data = getattr(context.data, part), context.data
-    if way.cut is not None:
-        extract = extractor(context, way.cut)
-        features = extract(pixels, f"{part} images")
-        rest = way.cut.rest
-
-        def rows(start: int, stop: int) -> "torch.Tensor":
-            return features[start:stop]
-
-        return infer(rest, rows, len(features), context.config.hardware, part, batch_size=1024).float(), extract.cost
-    preprocess = context.preprocess().eval()
-
-    def batch(start: int, stop: int) -> "torch.Tensor":
-        return preprocess(pixels.images[start:stop].to(context.device))
-
-    network = cutting.folded(context.model.eval()).to(memory_format=hardware.memory_format(context.config.hardware))
-    size = images_per_batch(data.image_size, context.device)
-    return infer(
-        network, batch, len(pixels.labels), context.config.hardware, part, batch_size=size
-    ).float(), Extraction()
+    seconds = time.monotonic() - began
+    live = 0 if way.cut else epochs * (len(train) + len(val))
+    at, details = way.cut.at if way.cut else None, {"best_epoch": keeper.best_epoch}
+    return Outcome(phase.name, way.kind, at, epochs, epochs * len(train), live, seconds, details=details)

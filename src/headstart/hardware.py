@@ -47,7 +47,6 @@ def apply(config: "HardwareConfig") -> "torch.device":
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.accelerator == "gpu":
-        torch.set_float32_matmul_precision("high")  # TF32 where the card has it: convolutions use it by default
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
 

@@ -137,11 +137,9 @@ class RunLog:
 
         `result` is what result.json holds, `rows` are `metrics.predictions`, `images` returns the uint8
         pixels [k, 3, H, W] of the k test rows it is given; `classes` names the labels (default:
-        `result["classes"]`). Only a run with W&B does anything here.
+        `result["classes"]`). The confusion matrix is drawn in figures/; the rest goes to W&B alone.
         """
         self._finished = True
-        if self._dashboard is None:
-            return
         names = list(classes or result.get("classes", ()))
         if rows and names:
             from headstart.figures import confusion

@@ -80,7 +80,8 @@ class PhaseModule(pl.LightningModule):
     def _step(self, batch: Any, meter: str) -> Tensor:
         inputs, labels = batch[0], batch[1]
         if self.preprocess is not None:
-            inputs = self.preprocess(inputs, train=meter == "learn")
+            with torch.autocast(self.device.type, enabled=False):  # crops are computed from coordinates
+                inputs = self.preprocess(inputs, train=meter == "learn")
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=hardware.memory_format(self.config.hardware))
         logits = self.run_network(inputs)

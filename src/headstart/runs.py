@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import UserError
+from headstart.redact import masked
 
 log = logging.getLogger(__name__)
 
@@ -115,13 +117,30 @@ class Run:
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 
+    @property
+    def id(self) -> str:
+        """The W&B id: known before the fit, and the same whenever this run is started again."""
+        return f"{self.study}-{self.hash}"
+
+    def completed(self, digests: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The result if the run is complete and was made from data and weights with these digests, else None."""
+        result = read_result(self.folder)
+        if result is None:
+            return None
+        changed = [name for name, digest in digests.items() if result.get("digests", {}).get(name) != digest]
+        if not changed:
+            return result
+        log.info("%s is complete, but its %s changed since: it runs again", self.folder, " and ".join(changed))
+        return None
+
     def begin(self, config: Mapping[str, Any], overrides: list[str]) -> None:
         """Write what the run is asked to do; a result of an earlier attempt is no longer one."""
         from omegaconf import OmegaConf
 
-        (self.folder / "result.json").unlink(missing_ok=True)
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(dict(config))))
-        write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+        for name in ("result.json", "predictions.csv", "metrics.csv"):
+            (self.folder / name).unlink(missing_ok=True)
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(masked(dict(config)))))
+        write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(masked(overrides))))
 
     def state(self, **facts: Any) -> None:
         """Say in `state.json` where the run is: status, phase, its index."""
@@ -146,11 +165,14 @@ def hold(config: Mapping[str, Any]) -> Iterator[Run]:
     except OSError as error:
         raise UserError(f"output_dir: cannot make {folder}: {error.strerror or error}") from error
     run = Run(folder, title, config["study"], title.rpartition("-")[2])
-    with _locked(folder), _logged(folder / "train.log"):
+    with _locked(folder), _logged(folder / "train.log") as handler:
         try:
             yield run
         except BaseException as error:
-            run.state(status="failed", error=f"{type(error).__name__}: {error}")
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            reason = masked(f"{type(error).__name__}: {error}")
+            handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, reason, (), sys.exc_info()))
+            run.state(status=status, error=reason)
             raise
 
 
@@ -179,13 +201,13 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _logged(path: Path) -> Iterator[None]:
+def _logged(path: Path) -> Iterator[logging.Handler]:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     try:
-        yield
+        yield handler
     finally:
         root.removeHandler(handler)
         handler.close()

@@ -130,9 +130,11 @@ def describe(model: Any) -> list[Parameter]:
     from torch.nn.modules.batchnorm import _NormBase
 
     head = model.get_classifier()
-    in_head = {id(parameter) for parameter in head.parameters()} if head is not None else set()
+    in_head = {id(parameter) for parameter in head.parameters()} if hasattr(head, "parameters") else set()
     if not in_head:
-        raise UserError(f"model {type(model).__name__} has no head (get_classifier() has no parameters)")
+        raise UserError(
+            f"model {type(model).__name__} has no single head (get_classifier() gives {type(head).__name__})"
+        )
     groups = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
     body = sorted({groups[name] for name, p in model.named_parameters() if id(p) not in in_head})
     depths = {group: len(body) - index for index, group in enumerate(body)}

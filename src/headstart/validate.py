@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from omegaconf.errors import OmegaConfBaseException
+
 from headstart import config as configs
 from headstart import strategy
 from headstart.config import ALLOWED_TARGETS, PhaseConfig, RunConfig
@@ -19,6 +21,9 @@ from headstart.hardware import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+# Arguments that headstart itself gives.
+SCHEDULE = ("optimizer", "num_epochs", "step_on_epochs", "updates_per_epoch")
+FACTORY = ("num_classes", "in_chans", "pretrained", "pretrained_cfg", "checkpoint_path", "features_only")
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
     "select": ("val_accuracy", "val_loss"),
@@ -41,7 +46,7 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "augment.rotation": (0, 180),
     "augment.color_jitter": (0, 1),
     "augment.erasing": (0, 1),
-    "hardware.devices": (1, None),
+    "hardware.devices": (1, 1),
     "hardware.accumulate": (1, None),
     "hardware.workers": (0, 256),
     "hardware.threads": (1, 1024),
@@ -53,7 +58,10 @@ BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 def load(composed: "DictConfig") -> RunConfig:
     """The composed config, typed and checked; raises one UserError that lists every problem found without torch."""
     _raise([*unknown(composed), *missing(composed)])
-    config = configs.typed(composed)
+    try:
+        config = configs.typed(composed)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the config cannot be resolved: {str(error).strip()}") from error
     check(config)
     return config
 
@@ -91,7 +99,7 @@ def _problems(config: RunConfig) -> Iterator[str]:
         value = _value(config, key)
         if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
             bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            yield f"{key}={value}: must be {bounds}"
+            yield f"{key}={value}: must be {'1: a run uses one device' if low == high else bounds}"
     for key in ABOVE_ZERO:
         value = _value(config, key)
         if value is not None and value <= 0:
@@ -179,11 +187,38 @@ def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
 
 
 def _component_problems(config: RunConfig) -> Iterator[str]:
-    for key, node, given in _nodes(config):
-        yield from bind(key, node, given)
     from timm.scheduler import create_scheduler_v2
 
-    yield from _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
+    problems = [problem for key, node, given in _nodes(config) for problem in bind(key, node, given)]
+    problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
+    for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
+        problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
+    yield from problems or _trial_problems(config)
+
+
+def _trial_problems(config: RunConfig) -> Iterator[str]:
+    """Values that only the optimizer and the scheduler themselves refuse: both are built once, on one number."""
+    import torch
+    from timm.scheduler import create_scheduler_v2
+
+    try:
+        optimizer = configs.build(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+    except Exception as error:
+        yield f"optimizer: {_first_line(error.__cause__ or error)}"
+        return
+    try:
+        scheduler, _ = create_scheduler_v2(
+            optimizer, num_epochs=10, step_on_epochs=False, updates_per_epoch=10, **config.scheduler
+        )
+        if scheduler is not None:
+            scheduler.step_update(1)
+    except Exception as error:
+        reason = _first_line(error) or "it cannot be stepped by batch"
+        yield f"scheduler: sched={config.scheduler.get('sched')} does not work here ({reason}); try cosine or step"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:200]
 
 
 def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,9 @@ def test_partial_fine_tuning_trains_the_rest_on_features_of_the_frozen_prefix(
     run_small: Callable[..., dict],
 ) -> None:
     result = run_small(
-        "augment=none", "strategy=finetune", "~strategy.phases.all.rates.all",
-        "+strategy.phases.all.rates={head: 1, depth1-2: 1, backbone: null}",
+        "augment=none", "strategy=finetune", "~strategy.phases.all.rates.backbone",
+        "+strategy.phases.all.rates.depth1-2=1",
+        "+strategy.phases.all.rates.backbone=null",
     )  # fmt: skip
     assert result["phases"][0]["kind"] == "features"
     after, before = final(result), pretrained_body()
@@ -92,7 +94,10 @@ def test_a_second_run_takes_its_features_from_the_cache(run_small: Callable[...,
     assert not cold["cached"]
     assert warm["cached"]
     assert warm["test"] == cold["test"]
-    assert warm["backbone_forwards"] == cold["backbone_forwards"]
+    images = sum(cold[part] for part in ("n_train", "n_val", "n_test"))
+    assert warm["backbone_forwards"] == cold["backbone_forwards"] == images, "each image once"
+    assert cold["seconds"]["features_reused"] == 0
+    assert warm["seconds"]["features_reused"] == warm["seconds"]["features"]
     assert warm["seconds"]["features"] == pytest.approx(cold["seconds"]["features"], rel=0.01)
 
 
@@ -103,6 +108,80 @@ def test_a_completed_run_is_skipped_and_forced_by_rerun(run_small: Callable[...,
     assert (first["folder"] / "result.json").stat().st_mtime_ns == stamp
     run_small("rerun=true")
     assert (first["folder"] / "result.json").stat().st_mtime_ns != stamp
+
+
+def test_changed_data_or_weights_run_again(run_small: Callable[..., dict], tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for label in ("a", "b"):
+        for row in range(20):
+            path = tmp_path / "photos" / label / f"{row}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
+    torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), tmp_path / "w.pth")
+    options = (
+        "data=image_folder", f"data.source.root={tmp_path / 'photos'}", "data.n_test=null", "data.train_per_class=4",
+        "data.image_size=32", "model=resnet18", f"model.weights={tmp_path / 'w.pth'}",
+    )  # fmt: skip
+
+    def stamp() -> int:
+        return (run_small(*options)["folder"] / "result.json").stat().st_mtime_ns
+
+    first = stamp()
+    assert stamp() == first
+    for path in (tmp_path / "photos").rglob("*.png"):
+        Image.open(path).rotate(90).save(path)
+    second = stamp()
+    assert second != first
+    assert stamp() == second
+    torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), tmp_path / "w.pth")
+    assert stamp() != second
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "warmup_cosine"])
+def test_the_schedule_ends_with_the_phase_and_keeps_the_groups_ratio(
+    schedule: str, run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.module import PhaseModule
+
+    seen: list[list[float]] = []
+    step = PhaseModule.training_step
+
+    def watched(self: PhaseModule, batch: object, index: int) -> torch.Tensor:
+        seen.append([group["lr"] / group["rate"] for group in self.trainer.optimizers[0].param_groups])
+        return step(self, batch, index)
+
+    monkeypatch.setattr(PhaseModule, "training_step", watched)
+    run_small(
+        "strategy=finetune", "strategy.phases.all.rates.backbone=0.1", f"scheduler={schedule}", "epochs=6",
+        "data.batch_size=8", "optimizer.lr=0.01",
+    )  # fmt: skip
+    rates = [rates[0] for rates in seen]
+    assert all(max(rates) == pytest.approx(min(rates)) for rates in seen), "groups keep their ratio"
+    assert rates[-1] < 0.001, "the last step is near the end of the cosine"
+    if schedule == "cosine":
+        assert rates[0] == pytest.approx(0.01)
+        assert all(a >= b for a, b in pairwise(rates))
+    else:
+        assert rates[0] < 0.003
+        assert max(rates) > 0.007
+
+
+def test_ctrl_c_is_not_bad_input(
+    run_small: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.module import PhaseModule
+
+    def interrupted(self: PhaseModule, batch: object, index: int) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PhaseModule, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_small("strategy=finetune")
+    (state,) = tmp_path.rglob("state.json")
+    assert json.loads(state.read_text())["status"] == "interrupted"
 
 
 def test_a_run_leaves_what_it_promises(run_small: Callable[..., dict]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,13 +52,15 @@ def cut(
 
     At most one of `train_per_class`, `train_fraction` and `n_train` sets the labelled budget, which is train
     and validation together: validation takes `val_fraction` of each class out of it, at least one image.
-    A validation set that the source brings is used whole, and the budget then is train alone. A missing test
+    A validation set that the source brings is used, whole, only where no cut is set. A missing test
     set is cut from train before everything else (`test_fraction` of each class) with a fixed seed, and
     `n_test` cuts the test set with that seed too. A class's images are ranked once per seed, so that the
     training images of a smaller `train_per_class` are also those of a larger one.
     """
     _check_settings(train_per_class, train_fraction, n_train, n_test, val_fraction, test_fraction)
     names = source.classes
+    if any(cut is not None for cut in (train_per_class, train_fraction, n_train)):
+        source = replace(source, val=None)
     needed = 1 + (source.val is None) + (source.test is None)
     counts = np.bincount(source.train.labels, minlength=len(names))
     if counts.min() < needed:

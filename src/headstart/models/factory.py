@@ -72,6 +72,14 @@ def _external(config: "ModelConfig") -> Any:
     return cfg
 
 
+def outline(config: "ModelConfig") -> Any:
+    """The network without memory or weights, with two outputs: enough to plan a strategy before any data is read."""
+    import torch
+
+    with torch.device("meta"):
+        return _build(config, num_classes=2)
+
+
 def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
     """Build the network with one output per class; returns it and the adaptations made, in words.
 
@@ -103,8 +111,8 @@ def _build(config: "ModelConfig", **options: Any) -> Any:
 
     try:
         return timm.create_model(config.name, **(options | config.args))
-    except TypeError as error:
-        raise UserError(f"model.args: {config.name} does not take them: {error}") from error
+    except (TypeError, ValueError, AssertionError) as error:
+        raise UserError(f"model.args={config.args}: {config.name} does not take them: {error}") from error
 
 
 def _load_by_timm(config: "ModelConfig") -> Any:
@@ -122,7 +130,7 @@ def _load_file(config: "ModelConfig", path: Any) -> Any:
     """A checkpoint file; strict, and the number of outputs is read off its head."""
     import torch
 
-    with torch.device("meta"):  # names and shapes only: no memory, no random numbers
+    with torch.device("meta"):
         model = _build(config)
     state = stored.renamed(stored.read(path), model, path)
     head = f"{model.pretrained_cfg.get('classifier', 'classifier')}.weight"

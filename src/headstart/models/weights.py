@@ -10,7 +10,7 @@ import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headstart.errors import UserError
 
@@ -92,10 +92,13 @@ def digest(state: "dict[str, Tensor]") -> str:
     return hasher.hexdigest()
 
 
-def backbone_digest(model: Any) -> str:
-    """`digest` of everything but the head, which is new."""
-    head = {id(tensor) for tensor in model.get_classifier().parameters()}
-    return digest({name: value for name, value in model.state_dict(keep_vars=True).items() if id(value) not in head})
+def source_digest(weights: str) -> str | None:
+    """The content of the file that ``model.weights`` names; None where timm finds the weights itself."""
+    path = locate(weights)
+    if path is None:
+        return None
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def classes_of_run(weights: str) -> list[str] | None:
