@@ -77,8 +77,8 @@ def features(folder: Path) -> dict[str, torch.Tensor]:
 def ours(train: Rows, val: Rows, grid: list[float]) -> tuple[float, list[Head]]:
     """Seconds of the probe's whole fit, selection included, and the head of every value (solved again, untimed)."""
     x, y = train
-    seconds = Logistic(grid=grid).fit(x, y, *val, 10).seconds
-    heads = Logistic(grid=grid)._solve(x - x.mean(0), y, 10, grid)
+    seconds = Logistic(scale=0, grid=grid).fit(x, y, *val, 10).seconds
+    heads = Logistic(scale=0, grid=grid)._solve(x - x.mean(0), y, 10, grid)
     return seconds, [(w, b - w @ x.mean(0)) for w, b in zip(heads.weight, heads.bias, strict=True)]
 
 

@@ -60,7 +60,7 @@ def test_objective_is_never_above_scikit_learns(digits: Rows, c: float) -> None:
     weight, bias = reference(x, y, c)
     best = objective(weight, bias, x, y, c)
     grid = [value for value in GRID if value < c * 0.99] + [c]
-    heads = Logistic(grid=grid)._solve(x - x.mean(0), y, 10, grid)
+    heads = Logistic(scale=0, grid=grid)._solve(x - x.mean(0), y, 10, grid)
     ours = objective(heads.weight[-1], heads.bias[-1] - heads.weight[-1] @ x.mean(0), x, y, c)
     assert ours <= best * (1 + 1e-4)
     theirs = (val_x.double() @ weight.T + bias).argmax(1) == val_y
@@ -73,7 +73,7 @@ def test_every_value_has_a_certificate(digits: Rows, rows: int) -> None:
     """The penalty makes the objective 1-strongly convex in the weights, so ||gradient||^2 / 2 bounds what is left."""
     x, y = widened(digits[0])[:rows], digits[1][:rows]
     x = x - x.mean(0)
-    heads = Logistic()._solve(x, y, 10, list(GRID))
+    heads = Logistic(scale=0)._solve(x, y, 10, list(GRID))
     assert heads.weight.shape == (45, 10, 320)
     assert all(heads.converged)
     for c, weight, bias in zip(GRID, heads.weight.double(), heads.bias.double(), strict=True):
@@ -84,7 +84,7 @@ def test_every_value_has_a_certificate(digits: Rows, rows: int) -> None:
 
 def test_a_lone_weak_value_is_solved_from_nothing(digits: Rows) -> None:
     x, y, val_x, val_y = digits
-    alone = Logistic(grid=[1e3]).fit(x, y, val_x, val_y, 10)
+    alone = Logistic(scale=0, grid=[1e3]).fit(x, y, val_x, val_y, 10)
     weight, bias = reference(x, y, 1e3)
     assert alone.table[0]["converged"]
     assert objective(alone.weight, alone.bias, x, y, 1e3) <= objective(weight, bias, x, y, 1e3) * (1 + 1e-4)
@@ -92,14 +92,14 @@ def test_a_lone_weak_value_is_solved_from_nothing(digits: Rows) -> None:
 
 def test_too_few_steps_are_not_called_converged(digits: Rows, caplog: pytest.LogCaptureFixture) -> None:
     x, y, val_x, val_y = digits
-    fit = Logistic(grid=[1e3], max_iterations=1).fit(x, y, val_x, val_y, 10)
+    fit = Logistic(scale=0, grid=[1e3], max_iterations=1).fit(x, y, val_x, val_y, 10)
     assert not fit.table[0]["converged"]
     assert "C = 1000" in caplog.text
 
 
 def test_the_head_is_folded_back_to_raw_features(digits: Rows) -> None:
     x, y, val_x, val_y = digits
-    for probe in (Logistic(grid=[1e-3, 1e-1]), Ridge(grid=[1.0, 10.0])):
+    for probe in (Logistic(scale=0, grid=[1e-3, 1e-1]), Ridge(grid=[1.0, 10.0])):
         fit = probe.fit(x, y, val_x, val_y, 10)
         accuracy = ((val_x @ fit.weight.T + fit.bias).argmax(1) == val_y).float().mean()
         row = next(row for row in fit.table if row["value"] == fit.chosen)
@@ -110,14 +110,14 @@ def test_the_head_is_folded_back_to_raw_features(digits: Rows) -> None:
 def test_bfloat16_features_are_fitted_as_their_float32_values(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     low, val_low = x.bfloat16(), val_x.bfloat16()
-    one = Logistic().fit(low, y, val_low, val_y, 10)
-    two = Logistic().fit(low.float(), y, val_low.float(), val_y, 10)
+    one = Logistic(scale=0).fit(low, y, val_low, val_y, 10)
+    two = Logistic(scale=0).fit(low.float(), y, val_low.float(), val_y, 10)
     assert one.weight.dtype == torch.float32
     assert torch.equal(one.weight, two.weight)
 
 
 def test_the_same_input_gives_the_same_bytes(digits: Rows) -> None:
-    one, two = Logistic().fit(*digits, 10), Logistic().fit(*digits, 10)
+    one, two = Logistic(scale=0).fit(*digits, 10), Logistic(scale=0).fit(*digits, 10)
     assert torch.equal(one.weight, two.weight)
     assert torch.equal(one.bias, two.bias)
     assert one.table == two.table
@@ -126,7 +126,7 @@ def test_the_same_input_gives_the_same_bytes(digits: Rows) -> None:
 def test_the_lowest_nll_is_chosen_then_stronger_regularisation() -> None:
     x = torch.tensor([[-2.0], [-1.0], [1.0], [2.0]])
     y = torch.tensor([0, 0, 1, 1])
-    sure = Logistic(grid=[0.1, 10.0]).fit(x, y, x, y, 2)  # all accuracies 1, nll falls with C
+    sure = Logistic(scale=0, grid=[0.1, 10.0]).fit(x, y, x, y, 2)  # all accuracies 1, nll falls with C
     assert [row["val_accuracy"] for row in sure.table] == [1.0, 1.0]
     assert sure.chosen == 10.0
     assert Ridge(grid=[0.1, 10.0]).fit(x, y, x, y, 2).chosen == 10.0  # no nll: the stronger, which is the larger
@@ -135,7 +135,7 @@ def test_the_lowest_nll_is_chosen_then_stronger_regularisation() -> None:
 def test_a_class_missing_from_training_is_never_predicted(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     kept = y != 4
-    fit = Logistic().fit(x[kept], y[kept], val_x, val_y, 10)
+    fit = Logistic(scale=0).fit(x[kept], y[kept], val_x, val_y, 10)
     logits = val_x @ fit.weight.T + fit.bias
     assert torch.isfinite(logits).all()
     assert not (logits.argmax(1) == 4).any()
@@ -147,7 +147,7 @@ def test_a_class_missing_from_training_is_never_predicted(digits: Rows) -> None:
 def test_one_class_alone_is_refused(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     with pytest.raises(UserError, match="fewer than two classes"):
-        Logistic().fit(x[y == 1], y[y == 1], val_x, val_y, 10)
+        Logistic(scale=0).fit(x[y == 1], y[y == 1], val_x, val_y, 10)
 
 
 def test_ridge_is_the_closed_form(digits: Rows) -> None:
@@ -184,10 +184,10 @@ def test_refit_uses_the_validation_rows_with_the_chosen_value(digits: Rows) -> N
 def test_several_values_need_validation_rows_and_a_grid_needs_positive_numbers(digits: Rows) -> None:
     x, y, _, _ = digits
     with pytest.raises(UserError, match="validation"):
-        Logistic(grid=[1.0, 2.0]).fit(x, y, x[:0], y[:0], 10)
+        Logistic(scale=0, grid=[1.0, 2.0]).fit(x, y, x[:0], y[:0], 10)
     for grid in ([], [0.0], [-1.0, 1.0]):
         with pytest.raises(UserError, match="grid"):
-            Logistic(grid=grid)
+            Logistic(scale=0, grid=grid)
 
 
 def test_all_classes_may_share_one_preconditioner(digits: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,3 +198,16 @@ def test_all_classes_may_share_one_preconditioner(digits: Rows, monkeypatch: pyt
     assert all(converged)
     assert problem.inverse is not None
     assert len(problem.inverse) == 1
+
+
+def test_scale_is_folded_back(digits: Rows) -> None:
+    x, y, val_x, val_y = digits
+    spread = (x - x.mean(0)).square().mean(0).sqrt()
+    factor = (spread + 1e-3 * spread.mean()) ** -0.5
+    scaled = Logistic(grid=[1.0], scale=0.5).fit(x, y, val_x, val_y, 10)
+    by_hand = Logistic(grid=[1.0], scale=0).fit(x * factor, y, val_x * factor, val_y, 10)
+    ours = val_x @ scaled.weight.T + scaled.bias
+    theirs = (val_x * factor) @ by_hand.weight.T + by_hand.bias
+    assert torch.allclose(ours, theirs, atol=1e-3)
+    plain = Logistic(grid=[1.0], scale=0).fit(x, y, val_x, val_y, 10)
+    assert not torch.allclose(ours, val_x @ plain.weight.T + plain.bias, atol=1e-2)

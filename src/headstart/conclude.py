@@ -37,7 +37,7 @@ def conclude(
         | _costs(context, ways, outcomes, testing, began)
         | _circumstances(context)
     )
-    context.run_log.finish(result, rows, lambda which: data.test.images[which], data.classes)
+    context.run_log.finish(result, rows, lambda which: data.pictures("test", which), data.classes)
     context.run.complete(result)
     return result
 

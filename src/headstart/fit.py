@@ -52,6 +52,8 @@ class Context:
             "model": self.config.model.name,
             "args": self.config.model.args,
             "image_size": self.data.image_size,
+            "stored_size": self.data.stored_size,
+            "interpolation": self.data.interpolation,
             "mean": self.input.mean,
             "std": self.input.std,
         }
@@ -101,7 +103,8 @@ def way(context: Context, phase: "Phase") -> Way:
     probe = phase.config.probe is not None
     if not probe and phase.config.augment and is_random(context.config.augment):
         return Way("images", None, "images are augmented anew each epoch")
-    example = context.preprocess()(context.data.train.images[:2].to(context.device))
+    side = context.data.image_size
+    example = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(context.device)
     cut = cutting.find(context.model, phase.trainable, example)
     if probe:
         head = context.model.get_classifier()
@@ -183,7 +186,7 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
 
 def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome:
     """Gradient steps under Lightning, on images or on the features of the frozen prefix."""
-    from headstart.data.loading import loader
+    from headstart.data.loading import Pixels, loader
     from headstart.module import Keeper, PhaseModule, trainer
 
     config, data = context.config, context.data
@@ -191,8 +194,8 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     network, preprocess = context.model, None
     if way.cut is not None:
         extract = way.extract(context)
-        train = replace(train, images=extract(train, "training images"))
-        val = replace(val, images=extract.of_validation(val))
+        train = Pixels(extract(train, "training images"), train.labels, train.ids, train.names)
+        val = Pixels(extract.of_validation(val), val.labels, val.ids, val.names)
         network = way.cut.rest
     else:
         preprocess = context.preprocess(config.augment if phase.config.augment else None)

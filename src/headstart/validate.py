@@ -193,7 +193,8 @@ def _component_problems(config: RunConfig) -> Iterator[str]:
     problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
     for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
         problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
-    yield from problems or _trial_problems(config)
+    trained = any(phase.epochs is not None for phase in config.strategy.phases.values())
+    yield from problems or (_trial_problems(config) if trained else ())
 
 
 def _trial_problems(config: RunConfig) -> Iterator[str]:

@@ -226,7 +226,7 @@ def test_the_same_seed_gives_the_same_weights(run_small: Callable[..., dict]) ->
 
 
 def test_gmacs_match_published_ones() -> None:
-    from headstart.train import gmacs
+    from headstart.conclude import gmacs
 
     assert gmacs(timm.create_model("resnet18"), 224) == pytest.approx(1.82, abs=0.02)
     assert gmacs(timm.create_model("vgg16"), 224) == pytest.approx(15.5, abs=0.1)

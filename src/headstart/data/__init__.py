@@ -13,6 +13,8 @@ from headstart.data.sources import ArrayImages, Source
 from headstart.data.splits import Part, cut
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from headstart.config import AugmentConfig
     from headstart.data.loading import Pixels
 
@@ -36,7 +38,7 @@ class Data:
         self.parts = parts
         self.image_size = image_size  # side of what the network sees
         self.stored_size = stored_size  # side of what is kept, so that crops have room
-        self._interpolation = interpolation
+        self.interpolation = interpolation
         self._workers = workers
 
     @property
@@ -57,9 +59,22 @@ class Data:
         return self._load("test")
 
     def _load(self, name: str) -> Pixels:
+        import torch
+
+        from headstart.data.loading import Pixels
+
+        part = self.parts[name]
+        return Pixels(lambda: self._read(part).images, torch.from_numpy(part.labels), part.ids, part.names)
+
+    def pictures(self, name: str, rows: list[int]) -> Tensor:
+        """uint8 [k, 3, S, S]: the images of some rows of a part alone."""
+        part = self.parts[name]
+        return self._read(Part(part.split, part.rows[rows])).images
+
+    def _read(self, part: Part) -> Pixels:
         from headstart.data.loading import load
 
-        return load(self.parts[name], self.stored_size, self._interpolation, self._workers, crop=self.image_size)
+        return load(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
 
     @cached_property
     def digest(self) -> str:

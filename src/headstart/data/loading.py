@@ -8,9 +8,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,14 +30,23 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 CHUNK = 32  # rows handed to a thread at a time
 
 
-@dataclass
 class Pixels:
-    """A part's images uint8 [n, 3, S, S], labels int64 [n], and each image's id (of its pixels) and name."""
+    """A part's images uint8 [n, 3, S, S], labels int64 [n], and each image's id and name.
 
-    images: torch.Tensor
-    labels: torch.Tensor
-    ids: list[str]
-    names: list[str]
+    ``images`` may be a function that reads them: it is called when they are first looked at, so that a run whose
+    features are on disk decodes nothing. Features [n, ...] may stand in the images' place.
+    """
+
+    def __init__(
+        self, images: torch.Tensor | Callable[[], torch.Tensor], labels: torch.Tensor, ids: list[str], names: list[str]
+    ) -> None:
+        self._images, self.labels, self.ids, self.names = images, labels, ids, names
+
+    @property
+    def images(self) -> torch.Tensor:
+        if not isinstance(self._images, torch.Tensor):
+            self._images = self._images()
+        return self._images
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,14 +66,12 @@ def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int 
         raise UserError(f"interpolation '{interpolation}' is unknown; use one of: {known}") from None
     images = _allocate(len(part), size)
     target = images.numpy()
-    ids = [""] * len(part)
     bad: dict[int, str] = {}
 
     def fill(rows: range) -> int:
         for row in rows:
             try:
                 square(part.split.images[int(part.rows[row])], size, method, crop or size, target[row])
-                ids[row] = hashlib.blake2b(target[row].data, digest_size=16).hexdigest()
             except MemoryError:
                 raise
             except Exception as error:  # Pillow's decoders raise whatever the file makes them trip over
@@ -82,7 +88,7 @@ def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int 
     if bad:
         shown = "\n  ".join(bad[row] for row in sorted(bad)[:10])
         raise UserError(f"{len(bad)} of {len(part)} images cannot be read; repair or remove them:\n  {shown}")
-    return Pixels(images, torch.from_numpy(part.labels), ids, part.names)
+    return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
 
 
 def square(image: Image.Image | np.ndarray, size: int, method: Image.Resampling, crop: int, out: np.ndarray) -> None:
