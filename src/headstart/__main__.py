@@ -1,7 +1,5 @@
 """``python -m headstart`` is ``headstart``."""
 
-import sys
+from headstart.cli import entry
 
-from headstart.cli import main
-
-sys.exit(main())
+entry()

@@ -1,8 +1,10 @@
 """``headstart <verb>``: no verb's help imports torch."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from headstart import __version__
 
@@ -91,5 +93,18 @@ def _complete(argv: list[str]) -> int:
     return launch.main(argv)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def entry() -> None:
+    """The console command: `main`, and a way out that does not take torch apart piece by piece (1.2 s of 6)."""
+    codes: list[int] = []
+    atexit.register(_leave, codes)  # the first to be registered is the last to be called
+    codes.append(main())
+    sys.exit(codes[0])
+
+
+def _leave(codes: list[int]) -> None:
+    """End the process at once; all that has to be flushed, joined or closed has been. After a crash: the usual way."""
+    if codes:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(codes[0])
