@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("WANDB_MODE", "offline")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as `headstart train` does
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
 
 from headstart import config as configs

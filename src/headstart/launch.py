@@ -30,10 +30,10 @@ def main(argv: list[str]) -> int:
     """Run Hydra on ``argv``; returns 0, 1 if a job failed, 2 for bad input."""
     jobs = Jobs()
     configs.register()
-    # Read when torch is loaded. By default its waiting threads spin for long: two runs on 2 cores then took six
-    # times as long as with this, which costs a run that is alone nothing.
+    # Read when torch is loaded. By default its waiting threads spin for long, and two runs on 2 cores take many times
+    # as long as one after the other; spinning less costs a run that is alone next to nothing.
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
     def job(composed: DictConfig) -> float | None:
         return _job(composed, jobs)
