@@ -131,9 +131,9 @@ def test_all_problems_are_told_at_once() -> None:
         ("+optimizer.weigth_decay=1", "did you mean weight_decay?"),
         ("+scheduler.warmup_epoch=1", "did you mean warmup_epochs?"),
         ("+data.source.root=x", "data.source.root"),
-        ("+optimizer.betas=0.9", "optimizer: "),
-        ("scheduler.sched=foo", "scheduler: "),
-        ("scheduler.sched=plateau", "scheduler: "),
+        ("strategy=finetune +optimizer.betas=0.9", "optimizer: "),
+        ("strategy=finetune scheduler.sched=foo", "scheduler: "),
+        ("strategy=finetune scheduler.sched=plateau", "scheduler: "),
         ("+scheduler.num_epochs=3", "scheduler.num_epochs: is set by headstart"),
         ("+model.args.num_classes=7", "model.args.num_classes: is set by headstart"),
         ("+strategy.phases.head.probe.gird=1", "did you mean grid?"),
@@ -141,7 +141,7 @@ def test_all_problems_are_told_at_once() -> None:
 )
 def test_components_are_checked_against_what_they_build(override: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        validate.check_components(compose(override))
+        validate.check_components(compose(*override.split()))
     assert words in str(caught.value)
 
 

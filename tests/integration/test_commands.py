@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SMALL
+from conftest import SMALL, compose
 from headstart import config as configs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +55,7 @@ def test_every_experiment_runs_through_and_is_compared(name: str, tmp_path: Path
     for strategy, row in rows.items():
         accuracies = [result["test"]["accuracy"] for result in results if result["strategy"] == strategy]
         assert len(accuracies) == 2
-        assert float(row["accuracy"]) == pytest.approx(sum(accuracies) / 2, abs=1e-12)
+        assert float(row["accuracy_mean"]) == pytest.approx(sum(accuracies) / 2, abs=1e-12)
         assert f"{100 * sum(accuracies) / 2:.1f}" in html.unescape(page)
     assert len(list(report.glob("*.png"))) >= 4
     assert not [path for path in tmp_path.iterdir() if path.name != "outputs"], "nothing is left outside outputs/"
@@ -101,14 +101,9 @@ def test_readme_shows_commands() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_in_readme_composes(command: str) -> None:
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    words = [word for word in shlex.split(command)[2:] if not word.startswith("-")]
+    words = [word for word in shlex.split(command.replace("--cfg job", ""))[2:] if not word.startswith("-")]
     assert words or command == "headstart train"
-    configs.register()
-    with initialize_config_dir(str(configs.folder())):
-        for override in words:
-            assert "=" in override, command
-        single = [re.sub(r"(=[^=,\[{]+),.*", r"\1", word) for word in words]  # the first value of a sweep
-        assert OmegaConf.is_config(compose("config", single))
+    for override in words:
+        assert "=" in override, command
+    single = [re.sub(r"(=[^=,\[{]+),.*", r"\1", word) for word in words]  # the first value of a sweep
+    assert compose(*single).study, "composes, and passes validation"
