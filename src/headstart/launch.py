@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     jobs = Jobs()
     configs.register()
     # Read when torch is loaded. By default its waiting threads spin for long, and two runs on 2 cores take many times
-    # as long as one after the other; with this each trained 2.5 times as fast. Its cost to a run that is alone was within
+    # as long as one after the other; with this each trained 2.5 times as fast. Its cost to a lone run was within
     # the noise.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
