@@ -1,6 +1,6 @@
 """Every promise about time and memory, measured in one run and printed as ratios.
 
-Command:   python -m benchmarks [startup] [extraction] [memory] [probe] [--repeats 3] [--save]
+Command:   python -m benchmarks [startup] [extraction] [memory] [stress] [probe] [--repeats 3] [--save]
 Expected:  about ten minutes on 2 otherwise idle cores; every line ends in 'reached'. Exit code 1 where one does not.
 """
 
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import extraction, fashion, memory, startup
+from benchmarks import extraction, fashion, memory, startup, stress
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -21,7 +21,12 @@ LIBRARIES = (
     "headstart", "torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn",
     "transformers", "accelerate",
 )  # fmt: skip
-MEASURES = {"startup": startup.measure, "extraction": extraction.measure, "memory": memory.measure}
+MEASURES = {
+    "startup": startup.measure,
+    "extraction": extraction.measure,
+    "memory": memory.measure,
+    "stress": stress.measure,
+}
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
 
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from conftest import compose
+from headstart import components
 from headstart import config as configs
-from headstart import validate
 from headstart.errors import UserError
 
 CONF = configs.folder()
@@ -19,7 +19,7 @@ COUNTS = {
     "data": 28,
     "debug": 2,
     "experiment": 1,
-    "hardware": 3,
+    "hardware": 5,
     "logger": 3,
     "model": 23,
     "optimizer": 3,
@@ -54,7 +54,7 @@ def test_all_files_are_visited() -> None:
 def test_every_file_composes_validates_and_binds(path: Path) -> None:
     group, name = key(path).split("/")
     config = compose(f"{group}={name}", *GIVEN.get(key(path), []))
-    validate.check_components(config)
+    components.check(config)
     if group in ("model", "data", "strategy"):
         assert getattr(config, group).name
     if group == "strategy":
@@ -107,7 +107,7 @@ def test_every_file_explains_itself(path: Path) -> None:
         ("augment.flip=true", "data.flip=false"),
         ("augment.crop_scale=[0.5,2]", "larger than the image"),
         ("study=../up", "folder's name"),
-        ("hardware.devices=2", "one device"),
+        ("hardware.devices=0", "or -1 for all of them"),
     ],
 )
 def test_what_is_wrong_is_named(override: str, words: str) -> None:
@@ -141,7 +141,7 @@ def test_all_problems_are_told_at_once() -> None:
 )
 def test_components_are_checked_against_what_they_build(override: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        validate.check_components(compose(*override.split()))
+        components.check(compose(*override.split()))
     assert words in str(caught.value)
 
 
@@ -171,3 +171,18 @@ def test_flat_keys_are_fixed() -> None:
     assert one["optimizer.lr"] == 0.001
     assert two["optimizer._target_"] == "torch.optim.SGD"
     assert all(value is None or isinstance(value, str | int | float | bool) for value in (one | two).values())
+
+
+@pytest.mark.parametrize("target", ["os.mkdir", "headstartle.mkdir", "headstart.runs.os.mkdir", "torch.os.mkdir"])
+def test_only_listed_packages_are_built(target: str, tmp_path: Path) -> None:
+    """Nor what such a package has merely imported from elsewhere."""
+    harm = tmp_path / "made"
+    node = {"_target_": target, "path": str(harm)}
+    for each in (node, {"_target_": "torch.optim.AdamW", "params": [node]}):
+        with pytest.raises(UserError, match=r"are built|not found|Error"):
+            configs.build(each)
+    assert not harm.exists()
+    config = compose()
+    config.data.source = node
+    with pytest.raises(UserError, match=r"data\.source\._target_"):
+        components.check(config)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from headstart.config import ModelConfig
-from headstart.errors import UserError
+from headstart.errors import RunFailed, UserError
 from headstart.models import factory, weights
 
 CLASSES = ("a", "b", "c")
@@ -119,14 +124,101 @@ class Harmful:
         return (Path.touch, (self.path,))
 
 
-def test_a_pickle_that_would_run_code_does_not(tmp_path: Path) -> None:
-    target = tmp_path / "touched"
-    torch.save({"state_dict": Harmful(target)}, tmp_path / "w.pth")
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Harmful(target)))
-    for name in ("w.pth", "plain.pth"):
-        with pytest.raises(UserError, match="plain tensors"):
-            factory.create(ModelConfig("resnet18", str(tmp_path / name)), CLASSES, pretrained=True)
-    assert not target.exists()
+def plant(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A pickle that would touch `folder`/touched, where `kind` of model.weights finds it; returns model.weights."""
+    state = {"state_dict": Harmful(folder / "touched")}
+    if kind == "local-dir":
+        torch.save(state, folder / "pytorch_model.bin")
+        (folder / "config.json").write_text(json.dumps({"architecture": "resnet18", "num_classes": 10}))
+        return f"local-dir:{folder}"
+    if kind == "run":
+        (folder / "checkpoints").mkdir()
+        torch.save(state, folder / weights.FINAL)
+        (folder / "result.json").write_text(json.dumps({"classes": list(CLASSES)}))
+        return f"run:{folder}"
+    if kind == "package":
+        (folder / "carrier_of_harm").mkdir()
+        (folder / "carrier_of_harm" / "__init__.py").touch()
+        torch.save(state, folder / "carrier_of_harm" / "w.pth")
+        monkeypatch.syspath_prepend(folder)
+        return "package:carrier_of_harm"
+    if kind == "plain pickle":
+        (folder / "w.pth").write_bytes(pickle.dumps(Harmful(folder / "touched")))
+        return str(folder / "w.pth")
+    if kind == "old format":
+        torch.save(state, folder / "w.pth", _use_new_zipfile_serialization=False)
+        return str(folder / "w.pth")
+    torch.save(state, folder / f"w{kind}")
+    return str(folder / f"w{kind}")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [".pt", ".pth", ".ckpt", ".bin", ".safetensors", "plain pickle", "old format", "local-dir", "run", "package"],
+)
+def test_a_pickle_that_would_run_code_does_not(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ModelConfig("resnet18", plant(tmp_path, kind, monkeypatch))
+    with pytest.raises(UserError, match=r"model\.weights"):
+        factory.create(config, CLASSES, pretrained=True)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_a_resumed_checkpoint_that_would_run_code_does_not(tmp_path: Path) -> None:
+    """Its name fits its bytes, so that nothing but the reading itself stands in its way."""
+    from headstart import checkpoints, keeper
+
+    path = checkpoints.write(tmp_path, 3, {"state_dict": Harmful(tmp_path / "touched")})
+    assert checkpoints.newest(tmp_path) == path
+    with pytest.raises(RunFailed, match=rf"{path.name} holds more than plain tensors"):
+        keeper.CheckpointFiles().load_checkpoint(path)
+    assert not (tmp_path / "touched").exists()
+
+
+@pytest.fixture
+def mute_hub() -> Iterator[str]:
+    """An address that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("source", ["imagenet", "hf-hub:timm/resnet18.a1_in1k"])
+@pytest.mark.parametrize("hub", ["refuses", pytest.param("never answers", marks=pytest.mark.slow)])
+def test_a_hub_that_is_not_there_is_said_within_seconds(source: str, hub: str, mute_hub: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "from headstart.config import ModelConfig; from headstart.models import factory\n"
+        "from headstart.errors import UserError\n"
+        "import timm, huggingface_hub\n"
+        "began = time.monotonic()\n"
+        "config = ModelConfig('resnet18', sys.argv[1])\n"
+        "try:\n    factory.expected_input(config); factory.create(config, ('a', 'b'), pretrained=True)\n"
+        "except UserError as error:\n    print(error)\n"
+        "print(f'took {time.monotonic() - began:.1f}')\n"
+    )
+    address = mute_hub if hub == "never answers" else "http://127.0.0.1:9"
+    environment = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"}
+    environment |= {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, source], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert f"model.weights={source}: no pretrained weights for resnet18 (" in done.stdout
+    assert "model.safetensors of timm/resnet18.a1_in1k" in done.stdout
+    assert "hf download timm/resnet18.a1_in1k --local-dir FOLDER" in done.stdout
+    assert "HF_HOME" in done.stdout
+    assert float(done.stdout.split("took ")[1]) < 8, "no minute of retries"
+
+
+def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
+    source = timm.create_model("resnet18", num_classes=7)
+    timm.models.save_for_hf(source, tmp_path, model_config={"num_classes": 7}, safe_serialization=True)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError) as caught:
+        factory.create(ModelConfig("resnet18", f"local-dir:{tmp_path}"), CLASSES, pretrained=True)
+    assert f"hf download timm/resnet18.a1_in1k --local-dir {tmp_path}" in str(caught.value)
+    assert "model.safetensors of resnet18, whole" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -160,3 +252,11 @@ def test_half_a_file_is_an_error(tmp_path: Path) -> None:
     half.write_bytes(path.read_bytes()[:1_000_000])
     with pytest.raises(UserError, match="half downloaded"):
         factory.create(ModelConfig("tf_efficientnet_lite0", str(half)), CLASSES, pretrained=True)
+
+
+@pytest.mark.parametrize(("name", "side", "own"), [("inception_v3", 32, 299), ("vit_tiny_patch16_224", 100, 224)])
+def test_a_size_that_a_network_cannot_see_is_named_with_one_that_it_can(name: str, side: int, own: int) -> None:
+    model = timm.create_model(name)
+    with pytest.raises(UserError, match=rf"data\.image_size={side}: {name} cannot work .*try data\.image_size={own}"):
+        factory.check_size(model, name, side, own)
+    factory.check_size(model, name, own, own)

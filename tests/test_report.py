@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from headstart.compare import main
-from headstart.errors import UserError
+from headstart.errors import RunFailed
 from headstart.report import write
 from headstart.report.columns import count, duration
 from headstart.report.confusion import count_group, shares
@@ -206,7 +206,7 @@ def test_failed_writing_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(write, "write_runs", full)
     write_run(tmp_path, seed=1)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(RunFailed, match="No space left"):
         made(tmp_path, "demo", "--no-plots")
     assert {path.name: path.read_bytes() for path in report.iterdir()} == before
     assert [path.name for path in (tmp_path / "demo").glob(".report*")] == []

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conftest import compose
 from headstart import config as configs
 from headstart import runs
-from headstart.errors import UserError
+from headstart.errors import RunFailed, UserError
+
+DIGESTS = {"data": "d1", "weights": None}
+CONFIG = configs.plain(compose())
 
 
 def identity(*overrides: str) -> str:
-    return runs.identity(configs.plain(compose(*overrides)))
+    return runs.identity(configs.plain(compose(*overrides)), DIGESTS)
 
 
 def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
@@ -25,7 +32,7 @@ def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
         "output_dir=elsewhere",
         "study=other",
         "hardware.workers=3",
-        "hardware.threads=1",
+        "checkpoint_every=5",
         "rerun=true",
     ]
     assert {identity(override) for override in same} == {identity()}
@@ -40,6 +47,8 @@ def test_what_can_is() -> None:
         "model=resnet18",
         "model.weights=x.pth",
         "hardware.precision=bf16",
+        "hardware.threads=1",
+        "hardware.devices=2",
         "data.image_size=32",
         "strategy=finetune",
         "augment=none",
@@ -49,17 +58,57 @@ def test_what_can_is() -> None:
 
 def test_order_of_keys_does_not_count_but_order_of_rules_does() -> None:
     config = configs.plain(compose())
-    assert runs.identity(dict(reversed(config.items()))) == runs.identity(config)
+    assert runs.identity(dict(reversed(config.items())), DIGESTS) == runs.identity(config, DIGESTS)
     swapped = json.loads(json.dumps(config))
     phase = swapped["strategy"]["phases"]["head"]
     phase["rates"] = dict(reversed(phase["rates"].items()))
-    assert runs.identity(swapped) != runs.identity(config)
+    assert runs.identity(swapped, DIGESTS) != runs.identity(config, DIGESTS)
+
+
+def test_content_of_data_and_weights_counts() -> None:
+    config = configs.plain(compose())
+    contents = [DIGESTS, {"data": "d2", "weights": None}, {"data": "d1", "weights": "w"}]
+    assert len({runs.identity(config, digests) for digests in contents}) == 3
+
+
+def shuffled(node: Any, order: random.Random) -> Any:
+    """The same mapping with its keys in another order, but for the rules, whose order is their meaning."""
+    if not isinstance(node, dict):
+        return node
+    keys = list(node)
+    order.shuffle(keys)
+    return {key: node[key] if key in ("rates", "phases") else shuffled(node[key], order) for key in keys}
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    order=st.randoms(use_true_random=False),
+    irrelevant=st.fixed_dictionaries(
+        {
+            "study": st.text(),
+            "output_dir": st.text(),
+            "cache_dir": st.none() | st.text(),
+            "rerun": st.booleans(),
+            "checkpoint_every": st.floats(0, 1e6),
+            "logger": st.dictionaries(st.text(), st.integers()),
+        }
+    ),
+    workers=st.integers(0, 64),
+    seed=st.integers(1, 2**32 - 1),
+)
+def test_neither_order_nor_irrelevant_keys_change_the_identity(
+    order: random.Random, irrelevant: dict[str, Any], workers: int, seed: int
+) -> None:
+    config = CONFIG | irrelevant
+    config["hardware"] = CONFIG["hardware"] | {"workers": workers}
+    assert runs.identity(shuffled(config, order), DIGESTS) == runs.identity(CONFIG, DIGESTS)
+    assert runs.identity(config | {"seed": seed}, DIGESTS) != runs.identity(CONFIG, DIGESTS)
 
 
 def test_the_name_is_readable_and_safe() -> None:
     config = configs.plain(compose("model.name=a/b", "seed=3"))
-    assert runs.name(config).startswith("a_b-feature_extraction-digits-s3-")
-    assert "/" not in runs.name(config)
+    assert runs.name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
+    assert "/" not in runs.name(config, DIGESTS)
 
 
 def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +120,7 @@ def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match=r"result.json \(\d+ bytes\): No space left"):
+    with pytest.raises(RunFailed, match=r"result.json \(\d+ bytes\): No space left"):
         runs.write_json(target, {"a": 2})
     assert json.loads(target.read_text())["b"] == [1.5, None]
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
@@ -81,7 +130,7 @@ HOLD = """
 import sys, time
 from headstart import runs
 import json
-with runs.hold(json.loads(sys.argv[1])):
+with runs.hold(json.loads(sys.argv[1]), {}):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -92,8 +141,8 @@ def test_a_run_that_another_process_holds_is_refused_until_that_dies(tmp_path: P
     with subprocess.Popen([sys.executable, "-c", HOLD, json.dumps(config)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"pid {other.pid} on "), runs.hold(config):
+        with pytest.raises(UserError, match=f"pid {other.pid} on "), runs.hold(config, {}):
             pass
         other.kill()
-    with runs.hold(config) as run:
+    with runs.hold(config, {}) as run:
         assert run.folder.is_dir()

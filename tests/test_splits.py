@@ -73,6 +73,56 @@ def test_n_train_is_exact_and_proportional(counts, seed, data) -> None:
     ).all()
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(5, 40), min_size=2, max_size=6), st.integers(0, 2**32), st.booleans(), st.data())
+def test_every_budget_is_disjoint_stratified_and_leaves_test_alone(counts, seed, own_test, data) -> None:
+    classes = len(counts)
+    source = source_of(counts, [4] * classes, [6] * classes if own_test else None)
+    whole = cut(source, seed=seed + 1)
+    free = np.array(counts) if own_test else np.array(counts) - per_class(whole["test"], classes)
+    if min(free) < 3:
+        return
+    budget = data.draw(
+        st.one_of(
+            st.builds(lambda k: {"train_per_class": k}, st.integers(2, int(min(free)))),
+            st.builds(lambda f: {"train_fraction": f}, st.floats(0.1, 1)),
+            st.builds(lambda n: {"n_train": n}, st.integers(2 * classes, int(sum(free)))),
+        )
+    )
+    parts = cut(source, seed=seed, **budget)
+    assert rows(parts) == rows(cut(source, seed=seed, **budget))  # the same again
+    assert parts["test"].rows.tolist() == whole["test"].rows.tolist()  # whatever the seed and the budget
+    assert parts["val"].split is source.train  # the makers' validation set is not part of a budget
+    taken = [set(parts[name].rows.tolist()) for name in ("train", "val")]
+    if not own_test:
+        taken.append(set(parts["test"].rows.tolist()))
+    assert sum(map(len, taken)) == len(set().union(*taken))  # no image in two parts
+    labelled = np.array(per_class(parts["train"], classes)) + per_class(parts["val"], classes)
+    if "train_per_class" in budget:
+        assert (labelled == budget["train_per_class"]).all()
+    elif "n_train" in budget:
+        assert labelled.sum() == budget["n_train"]
+    else:
+        assert (np.abs(labelled - np.maximum(free * budget["train_fraction"], 2)) <= 1).all()
+    held = np.array(per_class(parts["val"], classes))
+    assert (np.abs(held - labelled * 0.2) < 1).all()
+    assert held.min() >= 1
+    assert min(per_class(parts["train"], classes)) >= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(many, st.integers(0, 2**32), st.data())
+def test_a_cut_does_not_depend_on_pixels_names_or_the_other_classes(counts, seed, data) -> None:
+    """Stable: what a class's images are cut into hangs on their rows alone."""
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    one = array_split(np.zeros((len(labels), 1, 1), np.uint8), labels, "train")
+    first = cut(Source(tuple(map(str, counts)), one), seed=seed)
+    swapped = data.draw(st.permutations(range(len(counts))))
+    other = array_split(np.ones((len(labels), 2, 2), np.uint8), np.array(swapped)[labels], "other")
+    second = cut(Source(tuple(map(str, counts)), other), seed=seed)
+    assert rows(first) == rows(second)
+
+
 def test_budget_is_train_plus_val() -> None:
     parts = cut(source_of([50] * 10, test=[20] * 10), train_per_class=10, seed=3)
     assert per_class(parts["train"], 10) == [8] * 10

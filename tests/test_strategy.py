@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import timm
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conftest import FAMILIES, compose
 from headstart import strategy
@@ -97,6 +101,46 @@ def test_bad_rules_are_named(rules: dict, words: str) -> None:
     with pytest.raises(UserError, match=r"strategy\.phases\.p\.rates") as caught:
         rates(network("resnet18"), rules)
     assert words in str(caught.value)
+
+
+MEANS = {  # selector: what it asks of (name, depth, distance from the stem, whether it is a norm's)
+    "head": lambda name, depth, stem, norm: depth == 0,
+    "backbone": lambda name, depth, stem, norm: depth > 0,
+    "norm": lambda name, depth, stem, norm: norm,
+    "depth1": lambda name, depth, stem, norm: depth == 1,
+    "depth0-2": lambda name, depth, stem, norm: depth <= 2,
+    "depth2-": lambda name, depth, stem, norm: depth >= 2,
+    "stem0": lambda name, depth, stem, norm: stem == 0,
+    "stem1-3": lambda name, depth, stem, norm: depth > 0 and 1 <= stem <= 3,
+    "name:bias$": lambda name, depth, stem, norm: name.endswith("bias"),
+    "all": lambda name, depth, stem, norm: True,
+}
+RATE = st.none() | st.floats(1e-6, 10) | st.fixed_dictionaries({"rate": st.floats(1e-3, 1), "decay": st.floats(0.1, 1)})
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.sampled_from(sorted(MEANS)), RATE), max_size=5, unique_by=lambda rule: rule[0]), RATE)
+def test_every_parameter_has_one_rate_in_a_phase_that_of_the_first_rule_that_matches(
+    rules: list[tuple[str, Any]], rest: Any
+) -> None:
+    model = network("resnet18")
+    rules = [(selector, rate) for selector, rate in rules if selector != "all"] + [("all", rest)]
+    expected: dict[str, float | None] = {}
+    used = set()
+    for each in strategy.describe(model):
+        seen = each.name, each.depth, each.deepest - each.depth, each.is_norm
+        selector, rate = next(rule for rule in rules if MEANS[rule[0]](*seen))
+        used.add(selector)
+        expected[each.name] = rate["rate"] * rate["decay"] ** each.depth if isinstance(rate, dict) else rate
+    refused = len(used) < len(rules) or set(expected.values()) == {None}
+    if refused:
+        with pytest.raises(UserError, match=r"matches no parameter|nothing learns"):
+            rates(model, dict(rules))
+        return
+    (phase,) = strategy.plan(model, {"p": PhaseConfig(rates=dict(rules), epochs=1)})
+    assert phase.rates == expected
+    assert set(expected) == {name for name, _ in model.named_parameters()}
+    assert sum(count for *_, count in phase.rows) == sum(p.numel() for p in model.parameters())
 
 
 def test_train_mode_leaves_frozen_parts_in_eval() -> None:

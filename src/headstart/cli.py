@@ -1,6 +1,8 @@
 """``headstart <verb>``: no verb's help imports torch."""
 
 import atexit
+import io
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -40,39 +42,50 @@ def main(argv: list[str] | None = None) -> int:
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
         return _unknown(verb)
+    return _guarded(lambda: _run(verb, rest))
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    from headstart.redact import refuse
+
+    refuse(rest)
     if verb == "compare":
         from headstart.compare import main as compare
 
-        return _guarded(lambda: compare(rest))
+        return compare(rest)
     from headstart import launch
 
-    return _guarded(lambda: launch.main(rest))
+    return launch.main(rest)
 
 
 def _unknown(verb: str) -> int:
     import difflib
 
+    from headstart.redact import hidden
+
     near = difflib.get_close_matches(verb, VERBS, n=1)
     if near:
         hint = f"did you mean headstart {near[0]}?"
     elif "=" in verb or verb.startswith("-"):
-        hint = f"did you mean headstart train {verb}?"
+        hint = hidden(f"did you mean headstart train {verb}?")
     else:
         hint = f"there are {', '.join(VERBS)}"
-    print(f"headstart: no verb {verb!r}; {hint}", file=sys.stderr)
+    print(f"headstart: no verb {hidden(verb)!r}; {hint}", file=sys.stderr)
     return 2
 
 
 def _guarded(call: Callable[[], int]) -> int:
-    from headstart.errors import UserError
+    from headstart.errors import UserError, told
+    from headstart.redact import masked
 
     try:
         return call()
-    except UserError as error:
-        if os.environ.get("HEADSTART_DEBUG"):
+    except Exception as error:
+        known = told(error)
+        if known is None or os.environ.get("HEADSTART_DEBUG"):
             raise
-        print(f"headstart: {error}", file=sys.stderr)
-        return 2
+        print(masked(f"headstart: {known}"), file=sys.stderr)
+        return 2 if isinstance(known, UserError) else 1
     except KeyboardInterrupt:
         print("headstart: interrupted", file=sys.stderr)
         return 130
@@ -95,10 +108,26 @@ def _complete(argv: list[str]) -> int:
 
 def entry() -> None:
     """The console command: `main`, and a way out that does not take torch apart piece by piece (1.2 s of 6)."""
+    _prepare_streams()
     codes: list[int] = []
     atexit.register(_leave, codes)  # the first to be registered is the last to be called
     codes.append(main())
     sys.exit(codes[0])
+
+
+def _prepare_streams() -> None:
+    """Make standard output and error such that no line written to them can end a run."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file opened would take its number, and get what others print
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):  # in the C locale, or a terminal of another alphabet
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.raiseExceptions = bool(os.environ.get("HEADSTART_DEBUG"))
 
 
 def _leave(codes: list[int]) -> None:

@@ -1,45 +1,46 @@
 """The end of a run: tested once, on what no choice has seen; predictions and `result.json` written."""
 
 import time
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from headstart import __version__, hardware, metrics
-from headstart.features import images_per_batch, infer
-from headstart.fit import Context, Outcome, Way
+from headstart import __version__, hardware, metrics, ranks
+from headstart.context import Context
+from headstart.features import Extraction, images_per_batch, infer
+from headstart.fit import Outcome, Way
 from headstart.models import cut as cutting
 from headstart.strategy import Phase
 
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
 
 
-def conclude(
-    context: Context, phases: list[Phase], ways: list[Way], outcomes: list[Outcome], began: float
-) -> dict[str, Any]:
-    """Test once, write `predictions.csv` and `result.json`, tell the dashboard; returns the result."""
+def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: list[Outcome], began: float) -> None:
+    """Test once, write `predictions.csv` and `result.json`, tell the dashboard."""
     data, probabilities = context.data, outcomes[-1].probabilities
-    started, paid = time.monotonic(), _paid(ways)
+    started = time.monotonic()
     val = metrics.evaluate(logits(context, "val", ways[-1]), data.val.labels, probabilities)
     scores = logits(context, "test", ways[-1])
+    if not context.run.leads:
+        return
     test = metrics.evaluate(scores, data.test.labels, probabilities)
     rows = metrics.predictions(scores, data.test.labels, data.test.names, probabilities)
     metrics.save_predictions(context.run.folder / "predictions.csv", rows)
-    testing = time.monotonic() - started - (_paid(ways) - paid)
+    extractions = _extractions(ways, outcomes)
+    late = [cost for part, cost in extractions[-1].items() if part not in outcomes[-1].extractions]
+    testing = time.monotonic() - started - sum(cost.paid - cost.earlier_seconds for cost in late)
     result = (
         {"status": "completed"}
         | _names(context)
         | {"test": test, "val": val}
         | _sizes(context, phases)
-        | _costs(context, ways, outcomes, testing, began)
+        | _costs(context, ways, outcomes, extractions, testing, began)
         | _circumstances(context)
     )
     context.run_log.finish(result, rows, lambda which: data.pictures("test", which), data.classes)
     context.run.complete(result)
-    return result
 
 
 def logits(context: Context, part: str, way: Way) -> Tensor:
@@ -47,22 +48,26 @@ def logits(context: Context, part: str, way: Way) -> Tensor:
     pixels, config = getattr(context.data, part), context.config.hardware
     if way.cut is not None:
         extract = way.extract(context)
-        features = extract.of_validation(pixels) if part == "val" else extract(pixels, f"{part} images")
-        return infer(way.cut.rest, lambda a, b: features[a:b], len(features), config, part, batch_size=1024).float()
+        network, features = way.cut.rest, extract(pixels, part)
+    else:
+        network = cutting.folded(context.model.eval()).to(memory_format=hardware.memory_format(config))
+        features = None
+    size = images_per_batch(context.data.image_size, context.device)
     preprocess = context.preprocess().eval()
 
     def batch(start: int, stop: int) -> Tensor:
-        return preprocess(pixels.images[start:stop].to(context.device))
+        return (
+            features[start:stop] if features is not None else preprocess(pixels.images[start:stop].to(context.device))
+        )
 
-    network = cutting.folded(context.model.eval()).to(memory_format=hardware.memory_format(config))
-    size = images_per_batch(context.data.image_size, context.device)
-    return infer(network, batch, len(pixels), config, part, batch_size=size).float()
+    return ranks.shared(len(pixels), lambda mine: infer(network, batch, mine, config, part, batch_size=size).float())
 
 
-def _paid(ways: Sequence[Way]) -> float:
-    """Seconds of extraction that this run itself has spent."""
-    costs = [way.extractor.cost for way in ways if way.extractor]
-    return sum(cost.seconds - cost.reused_seconds for cost in costs)
+def _extractions(ways: list[Way], outcomes: list[Outcome]) -> list[dict[str, Extraction]]:
+    """What features cost, by phase and part: a part that the evaluation looked at too counts once, as it was first."""
+    last = ways[-1].extractor
+    found = [outcome.extractions for outcome in outcomes]
+    return found if last is None else [*found[:-1], last.costs | found[-1]]
 
 
 def _names(context: Context) -> dict[str, Any]:
@@ -85,15 +90,24 @@ def _sizes(context: Context, phases: list[Phase]) -> dict[str, Any]:
         "n_train": parts["train"],
         "n_val": parts["val"],
         "n_test": parts["test"],
+        "skipped": context.data.skipped,
+        "duplicates": {key: len(pairs) for key, pairs in context.data.duplicates.items()},
         "params": {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learned)},
         "gmacs": gmacs(context.model, context.data.image_size),
         "classes": list(context.data.classes),
     }
 
 
-def _costs(context: Context, ways: list[Way], outcomes: list[Outcome], testing: float, began: float) -> dict[str, Any]:
+def _costs(
+    context: Context,
+    ways: list[Way],
+    outcomes: list[Outcome],
+    extractions: list[dict[str, Extraction]],
+    testing: float,
+    began: float,
+) -> dict[str, Any]:
     """Epochs, passes through the backbone and seconds; what was read from the cache counts as when it was computed."""
-    costs = [way.extractor.cost for way in ways if way.extractor]
+    costs = [cost for parts in extractions for cost in parts.values()]
     fitting = sum(outcome.seconds for outcome in outcomes)
     images = sum(outcome.images for outcome in outcomes)
     parts = context.data.sizes
@@ -106,7 +120,7 @@ def _costs(context: Context, ways: list[Way], outcomes: list[Outcome], testing: 
             "features_reused": sum(cost.reused_seconds for cost in costs),
             "fit": fitting,
             "test": testing,
-            "total": time.monotonic() - began,
+            "total": time.monotonic() - began + sum(outcome.earlier for outcome in outcomes),
         },
         "cached": any(cost.reused for cost in costs) and not any(cost.computed for cost in costs),
         "images_per_second": images / fitting if images else None,
@@ -124,6 +138,7 @@ def _circumstances(context: Context) -> dict[str, Any]:
         "versions": {"headstart": __version__} | {name: version(name) for name in PACKAGES},
         "digests": context.digests,
         "config_hash": context.run.hash,
+        "attempts": context.run.read_state().get("attempts", 1),
         "wandb_id": context.run.id if context.config.logger.wandb else None,
     }
 

@@ -4,7 +4,8 @@ Nothing here imports torch, timm or Lightning, so that ``--help``, ``--cfg job``
 """
 
 import json
-from collections.abc import Iterator
+import logging.config
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class PhaseConfig:
     rates: dict[str, Any] = MISSING
     epochs: int | None = None
     probe: dict[str, Any] | None = None
-    augment: bool = True
+    augment: bool | None = None  # null: as the group augment says, where the phase trains on images
     lr: float | None = None
 
 
@@ -64,6 +65,7 @@ class DataConfig:
     val_fraction: float = 0.2
     test_fraction: float = 0.2
     split_seed: int = MISSING
+    on_bad_image: str = "raise"
 
 
 @dataclass
@@ -123,6 +125,7 @@ class RunConfig:
     select: str = MISSING
     output_dir: str = MISSING
     cache_dir: str | None = MISSING
+    checkpoint_every: float = 60.0
     rerun: bool = False
 
 
@@ -155,6 +158,20 @@ def typed(config: DictConfig) -> RunConfig:
     return value
 
 
+def from_plain(values: dict[str, Any]) -> RunConfig:
+    """The config that `plain` was made of."""
+    return typed(OmegaConf.create(values))
+
+
+def log_plainly(quiet: bool) -> None:
+    """Lines on standard output as in a process of Hydra's; ``quiet``: errors only."""
+    tree = OmegaConf.to_container(OmegaConf.load(folder() / "hydra" / "job_logging" / "headstart.yaml"))
+    assert isinstance(tree, dict)
+    logging.config.dictConfig({str(key): value for key, value in tree.items()})
+    if quiet:
+        logging.getLogger("headstart").setLevel(logging.ERROR)
+
+
 def plain(config: RunConfig) -> dict[str, Any]:
     """The config as nested dicts, lists and scalars."""
     value = OmegaConf.to_container(OmegaConf.structured(config))
@@ -183,8 +200,46 @@ def flat(config: RunConfig) -> dict[str, Any]:
     return dict(walk("", config)) | alone
 
 
+def _targets(node: Any) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield node["_target_"]
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for item in node:
+            yield from _targets(item)
+
+
+def found(target: Any) -> Any:
+    """What a ``_target_`` names, if an allowed package defines it: ``torch.os.system`` is not torch's.
+
+    Raises:
+        UserError: it is not allowed, or not there.
+    """
+    from hydra.utils import get_object
+
+    names = ", ".join(prefix.removesuffix(".*") for prefix in ALLOWED_TARGETS)
+    refusal = f"{target}: only things of {names} are built"
+    allowed = tuple(prefix.removesuffix("*") for prefix in ALLOWED_TARGETS)
+    if not isinstance(target, str) or not target.startswith(allowed):
+        raise UserError(refusal)
+    try:
+        thing = get_object(target)
+    except Exception as error:
+        raise UserError(f"{target}: {str(error).splitlines()[0] if str(error) else 'not found'}") from error
+    if not f"{getattr(thing, '__module__', None)}.".startswith(allowed):
+        raise UserError(refusal)
+    return thing
+
+
 def build(node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Call what ``node['_target_']`` names with the node's other keys, if the target is allowed."""
+    """Call what ``node['_target_']`` names with the node's other keys, if it and all targets within are allowed.
+
+    Raises:
+        UserError: a target is not allowed.
+    """
     from hydra.utils import instantiate
 
+    for target in _targets(node):
+        found(target)
     return instantiate(node, *args, _convert_="all", _execution_whitelist_=list(ALLOWED_TARGETS), **kwargs)

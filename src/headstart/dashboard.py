@@ -84,7 +84,9 @@ class Dashboard:
         """Keep W&B's files in the run's folder, its process our own, and its error reports at home."""
         if self._set_data_dir:  # the pictures of tables; W&B's own choice is the home folder
             os.environ["WANDB_DATA_DIR"] = str(place)
-        if not os.access(os.environ.get("HOME", ""), os.W_OK):  # W&B's process would log to the console
+        try:
+            Path(os.environ["HOME"], ".cache").mkdir(exist_ok=True)
+        except (KeyError, OSError):  # W&B's process would log to the console
             os.environ.setdefault("WANDB_CACHE_DIR", str(place / "cache"))
         service = os.environ.get("WANDB_SERVICE", "")
         if f"-{os.getpid()}-" not in service:  # inherited from a program around us
@@ -163,7 +165,7 @@ class Dashboard:
     def _init(self, mode: Literal["online", "offline"]) -> Any:
         """Call `wandb.init`; each run stands alone, whatever other runs this process has open."""
         settings = self._wandb.Settings(**{k: v for k, v in QUIET.items() if k in self._wandb.Settings.model_fields})
-        return self._wandb.init(
+        run = self._wandb.init(
             **self._arguments,
             project=self._settings.project,
             entity=self._settings.entity,
@@ -173,6 +175,8 @@ class Dashboard:
             reinit="create_new",
             settings=settings,
         )
+        _forget_imports(run.id)
+        return run
 
     def _wants_online(self) -> bool:
         """Say whether to talk to the server: never without a key, so that W&B has nothing to ask for."""
@@ -213,10 +217,20 @@ class Dashboard:
         self._warned = True
         text = (str(reason).splitlines() or [type(reason).__name__])[0]
         log.warning(
-            "W&B is unreachable: %s. The run goes on; metrics are in metrics.csv; upload later with wandb sync %s",
+            "W&B is unreachable: %s. The run goes on; metrics are in metrics.csv; upload later with wandb sync %s%s",
             text.rstrip("."),
+            "--no-skip-online " if self._online else "",
             self._folder / "wandb",
         )
+
+
+def _forget_imports(run_id: str) -> None:
+    """Take W&B's hooks out of the imports that it counts: in another thread's they raise once its process is gone."""
+    with contextlib.suppress(Exception):
+        from wandb.sdk.lib import import_hooks, telemetry
+
+        for name in telemetry.list_telemetry_imports():
+            import_hooks.unregister_post_import_hook(name, run_id)
 
 
 def switched_off() -> bool:

@@ -9,10 +9,8 @@ renamed; its name is the digest of its content, so a torn or damaged one is neve
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from headstart import __version__, hardware
+from headstart import __version__, hardware, ranks
+from headstart.errors import RunFailed
+from headstart.files import whole
 from headstart.models import cut as cutting
 from headstart.models import weights
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ID_BYTES = 16
+SHARD = 16_384  # rows that are written together: what a crash in a long extraction can cost
 
 
 @dataclass
@@ -41,6 +42,12 @@ class Extraction:
     computed: int = 0  # rows computed by this run
     reused: int = 0  # rows found on disk
     reused_seconds: float = 0.0  # the part of `seconds` that another run paid
+    earlier_seconds: float = 0.0  # the part of `seconds` that reading the images took when they were checked
+
+    @property
+    def paid(self) -> float:
+        """Seconds that this run itself spent."""
+        return self.seconds - self.reused_seconds
 
     @property
     def rows(self) -> int:
@@ -51,36 +58,42 @@ class Extraction:
 def infer(
     network: nn.Module,
     batch: Callable[[int, int], Tensor],
-    n: int,
+    rows: slice,
     config: "HardwareConfig",
     what: str,
     *,
     batch_size: int,
 ) -> Tensor:
-    """``network`` over ``n`` inputs in eval and inference mode; returns its outputs [n, ...] on the CPU.
+    """``network`` over the inputs ``rows`` in eval and inference mode; returns its outputs [n, ...] on the CPU.
 
     Args:
+        rows: a row's outputs do not depend on which rows come with it: kernels are chosen by a batch's size, so the
+            last batch is filled up. Whatever was cached before, and on however many processes, they are the same.
         batch: ``batch(start, stop)`` gives the inputs of those rows, on any device.
         what: named in the progress lines, one every few seconds.
     """
     device = next(network.parameters()).device
     network.eval()
     outputs: Tensor | None = None
+    n = rows.stop - rows.start
     began = said = time.monotonic()
     with torch.inference_mode(), hardware.autocast(config, device):
-        for start in range(0, n, batch_size):
-            stop = min(start + batch_size, n)
+        for start in range(rows.start, rows.stop, batch_size):
+            stop = min(start + batch_size, rows.stop)
             inputs = batch(start, stop).to(device)
+            if len(inputs) < batch_size:
+                inputs = torch.cat([inputs, inputs[-1:].expand(batch_size - len(inputs), *inputs.shape[1:])])
             if inputs.ndim == 4:
                 inputs = inputs.contiguous(memory_format=hardware.memory_format(config))
-            result = network(inputs).to("cpu")
+            result = network(inputs)[: stop - start].to("cpu")
             if outputs is None:
                 outputs = torch.empty((n, *result.shape[1:]), dtype=result.dtype)
-            outputs[start:stop] = result
+            outputs[start - rows.start : stop - rows.start] = result
             now = time.monotonic()
             if now - said > 3:
                 said = now
-                log.info("  %s: %d of %d images, %.0f images/s", what, stop, n, stop / (now - began))
+                done = stop - rows.start
+                log.info("  %s: %d of %d images, %.0f images/s", what, done, n, done / (now - began))
     assert outputs is not None, "no inputs"
     return outputs.clone() if outputs.is_inference() else outputs
 
@@ -129,17 +142,13 @@ class FeatureStore:
             return
         raw = torch.frombuffer(bytearray(bytes.fromhex("".join(ids))), dtype=torch.uint8)
         tensors = {"ids": raw.reshape(-1, ID_BYTES), "features": features.contiguous()}
-        temporary = self.folder / f".{os.getpid()}.part"
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, temporary, metadata={"seconds": repr(seconds)})
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(self.folder / f"{_content(tensors)}.safetensors")
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            log.warning("feature cache: %s cannot be written (%s); the run goes on without it", self.folder, error)
+            with whole(self.folder / f"{_content(tensors)}.safetensors", size) as part:
+                save_file(tensors, part, metadata={"seconds": repr(seconds)})
+        except RunFailed as error:
+            reason = str(error).rpartition(". Make room")[0]
+            log.warning("feature cache: %s; the run goes on without it", reason)
 
 
 def _content(tensors: dict[str, Tensor]) -> str:
@@ -185,7 +194,8 @@ class Extractor:
     ) -> None:
         import timm
 
-        self.preprocess, self.config, self.cost = preprocess.eval(), config, Extraction()
+        self.preprocess, self.config = preprocess.eval(), config
+        self.costs: dict[str, Extraction] = {}  # by part of the data
         self.prefix = cutting.folded(cut.prefix).to(memory_format=hardware.memory_format(config))
         behind = {id(tensor) for tensor in [*cut.rest.parameters(), *cut.rest.buffers()]}
         state = {
@@ -206,38 +216,52 @@ class Extractor:
         self.store = FeatureStore(cache_dir, self.key)
         self.validation: Tensor | None = None
 
-    def of_validation(self, pixels: "Pixels") -> Tensor:
-        """Features of the validation images, which a phase and its evaluation both need: kept in memory."""
-        if self.validation is None:
-            self.validation = self(pixels, "validation images")
-        return self.validation
+    def __call__(self, pixels: "Pixels", part: str) -> Tensor:
+        """Features [n, ...] of every image, on the CPU: those on disk are read, the others computed and kept.
 
-    def __call__(self, pixels: "Pixels", what: str) -> Tensor:
-        """Features [n, ...] of every image, on the CPU: those on disk are read, the others computed and kept."""
+        Those of the part ``val``, which a phase and its evaluation both need, stay in memory. Of several processes each
+        computes its share.
+        """
+        if part == "val" and self.validation is not None:
+            return self.validation
+        features = self._read_or_compute(pixels, part)
+        if part == "val":
+            self.validation = features
+        return features
+
+    def _read_or_compute(self, pixels: "Pixels", part: str) -> Tensor:
+        cost = self.costs[part] = Extraction()
         rows, seconds = self.store.read(set(pixels.ids))
         first = {id_: row for row, id_ in reversed(list(enumerate(pixels.ids)))}  # equal images are computed once
         missing = [row for row, id_ in enumerate(pixels.ids) if id_ not in rows and first[id_] == row]
-        self.cost.reused += len(pixels.ids) - len(missing)
-        self.cost.computed += len(missing)
-        self.cost.seconds += seconds
-        self.cost.reused_seconds += seconds
-        if missing:
+        if ranks.world() > 1:  # another run may have written between one process's look and another's
+            lacking = set().union(*ranks.collected({pixels.ids[row] for row in missing}))
+            missing = [row for row, id_ in enumerate(pixels.ids) if id_ in lacking and first[id_] == row]
+        cost.reused, cost.computed = len(pixels.ids) - len(missing), len(missing)
+        cost.seconds = cost.reused_seconds = seconds
+        for block in torch.tensor(missing).split(SHARD) if missing else ():
             began = time.monotonic()
-            computed = self._compute(pixels, torch.tensor(missing), what)
-            took = time.monotonic() - began
-            self.cost.seconds += took
-            ids = [pixels.ids[row] for row in missing]
-            self.store.write(ids, computed, took)
-            if len(missing) == len(pixels.ids):
+            computed = self._compute(pixels, block, part)
+            reading, pixels.seconds = pixels.seconds, 0.0
+            took = time.monotonic() - began + reading
+            cost.seconds += took
+            cost.earlier_seconds += reading
+            ids = [pixels.ids[row] for row in block]
+            if ranks.leads():
+                self.store.write(ids, computed, took)
+            if len(block) == len(pixels.ids):
                 return computed
             rows |= dict(zip(ids, computed, strict=True))
         return torch.stack([rows[id_] for id_ in pixels.ids])
 
-    def _compute(self, pixels: "Pixels", rows: Tensor, what: str) -> Tensor:
+    def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
+        size = images_per_batch(pixels.images.shape[-1], device)
 
         def batch(start: int, stop: int) -> Tensor:
             return self.preprocess(pixels.images[rows[start:stop]].to(device))
 
-        size = images_per_batch(pixels.images.shape[-1], device)
-        return infer(self.prefix, batch, len(rows), self.config, f"features of {what}", batch_size=size)
+        def features(mine: slice) -> Tensor:
+            return infer(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
+
+        return ranks.shared(len(rows), features)

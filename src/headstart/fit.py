@@ -2,61 +2,27 @@
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
+from headstart import checkpoints, ranks, stopping, strategy
 from headstart import config as configs
-from headstart import strategy
-from headstart.data import Data, is_random
-from headstart.data.augment import Preprocess
+from headstart.context import Context
+from headstart.data import is_random
 from headstart.errors import UserError
-from headstart.features import Extractor
+from headstart.features import Extraction, Extractor
 from headstart.models import cut as cutting
 from headstart.models import weights
 
 if TYPE_CHECKING:
-    from headstart.config import RunConfig
-    from headstart.logger import RunLog
-    from headstart.models.factory import Input
-    from headstart.runs import Run
     from headstart.strategy import Phase
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Context:
-    """What every phase of a run works on."""
-
-    config: "RunConfig"
-    run: "Run"
-    run_log: "RunLog"
-    data: Data
-    model: Any  # a timm network
-    input: "Input"
-    device: torch.device
-    digests: dict[str, str | None]  # of the data's and the weights' content, for `result.json`
-
-    def preprocess(self, augment: Any = None) -> Preprocess:
-        """uint8 images to this network's input, on its device."""
-        return Preprocess(self.data.image_size, self.input.mean, self.input.std, augment).to(self.device)
-
-    @property
-    def features_identity(self) -> dict[str, Any]:
-        """What features depend on besides the pixels and the prefix's tensors."""
-        return {
-            "model": self.config.model.name,
-            "args": self.config.model.args,
-            "image_size": self.data.image_size,
-            "stored_size": self.data.stored_size,
-            "interpolation": self.data.interpolation,
-            "mean": self.input.mean,
-            "std": self.input.std,
-        }
 
 
 @dataclass
@@ -70,8 +36,27 @@ class Outcome:
     images: int  # images that gradient steps went through, with repetitions; 0 for a probe
     live_forwards: int  # images that went through the whole network while it was fitted, validation included
     seconds: float  # of fitting, without extraction
+    extractions: dict[str, Extraction]  # what its features cost, by part of the data
     probabilities: bool = True  # whether the logits are log-probabilities: not for a ridge head
     details: dict[str, Any] | None = None
+    earlier: float = 0.0  # the part of all these seconds that attempts before this one spent
+
+    def record(self, best: Path) -> dict[str, Any]:
+        """The outcome for `state.json`, with the digest of the weights that the phase hands on."""
+        return asdict(self) | {"weights": weights.file_digest(best)}
+
+
+def done_before(record: Mapping[str, Any], best: Path) -> Outcome | None:
+    """The outcome of a phase that an earlier attempt finished; None if the weights it left are damaged or gone."""
+    facts = dict(record)
+    meant = facts.pop("weights")
+    if not best.is_file() or weights.file_digest(best) != meant:
+        log.warning("%s is damaged or gone: its phase is fitted again", best)
+        return None
+    facts["extractions"] = {part: Extraction(**cost) for part, cost in facts["extractions"].items()}
+    outcome = Outcome(**facts)
+    outcome.earlier = outcome.seconds + sum(cost.paid for cost in outcome.extractions.values())
+    return outcome
 
 
 @dataclass
@@ -101,7 +86,7 @@ def way(context: Context, phase: "Phase") -> Way:
         UserError: a probe is asked for, but the network cannot be cut at its head.
     """
     probe = phase.config.probe is not None
-    if not probe and phase.config.augment and is_random(context.config.augment):
+    if not probe and phase.config.augment is not False and is_random(context.config.augment):
         return Way("images", None, "images are augmented anew each epoch")
     side = context.data.image_size
     example = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(context.device)
@@ -117,6 +102,33 @@ def way(context: Context, phase: "Phase") -> Way:
             )
         return Way("probe", cut, "")
     return Way("images", None, "no frozen prefix that can be cut off") if cut is None else Way("features", cut, "")
+
+
+def run_phases(context: Context, phases: list["Phase"], ways: list[Way], done: list[dict[str, Any]]) -> list[Outcome]:
+    """Fit the phases one after another; those that an earlier attempt finished only give their weights.
+
+    Args:
+        done: the records of the earlier attempt, a prefix of ``phases``.
+    """
+    outcomes: list[Outcome] = []
+    records: list[dict[str, Any]] = []
+    for index, (phase, way) in enumerate(zip(phases, ways, strict=True)):
+        best = context.best_weights(phase)
+        outcome = done_before(done[index], best) if index < len(done) else None
+        if outcome is not None:
+            log.info("  %s  was finished by an earlier attempt", phase.name)
+            weights.load(context.model, best)
+        else:
+            done = []  # what came after a phase that is fitted again does not count either
+            context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
+            outcome = run_phase(context, phase, index, way)
+        outcomes.append(outcome)
+        records.append(outcome.record(best))
+        context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
+        if ranks.leads():
+            checkpoints.remove(best.parent)
+        stopping.check()
+    return outcomes
 
 
 def run_phase(context: Context, phase: "Phase", index: int, way: Way) -> Outcome:
@@ -139,18 +151,13 @@ def _frozen(model: nn.Module, phase: "Phase") -> dict[str, Any]:
     return tensors
 
 
-def best_weights(context: Context, phase: "Phase") -> Path:
-    """Where a phase leaves the weights that it hands on."""
-    return context.run.checkpoints / phase.name / "best.safetensors"
-
-
 def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
     """Fit the head on features in one solve, and copy it into the network."""
     assert way.cut is not None
     assert phase.config.probe is not None
     extract = way.extract(context)
-    train = extract(context.data.train, "training images").flatten(1).to(context.device)
-    val = extract.of_validation(context.data.val).flatten(1).to(context.device)
+    train = extract(context.data.train, "train").flatten(1).to(context.device)
+    val = extract(context.data.val, "val").flatten(1).to(context.device)
     head: Any = context.model.get_classifier()
     began = time.monotonic()
     probe = configs.build(phase.config.probe)
@@ -160,7 +167,10 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
         head.weight.copy_(fitted.weight.reshape(head.weight.shape))
         head.bias.copy_(fitted.bias)
     seconds = time.monotonic() - began
-    weights.save(context.model, best_weights(context, phase))
+    if ranks.leads():
+        weights.save(context.model, context.best_weights(phase))
+    ranks.barrier()
+    weights.load(context.model, context.best_weights(phase))
     best = next(row for row in fitted.table if row["value"] == fitted.chosen)
     log.info(
         "  %s  %d values tried, chosen %.3g by validation: acc %.1f %% (%d images)  |  %.2f s",
@@ -181,49 +191,73 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
         seconds=seconds,
     )
     details = {"chosen": fitted.chosen, "tried": len(fitted.table)}
-    return Outcome(phase.name, "probe", way.cut.at, 0, 0, 0, seconds, fitted.probabilities, details)
+    return Outcome(
+        phase.name, "probe", way.cut.at, 0, 0, 0, seconds, dict(extract.costs), fitted.probabilities, details
+    )
 
 
 def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome:
     """Gradient steps under Lightning, on images or on the features of the frozen prefix."""
     from headstart.data.loading import Pixels, loader
-    from headstart.module import Keeper, PhaseModule, trainer
+    from headstart.keeper import Keeper, trainer
+    from headstart.module import PhaseModule
 
     config, data = context.config, context.data
     train, val = data.train, data.val
     network, preprocess = context.model, None
     if way.cut is not None:
         extract = way.extract(context)
-        train = Pixels(extract(train, "training images"), train.labels, train.ids, train.names)
-        val = Pixels(extract.of_validation(val), val.labels, val.ids, val.names)
+        train = Pixels(extract(train, "train"), train.labels, train.ids, train.names)
+        val = Pixels(extract(val, "val"), val.labels, val.ids, val.names)
         network = way.cut.rest
     else:
-        preprocess = context.preprocess(config.augment if phase.config.augment else None)
+        preprocess = context.preprocess(None if phase.config.augment is False else config.augment)
     epochs = phase.config.epochs
     assert epochs is not None
     optimizer = config.optimizer | ({"lr": phase.config.lr} if phase.config.lr else {})
     groups = strategy.optimizer_groups(context.model, phase, optimizer["lr"], optimizer.get("weight_decay"))
-    module = PhaseModule(network, preprocess, groups, replace(config, optimizer=optimizer), index, len(data.classes))
-    best = best_weights(context, phase)
-    keeper = Keeper(context.model, phase.name, config.select, best, context.run_log)
-    began = time.monotonic()
+    settled = replace(config, optimizer=optimizer)
+    module = PhaseModule(phase.name, network, preprocess, groups, settled, index, len(data.classes))
     common: dict[str, Any] = {
         "seed": config.seed,
         "phase": phase.name,
         "workers": config.hardware.workers,
         "pin_memory": context.device.type == "cuda",
     }
-    try:
-        trainer(config, epochs, context.run.folder, [keeper]).fit(
-            module,
-            loader(train, config.data.batch_size, shuffle=True, **common),
-            loader(val, config.data.batch_size, shuffle=False, **common),
-        )
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        raise KeyboardInterrupt from None
+    learn = loader(train, config.data.batch_size, shuffle=True, **common)
+    check = loader(val, config.data.batch_size, shuffle=False, **common)
+    best = context.best_weights(phase)
+    keeper = Keeper(
+        context.model,
+        phase.name,
+        config.select,
+        best.parent,
+        context.run_log,
+        cast(Any, learn.sampler),
+        config.checkpoint_every,
+    )
+    with stopping.deferred():
+        before = checkpoints.newest(best.parent)
+        try:
+            trainer(config, epochs, context.run.folder, [keeper]).fit(module, learn, check, ckpt_path=before)
+        except SystemExit:  # Lightning's answer to a signal that came after the last step
+            stopping.check()
+            raise KeyboardInterrupt from None  # Ctrl-C, where no `stopping.heeded` has taken it over
     context.model.to(context.device)  # Lightning leaves it on the CPU
+    ranks.barrier()  # rank 0 has written the best weights
     weights.load(context.model, best)
-    seconds = time.monotonic() - began
     live = 0 if way.cut else epochs * (len(train) + len(val))
     at, details = way.cut.at if way.cut else None, {"best_epoch": keeper.best_epoch}
-    return Outcome(phase.name, way.kind, at, epochs, epochs * len(train), live, seconds, details=details)
+    extractions = dict(way.extractor.costs) if way.extractor else {}
+    return Outcome(
+        phase.name,
+        way.kind,
+        at,
+        epochs,
+        epochs * len(train),
+        live,
+        keeper.seconds,
+        extractions,
+        details=details,
+        earlier=keeper.earlier,
+    )

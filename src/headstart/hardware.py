@@ -2,6 +2,8 @@
 
 import os
 import platform
+import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +25,11 @@ def settle(config: "HardwareConfig") -> "HardwareConfig":
     """Replace every ``auto`` by what this machine has; raises UserError for what it has not."""
     import torch
 
-    gpus = torch.cuda.device_count()
+    gpus, cores = torch.cuda.device_count(), os.cpu_count() or 1
     accelerator = config.accelerator
     if accelerator == "auto":
         accelerator = "gpu" if gpus else "cpu"
-    if accelerator == "gpu" and gpus < config.devices:
+    if accelerator == "gpu" and gpus < max(1, config.devices):
         raise UserError(
             f"hardware.accelerator=gpu with hardware.devices={config.devices}, but torch sees {gpus} CUDA devices: "
             "use hardware=auto or hardware=cpu"
@@ -35,9 +37,37 @@ def settle(config: "HardwareConfig") -> "HardwareConfig":
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if accelerator == "gpu" and torch.cuda.is_bf16_supported() else "32"
+    devices = config.devices
+    if devices == -1:
+        devices = gpus if accelerator == "gpu" else cores
+    if accelerator == "cpu" and devices > cores:
+        raise UserError(f"hardware.devices={devices}: this machine has {cores} cores; use at most one process a core")
     if precision == "16" and accelerator == "cpu":
         raise UserError("hardware.precision=16 needs a GPU: use 32 or bf16 on a CPU")
-    return replace(config, accelerator=accelerator, precision=precision)
+    return replace(config, accelerator=accelerator, precision=precision, devices=devices)
+
+
+def lacking(config: "HardwareConfig") -> Iterator[str]:
+    """What is asked of this machine that it has not, as far as that can be known without torch."""
+    gpus, cores = _gpus_at_most(), os.cpu_count() or 1
+    accelerator, devices = config.accelerator, config.devices
+    if accelerator == "gpu" and gpus == 0:
+        yield "hardware.accelerator=gpu: this machine has no GPU; use hardware=auto or hardware=cpu"
+    elif accelerator != "cpu" and gpus != 0:
+        limit = None if gpus is None else gpus if accelerator == "gpu" else max(gpus, cores)
+        if limit is not None and devices > limit:
+            yield f"hardware.devices={devices}: this machine has {gpus} GPU(s) and {cores} cores; -1 is all of them"
+    elif devices > cores:
+        yield f"hardware.devices={devices}: must be at most {cores}, one process a core of this machine; -1 is {cores}"
+    if config.precision == "16" and (accelerator == "cpu" or gpus == 0):
+        yield "hardware.precision=16: needs a GPU; use 32 or bf16 on a CPU"
+
+
+def _gpus_at_most() -> int | None:
+    """How many GPUs torch could see at most; None where their device files do not tell."""
+    if sys.platform != "linux" or any(Path(f"/dev/{name}").exists() for name in ("kfd", "dxg", "nvmap")):
+        return None  # AMD, Windows' subsystem, Jetson: other files, or other systems
+    return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())
 
 
 def apply(config: "HardwareConfig") -> "torch.device":

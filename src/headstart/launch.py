@@ -3,16 +3,20 @@
 import logging
 import os
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from headstart import config as configs
-from headstart import validate
-from headstart.errors import UserError
+from headstart import hooks, redact, stopping, validate
+from headstart.errors import UserError, told
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +31,11 @@ class Jobs:
 
 
 def main(argv: list[str]) -> int:
-    """Run Hydra on ``argv``; returns 0, 1 if a job failed, 2 for bad input."""
+    """Run Hydra on ``argv``; returns 0, 1 if a job failed, 2 for bad input.
+
+    Raises:
+        UserError: lists everything that is wrong with the command; no job has run.
+    """
     jobs = Jobs()
     configs.register()
     # Read when torch is loaded. By default its waiting threads spin for long, and two runs on 2 cores take many times
@@ -46,14 +54,59 @@ def main(argv: list[str]) -> int:
         execution_whitelist=["logging.*", *configs.ALLOWED_TARGETS],
     )(job)
     try:
-        app()
-    except SystemExit as stop:  # Hydra has said what is wrong with the command line or the config
+        with stopping.heeded(), _errors_raised():
+            if {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(argv):
+                validate.listed(_problems(argv, libraries=True))
+            app()
+    except hooks.Refused as refused:
+        validate.listed(_problems(argv, libraries=True) or refused.args[0])
+    except stopping.Stopped as stopped:
+        log.error("headstart: %s; the same command goes on from there, and skips what is complete", stopped)
+        return stopped.exit_code
+    except hooks.Ended as ended:
+        raise ended.error from ended
+    except SystemExit as stop:  # of the argument parser, and after an answer
         return 2 if stop.code == 1 else int(stop.code or 0)
+    except UserError:
+        raise
+    except Exception as error:
+        if jobs.failed:
+            return jobs.code  # it has been said
+        if os.environ.get("HEADSTART_DEBUG"):
+            traceback.print_exc()
+        if jobs.done or (isinstance(error, OSError) and not isinstance(error, HydraException)):
+            log.error("headstart: %s: %s; HEADSTART_DEBUG=1 shows the traceback", type(error).__name__, error)
+            return 1
+        validate.listed(_problems(argv, libraries=False) or [str(error).strip() or type(error).__name__])
     if jobs.failed and jobs.done + len(jobs.failed) > 1:
         log.error("%d of %d jobs failed:", len(jobs.failed), jobs.done + len(jobs.failed))
         for line in jobs.failed:
             log.error("  %s", line)
     return jobs.code
+
+
+@contextmanager
+def _errors_raised() -> Iterator[None]:
+    """Hydra raises what it would otherwise print in part and turn into an exit code."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _problems(argv: list[str], *, libraries: bool) -> list[str]:
+    from headstart import diagnose
+
+    try:
+        return diagnose.of_command(argv, libraries=libraries)
+    except Exception:
+        log.debug("the command cannot be diagnosed", exc_info=True)  # Hydra's own words are what is left
+        return []
 
 
 def _job(composed: DictConfig, jobs: Jobs) -> float | None:
@@ -62,22 +115,19 @@ def _job(composed: DictConfig, jobs: Jobs) -> float | None:
     overrides = list(OmegaConf.select(hydra_config, "hydra.overrides.task"))
     try:
         config = validate.load(composed)
+        redact.refuse_config(configs.plain(config))
         from headstart import train
 
         result = train.run(config, overrides)
     except Exception as error:
         if os.environ.get("HEADSTART_DEBUG"):
-            raise
-        log.error(
-            "%s",
-            f"headstart: {error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}",
-        )
-        if not isinstance(error, UserError):
-            log.debug("traceback", exc_info=True)
+            traceback.print_exc()
+        known = told(error)
+        log.error("%s", f"headstart: {known}" if known else f"{type(error).__name__}: {error}")
+        if known is None:
             log.error("HEADSTART_DEBUG=1 shows the traceback")
-        jobs.failed.append(
-            f"{' '.join(overrides)}: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        )
+        said = str(known or error).partition("\n")[0] or type(error).__name__
+        jobs.failed.append(f"{' '.join(overrides)}: {said}")
         jobs.code = max(jobs.code, 2 if isinstance(error, UserError) else 1)
         plugins = [str(OmegaConf.select(hydra_config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
         if not all(".basic_" in name for name in plugins):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from headstart.dashboard import Dashboard, LoggerSettings, switched_off
+from headstart.files import append_text, whole, write_text
 from headstart.redact import masked
 
 NUMBERS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
@@ -46,24 +46,19 @@ class MetricsFile:
         if known:
             self._rewrite()
         else:
-            self._write(self._path, "a", [row])
+            append_text(self._path, _lines([row]))
         return list(self._rows).index(place)
 
     def _rewrite(self) -> None:
         """Write the whole file anew, beside itself and then in its place."""
-        part = self._path.with_name(f".{self._path.name}.part")
-        self._write(part, "w", [dict(zip(COLUMNS, COLUMNS, strict=True)), *self._rows.values()])
-        part.replace(self._path)
+        write_text(self._path, _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *self._rows.values()]))
 
-    @staticmethod
-    def _write(path: Path, mode: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows in one go, and wait until they are on the disk."""
-        text = io.StringIO(newline="")
-        csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
-        with path.open(mode, newline="", encoding="utf-8") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of metrics.csv as its text."""
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 class RunLog:
@@ -145,8 +140,9 @@ class RunLog:
             from headstart.figures import confusion
 
             path = self._folder / "figures" / "confusion.png"
-            path.parent.mkdir(exist_ok=True)
-            confusion([row["label"] for row in rows], [row["predicted"] for row in rows], names).save(path)
+            picture = confusion([row["label"] for row in rows], [row["predicted"] for row in rows], names)
+            with whole(path) as part:
+                picture.save(part, format="PNG")
             self._send(_pictures(path, worst(rows), images, names))
         numbers = {key.replace(".", "/"): _at(result, key) for key in SUMMARY}
         self._send(lambda run: run.summary.update(numbers))
@@ -177,6 +173,19 @@ class RunLog:
         """Hand a call on to W&B, if it is on."""
         if self._dashboard is not None:
             self._dashboard.send(call)
+
+
+class Silent(RunLog):
+    """What the other processes of a run have in its place: rank 0 alone writes."""
+
+    def __init__(self) -> None:
+        self._finished, self._dashboard = False, None
+
+    def epoch(self, phase: str, epoch: int, step: int, **values: float | None) -> None:
+        """Nothing: the metrics are the same in every process."""
+
+    def finish(self, *arguments: Any, **options: Any) -> None:
+        """Nothing."""
 
 
 def worst(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from headstart.files import write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,16 +71,13 @@ def predictions(
 
 def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `rows` as predictions.csv, whole or not at all; confidence is rounded to 6 digits."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, PREDICTION_COLUMNS)
-        writer.writeheader()
-        for row in rows:
-            confidence = "" if row["confidence"] is None else f"{row['confidence']:.6g}"
-            writer.writerow({**row, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, PREDICTION_COLUMNS)
+    writer.writeheader()
+    for row in rows:
+        confidence = "" if row["confidence"] is None else f"{row['confidence']:.6g}"
+        writer.writerow({**row, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
+    write_text(path, text.getvalue(), errors="surrogateescape")
 
 
 def _checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

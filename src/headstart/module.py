@@ -2,9 +2,8 @@
 
 import hashlib
 import logging
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,19 +13,18 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from headstart import config as configs
-from headstart import hardware, strategy
-from headstart.models import weights
+from headstart import hardware, ranks, strategy
+from headstart.errors import RunFailed
 
 if TYPE_CHECKING:
     from headstart.config import RunConfig
-    from headstart.logger import RunLog
 
 log = logging.getLogger(__name__)
 
 
-def random_seed(seed: int, phase: int, epoch: int) -> int:
-    """The generator's seed at the start of an epoch: a function of (seed, phase, epoch) and nothing else."""
-    text = f"{seed}/{phase}/{epoch}".encode()
+def random_seed(seed: int, phase: int, epoch: int, rank: int = 0) -> int:
+    """The generator's seed at the start of an epoch: a function of (seed, phase, epoch, process) and nothing else."""
+    text = f"{seed}/{phase}/{epoch}".encode() + (f"/{rank}".encode() if rank else b"")
     return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
 
 
@@ -34,14 +32,18 @@ class PhaseModule(pl.LightningModule):
     """What learns in one phase: the whole network on images, or the rest of it on features.
 
     Args:
+        name: the phase's.
         network: takes what ``inputs`` returns, gives logits [n, classes].
         preprocess: uint8 images to the network's input, augmented in training; None where batches are features.
         groups: the optimizer's groups (`headstart.strategy.optimizer_groups`).
         index: the phase's place in the strategy, for the random seeds.
     """
 
+    run_network: Any  # the network, compiled if asked for
+
     def __init__(
         self,
+        name: str,
         network: nn.Module,
         preprocess: nn.Module | None,
         groups: list[dict[str, Any]],
@@ -50,9 +52,13 @@ class PhaseModule(pl.LightningModule):
         classes: int,
     ) -> None:
         super().__init__()
+        self.name = name
+        self.last_loss: Tensor | None = None
         self.network, self.preprocess, self.groups = network, preprocess, groups
         self.config, self.index = config, index
-        self.run_network = torch.compile(network) if config.hardware.compile else network
+        # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
+        self.__dict__["run_network"] = torch.compile(network) if config.hardware.compile else network
+        self.restored: dict[str, Any] | None = None
         self.meters: Any = nn.ModuleDict(
             {
                 name: nn.ModuleDict({"loss": MeanMetric(), "accuracy": MulticlassAccuracy(classes, average="micro")})
@@ -67,9 +73,37 @@ class PhaseModule(pl.LightningModule):
             strategy.train_mode(self.network)
         return self
 
+    def on_train_start(self) -> None:
+        """Where an epoch goes on in its middle, nothing starts it: modes, generators and meters are put back here."""
+        self.train()
+        if self.restored is None:
+            return
+        set_random_state(self.restored["random"][ranks.rank()])
+        if ranks.leads():  # the sums over all processes; the others go on from nothing
+            for name, metric in self._all_meters():
+                for state, value in self.restored["meters"][name].items():
+                    setattr(metric, state, value.to(self.device))
+
     def on_train_epoch_start(self) -> None:
         self.train()  # Lightning keeps the modes it finds
-        torch.manual_seed(random_seed(self.config.seed, self.index, self.current_epoch))
+        torch.manual_seed(random_seed(self.config.seed, self.index, self.current_epoch, ranks.rank()))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what an epoch needs to go on in its middle: generators of every process, sums of the meters."""
+        checkpoint["random"] = ranks.collected(random_state())
+        meters = {}
+        for name, metric in self._all_meters():
+            with metric.sync_context(should_sync=ranks.world() > 1):
+                meters[name] = {state: value.detach().cpu() for state, value in metric.metric_state.items()}
+        checkpoint["meters"] = meters
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.restored = {name: checkpoint[name] for name in ("random", "meters")}
+
+    def _all_meters(self) -> Iterator[tuple[str, Any]]:
+        for meter, metrics in self.meters.items():
+            for name, metric in metrics.items():
+                yield f"{meter}.{name}", metric
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         return self._step(batch, "learn")
@@ -79,6 +113,8 @@ class PhaseModule(pl.LightningModule):
 
     def _step(self, batch: Any, meter: str) -> Tensor:
         inputs, labels = batch[0], batch[1]
+        if meter == "learn":
+            self._check_last_loss()
         if self.preprocess is not None:
             with torch.autocast(self.device.type, enabled=False):  # crops are computed from coordinates
                 inputs = self.preprocess(inputs, train=meter == "learn")
@@ -89,7 +125,22 @@ class PhaseModule(pl.LightningModule):
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)
+        if meter == "learn":
+            self.last_loss = loss.detach()
+            if self.device.type == "cpu":
+                self._check_last_loss()  # before it moves a weight
         return loss
+
+    def _check_last_loss(self) -> None:
+        """Stop a run whose loss is not finite; on a GPU a step late, which does not make the step wait for it."""
+        if self.last_loss is not None and not torch.isfinite(self.last_loss):
+            optimizer = self.trainer.optimizers[0]
+            rate = max(group["lr"] for group in optimizer.param_groups)
+            raise RunFailed(
+                f"phase {self.name}, epoch {self.current_epoch + 1}, step {self.global_step}: the training loss is "
+                f"{float(self.last_loss)} at learning rate {rate:.3g}: it diverged. Lower optimizer.lr, or set "
+                "hardware.clip=1, or hardware.precision=32. The last good checkpoint is kept."
+            )
 
     @property
     def epochs(self) -> int:
@@ -127,79 +178,16 @@ class PhaseModule(pl.LightningModule):
         scheduler.step_update(self.trainer.global_step)
 
 
-class Keeper(pl.Callback):
-    """Keeps the best epoch's weights, writes the curves, and says how it goes.
-
-    Args:
-        model: the whole network; its weights are kept, not only what learns.
-        better: ``val_accuracy`` (ties: the lower ``val_loss``) or ``val_loss``.
-    """
-
-    def __init__(self, model: nn.Module, phase: str, select: str, path: Path, run_log: "RunLog") -> None:
-        self.model, self.phase, self.select, self.path, self.run_log = model, phase, select, path, run_log
-        self.best: tuple[float, float] | None = None
-        self.best_epoch, self.said, self.began = -1, 0.0, 0.0
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.began = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, PhaseModule)
-        learned, checked = pl_module.read("learn"), pl_module.read("check")
-        epoch, now = trainer.current_epoch, time.monotonic()
-        rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
-        self.run_log.epoch(
-            self.phase,
-            epoch + 1,
-            trainer.global_step,
-            train_loss=learned["loss"],
-            train_accuracy=learned["accuracy"],
-            val_loss=checked["loss"],
-            val_accuracy=checked["accuracy"],
-            lr=rates[0],
-            seconds=now - self.began,
-        )
-        score = (checked["accuracy"], -checked["loss"]) if self.select == "val_accuracy" else (-checked["loss"], 0.0)
-        if self.best is None or score > self.best:
-            self.best, self.best_epoch = score, epoch + 1
-            weights.save(self.model, self.path)
-        if now - self.said > 2 or epoch + 1 == trainer.max_epochs:
-            self.said = now
-            log.info(
-                "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
-                self.phase,
-                epoch + 1,
-                trainer.max_epochs,
-                learned["loss"],
-                100 * learned["accuracy"],
-                checked["loss"],
-                100 * checked["accuracy"],
-                now - self.began,
-            )
+def random_state() -> dict[str, Tensor]:
+    """The state of torch's global generators of this process."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
 
 
-def trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Lightning's trainer for one phase; curves and checkpoints are ours, so its own are off."""
-    import warnings
-
-    warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*in eval mode at the start of training.*")
-    warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*LeafSpec.*")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    return pl.Trainer(
-        accelerator=config.hardware.accelerator,
-        devices=config.hardware.devices,
-        precision=cast(Any, hardware.lightning_precision(config.hardware)),
-        max_epochs=epochs,
-        accumulate_grad_batches=config.hardware.accumulate,
-        gradient_clip_val=config.hardware.clip,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
+def set_random_state(state: dict[str, Tensor]) -> None:
+    """Put back what `random_state` returned."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

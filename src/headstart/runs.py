@@ -8,37 +8,44 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import UserError
-from headstart.redact import masked
+from headstart.errors import RunFailed, UserError
+from headstart.files import LogFile, write_text
+from headstart.redact import Formatter, masked
+from headstart.stopping import Stopped
 
 log = logging.getLogger(__name__)
 
+LOCK = ".lock"
 # What cannot change a result has no part in the identity.
 IRRELEVANT = (
     "study",
     "output_dir",
     "cache_dir",
     "rerun",
+    "checkpoint_every",
     "logger",
     "hardware.workers",
-    "hardware.threads",
 )
 
 
-def identity(config: Mapping[str, Any]) -> str:
-    """Eight hex digits of a digest of the resolved config, less what cannot change its result.
+def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
+    """Eight hex digits of a digest of the resolved config, less what cannot change its result, and of ``digests``.
 
     The order of keys has no part in it, but for the order of a strategy's phases and rates, which is its meaning.
+
+    Args:
+        digests: of the content of data and weights: other images under the same path are another run.
     """
-    kept = _without(config, IRRELEVANT)
+    kept = _without(config, IRRELEVANT) | {"digests": dict(digests)}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]
@@ -54,7 +61,7 @@ def _without(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -
     }
 
 
-def name(config: Mapping[str, Any]) -> str:
+def name(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
     """The folder's name: what a person looks for first, the identity last."""
     parts = [
         config["model"]["name"],
@@ -63,21 +70,7 @@ def name(config: Mapping[str, Any]) -> str:
         f"s{config['seed']}",
     ]
     safe = ["".join(char if char.isalnum() or char in "._" else "_" for char in str(part)) for part in parts]
-    return "-".join([*safe, identity(config)])
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a temporary file beside it, flushed to disk, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path} ({len(text.encode())} bytes): {error.strerror or error}") from error
+    return "-".join([*safe, identity(config, digests)])
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -112,6 +105,8 @@ class Run:
     name: str
     study: str
     hash: str
+    leads: bool = True  # whether this process writes: of several, the first alone does
+    lock: int | None = None  # the descriptor that holds the lock
 
     @property
     def checkpoints(self) -> Path:
@@ -122,67 +117,83 @@ class Run:
         """The W&B id: known before the fit, and the same whenever this run is started again."""
         return f"{self.study}-{self.hash}"
 
-    def completed(self, digests: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The result if the run is complete and was made from data and weights with these digests, else None."""
-        result = read_result(self.folder)
-        if result is None:
-            return None
-        changed = [name for name, digest in digests.items() if result.get("digests", {}).get(name) != digest]
-        if not changed:
-            return result
-        log.info("%s is complete, but its %s changed since: it runs again", self.folder, " and ".join(changed))
-        return None
+    def completed(self) -> dict[str, Any] | None:
+        """The result if the run is complete, else None."""
+        return read_result(self.folder)
 
-    def begin(self, config: Mapping[str, Any], overrides: list[str]) -> None:
-        """Write what the run is asked to do; a result of an earlier attempt is no longer one."""
+    def begin(self, config: Mapping[str, Any], overrides: list[str], fresh: bool) -> None:
+        """Write what the run is asked to do; ``fresh`` starts over, else an attempt that was cut off goes on."""
         from omegaconf import OmegaConf
 
-        for name in ("result.json", "predictions.csv", "metrics.csv"):
-            (self.folder / name).unlink(missing_ok=True)
+        for half_written in [*self.folder.glob(".*"), *self.checkpoints.rglob(".*")]:
+            if half_written.is_file() and half_written.name != LOCK:
+                half_written.unlink()
+        before = self.read_state()
+        if fresh or before.get("status") == "completed":
+            for name in ("result.json", "state.json", "predictions.csv", "metrics.csv"):
+                (self.folder / name).unlink(missing_ok=True)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            before = {}
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(masked(dict(config)))))
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(masked(overrides))))
+        self.state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
+
+    def read_state(self) -> dict[str, Any]:
+        """What `state.json` says; empty where there is none."""
+        try:
+            state = json.loads((self.folder / "state.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return state if isinstance(state, dict) else {}
 
     def state(self, **facts: Any) -> None:
-        """Say in `state.json` where the run is: status, phase, its index."""
-        write_json(self.folder / "state.json", facts)
+        """Add to `state.json` where the run is: status, phase, its index, and the records of the phases done."""
+        if self.leads:
+            write_json(self.folder / "state.json", self.read_state() | facts)
 
     def complete(self, result: Mapping[str, Any]) -> None:
         """Write `result.json`, which makes the run a completed one."""
         write_json(self.folder / "result.json", result)
+        self.state(status="completed")
 
 
 @contextmanager
-def hold(config: Mapping[str, Any]) -> Iterator[Run]:
+def hold(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> Iterator[Run]:
     """Lock and make the folder of the run that a resolved config describes; log to its `train.log` meanwhile.
 
     Raises:
         UserError: another process holds it (pid and host are named), or the folder cannot be written.
     """
-    title = name(config)
+    title = name(config, digests)
     folder = Path(config["output_dir"]) / config["study"] / title
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output_dir: cannot make {folder}: {error.strerror or error}") from error
-    run = Run(folder, title, config["study"], title.rpartition("-")[2])
-    with _locked(folder), _logged(folder / "train.log") as handler:
+    with _locked(folder) as lock, logged(folder / "train.log") as handler:
+        run = Run(folder, title, config["study"], title.rpartition("-")[2], lock=lock)
         try:
             yield run
         except BaseException as error:
-            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            status = "interrupted" if isinstance(error, KeyboardInterrupt | Stopped) else "failed"
             reason = masked(f"{type(error).__name__}: {error}")
-            handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, reason, (), sys.exc_info()))
-            run.state(status=status, error=reason)
+            trace = sys.exc_info() if status == "failed" else None
+            with suppress(RunFailed, OSError):  # on a full disk, what went wrong first is what has to be told
+                handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, reason, (), trace))
+                run.state(status=status, error=reason)
             raise
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """An advisory lock that ends with the process, however that ends; the file says who holds it."""
+def _locked(folder: Path) -> Iterator[int]:
+    """The descriptor of an advisory lock that ends with the process, however that ends; the file says who holds it."""
     import fcntl
 
-    path = folder / ".lock"
-    stream = path.open("a+", encoding="utf-8")
+    path = folder / LOCK
+    try:
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"output_dir: cannot write {path}: {error.strerror or error}") from error
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -190,20 +201,18 @@ def _locked(folder: Path) -> Iterator[None]:
         holder = stream.read().strip() or "another process"
         stream.close()
         raise UserError(f"{folder} is being run by {holder}: wait for it, or stop it") from None
-    try:
-        stream.truncate(0)
-        stream.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        stream.flush()
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        stream.close()
+    with stream:  # the file stays: removing it would let two processes hold two files of this name
+        with suppress(OSError):  # on a full disk it holds all the same, but does not say for whom
+            os.ftruncate(stream.fileno(), 0)
+            os.write(stream.fileno(), f"pid {os.getpid()} on {socket.gethostname()}".encode())
+        yield stream.fileno()
 
 
 @contextmanager
-def _logged(path: Path) -> Iterator[logging.Handler]:
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+def logged(path: Path) -> Iterator[logging.Handler]:
+    """Write what is logged meanwhile to the end of a file too."""
+    handler = LogFile(path)
+    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     try:

@@ -2,16 +2,20 @@
 
 import logging
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from headstart import components, fit, hardware, runs, strategy, torchrun
 from headstart import config as configs
-from headstart import fit, hardware, runs, strategy, validate
 from headstart.conclude import conclude
 from headstart.config import RunConfig
+from headstart.context import Context
 from headstart.data import Data, prepare
-from headstart.logger import RunLog
+from headstart.data.checks import say_duplicates
+from headstart.logger import RunLog, Silent
 from headstart.models import factory, weights
 
 log = logging.getLogger(__name__)
@@ -24,39 +28,25 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
         UserError: the config, the data, the weights or the machine cannot do what is asked.
     """
     config.hardware = hardware.settle(config.hardware)
-    device = hardware.apply(config.hardware)
-    validate.check_components(config)
+    components.check(config)
     spec = factory.expected_input(config.model)
     strategy.plan(factory.outline(config.model), config.strategy.phases)
-    data = prepare(
-        config.data,
-        image_size=config.data.image_size or spec.image_size,
-        crop_pct=spec.crop_pct,
-        interpolation=spec.interpolation,
-        workers=config.hardware.workers,
-    )
-    pretrained = config.strategy.start == "pretrained"
-    digests = {"data": data.digest, "weights": weights.source_digest(config.model.weights) if pretrained else None}
-    with runs.hold(configs.plain(config)) as here:
-        done = here.completed(digests)
+    data = _data(config, spec)
+    source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
+    digests = {"data": data.digest, "weights": source}
+    with runs.hold(configs.plain(config), digests) as here:
+        done = here.completed()
         if done is not None and not config.rerun:
             accuracy = 100 * done["test"]["accuracy"]
             log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", here.folder, accuracy)
             return done
-        began = time.monotonic()
-        here.begin(configs.plain(config), overrides)
-        with _logger(config, here) as run_log:
-            model = _model(config, data, pretrained, device)
-            context = fit.Context(config, here, run_log, data, model, spec, device, digests)
-            phases = strategy.plan(model, config.strategy.phases)
-            ways = [fit.way(context, phase) for phase in phases]
-            _say_facts(context, phases, ways)
-            outcomes = []
-            for index, (phase, way) in enumerate(zip(phases, ways, strict=True)):
-                here.state(status="running", phase=phase.name, index=index, of=len(phases))
-                outcomes.append(fit.run_phase(context, phase, index, way))
-            weights.save(model, here.folder / weights.FINAL)
-            result = conclude(context, phases, ways, outcomes, began)
+        here.begin(configs.plain(config), overrides, fresh=config.rerun)
+        if config.hardware.devices == 1:
+            work(config, here, digests, data)
+        else:
+            torchrun.start(config, here, digests)
+        result = here.completed()
+        assert result is not None
     log.info(
         "  test accuracy %.1f %% on %d images  |  %.1f s  |  %s",
         100 * result["test"]["accuracy"],
@@ -67,7 +57,39 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     return result
 
 
+def work(config: RunConfig, here: runs.Run, digests: Mapping[str, str | None], data: Data | None = None) -> None:
+    """The run itself, in its one process or in each of several; leaves its result in its folder."""
+    began = time.monotonic()
+    device = hardware.apply(config.hardware)
+    spec = factory.expected_input(config.model)
+    data = data or _data(config, spec)
+    data.check(config.data.on_bad_image, None if config.cache_dir is None else Path(config.cache_dir))
+    with _logger(config, here) as run_log:
+        model = _model(config, data, device)
+        factory.check_size(model, config.model.name, data.image_size, spec.image_size)
+        context = Context(config, here, run_log, data, model, spec, device, digests)
+        phases = strategy.plan(model, config.strategy.phases)
+        ways = [fit.way(context, phase) for phase in phases]
+        _say_facts(context, phases, ways)
+        outcomes = fit.run_phases(context, phases, ways, done=here.read_state().get("done", []))
+        if here.leads:
+            weights.save(model, here.folder / weights.FINAL)
+        conclude(context, phases, ways, outcomes, began)
+
+
+def _data(config: RunConfig, spec: factory.Input) -> Data:
+    return prepare(
+        config.data,
+        image_size=config.data.image_size or spec.image_size,
+        crop_pct=spec.crop_pct,
+        interpolation=spec.interpolation,
+        workers=config.hardware.workers,
+    )
+
+
 def _logger(config: RunConfig, here: runs.Run) -> RunLog:
+    if not here.leads:
+        return Silent()
     return RunLog(
         here.folder,
         config.logger,
@@ -79,8 +101,9 @@ def _logger(config: RunConfig, here: runs.Run) -> RunLog:
     )
 
 
-def _model(config: RunConfig, data: Data, pretrained: bool, device: torch.device) -> Any:
+def _model(config: RunConfig, data: Data, device: torch.device) -> Any:
     """The network for the data's classes, its new head drawn from the run's seed, on the device."""
+    pretrained = config.strategy.start == "pretrained"
     torch.manual_seed(config.seed)
     model, notes = factory.create(config.model, data.classes, pretrained=pretrained)
     for note in [*notes, *data.adaptations]:
@@ -88,7 +111,7 @@ def _model(config: RunConfig, data: Data, pretrained: bool, device: torch.device
     return model.to(device).to(memory_format=hardware.memory_format(config.hardware))
 
 
-def _say_facts(context: fit.Context, phases: list[strategy.Phase], ways: list[fit.Way]) -> None:
+def _say_facts(context: Context, phases: list[strategy.Phase], ways: list[fit.Way]) -> None:
     """What the run is, before it starts: sizes, machine, and the strategy as a table."""
     config, sizes = context.config, context.data.sizes
     log.info(
@@ -103,6 +126,17 @@ def _say_facts(context: fit.Context, phases: list[strategy.Phase], ways: list[fi
         config.hardware.memory_format,
         f"weights {config.model.weights}" if config.strategy.start == "pretrained" else "weights random",
     )
+    hardware_, batch = config.hardware, config.data.batch_size
+    if any(way.kind != "probe" for way in ways):
+        log.info(
+            "  %d images per step: batches of %d, %d process(es), %d accumulated  |  lr %g, not scaled by it",
+            batch * hardware_.devices * hardware_.accumulate,
+            batch,
+            hardware_.devices,
+            hardware_.accumulate,
+            config.optimizer["lr"],
+        )
+    say_duplicates(context.data.duplicates)
     for line in strategy_table(phases, ways, config.optimizer["lr"]):
         log.info("  %s", line)
 

@@ -1,39 +1,32 @@
 """A composed config is checked before anything heavy happens; all problems are told at once.
 
-Problems that need no model library are found before torch is imported, the others before any data is read.
+Problems that need no model library are found here, before torch is imported; `headstart.components` has the others.
 """
 
 import difflib
-import inspect
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, get_type_hints
+from collections.abc import Iterator
+from typing import Any
 
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from headstart import config as configs
-from headstart import strategy
-from headstart.config import ALLOWED_TARGETS, PhaseConfig, RunConfig
+from headstart import hardware, keys, strategy
+from headstart.config import RunConfig
 from headstart.errors import UserError
 from headstart.hardware import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-# Arguments that headstart itself gives.
-SCHEDULE = ("optimizer", "num_epochs", "step_on_epochs", "updates_per_epoch")
-FACTORY = ("num_classes", "in_chans", "pretrained", "pretrained_cfg", "checkpoint_path", "features_only")
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
     "select": ("val_accuracy", "val_loss"),
+    "data.on_bad_image": ("raise", "skip"),
     "hardware.accelerator": ACCELERATORS,
     "hardware.precision": PRECISIONS,
     "hardware.memory_format": MEMORY_FORMATS,
     "logger.mode": ("auto", "online", "offline"),
 }
-# key: (lowest, highest), both allowed; None is no bound. Keys that may be null are skipped when they are.
-RANGES: dict[str, tuple[float | None, float | None]] = {
+# key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
+RANGES: dict[str, tuple[float, float | None]] = {
     "seed": (0, 2**32 - 1),
     "epochs": (1, None),
     "label_smoothing": (0, 0.99),
@@ -46,7 +39,8 @@ RANGES: dict[str, tuple[float | None, float | None]] = {
     "augment.rotation": (0, 180),
     "augment.color_jitter": (0, 1),
     "augment.erasing": (0, 1),
-    "hardware.devices": (1, 1),
+    "hardware.devices": (-1, 4096),
+    "checkpoint_every": (0, None),
     "hardware.accumulate": (1, None),
     "hardware.workers": (0, 256),
     "hardware.threads": (1, 1024),
@@ -55,31 +49,116 @@ ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", 
 BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 
 
-def load(composed: "DictConfig") -> RunConfig:
+def load(composed: DictConfig) -> RunConfig:
     """The composed config, typed and checked; raises one UserError that lists every problem found without torch."""
-    _raise([*unknown(composed), *missing(composed)])
-    try:
-        config = configs.typed(composed)
-    except OmegaConfBaseException as error:
-        raise UserError(f"the config cannot be resolved: {str(error).strip()}") from error
-    check(config)
+    found, config = inspect(composed)
+    listed(found)
+    assert config is not None
     return config
 
 
 def check(config: RunConfig) -> None:
     """Raise one UserError that lists every problem in the values of a typed config."""
-    _raise(list(_problems(config)))
+    listed(list(_problems(config)))
 
 
-def check_components(config: RunConfig) -> None:
-    """Raise one UserError that lists every ``_target_`` that does not exist or does not take its arguments."""
-    _raise(list(_component_problems(config)))
-
-
-def _raise(problems: list[str]) -> None:
+def listed(problems: list[str]) -> None:
+    """Raise one UserError that lists ``problems``, if there are any."""
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError("\n".join([f"{count} in the config:", *(f"  - {problem}" for problem in problems)]))
+
+
+def inspect(composed: DictConfig, *, machine: bool = False) -> tuple[list[str], RunConfig | None]:
+    """Every problem of a composed config that is found without torch, and the typed config if it has no gaps.
+
+    What is wrong is taken out or filled in before the rest is checked, so that one mistake hides no other.
+
+    Args:
+        machine: the job is going to run on this machine, so look whether it can.
+    """
+    names, strange = {*keys.known(), *keys.present(composed)}, keys.unknown(composed)
+    names = {name for name in names if keys.kind_of(name) is not None}
+    found = [f"{key}: {keys.no_such(key, names)}" for key in strange]
+    plain = OmegaConf.to_container(composed, resolve=False)
+    for key in strange:
+        _drop(plain, key.split("."))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), plain)
+    except OmegaConfBaseException as error:
+        return [*found, _unfit(error)], None
+    assert isinstance(merged, DictConfig)
+    gaps = list(_gaps(merged))
+    for reason in dict.fromkeys(reason for _, reason in gaps if reason):
+        found.append(f"{', '.join(key for key, other in gaps if other == reason)}: {reason}")
+    try:
+        for key, _ in gaps:
+            OmegaConf.update(merged, key, {"all": 1} if key.endswith(".rates") else keys.example(key), merge=False)
+        config = OmegaConf.to_object(merged)
+        assert isinstance(config, RunConfig)
+    except OmegaConfBaseException as error:
+        return found or [_unfit(error)], None
+    found += [problem for problem in _problems(config) if not any(_about(problem, key) for key, _ in gaps)]
+    found += hardware.lacking(config.hardware) if machine else ()
+    return found, None if gaps else config
+
+
+def _unfit(error: OmegaConfBaseException) -> str:
+    """What the key that ``error`` is about has to be."""
+    key = error.full_key or "the config"
+    takes = keys.takes(key)
+    return f"{key}: " + (f"must be {takes}" if takes else str(error).strip().splitlines()[0])
+
+
+def _drop(plain: Any, path: list[str], so_far: str = "") -> None:
+    """Take out the first part of ``path`` that the schema does not have, with all that is in it."""
+    key = f"{so_far}{path[0]}"
+    if keys.kind_of(key) is None:
+        plain.pop(path[0], None)
+    elif path[0] in plain:
+        _drop(plain[path[0]], path[1:], f"{key}.")
+
+
+def _gaps(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Keys without a value, and why: nobody gave one, or an interpolation leads nowhere or to the wrong type."""
+    for name, value in keys.items(node):
+        key = f"{prefix}{name}"
+        if OmegaConf.is_interpolation(node, name):
+            try:
+                node[name]
+            except InterpolationToMissingValueError:
+                yield key, ""  # what is missing is told itself
+            except OmegaConfBaseException as error:
+                yield key, _leads_nowhere(str(error).strip().splitlines()[0])
+        elif OmegaConf.is_missing(node, name):
+            yield key, f"must be given, e.g. {key}=..."
+        elif isinstance(value, DictConfig):
+            yield from _gaps(value, f"{key}.")
+
+
+def _leads_nowhere(reason: str) -> str:
+    asked = re.search(r"Interpolation key '(.+)' not found", reason)
+    near = keys.nearest(asked.group(1), keys.known()) if asked else []
+    return f"{reason}; did you mean ${{{near[0]}}}?" if near else reason
+
+
+def _about(problem: str, key: str) -> bool:
+    """Whether a problem's key is ``key``, or lies in it or around it."""
+    named = re.match(r"[\w.]+", problem)
+    name = named.group() if named else ""
+    return f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.")
+
+
+def allowed(key: str) -> str | None:
+    """The choices or the range of a key's values in words, if it has any."""
+    if key in CHOICES:
+        return f"one of {', '.join(CHOICES[key])}"
+    if key in RANGES:
+        low, high = RANGES[key]
+        return f"at least {low}" if high is None else f"from {low} to {high}"
+    if key in ABOVE_ZERO:
+        return "above 0 and below 1" if key in BELOW_ONE else "above 0"
+    return None
 
 
 def _value(config: Any, key: str) -> Any:
@@ -94,18 +173,19 @@ def _problems(config: RunConfig) -> Iterator[str]:
         if value not in choices:
             near = difflib.get_close_matches(str(value), choices, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"{key}={value}: must be one of {', '.join(choices)}{hint}"
+            yield f"{key}={value}: must be {allowed(key)}{hint}"
     for key, (low, high) in RANGES.items():
         value = _value(config, key)
-        if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            yield f"{key}={value}: must be {'1: a run uses one device' if low == high else bounds}"
+        if key == "data.split_seed" and value == config.seed:
+            continue  # it follows the seed, which has been told
+        if value is not None and not (low <= value and (high is None or value <= high)):
+            yield f"{key}={value}: must be {allowed(key)}"
     for key in ABOVE_ZERO:
         value = _value(config, key)
-        if value is not None and value <= 0:
-            yield f"{key}={value}: must be above 0"
-        elif value is not None and key in BELOW_ONE and value >= 1:
-            yield f"{key}={value}: must be below 1"
+        if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
+            yield f"{key}={value}: must be {allowed(key)}"
+    if config.hardware.devices == 0:
+        yield "hardware.devices=0: must be 1 or more, or -1 for all of them"
     yield from _data_problems(config)
     yield from _optimizer_problems(config)
     yield from _strategy_problems(config)
@@ -127,7 +207,7 @@ def _data_problems(config: RunConfig) -> Iterator[str]:
         yield f"data.train_fraction={data.train_fraction}: must be at most 1"
     for name in ("crop_scale", "crop_ratio"):
         low, high = getattr(augment, name)
-        if not 0 < low <= high:
+        if not 0 < low <= high < float("inf"):
             yield f"augment.{name}=[{low}, {high}]: must be two numbers above 0, the smaller first"
     if augment.crop_scale[1] > 1:
         yield f"augment.crop_scale={list(augment.crop_scale)}: a crop cannot be larger than the image (1.0)"
@@ -141,8 +221,6 @@ def _optimizer_problems(config: RunConfig) -> Iterator[str]:
         yield f"optimizer.lr={lr}: must be a number above 0"
     if not isinstance(decay, int | float) or decay < 0:
         yield f"optimizer.weight_decay={decay}: must be a number, 0 or above"
-    if config.label_smoothing != config.label_smoothing:
-        yield "label_smoothing: is not a number"
 
 
 def _is_positive(value: Any) -> bool:
@@ -164,7 +242,12 @@ def _strategy_problems(config: RunConfig) -> Iterator[str]:
             yield f"{key}: a phase's name is a folder's name: use letters, digits and _ only"
         if (phase.epochs is None) == (phase.probe is None):
             yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
-        if phase.epochs is not None and phase.epochs < 1:
+        if phase.probe is not None and phase.augment:
+            yield (
+                f"{key}.augment=true: a probe is fitted on cached features, one unchanged view of each image; leave "
+                f"augment out, or train by gradient: {key}.probe=null {key}.epochs=10"
+            )
+        if phase.epochs is not None and phase.epochs < 1 and phase.epochs != config.epochs:
             yield f"{key}.epochs={phase.epochs}: must be at least 1"
         if phase.lr is not None and not _is_positive(phase.lr):
             yield f"{key}.lr={phase.lr}: must be a number above 0"
@@ -175,123 +258,3 @@ def _strategy_problems(config: RunConfig) -> Iterator[str]:
             continue
         if phase.probe is not None and any(rule.rate is not None and rule.selector != "head" for rule in rules):
             yield f"{key}: a probe fits the head alone: its rates must be {{head: 1, backbone: null}}"
-
-
-def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
-    """Every node that builds something: key, node, and how many arguments headstart itself passes in front."""
-    yield "optimizer", config.optimizer, 1
-    yield "data.source", config.data.source, 0
-    for name, phase in config.strategy.phases.items():
-        if phase.probe is not None:
-            yield f"strategy.phases.{name}.probe", phase.probe, 0
-
-
-def _component_problems(config: RunConfig) -> Iterator[str]:
-    from timm.scheduler import create_scheduler_v2
-
-    problems = [problem for key, node, given in _nodes(config) for problem in bind(key, node, given)]
-    problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
-    for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
-        problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
-    trained = any(phase.epochs is not None for phase in config.strategy.phases.values())
-    yield from problems or (_trial_problems(config) if trained else ())
-
-
-def _trial_problems(config: RunConfig) -> Iterator[str]:
-    """Values that only the optimizer and the scheduler themselves refuse: both are built once, on one number."""
-    import torch
-    from timm.scheduler import create_scheduler_v2
-
-    try:
-        optimizer = configs.build(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
-    except Exception as error:
-        yield f"optimizer: {_first_line(error.__cause__ or error)}"
-        return
-    try:
-        scheduler, _ = create_scheduler_v2(
-            optimizer, num_epochs=10, step_on_epochs=False, updates_per_epoch=10, **config.scheduler
-        )
-        if scheduler is not None:
-            scheduler.step_update(1)
-    except Exception as error:
-        reason = _first_line(error) or "it cannot be stepped by batch"
-        yield f"scheduler: sched={config.scheduler.get('sched')} does not work here ({reason}); try cosine or step"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0][:200]
-
-
-def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
-    """What is wrong with a ``_target_`` node: not allowed, not there, or it does not take these arguments."""
-    from hydra.utils import get_object
-
-    target = node.get("_target_")
-    allowed = tuple(prefix.removesuffix("*") for prefix in ALLOWED_TARGETS)
-    if not isinstance(target, str) or not target.startswith(allowed):
-        names = ", ".join(prefix.removesuffix(".*") for prefix in ALLOWED_TARGETS)
-        yield f"{key}._target_={target}: only things of {names} are built"
-        return
-    try:
-        call = get_object(target)
-    except Exception as error:
-        yield f"{key}._target_={target}: {str(error).splitlines()[0] if str(error) else 'not found'}"
-        return
-    options = {name: value for name, value in node.items() if not str(name).startswith("_")}
-    yield from _bind_call(key, call, options, given)
-
-
-def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> Iterator[str]:
-    signature = inspect.signature(call)
-    names = list(signature.parameters)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    for name in options:
-        if name not in names and not open_ended:
-            near = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(names[given:])}"
-            yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
-    needed = [
-        p.name
-        for p in list(signature.parameters.values())[given:]
-        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in options
-    ]
-    if needed:
-        yield f"{key}: {getattr(call, '__name__', call)} also needs {', '.join(needed)}"
-
-
-def unknown(composed: "DictConfig") -> list[str]:
-    """Keys that the schema does not have, in words; plain Hydra accepts them behind a ``+`` and in experiment files."""
-    from omegaconf import OmegaConf
-
-    container = OmegaConf.to_container(composed, resolve=False)
-    known = sorted(_schema_keys(RunConfig))
-
-    def walk(schema: Any, node: Mapping[str, Any], prefix: str) -> Iterator[str]:
-        types = get_type_hints(schema)
-        for name, value in node.items():
-            path = f"{prefix}{name}"
-            if name not in types:
-                near = difflib.get_close_matches(path, known, n=1)
-                yield f"{path}: there is no such key" + (f"; did you mean {near[0]}?" if near else "")
-            elif is_dataclass(types[name]) and isinstance(value, Mapping):
-                yield from walk(types[name], value, f"{path}.")
-            elif path == "strategy.phases" and isinstance(value, Mapping):
-                for phase, keys in value.items():
-                    yield from walk(PhaseConfig, keys, f"{path}.{phase}.")
-
-    assert isinstance(container, dict)
-    return list(walk(RunConfig, container, ""))  # type: ignore[arg-type]
-
-
-def _schema_keys(schema: Any, prefix: str = "") -> Iterator[str]:
-    for name, kind in get_type_hints(schema).items():
-        yield f"{prefix}{name}"
-        if is_dataclass(kind):
-            yield from _schema_keys(kind, f"{prefix}{name}.")
-
-
-def missing(config: Any) -> list[str]:
-    """Keys that are still ``???``, in words."""
-    from omegaconf import OmegaConf
-
-    return [f"{key}: must be given, e.g. {key}=..." for key in sorted(OmegaConf.missing_keys(config))]

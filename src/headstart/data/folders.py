@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import logging
+import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.data.names import readable
 from headstart.data.sources import Source, file_split
 from headstart.errors import UserError
 
@@ -33,6 +36,14 @@ Row = tuple[str, str, str]  # split, class, image path
 
 def read_folder(root: Path) -> Source:
     """A `Source` of a folder; UserError for an empty folder or class, a single class, or one not in train."""
+    try:
+        return _read_folder(root)
+    except OSError as error:
+        where = readable(str(error.filename or root))
+        raise UserError(f"data.source.root={root}: {where} cannot be read: {error.strerror or error}") from error
+
+
+def _read_folder(root: Path) -> Source:
     if not root.is_dir():
         raise UserError(f"data.source.root={root}: there is no such folder")
     inside = _subfolders(root)
@@ -45,13 +56,14 @@ def read_folder(root: Path) -> Source:
         raise UserError(f"{root} has the folder {next(iter(parts.values())).name} but no folder train beside it")
     others = sorted(f.name for f in inside if f.name not in SPLIT_NAMES)
     if parts and others:
-        log.warning("%s: not used, since they are neither train, val nor test: %s", root, ", ".join(others))
+        log.warning("%s: not used, since they are neither train, val nor test: %s", root, _listed(others))
     rows: list[Row] = []
     for split, folder in (parts or {"train": root}).items():
         for class_folder in _subfolders(folder):
             files = _images_below(class_folder)
             if not files:
-                raise UserError(f"{class_folder}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
+                where = readable(str(class_folder))
+                raise UserError(f"{where}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
             rows += [(split, class_folder.name, path) for path in files]
     return labelled_source(rows, str(root), numeric=False)
 
@@ -60,26 +72,31 @@ def read_csv(path: Path, image: str, label: str, split: str) -> Source:
     """A `Source` of a CSV file with these columns; raises UserError with the line that is wrong."""
     if not path.is_file():
         raise UserError(f"data.source.path={path}: there is no such file")
-    rows: list[Row] = []
-    with path.open(newline="", encoding="utf-8-sig") as text:
-        reader = csv.DictReader(text)
-        header = list(reader.fieldnames or [])
-        for key, column in (("image", image), ("label", label)):
-            if column not in header:
-                raise UserError(
-                    f"{path} has no column '{column}' in line 1 (found: {', '.join(header) or 'nothing'});"
-                    f" name the column with data.source.{key}=…"
-                )
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            part = (row.get(split) or "train").strip().lower()
-            if part not in SPLIT_NAMES:
-                raise UserError(f"{where}: split '{part}' is unknown; use train, val or test")
-            file, name = (row[image] or "").strip(), (row[label] or "").strip()
-            if not file or not name:
-                raise UserError(f"{where}: '{image}' or '{label}' is empty")
-            rows.append((SPLIT_NAMES[part], name, str(path.parent / file)))
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as text:
+            rows = list(_csv_rows(path, csv.DictReader(text), image, label, split))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
     return labelled_source(rows, str(path))
+
+
+def _csv_rows(path: Path, reader: csv.DictReader[str], image: str, label: str, split: str) -> Iterator[Row]:
+    header = list(reader.fieldnames or [])
+    for key, column in (("image", image), ("label", label)):
+        if column not in header:
+            raise UserError(
+                f"{path} has no column '{column}' in line 1 (found: {', '.join(header) or 'nothing'});"
+                f" name the column with data.source.{key}=…"
+            )
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        part = (row.get(split) or "train").strip().lower()
+        if part not in SPLIT_NAMES:
+            raise UserError(f"{where}: split '{part}' is unknown; use train, val or test")
+        file, name = (row[image] or "").strip(), (row[label] or "").strip()
+        if not file or not name:
+            raise UserError(f"{where}: '{image}' or '{label}' is empty")
+        yield SPLIT_NAMES[part], name, str(path.parent / file)
 
 
 def labelled_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
@@ -89,21 +106,25 @@ def labelled_source(rows: list[Row], origin: str, numeric: bool = True) -> Sourc
         raise UserError(f"{origin}: no training image")
     for split in ("val", "test"):
         if unknown := sorted(names[split] - names["train"]):
-            raise UserError(f"{origin}: classes in {split} but not in train: {', '.join(unknown[:10])}")
+            raise UserError(f"{origin}: classes in {split} but not in train: {_listed(unknown)}")
         if names[split] and (missing := sorted(names["train"] - names[split])):
-            log.warning("%s: classes without an image in %s: %s", origin, split, ", ".join(missing[:10]))
+            log.warning("%s: classes without an image in %s: %s", origin, split, _listed(missing))
     if len(names["train"]) == 1:
-        raise UserError(f"{origin}: only one class ('{rows[0][1]}'); a classifier needs at least two")
-    lost = [path for _, _, path in rows if not Path(path).is_file()]
+        raise UserError(f"{origin}: only one class ('{readable(rows[0][1])}'); a classifier needs at least two")
+    lost = [path for _, _, path in rows if not os.path.isfile(path)]  # noqa: PTH113 Path.is_file raises on a long name
     if lost:
-        shown = "\n  ".join(lost[:10])
+        shown = "\n  ".join(map(readable, lost[:10]))
         raise UserError(f"{origin}: {len(lost)} of {len(rows)} image files do not exist:\n  {shown}")
     by_value = numeric and all(name.isdecimal() for name in names["train"])
-    classes = tuple(sorted(names["train"], key=int if by_value else None))
+    classes = sorted(names["train"], key=int if by_value else None)
     index = {name: i for i, name in enumerate(classes)}
     present = Counter(split for split, _, _ in rows)
     parts = {split: file_split((path, index[name]) for part, name, path in rows if part == split) for split in present}
-    return Source(classes, parts["train"], parts.get("val"), parts.get("test"))
+    return Source(tuple(map(readable, classes)), parts["train"], parts.get("val"), parts.get("test"))
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(readable, names[:10]))
 
 
 def _subfolders(folder: Path) -> list[Path]:

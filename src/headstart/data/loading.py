@@ -6,18 +6,22 @@ import hashlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from headstart import ranks
+from headstart.data.decoding import fault, patient, square
 from headstart.data.sources import FileImages
 from headstart.errors import UserError
 
@@ -34,13 +38,19 @@ class Pixels:
     """A part's images uint8 [n, 3, S, S], labels int64 [n], and each image's id and name.
 
     ``images`` may be a function that reads them: it is called when they are first looked at, so that a run whose
-    features are on disk decodes nothing. Features [n, ...] may stand in the images' place.
+    features are on disk decodes nothing. Features [n, ...] may stand in the images' place. ``seconds`` are what reading
+    the images took, where they were read before they were needed: whoever needs them first counts them as its own.
     """
 
     def __init__(
-        self, images: torch.Tensor | Callable[[], torch.Tensor], labels: torch.Tensor, ids: list[str], names: list[str]
+        self,
+        images: torch.Tensor | Callable[[], torch.Tensor],
+        labels: torch.Tensor,
+        ids: list[str],
+        names: list[str],
+        seconds: float = 0.0,
     ) -> None:
-        self._images, self.labels, self.ids, self.names = images, labels, ids, names
+        self._images, self.labels, self.ids, self.names, self.seconds = images, labels, ids, names, seconds
 
     @property
     def images(self) -> torch.Tensor:
@@ -59,6 +69,22 @@ def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int 
     with it the two crops together have the offsets of timm's single one. Files are read by `workers` threads
     (0: one per core, at most 8). Raises UserError with the names of all images that cannot be read.
     """
+    images, bad = read(part, size, interpolation, workers, crop)
+    if bad:
+        raise UserError(f"{len(bad)} of {len(part)} images cannot be read; repair or remove them:{listed(part, bad)}")
+    return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
+
+
+def listed(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:
+    """The first ten of a part's bad images, a line each, with what is wrong."""
+    lines = [f"\n{indent}{part.split.names[part.rows[row]]}: {bad[row]}" for row in sorted(bad)[:10]]
+    return "".join(lines) + (f"\n{indent}…" if len(bad) > 10 else "")
+
+
+def read(
+    part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None
+) -> tuple[torch.Tensor, dict[int, str]]:
+    """The images of `load`, uint8 [n, 3, size, size], and what is wrong with those that cannot be read, by row."""
     try:
         method = Image.Resampling[interpolation.upper()]
     except KeyError:
@@ -75,54 +101,18 @@ def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int 
             except MemoryError:
                 raise
             except Exception as error:  # Pillow's decoders raise whatever the file makes them trip over
-                bad[row] = f"{part.split.names[part.rows[row]]}: {type(error).__name__}: {error}"
+                bad[row] = fault(error)
         return len(rows)
 
     chunks = [range(start, min(start + CHUNK, len(part))) for start in range(0, len(part), CHUNK)]
     threads = workers or (min(8, _cores()) if isinstance(part.split.images, FileImages) else 1)
-    if threads == 1:
-        _report(map(fill, chunks), len(part))
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            _report(pool.map(fill, chunks), len(part))
-    if bad:
-        shown = "\n  ".join(bad[row] for row in sorted(bad)[:10])
-        raise UserError(f"{len(bad)} of {len(part)} images cannot be read; repair or remove them:\n  {shown}")
-    return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
-
-
-def square(image: Image.Image | np.ndarray, size: int, method: Image.Resampling, crop: int, out: np.ndarray) -> None:
-    """Writes one image into `out` (uint8 [3, size, size]), upright, in RGB, resized and cut as by timm."""
-    picture = to_rgb(Image.fromarray(image) if isinstance(image, np.ndarray) else image)
-    width, height = picture.size
-    short, long = min(width, height), max(width, height)
-    scaled = (size, int(size * long / short))  # torchvision.transforms.Resize rounds the longer side down
-    picture = picture.resize(scaled if width <= height else scaled[::-1], method)
-    left, top = (round((side - crop) / 2) - round((size - crop) / 2) for side in picture.size)
-    pixels = np.asarray(picture.crop((left, top, left + size, top + size)))
-    out[:] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """The image as its author saw it, in mode RGB (or L where it is grey).
-
-    EXIF rotation is applied, transparent pixels become white, 16-bit grey is scaled to 8 bits, an animation
-    gives its first frame. Raises ValueError for floating-point and for 32-bit values beyond 16 bits.
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("floating-point pixels; convert them to 8 or 16 bits")
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"pixel values {values.min()} … {values.max()}; at most 16 bits are supported")
-        return Image.fromarray((values >> 8).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    return image.convert("RGB")
+    with patient():
+        if threads == 1:
+            _report(map(fill, chunks), len(part))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                _report(pool.map(fill, chunks), len(part))
+    return images, bad
 
 
 def _report(done: Iterator[int], total: int) -> None:
@@ -183,14 +173,25 @@ def free_memory() -> float:
 
 
 class Batches(Sampler[torch.Tensor]):
-    """Row indices int64 [b] of each batch; the order is a function of (seed, phase, epoch) only."""
+    """Row indices int64 [b] of each batch; the order is a function of (seed, phase, epoch) only.
+
+    Of several processes each takes every ``world``-th row of each joint batch of ``world * batch_size``: every row
+    comes once, every process gets as many batches, and their sizes differ by one at most. Raises UserError where a
+    process would get too few rows.
+    """
 
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int, phase: str) -> None:
         self.n, self.shuffle, self.seed, self.epoch = n, shuffle, seed, 0
+        self.skip = 0  # batches that the next iteration leaves out: they were done before the run was cut off
+        self.rank, self.world = ranks.rank(), ranks.world()
         self.phase = int.from_bytes(hashlib.blake2b(phase.encode(), digest_size=8).digest(), "little")
-        self.bounds = [*range(0, n, batch_size), n]
-        if shuffle and batch_size > 1 and n > batch_size and n % batch_size == 1:
-            del self.bounds[-2]  # batch norm cannot train on one image: it joins the batch before
+        joint = batch_size * self.world
+        least = self.world * (2 if shuffle and batch_size > 1 else 1)  # batch norm cannot train on one image
+        if n < self.world:
+            raise UserError(f"hardware.devices={self.world}: more processes than images of a part ({n})")
+        self.bounds = [*range(0, n, joint), n]
+        if n > joint and 0 < n % joint < least:
+            del self.bounds[-2]  # too few for a batch: they join the batch before
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -203,8 +204,10 @@ class Batches(Sampler[torch.Tensor]):
         if self.shuffle:
             keys = np.random.PCG64([self.seed, self.phase, self.epoch]).random_raw(self.n)
             order = torch.from_numpy(np.argsort(keys, kind="stable"))
-        for start, stop in zip(self.bounds, self.bounds[1:], strict=False):
-            yield order[start:stop]
+        batches = list(pairwise(self.bounds))[self.skip :]
+        self.skip = 0
+        for start, stop in batches:
+            yield order[start:stop][self.rank :: self.world]
 
 
 class Rows(Dataset[Batch]):
@@ -232,9 +235,12 @@ def loader(
 ) -> DataLoader[Batch]:
     """Batches (images uint8 [b, 3, S, S], labels int64 [b], rows int64 [b]); call `loader.sampler.set_epoch`.
 
-    A shuffled loader never ends in a batch of one image: that image joins the batch before.
+    A shuffled loader never ends in a batch of one image: that image joins the batch before. Nothing is drawn from
+    torch's global generator, so that a resumed epoch finds it as it was left.
     """
     sampler = Batches(len(pixels), batch_size, shuffle, seed, phase)
+    if workers:
+        pixels.images  # noqa: B018 read now: each worker would read them all for itself
     return DataLoader(
         Rows(pixels),
         sampler=sampler,
@@ -242,4 +248,12 @@ def loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin_memory,
+        generator=torch.Generator(),
+        worker_init_fn=_leave_signals_to_the_run,
     )
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal: a worker that ended by it would break the step to be saved."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)

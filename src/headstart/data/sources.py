@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from headstart.data.names import readable
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,16 +76,26 @@ class FileImages:
         try:
             return Path(self.paths[index]).read_bytes()
         except OSError as error:
-            raise UserError(f"image file {self.paths[index]} cannot be read: {error.strerror or error}") from error
+            name = readable(self.paths[index])
+            raise UserError(f"image file {name} cannot be read: {error.strerror or error}") from error
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: images, labels int64 [n] and each image's name (its path, or 'train[17]')."""
+    """One part of a data set: images, labels int64 [n] and each image's name (its path, or 'train[17]').
+
+    Raises UserError where the numbers of images and labels differ.
+    """
 
     images: Images
     labels: np.ndarray
     names: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise UserError(
+                f"{len(self.images)} images but {len(self.labels)} labels: the set is damaged; fetch it again"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -137,7 +148,8 @@ def file_split(samples: Iterable[tuple[str, int]]) -> Split:
     """A split of image files, sorted by path: the order of a folder's listing differs between machines."""
     ordered = sorted(samples)
     paths = [path for path, _ in ordered]
-    return Split(FileImages(paths), np.array([label for _, label in ordered], dtype=np.int64), paths)
+    labels = np.array([label for _, label in ordered], dtype=np.int64)
+    return Split(FileImages(paths), labels, [readable(path) for path in paths])
 
 
 def digits() -> Source:
@@ -158,7 +170,10 @@ def fashion_mnist(root: str | None = None) -> Source:
         images = _read_idx(FASHION_FOLDER / f"{prefix}-images-idx3-ubyte.gz")
         labels = _read_idx(FASHION_FOLDER / f"{prefix}-labels-idx1-ubyte.gz")
         if len(images) != len(labels):
-            raise UserError(f"{FASHION_FOLDER}: {len(images)} {prefix} images but {len(labels)} labels; reinstall it")
+            raise UserError(
+                f"{FASHION_FOLDER}: {len(images)} {prefix} images but {len(labels)} labels; "
+                "reinstall the Debian package dataset-fashion-mnist"
+            )
         return array_split(images, labels, name)
 
     return Source(FASHION_CLASSES, train=read("train", "train"), test=read("t10k", "test"))
@@ -167,6 +182,7 @@ def fashion_mnist(root: str | None = None) -> Source:
 def _read_idx(path: Path) -> np.ndarray:
     """A uint8 array from a gzipped IDX file (bytes 0, 0, type 8, number of axes, then big-endian lengths)."""
     import gzip
+    import zlib
 
     try:
         with gzip.open(path) as file:
@@ -181,7 +197,7 @@ def _read_idx(path: Path) -> np.ndarray:
                 if not got:
                     raise EOFError(f"{done} bytes of {len(flat)}")
                 done += got
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UserError(
             f"{path} cannot be read ({error}); reinstall the Debian package dataset-fashion-mnist"
         ) from error

@@ -39,6 +39,13 @@ class Part:
         """Each image's id: the blake2b-128 hex of its source bytes."""
         return [digest.hex() for digest in self.split.row_digests(self.rows.tolist())]
 
+    def at(self, positions: np.ndarray) -> Part:
+        """Some of these rows, by their places 0 … n - 1 in this part; what is known of them stays known."""
+        some = Part(self.split, self.rows[positions])
+        if "ids" in vars(self):
+            vars(some)["ids"] = [self.ids[i] for i in positions]
+        return some
+
     def digest(self) -> str:
         """Digest of the ids and labels of these rows, without decoding."""
         total = hashlib.blake2b(digest_size=16)
@@ -69,6 +76,8 @@ def cut(
     """
     _check_settings(train_per_class, train_fraction, n_train, n_test, val_fraction, test_fraction)
     names = source.classes
+    if len(names) < 2:
+        raise UserError(f"data: only one class ('{names[0]}'); a classifier needs at least two")
     if any(cut is not None for cut in (train_per_class, train_fraction, n_train)):
         source = replace(source, val=None)
     needed = 1 + (source.val is None) + (source.test is None)

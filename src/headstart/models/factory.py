@@ -4,10 +4,13 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headstart.errors import UserError
+from headstart.errors import RunFailed, UserError, told
+from headstart.models import hub
 from headstart.models import weights as stored
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from headstart.config import ModelConfig
 
 
@@ -37,6 +40,24 @@ def check_name(name: str) -> None:
     raise UserError(f"model.name={name}: timm knows no such network; {hint}")
 
 
+def check_size(model: "nn.Module", name: str, side: int, own: int) -> None:
+    """Raises UserError if the network cannot see images of ``side`` pixels; ``own`` is what it was made for."""
+    import torch
+
+    example = torch.zeros(1, 3, side, side, device=next(model.parameters()).device)
+    try:
+        with torch.no_grad():
+            model.eval()(example)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        if isinstance(told(error), RunFailed):
+            raise  # out of memory is another matter
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"data.image_size={side}: {name} cannot work on images of {side} pixels ({reason}); it was made for {own}: "
+            f"try data.image_size={own}"
+        ) from error
+
+
 def expected_input(config: "ModelConfig") -> Input:
     """What the network sees by default; reads the folder or hub page that ``weights`` names, no weights yet."""
     from timm.data import resolve_data_config
@@ -64,7 +85,8 @@ def _external(config: "ModelConfig") -> Any:
     source, _, place = config.weights.partition(":")
     load = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
     try:
-        cfg, name, _ = load(place)
+        with hub.answered_or_offline(source == "hf-hub"):
+            cfg, name, _ = load(place)
     except Exception as error:
         raise _unavailable(config, error) from error
     if name != config.name.partition(".")[0]:
@@ -121,7 +143,10 @@ def _load_by_timm(config: "ModelConfig") -> Any:
 
     external = config.weights.startswith(("local-dir:", "hf-hub:"))
     try:
-        return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args)
+        with hub.answered_or_offline(not config.weights.startswith("local-dir:")):
+            return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args)
+    except MemoryError:
+        raise
     except Exception as error:
         raise _unavailable(config, error) from error
 
@@ -148,9 +173,27 @@ def _load_file(config: "ModelConfig", path: Any) -> Any:
 
 
 def _unavailable(config: "ModelConfig", error: Exception) -> UserError:
+    """What is missing, by model and file, and how to fetch it on another machine."""
+    from timm.models import get_pretrained_cfg
+
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    source, _, place = config.weights.rpartition(":")
+    cfg: Any = get_pretrained_cfg(config.name)
+    repository = place if source == "hf-hub" else (getattr(cfg, "hf_hub_id", None) or "")
+    name, _, revision = repository.partition("@")
+    fetch = f"hf download {name}{f' --revision {revision}' if revision else ''} --local-dir FOLDER"
+    if source == "local-dir":
+        what = f"the folder must hold config.json and model.safetensors of {config.name}, whole"
+        how = f"fetch it anew: {fetch.replace('FOLDER', place)}" if repository else "fetch it anew"
+    elif repository:
+        what = f"it takes config.json and model.safetensors of {repository} on the Hugging Face hub"
+        how = (
+            f"On a machine with a network run: {fetch}; copy FOLDER here and set model.weights=local-dir:FOLDER. Or "
+            "copy its hub cache, and let HF_HOME name it"
+        )
+    else:
+        what = f"it takes {getattr(cfg, 'url', None) or 'a file that timm does not name'}"
+        how = "fetch it on a machine with a network, and set model.weights=FILE"
     return UserError(
-        f"model.weights={config.weights}: no pretrained weights for {config.name} ({reason}). On a machine with a "
-        f"network run: python -c \"import timm; timm.create_model('{config.name}', pretrained=True)\" and copy its "
-        "hub cache (HF_HOME) here, or give a checkpoint: model.weights=FILE, or local-dir:FOLDER"
+        f"model.weights={config.weights}: no pretrained weights for {config.name} ({reason}); {what}. {how}"
     )

@@ -7,18 +7,19 @@
 
 import hashlib
 import json
-import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.errors import UserError
+from headstart.files import whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SCHEMES = ("imagenet", "none", "FILE", "local-dir:FOLDER", "hf-hub:ID", "package:MODULE", "run:FOLDER")
-FINAL = Path("checkpoints") / "best.safetensors"
+BEST = "best.safetensors"  # in a phase's folder: what it hands on
+FINAL = Path("checkpoints") / BEST
 
 
 def locate(weights: str) -> Path | None:
@@ -95,8 +96,11 @@ def digest(state: "dict[str, Tensor]") -> str:
 def source_digest(weights: str) -> str | None:
     """The content of the file that ``model.weights`` names; None where timm finds the weights itself."""
     path = locate(weights)
-    if path is None:
-        return None
+    return None if path is None else file_digest(path)
+
+
+def file_digest(path: Path) -> str:
+    """blake2b-128 hex of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
@@ -116,16 +120,9 @@ def save(model: "nn.Module", path: Path) -> None:
     """Write the network's tensors as safetensors, whole or not at all."""
     from safetensors.torch import save_model
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_model(model, str(temporary))
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    with whole(path, size) as part:
+        save_model(model, str(part))
 
 
 def load(model: "nn.Module", path: Path) -> None:

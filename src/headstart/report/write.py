@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import UserError
+from headstart.errors import RunFailed
 from headstart.report.columns import COLUMNS
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
@@ -74,8 +74,10 @@ def replaced(target: Path) -> Iterator[Path]:
             target.rename(old)
         new.rename(target)
     except OSError as error:
-        raise UserError(
-            f"The report could not be written to {target}: {error}. An older one there is untouched."
+        written = sum(path.stat().st_size for path in new.rglob("*") if path.is_file()) if new else 0
+        raise RunFailed(
+            f"The report could not be written to {target} ({written} bytes so far): {error}. An older one there is "
+            "untouched."
         ) from error
     finally:
         if old is not None and old.exists() and not target.exists():

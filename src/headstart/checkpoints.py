@@ -1,0 +1,107 @@
+"""Checkpoints that are verified after they are written, and named when they are found damaged.
+
+``step-<optimizer steps>-<digest>.ckpt``: the digest is that of the bytes that were meant to be written, so a torn,
+truncated or overwritten file does not match its own name. The newest two are kept.
+"""
+
+import hashlib
+import io
+import logging
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+from headstart.errors import RunFailed
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+DIGEST_BYTES = 8
+
+
+class _Hashing(io.RawIOBase):
+    """A file opened for writing that digests what passes through."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self.hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.hasher.update(data)
+        self.size += len(data)
+        self._file.write(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        super().close()
+
+
+def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
+    """Write plain containers and tensors as the newest checkpoint of ``folder``, read it back, drop older ones.
+
+    Raises:
+        RunFailed: it cannot be written, or does not read as it was written; older ones are still there.
+    """
+    import torch
+
+    temporary = folder / f".step-{step:08}.{os.getpid()}"
+    stream = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = _Hashing(temporary)
+        torch.save(dict(state), cast(IO[bytes], stream))
+        stream.close()
+        meant = stream.hasher.hexdigest()
+        found = _digest(temporary)
+        if found != meant:
+            raise OSError(f"it reads back as {found}, {meant} was written")
+        path = folder / f"step-{step:08}-{meant}.ckpt"
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch wraps an OSError of its writer
+        reason = (
+            getattr(error.__cause__ or error.__context__ or error, "strerror", None) or str(error).partition("\n")[0]
+        )
+        size = stream.size if stream else 0
+        with suppress(OSError):
+            temporary.unlink()
+        raise RunFailed(
+            f"cannot write the checkpoint {folder}/step-{step:08} ({size} bytes so far): {reason}; "
+            "the one before it is kept. Make room, and start the same command again"
+        ) from error
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint of ``folder`` that is what its name says; damaged ones are named in a warning."""
+    for path in _newest_first(folder):
+        if _digest(path) == path.stem.rpartition("-")[2]:
+            return path
+        log.warning("the checkpoint %s is damaged and is not used; the one before it is", path)
+    return None
+
+
+def remove(folder: Path) -> None:
+    """Delete all checkpoints of ``folder``: its phase is done."""
+    for path in _newest_first(folder):
+        path.unlink(missing_ok=True)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.ckpt"), reverse=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()

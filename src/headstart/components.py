@@ -1,0 +1,115 @@
+"""What a config builds by name: every ``_target_`` exists, is allowed, and takes the arguments it is given."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from headstart import config as configs
+from headstart import keys
+from headstart.config import RunConfig
+from headstart.errors import UserError
+from headstart.validate import listed
+
+# Arguments that headstart itself gives.
+SCHEDULE = ("optimizer", "num_epochs", "step_on_epochs", "updates_per_epoch")
+FACTORY = ("num_classes", "in_chans", "pretrained", "pretrained_cfg", "checkpoint_path", "features_only")
+
+
+def check(config: RunConfig) -> None:
+    """Raise one UserError that lists every name of a part or network that does not exist, and every unfit argument."""
+    listed(problems(config))
+
+
+def problems(config: RunConfig, *, trial: bool = True) -> list[str]:
+    """What only the libraries can say about a config, before any data is read; imports torch and timm.
+
+    Args:
+        trial: build the optimizer and the scheduler once, on one number.
+    """
+    from headstart.models import factory, weights
+
+    found = list(_component_problems(config, trial))
+    questions: list[Callable[[], object]] = [lambda: factory.check_name(config.model.name)]
+    # the weights of a run may be those of an earlier job of the same sweep
+    if config.strategy.start == "pretrained" and not config.model.weights.startswith("run:"):
+        questions.append(lambda: weights.locate(config.model.weights))
+    for question in questions:
+        try:
+            question()
+        except UserError as error:
+            found.append(str(error))
+    return found
+
+
+def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+    """Every node that builds something: key, node, and how many arguments headstart itself passes in front."""
+    yield "optimizer", config.optimizer, 1
+    yield "data.source", config.data.source, 0
+    for name, phase in config.strategy.phases.items():
+        if phase.probe is not None:
+            yield f"strategy.phases.{name}.probe", phase.probe, 0
+
+
+def _component_problems(config: RunConfig, trial: bool) -> Iterator[str]:
+    from timm.scheduler import create_scheduler_v2
+
+    problems = [problem for key, node, given in _nodes(config) for problem in bind(key, node, given)]
+    problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
+    for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
+        problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
+    trained = trial and any(phase.epochs is not None for phase in config.strategy.phases.values())
+    yield from problems or (_trial_problems(config) if trained else ())
+
+
+def _trial_problems(config: RunConfig) -> Iterator[str]:
+    """Values that only the optimizer and the scheduler themselves refuse: both are built once, on one number."""
+    import torch
+    from timm.scheduler import create_scheduler_v2
+
+    try:
+        optimizer = configs.build(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+    except Exception as error:
+        yield f"optimizer: {_first_line(error.__cause__ or error)}"
+        return
+    try:
+        scheduler, _ = create_scheduler_v2(
+            optimizer, num_epochs=10, step_on_epochs=False, updates_per_epoch=10, **config.scheduler
+        )
+        if scheduler is not None:
+            scheduler.step_update(1)
+    except Exception as error:
+        reason = _first_line(error) or "it cannot be stepped by batch"
+        yield f"scheduler: sched={config.scheduler.get('sched')} does not work here ({reason}); try cosine or step"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
+    """What is wrong with a ``_target_`` node: not allowed, not there, or it does not take these arguments."""
+    try:
+        call = configs.found(node.get("_target_"))
+    except UserError as error:
+        yield f"{key}._target_={error}"
+        return
+    options = {name: value for name, value in node.items() if not str(name).startswith("_")}
+    yield from _bind_call(key, call, options, given)
+
+
+def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> Iterator[str]:
+    signature = inspect.signature(call)
+    names = list(signature.parameters)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for name in options:
+        if name not in names and not open_ended:
+            near = keys.nearest(str(name), names[given:])
+            hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(names[given:])}"
+            yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
+    needed = [
+        p.name
+        for p in list(signature.parameters.values())[given:]
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in options
+    ]
+    if needed:
+        yield f"{key}: {getattr(call, '__name__', call)} also needs {', '.join(needed)}"

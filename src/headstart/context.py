@@ -1,0 +1,54 @@
+"""What every phase of a run works on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from headstart.data import Data
+from headstart.data.augment import Preprocess
+from headstart.models import weights
+
+if TYPE_CHECKING:
+    from headstart.config import RunConfig
+    from headstart.logger import RunLog
+    from headstart.models.factory import Input
+    from headstart.runs import Run
+    from headstart.strategy import Phase
+
+
+@dataclass
+class Context:
+    """The config, and what it has been turned into so far."""
+
+    config: "RunConfig"
+    run: "Run"
+    run_log: "RunLog"
+    data: Data
+    model: Any  # a timm network
+    input: "Input"
+    device: torch.device
+    digests: Mapping[str, str | None]  # of the data's and the weights' content, for `result.json`
+
+    def preprocess(self, augment: Any = None) -> Preprocess:
+        """uint8 images to this network's input, on its device."""
+        return Preprocess(self.data.image_size, self.input.mean, self.input.std, augment).to(self.device)
+
+    @property
+    def features_identity(self) -> dict[str, Any]:
+        """What features depend on besides the pixels and the prefix's tensors."""
+        return {
+            "model": self.config.model.name,
+            "args": self.config.model.args,
+            "image_size": self.data.image_size,
+            "stored_size": self.data.stored_size,
+            "interpolation": self.data.interpolation,
+            "mean": self.input.mean,
+            "std": self.input.std,
+        }
+
+    def best_weights(self, phase: "Phase") -> Path:
+        """Where a phase leaves the weights that it hands on."""
+        return self.run.checkpoints / phase.name / weights.BEST

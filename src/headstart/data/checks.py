@@ -1,0 +1,157 @@
+"""What is wrong with the images of a run: files that cannot be read, and images that stand in two parts.
+
+Every image file is decoded once before anything learns from its part, so that a broken test image is found in the
+first minutes and not after hours of training. That costs no second pass: the pixels are kept for whoever needs them.
+The ids of what could be decoded are remembered in the cache, so that a run whose features are on disk still decodes
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.data.sources import FileImages
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from headstart.data import Data
+    from headstart.data.splits import Part
+
+log = logging.getLogger(__name__)
+
+ID_BYTES = 16
+
+
+class Decodable:
+    """The ids of image files that this Pillow could decode; ``folder`` None remembers nothing."""
+
+    def __init__(self, folder: Path | None) -> None:
+        import PIL
+
+        self.folder = None if folder is None else folder / "images" / f"pillow-{PIL.__version__}"
+
+    def read(self) -> set[str]:
+        """All ids known; a torn or damaged file, known by its name, which is its content's digest, gives none."""
+        known: set[str] = set()
+        for path in sorted(self.folder.glob("*.ids")) if self.folder is not None else ():
+            with suppress(OSError):
+                content = path.read_bytes()
+                if _name(content) == path.name:
+                    known.update(content[at : at + ID_BYTES].hex() for at in range(0, len(content), ID_BYTES))
+        return known
+
+    def write(self, ids: set[str]) -> None:
+        """Add ids; a full disk costs the memory of them, not the run."""
+        if self.folder is None or not ids:
+            return
+        content = bytes.fromhex("".join(sorted(ids)))
+        temporary = self.folder / f".{os.getpid()}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(self.folder / _name(content))
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            log.warning("cache: %s cannot be written (%s); the next run checks its images again", self.folder, error)
+
+
+def _name(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest() + ".ids"
+
+
+def check(data: Data, on_bad_image: str, cache_dir: Path | None) -> None:
+    """Decode every image file of ``data`` that was never decoded before; see `Data.check`."""
+    from headstart import ranks
+
+    files = {name: part for name, part in data.parts.items() if isinstance(part.split.images, FileImages)}
+    memory = Decodable(cache_dir)
+    known = memory.read() if files else set()
+    bad = {name: _faults(data, name, part, known) for name, part in files.items()}
+    if ranks.leads():
+        good = {id_ for name, part in files.items() for row, id_ in enumerate(part.ids) if row not in bad[name]}
+        memory.write(good - known)
+    if bad.get("test") or (on_bad_image == "raise" and any(bad.values())):
+        _refuse(data, bad, skip=on_bad_image == "skip")
+    for name, rows in bad.items():
+        if rows:
+            _leave_out(data, name, rows)
+
+
+def _faults(data: Data, name: str, part: Part, known: set[str]) -> dict[int, str]:
+    """What is wrong with a part's image files, by row; where all had to be decoded, the part keeps their pixels."""
+    rows = np.array([row for row, id_ in enumerate(part.ids) if id_ not in known], dtype=np.int64)
+    if not len(rows):
+        return {}
+    began = time.monotonic()
+    images, bad = data.read(part.at(rows))
+    if not bad and len(rows) == len(part):
+        data.keep(name, images, time.monotonic() - began)
+    return {int(rows[row]): reason for row, reason in bad.items()}
+
+
+def _refuse(data: Data, bad: Mapping[str, Mapping[int, str]], skip: bool) -> None:
+    from headstart.data.loading import listed
+
+    counts = [f"{len(rows)} of {len(data.parts[name])} {name} images" for name, rows in bad.items() if rows]
+    hint = (
+        "a test image is never left out"
+        if skip
+        else "data.on_bad_image=skip leaves out those of train and val, never of test"
+    )
+    lines = [f"\n  {name}:{listed(data.parts[name], rows, '    ')}" for name, rows in bad.items() if rows]
+    raise UserError(f"{' and '.join(counts)} cannot be read; repair or remove them ({hint}):{''.join(lines)}")
+
+
+def _leave_out(data: Data, name: str, bad: Mapping[int, str]) -> None:
+    part = data.parts[name]
+    kept = part.at(np.setdiff1d(np.arange(len(part)), list(bad)))
+    counts = np.bincount(kept.labels, minlength=len(data.classes))
+    lost = [data.classes[c] for c in np.unique(part.labels) if not counts[c]]
+    if name == "train" and lost:
+        raise UserError(f"every train image of class '{lost[0]}' is bad; repair them:{_listed(part, bad)}")
+    if not len(kept):
+        raise UserError(f"every {name} image is bad; repair them:{_listed(part, bad)}")
+    log.warning(
+        "data.on_bad_image=skip: %d of %d %s images are left out:%s", len(bad), len(part), name, _listed(part, bad)
+    )
+    if lost:
+        log.warning("classes without an image in %s now: %s", name, ", ".join(lost[:10]))
+    data.parts[name] = kept
+    data.skipped[name] = [part.split.names[part.rows[row]] for row in sorted(bad)]
+
+
+def _listed(part: Part, bad: Mapping[int, str]) -> str:
+    from headstart.data.loading import listed
+
+    return listed(part, bad)
+
+
+def duplicates(parts: Mapping[str, Part]) -> dict[str, list[tuple[str, str]]]:
+    """Test images that stand in train or val too, byte for byte: (test's name, the other's), by test's rows."""
+    return {f"{name}_test": list(_shared(parts["test"], parts[name])) for name in ("train", "val")}
+
+
+def _shared(test: Part, other: Part) -> Iterator[tuple[str, str]]:
+    places = {id_: row for row, id_ in reversed(list(enumerate(other.ids)))}
+    for row, id_ in enumerate(test.ids):
+        if id_ in places:
+            yield test.split.names[test.rows[row]], other.split.names[other.rows[places[id_]]]
+
+
+def say_duplicates(found: Mapping[str, list[tuple[str, str]]]) -> None:
+    """A warning for each part that shares images with test, with the first three pairs."""
+    for key, pairs in found.items():
+        if pairs:
+            shown = "".join(f"\n    {one}  =  {other}" for one, other in pairs[:3]) + "\n    …" * (len(pairs) > 3)
+            part = key.removesuffix("_test")
+            log.warning("  %d test image(s) stand in %s too, byte for byte:%s", len(pairs), part, shown)

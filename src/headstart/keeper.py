@@ -1,0 +1,206 @@
+"""What is kept of a phase while it trains: its best weights, its checkpoints, its curves."""
+
+import logging
+import pickle
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+from torch import nn
+
+from headstart import checkpoints, hardware, ranks, stopping
+from headstart.errors import RunFailed
+from headstart.models import weights
+from headstart.module import PhaseModule
+
+if TYPE_CHECKING:
+    from headstart.config import RunConfig
+    from headstart.data.loading import Batches
+    from headstart.logger import RunLog
+
+log = logging.getLogger(__name__)
+
+NOT_DUE, DUE = 0, -1  # what rank 0 says at a step boundary; above 0 it is the signal that ends the run
+
+
+class Keeper(pl.Callback):
+    """Keeps the best epoch's weights and the checkpoints, writes the curves, and says how it goes.
+
+    A checkpoint is written at the first step boundary after ``every`` seconds, and when somebody asks the run to stop,
+    which it then does.
+
+    Args:
+        model: the whole network; its weights are kept, not only what learns.
+        folder: the phase's, for the best weights and the checkpoints.
+        batches: the training loader's sampler, told where to go on.
+        better: ``val_accuracy`` (ties: the lower ``val_loss``) or ``val_loss``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        phase: str,
+        select: str,
+        folder: Path,
+        run_log: "RunLog",
+        batches: "Batches",
+        every: float,
+    ) -> None:
+        self.model, self.phase, self.select, self.folder, self.run_log = model, phase, select, folder, run_log
+        self.batches, self.every = batches, every
+        self.best: tuple[float, float] | None = None
+        self.best_epoch, self.said, self.epoch_began = -1, 0.0, 0.0
+        self.position: dict[str, int] = {}  # of the checkpoint that is being written: where to go on
+        self.began = self.saved = time.monotonic()
+        self.earlier = 0.0  # seconds that this phase took before it was cut off
+
+    @property
+    def seconds(self) -> float:
+        """What this phase has taken, over all attempts."""
+        return self.earlier + time.monotonic() - self.began
+
+    def state_dict(self) -> dict[str, Any]:
+        best = None if self.best is None else list(self.best)
+        return {"best": best, "best_epoch": self.best_epoch, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        best = state_dict["best"]
+        self.best = None if best is None else (best[0], best[1])
+        self.best_epoch, self.earlier = state_dict["best_epoch"], state_dict["seconds"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["position"] = self.position
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        position = checkpoint["position"]
+        self.batches.epoch, self.batches.skip = position["epoch"], position["batches"]
+        log.info(
+            "  %s  goes on from epoch %d, %d of %d batches done",
+            self.phase,
+            position["epoch"] + 1,
+            position["batches"],
+            len(self.batches),
+        )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.epoch_began = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = batch_idx + 1
+        if done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
+            self._boundary(trainer, batches=done, epoch=trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, PhaseModule)
+        learned, checked = pl_module.read("learn"), pl_module.read("check")
+        epoch, now = trainer.current_epoch, time.monotonic()
+        rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
+        self.run_log.epoch(
+            self.phase,
+            epoch + 1,
+            trainer.global_step,
+            train_loss=learned["loss"],
+            train_accuracy=learned["accuracy"],
+            val_loss=checked["loss"],
+            val_accuracy=checked["accuracy"],
+            lr=rates[0],
+            seconds=now - self.epoch_began,
+        )
+        score = (checked["accuracy"], -checked["loss"]) if self.select == "val_accuracy" else (-checked["loss"], 0.0)
+        if self.best is None or score > self.best:
+            self.best, self.best_epoch = score, epoch + 1
+            if ranks.leads():
+                weights.save(self.model, self.folder / weights.BEST)
+        if now - self.said > 2 or epoch + 1 == trainer.max_epochs:
+            self.said = now
+            log.info(
+                "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
+                self.phase,
+                epoch + 1,
+                trainer.max_epochs,
+                learned["loss"],
+                100 * learned["accuracy"],
+                checked["loss"],
+                100 * checked["accuracy"],
+                now - self.epoch_began,
+            )
+        if epoch + 1 < pl_module.epochs:
+            self._boundary(trainer, batches=0, epoch=epoch + 1)
+
+    def _boundary(self, trainer: pl.Trainer, *, batches: int, epoch: int) -> None:
+        """Between two optimizer steps: write a checkpoint if one is due, and stop if somebody asked for it."""
+        due = time.monotonic() - self.saved >= self.every
+        stop = ranks.agreed(stopping.requested() or (DUE if due else NOT_DUE))
+        if stop == NOT_DUE:
+            return
+        self.position = {"epoch": epoch, "batches": batches}
+        trainer.save_checkpoint(self.folder / str(trainer.global_step))
+        self.saved = time.monotonic()
+        if stop != DUE:
+            raise stopping.Stopped(stop)
+
+
+class CheckpointFiles(CheckpointIO):
+    """Lightning's way to disk and back, through `headstart.checkpoints`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        bad = [name for name, value in checkpoint["state_dict"].items() if not torch.isfinite(value).all()]
+        if bad:
+            raise RunFailed(f"the weights are not finite any more ({bad[0]}): training diverged; lower optimizer.lr")
+        checkpoints.write(Path(path).parent, int(Path(path).name), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise RunFailed(
+                f"{path} holds more than plain tensors and numbers, and is not read: headstart did not write it. "
+                "Delete it, and start the same command again"
+            ) from error
+        return state
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer for one phase; curves and checkpoints are ours, so its own are off."""
+    import warnings
+
+    ignored = (
+        "does not have many workers",
+        "smaller than the logging interval",
+        "in eval mode at the start of training",
+        "LeafSpec",
+        "dataloader is not resumable",  # ours is: `Keeper` tells its sampler where to go on
+    )
+    for message in ignored:
+        warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*{message}.*")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    return pl.Trainer(
+        accelerator=config.hardware.accelerator,
+        devices=config.hardware.devices,
+        strategy="ddp" if ranks.world() > 1 else "auto",
+        precision=cast(Any, hardware.lightning_precision(config.hardware)),
+        max_epochs=epochs,
+        accumulate_grad_batches=config.hardware.accumulate,
+        gradient_clip_val=config.hardware.clip,
+        callbacks=callbacks,
+        plugins=[CheckpointFiles()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )

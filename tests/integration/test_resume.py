@@ -1,0 +1,270 @@
+"""Runs killed at a chosen moment, for real, and started again: they end as the uninterrupted one did, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from headstart.models import weights
+
+# Kills its own process, as the system would, at the n-th call of a function, before or after it has done its work.
+KILLED = """
+import importlib, os, signal, sys
+where, name, nth, moment = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+module, *path = where.split(":")
+owner = importlib.import_module(module)
+for part in path:
+    owner = getattr(owner, part)
+original, calls = getattr(owner, name), 0
+def watched(*args, **kwargs):
+    global calls
+    calls += 1
+    if calls == nth and moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    value = original(*args, **kwargs)
+    if calls == nth:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+setattr(owner, name, watched)
+sys.argv = ["headstart", *sys.argv[5:]]
+from headstart.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+# Live, augmented, with batch norm, dropout, momentum, a schedule, two phases and a short last batch.
+LIVE = (
+    "model=timm", "model.name=test_resnet", "model.weights=none", "+model.args.drop_rate=0.3", "strategy=head_then_all",
+    "strategy.start=scratch", "strategy.phases.head.probe=null", "strategy.phases.head.epochs=2",
+    "strategy.phases.all.epochs=2", "augment=standard",
+    "data.image_size=32", "data.train_per_class=5", "data.n_test=21", "data.batch_size=12", "hardware=cpu",
+    "hardware.threads=1", "hardware.accumulate=2", "logger=csv", "checkpoint_every=0",
+)  # fmt: skip
+# A probe on cached features, then partial fine-tuning on the features of another prefix.
+CACHED = (
+    "model=efficientnet_lite0", "strategy=head_then_all", "augment=none",
+    "~strategy.phases.all.rates.backbone", "+strategy.phases.all.rates.depth1-2=1",
+    "+strategy.phases.all.rates.backbone=null",
+    "strategy.phases.all.epochs=2", "data.image_size=32", "data.train_per_class=4", "data.n_test=21", "hardware=cpu",
+    "hardware.threads=1", "logger=csv", "checkpoint_every=0",
+)  # fmt: skip
+STEP = "headstart.module:PhaseModule", "training_step"
+SAVE = "headstart.checkpoints", "write"
+BEST = "headstart.models.weights", "save"
+SHARD = "headstart.features:FeatureStore", "write"
+RESULT = "headstart.runs:Run", "complete"
+REPLACE = "pathlib:Path", "replace"
+
+
+def train(place: Path, *options: str, expect: int = 0) -> str:
+    """``headstart train`` as a user starts it, in a process of its own."""
+    command = (sys.executable, "-m", "headstart", "train", *options, f"output_dir={place / 'outputs'}")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=300, check=False)
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def killed(place: Path, at: tuple[str, str], nth: int, moment: str, *options: str) -> None:
+    command = (sys.executable, "-c", KILLED, *at, str(nth), moment, "train", *options)
+    done = subprocess.run(
+        (*command, f"output_dir={place / 'outputs'}"),
+        capture_output=True,
+        text=True,
+        cwd=place,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, f"{at} was not called {nth} times:\n{done.stdout}{done.stderr}"
+
+
+def outcome(place: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[list[str]]]:
+    """Final weights, what the result says of accuracy and work, and the curves without their seconds."""
+    (path,) = (place / "outputs").rglob("result.json")
+    result = json.loads(path.read_text())
+    kept = {
+        key: result[key] for key in ("status", "test", "val", "epochs", "backbone_forwards", "params", "config_hash")
+    }
+    kept["phases"] = [{key: value for key, value in phase.items() if key != "seconds"} for phase in result["phases"]]
+    curves = [line.split(",")[:-1] for line in (path.parent / "metrics.csv").read_text().splitlines()]
+    leftovers = [each.name for each in path.parent.rglob(".*") if each.name != ".lock"]
+    assert not leftovers, "no half-written file is left"
+    assert not list(path.parent.rglob("step-*.ckpt")), "a completed run keeps no checkpoint"
+    return load_file(path.parent / weights.FINAL), kept, curves
+
+
+def same(one: Path, other: Path) -> None:
+    (ours, result, curves), (theirs, expected, expected_curves) = outcome(one), outcome(other)
+    assert result == expected
+    assert curves == expected_curves
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]], Path]:
+    """The folder of an uninterrupted run of these options; made once."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(options: tuple[str, ...]) -> Path:
+        if options not in made:
+            made[options] = tmp_path_factory.mktemp("undisturbed")
+            train(made[options], *options)
+        return made[options]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("at", "nth", "moment"),
+    [
+        pytest.param(STEP, 2, "before", id="before the second step, accumulating", marks=pytest.mark.slow),
+        pytest.param(STEP, 4, "after", id="in the middle of an epoch"),
+        pytest.param(SAVE, 2, "before", id="before a checkpoint", marks=pytest.mark.slow),
+        pytest.param(SAVE, 3, "after", id="after a checkpoint at an epoch's end", marks=pytest.mark.slow),
+        pytest.param(STEP, 10, "before", id="in the second phase"),
+        pytest.param(REPLACE, 9, "before", id="a file written, not yet in its place"),
+    ],
+)
+def test_a_live_run_that_was_killed_ends_as_if_it_had_not_been(
+    at: tuple[str, str], nth: int, moment: str, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+) -> None:
+    killed(tmp_path, at, nth, moment, *LIVE)
+    train(tmp_path, *LIVE)
+    same(tmp_path, undisturbed(LIVE))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nth", [5, 8])
+def test_loader_workers_change_nothing(
+    nth: int, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+) -> None:
+    killed(tmp_path, STEP, nth, "after", *LIVE, "hardware.workers=2")
+    train(tmp_path, *LIVE, "hardware.workers=2")
+    same(tmp_path, undisturbed(LIVE))
+
+
+@pytest.mark.parametrize(
+    ("at", "nth", "moment"),
+    [
+        pytest.param(SHARD, 2, "before", id="in feature extraction"),
+        pytest.param(BEST, 1, "after", id="between the phases", marks=pytest.mark.slow),
+        pytest.param(STEP, 2, "after", id="in a phase on features"),
+        pytest.param(BEST, 3, "before", id="while the final weights are written", marks=pytest.mark.slow),
+        pytest.param(RESULT, 1, "before", id="before the result", marks=pytest.mark.slow),
+        pytest.param(RESULT, 1, "after", id="right after the result", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_on_features_that_was_killed_ends_as_if_it_had_not_been(
+    at: tuple[str, str], nth: int, moment: str, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+) -> None:
+    killed(tmp_path, at, nth, moment, *CACHED)
+    train(tmp_path, *CACHED)
+    same(tmp_path, undisturbed(CACHED))
+
+
+def checkpoints(place: Path) -> list[Path]:
+    return sorted((place / "outputs").rglob("step-*.ckpt"))
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
+    tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+) -> None:
+    killed(tmp_path, SAVE, 3, "after", *LIVE)
+    before, newest = checkpoints(tmp_path)
+    newest.write_bytes(newest.read_bytes()[:-100])
+    said = train(tmp_path, *LIVE)
+    assert f"{newest.name} is damaged" in said
+    assert "goes on from epoch 2, 0 of 4 batches done" in said, before.name
+    same(tmp_path, undisturbed(LIVE))
+
+
+def test_damaged_weights_of_a_finished_phase_are_named_and_it_is_fitted_again(
+    tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+) -> None:
+    killed(tmp_path, STEP, 1, "after", *CACHED)
+    (best,) = (tmp_path / "outputs").rglob("head/best.safetensors")
+    best.write_bytes(best.read_bytes()[:-1] + b"?")
+    assert "head/best.safetensors is damaged or gone" in train(tmp_path, *CACHED)
+    same(tmp_path, undisturbed(CACHED))
+
+
+@pytest.mark.parametrize(("signum", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
+def test_a_signal_stops_at_the_next_step_and_says_how_to_go_on(
+    signum: signal.Signals, workers: int, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+) -> None:
+    """As a terminal does it: the signal goes to the loader's workers too."""
+    options = [option for option in LIVE if not option.startswith("checkpoint_every")]
+    options.append(f"hardware.workers={workers}")
+    signalled = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", f"os.killpg(0, {int(signum)})")
+    command = (sys.executable, "-c", signalled, *STEP, "2", "after", "train", *options)
+    done = subprocess.run(
+        (*command, f"output_dir={tmp_path / 'outputs'}"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        start_new_session=True,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 128 + signum, said
+    assert f"stopped by {signum.name}; the same command goes on from there" in said
+    assert "Traceback" not in said
+    (state,) = (tmp_path / "outputs").rglob("state.json")
+    assert json.loads(state.read_text())["status"] == "interrupted"
+    assert len(checkpoints(tmp_path)) == 1, "written for this signal: none was due"
+    assert "goes on from epoch 1, 2 of 4 batches done" in train(tmp_path, *options)
+    same(tmp_path, undisturbed(LIVE))
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    slow = (
+        "import time; from headstart.module import PhaseModule; PhaseModule.training_step = lambda *_: time.sleep(99)"
+    )
+    command = (
+        sys.executable,
+        "-c",
+        f"{slow}\nimport sys; from headstart.cli import main; sys.exit(main(sys.argv[1:]))",
+    )
+    with subprocess.Popen(
+        (*command, "train", *LIVE, f"output_dir={tmp_path / 'outputs'}"), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("  head "):
+                break
+        time.sleep(1.5)
+        process.send_signal(signal.SIGTERM)
+        assert any("once more to stop at once" in line for line in process.stdout)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_killed_multirun_skips_what_is_done_and_goes_on_with_the_rest(tmp_path: Path) -> None:
+    jobs = ("-m", "seed=0,1,2", *LIVE)
+    killed(tmp_path, STEP, 22, "after", *jobs)
+    finished = list((tmp_path / "outputs").rglob("result.json"))
+    assert len(finished) == 1
+    stamp = finished[0].stat().st_mtime_ns
+    said = train(tmp_path, *jobs)
+    assert said.count("is complete") == 1
+    assert said.count("goes on from epoch") == 1
+    assert finished[0].stat().st_mtime_ns == stamp
+    train(tmp_path, *jobs)
+    other = tmp_path / "undisturbed"
+    other.mkdir()
+    train(other, *jobs)
+    ours = {
+        path.parent.name: json.loads(path.read_text())["test"] for path in (tmp_path / "outputs").rglob("result.json")
+    }
+    theirs = {path.parent.name: json.loads(path.read_text())["test"] for path in other.rglob("result.json")}
+    assert ours == theirs
+    assert len(ours) == 3
