@@ -29,6 +29,8 @@ def check_name(name: str) -> None:
     """Raises UserError with the nearest names if timm knows no network ``name`` (a ``.tag`` may follow it)."""
     import timm
 
+    from headstart.models import own  # noqa: F401
+
     base, _, tag = name.partition(".")
     if timm.is_model(base):
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
@@ -61,10 +63,9 @@ def check_size(model: "nn.Module", name: str, side: int, own: int) -> None:
 def expected_input(config: "ModelConfig") -> Input:
     """What the network sees by default; reads the folder or hub page that ``weights`` names, no weights yet."""
     from timm.data import resolve_data_config
-    from timm.models import get_pretrained_cfg
 
     check_name(config.name)
-    cfg: Any = get_pretrained_cfg(config.name)
+    cfg: Any = outline(config).pretrained_cfg  # of this network, whose arguments may change what it expects
     if config.weights.startswith(("local-dir:", "hf-hub:")):
         cfg = _external(config)
     resolved = resolve_data_config(pretrained_cfg=cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg or {}))
@@ -130,6 +131,8 @@ def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool)
 
 def _build(config: "ModelConfig", **options: Any) -> Any:
     import timm
+
+    from headstart.models import own  # noqa: F401
 
     try:
         return timm.create_model(config.name, **(options | config.args))

@@ -1,0 +1,4 @@
+"""Importing this module registers every architecture of headstart's own with timm.
+
+One line a module, in the order in which the field came to them.
+"""
