@@ -188,7 +188,7 @@ def test_a_memory_that_cannot_be_written_costs_the_memory_only(
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     read(folder(tmp_path / "set")).check("raise", tmp_path / "file")
-    assert "cannot be written" in caplog.text
+    assert "the next run checks its images again: cannot write" in caplog.text
 
 
 def test_the_choice_is_part_of_the_identity() -> None:

@@ -260,3 +260,21 @@ def test_a_size_that_a_network_cannot_see_is_named_with_one_that_it_can(name: st
     with pytest.raises(UserError, match=rf"data\.image_size={side}: {name} cannot work .*try data\.image_size={own}"):
         factory.check_size(model, name, side, own)
     factory.check_size(model, name, own, own)
+
+
+def test_a_network_that_sees_no_size_at_all_is_not_blamed_on_the_size() -> None:
+    model = timm.create_model("test_resnet")
+    model.forward_features = lambda x: x[:, 9]
+    with pytest.raises(IndexError):
+        factory.check_size(model, "test_resnet", 32, 160)
+
+
+def test_the_digest_of_a_folder_of_weights_is_that_of_its_content(tmp_path: Path) -> None:
+    source = f"local-dir:{tmp_path}"
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+    before = weights.source_digest(source)
+    assert before == weights.source_digest(source)
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert before is not None
+    assert weights.source_digest(source) != before

@@ -88,7 +88,8 @@ def newest(folder: Path) -> Path | None:
     for path in _newest_first(folder):
         if _digest(path) == path.stem.rpartition("-")[2]:
             return path
-        log.warning("the checkpoint %s is damaged and is not used; the one before it is", path)
+        log.warning("the checkpoint %s is damaged: it is removed, and the one before it is used", path)
+        path.unlink()
     return None
 
 

@@ -111,7 +111,7 @@ class Dashboard:
                 if time.monotonic() > self._limit:
                     self._abandon("no answer in time")
                     return
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C, or a signal that `headstart.stopping` turned into its exception
             self._abandon("interrupted while it uploaded")
             raise
         finally:

@@ -120,6 +120,9 @@ def run_phases(context: Context, phases: list["Phase"], ways: list[Way], done: l
             weights.load(context.model, best)
         else:
             done = []  # what came after a phase that is fitted again does not count either
+            if ranks.leads():
+                for later in phases[index + 1 :]:
+                    checkpoints.remove(context.best_weights(later).parent)
             context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
             outcome = run_phase(context, phase, index, way)
         outcomes.append(outcome)
@@ -237,7 +240,7 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
         config.checkpoint_every,
     )
     with stopping.deferred():
-        before = checkpoints.newest(best.parent)
+        before = ranks.collected(checkpoints.newest(best.parent) if ranks.leads() else None)[0]
         try:
             trainer(config, epochs, context.run.folder, [keeper]).fit(module, learn, check, ckpt_path=before)
         except SystemExit:  # Lightning's answer to a signal that came after the last step

@@ -1,6 +1,7 @@
 """What is kept of a phase while it trains: its best weights, its checkpoints, its curves."""
 
 import logging
+import math
 import pickle
 import time
 from pathlib import Path
@@ -101,7 +102,13 @@ class Keeper(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, PhaseModule)
+        pl_module.check_loss()  # before anything of this epoch is kept
         learned, checked = pl_module.read("learn"), pl_module.read("check")
+        if not math.isfinite(checked["loss"]):
+            raise RunFailed(
+                f"phase {self.phase}, epoch {trainer.current_epoch + 1}: the validation loss is {checked['loss']}: it "
+                "diverged. Lower optimizer.lr, or set hardware.precision=32. The last good weights are kept."
+            )
         epoch, now = trainer.current_epoch, time.monotonic()
         rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
         self.run_log.epoch(
@@ -186,7 +193,7 @@ def trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.C
     for message in ignored:
         warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*{message}.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    return pl.Trainer(
+    made = pl.Trainer(
         accelerator=config.hardware.accelerator,
         devices=config.hardware.devices,
         strategy="ddp" if ranks.world() > 1 else "auto",
@@ -204,3 +211,6 @@ def trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.C
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    # Lightning's SIGTERM handler would end an epoch in the middle of an accumulation; `headstart.stopping` has its own.
+    cast(Any, made)._signal_connector.register_signal_handlers = lambda: None
+    return made

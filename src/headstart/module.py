@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from headstart import config as configs
@@ -20,6 +20,28 @@ if TYPE_CHECKING:
     from headstart.config import RunConfig
 
 log = logging.getLogger(__name__)
+
+LOOK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
+
+
+class MeanLoss(Metric):
+    """The mean over images; torchmetrics' own mean leaves out what is not a number, and hides it."""
+
+    total: Tensor
+    images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, images: int) -> None:
+        """Count a batch of ``images`` images with this mean loss."""
+        self.total += loss * images
+        self.images += images
+
+    def compute(self) -> Tensor:
+        return self.total / self.images
 
 
 def random_seed(seed: int, phase: int, epoch: int, rank: int = 0) -> int:
@@ -53,7 +75,7 @@ class PhaseModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.name = name
-        self.last_loss: Tensor | None = None
+        self.first_bad: Tensor | None = None  # [loss, step] of the newest step, or of the first that was not finite
         self.network, self.preprocess, self.groups = network, preprocess, groups
         self.config, self.index = config, index
         # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
@@ -61,7 +83,7 @@ class PhaseModule(pl.LightningModule):
         self.restored: dict[str, Any] | None = None
         self.meters: Any = nn.ModuleDict(
             {
-                name: nn.ModuleDict({"loss": MeanMetric(), "accuracy": MulticlassAccuracy(classes, average="micro")})
+                name: nn.ModuleDict({"loss": MeanLoss(), "accuracy": MulticlassAccuracy(classes, average="micro")})
                 for name in ("learn", "check")  # "train" is a method of every module
             }
         )
@@ -79,23 +101,23 @@ class PhaseModule(pl.LightningModule):
         if self.restored is None:
             return
         set_random_state(self.restored["random"][ranks.rank()])
-        if ranks.leads():  # the sums over all processes; the others go on from nothing
-            for name, metric in self._all_meters():
-                for state, value in self.restored["meters"][name].items():
-                    setattr(metric, state, value.to(self.device))
+        meters = self.restored["meters"][ranks.rank()]
+        for name, metric in self._all_meters():
+            for state, value in meters[name].items():
+                setattr(metric, state, value.to(self.device))
 
     def on_train_epoch_start(self) -> None:
         self.train()  # Lightning keeps the modes it finds
         torch.manual_seed(random_seed(self.config.seed, self.index, self.current_epoch, ranks.rank()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what an epoch needs to go on in its middle: generators of every process, sums of the meters."""
+        """Add what an epoch needs to go on in its middle: generators and meters of every process."""
         checkpoint["random"] = ranks.collected(random_state())
-        meters = {}
-        for name, metric in self._all_meters():
-            with metric.sync_context(should_sync=ranks.world() > 1):
-                meters[name] = {state: value.detach().cpu() for state, value in metric.metric_state.items()}
-        checkpoint["meters"] = meters
+        meters = {
+            name: {state: value.detach().cpu() for state, value in metric.metric_state.items()}
+            for name, metric in self._all_meters()
+        }
+        checkpoint["meters"] = ranks.collected(meters)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.restored = {name: checkpoint[name] for name in ("random", "meters")}
@@ -113,8 +135,6 @@ class PhaseModule(pl.LightningModule):
 
     def _step(self, batch: Any, meter: str) -> Tensor:
         inputs, labels = batch[0], batch[1]
-        if meter == "learn":
-            self._check_last_loss()
         if self.preprocess is not None:
             with torch.autocast(self.device.type, enabled=False):  # crops are computed from coordinates
                 inputs = self.preprocess(inputs, train=meter == "learn")
@@ -126,21 +146,33 @@ class PhaseModule(pl.LightningModule):
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)
         if meter == "learn":
-            self.last_loss = loss.detach()
-            if self.device.type == "cpu":
-                self._check_last_loss()  # before it moves a weight
+            self._watch(loss.detach())
         return loss
 
-    def _check_last_loss(self) -> None:
-        """Stop a run whose loss is not finite; on a GPU a step late, which does not make the step wait for it."""
-        if self.last_loss is not None and not torch.isfinite(self.last_loss):
-            optimizer = self.trainer.optimizers[0]
-            rate = max(group["lr"] for group in optimizer.param_groups)
-            raise RunFailed(
-                f"phase {self.name}, epoch {self.current_epoch + 1}, step {self.global_step}: the training loss is "
-                f"{float(self.last_loss)} at learning rate {rate:.3g}: it diverged. Lower optimizer.lr, or set "
-                "hardware.clip=1, or hardware.precision=32. The last good checkpoint is kept."
-            )
+    def _watch(self, loss: Tensor) -> None:
+        """Remember the first loss that is not finite, on the device; look at it before it moves a weight, or later."""
+        newest = torch.stack([loss.float(), loss.new_tensor(float(self.global_step), dtype=torch.float32)])
+        if self.first_bad is None:
+            self.first_bad = newest
+        self.first_bad = torch.where(torch.isfinite(self.first_bad[0]), newest, self.first_bad)
+        if self.device.type == "cpu" or self.global_step % LOOK_EVERY == 0:
+            self.check_loss()
+
+    def check_loss(self) -> None:
+        """Stop a run that had a loss that is not finite.
+
+        Raises:
+            RunFailed: names phase, epoch, step and learning rate.
+        """
+        if self.first_bad is None or torch.isfinite(self.first_bad[0]):
+            return
+        loss, step = self.first_bad.tolist()
+        rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+        raise RunFailed(
+            f"phase {self.name}, epoch {self.current_epoch + 1}, step {step:.0f}: the training loss is {loss} at "
+            f"learning rate {rate:.3g}: it diverged. Lower optimizer.lr, or set hardware.clip=1, or "
+            "hardware.precision=32. The last good checkpoint is kept."
+        )
 
     @property
     def epochs(self) -> int:

@@ -5,12 +5,15 @@ files and talks to W&B.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+PATIENCE = timedelta(hours=2)  # for a rank that lives and does not answer; one that died is noticed at once
 
 
 def world() -> int:
@@ -78,5 +81,5 @@ def _control() -> Any:
     if dist.get_backend() == "gloo":
         return None
     if 0 not in _groups:
-        _groups[0] = dist.new_group(backend="gloo")
+        _groups[0] = dist.new_group(backend="gloo", timeout=PATIENCE)
     return _groups[0]

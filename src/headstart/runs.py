@@ -1,4 +1,4 @@
-"""A run on disk: its identity, its folder, its lock, and files that are whole or absent.
+"""A run on disk: its identity, its folder, its lock, and its state.
 
 ``outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/``; `result.json` with ``"status": "completed"``, written
 last, is completion.
@@ -125,9 +125,10 @@ class Run:
         """Write what the run is asked to do; ``fresh`` starts over, else an attempt that was cut off goes on."""
         from omegaconf import OmegaConf
 
-        for half_written in [*self.folder.glob(".*"), *self.checkpoints.rglob(".*")]:
-            if half_written.is_file() and half_written.name != LOCK:
-                half_written.unlink()
+        for place in (self.folder, self.folder / "figures", self.checkpoints, *self.checkpoints.glob("*/")):
+            for half_written in place.glob(".*"):
+                if half_written.is_file() and half_written.name != LOCK:
+                    half_written.unlink()
         before = self.read_state()
         if fresh or before.get("status") == "completed":
             for name in ("result.json", "state.json", "predictions.csv", "metrics.csv"):

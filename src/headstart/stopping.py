@@ -1,7 +1,9 @@
 """Ctrl-C and SIGTERM: at once where nothing would be lost, at the next step where a checkpoint can be written first."""
 
+import ctypes
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -78,6 +80,13 @@ def watch(file: Path) -> None:
     _request.file = file
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
+
+
+def end_with_parent(signum: int) -> None:
+    """Have this process get a signal when its parent dies, however that dies (Linux; elsewhere nothing happens)."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signum)
 
 
 def requested() -> int | None:

@@ -5,7 +5,6 @@ Three processes know each other: the Hydra process holds the run's lock and wait
 overrides, nothing is left in the environment for the next job, and whoever loses its parent ends.
 """
 
-import ctypes
 import json
 import logging
 import os
@@ -19,12 +18,11 @@ import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart import config as configs
-from headstart import stopping
+from headstart import ranks, stopping
 from headstart.errors import RunFailed, UserError, told
 from headstart.runs import Run, logged, write_json
 
@@ -32,12 +30,15 @@ if TYPE_CHECKING:
     from headstart.config import RunConfig
 
 GRACE = 5  # seconds that the other ranks get to end once one has failed
-PATIENCE = timedelta(hours=2)  # for a rank that lives and does not answer; one that died is noticed at once
+PATIENCE_AT_END = 30  # seconds that the others wait for rank 0 to close its files when the run is stopped
 SPEC, STOP, DEATHS = "run.json", "stop", "deaths.json"
 
 
-def start(config: "RunConfig", run: Run, digests: Mapping[str, str | None]) -> None:
+def start(config: "RunConfig", run: Run, digests: Mapping[str, str | None], done: list[dict[str, Any]]) -> None:
     """Run a locked and begun run on ``hardware.devices`` processes; returns when it is complete.
+
+    Args:
+        done: the records of the phases that an earlier attempt finished.
 
     Raises:
         UserError, RunFailed: what the first rank to fail said, or of what it died.
@@ -49,6 +50,7 @@ def start(config: "RunConfig", run: Run, digests: Mapping[str, str | None]) -> N
             "config": configs.plain(config),
             "run": asdict(run) | {"folder": str(run.folder.resolve())},
             "digests": dict(digests),
+            "done": done,
         }
         write_json(place / SPEC, spec)
         threads = config.hardware.threads or max(1, (os.cpu_count() or 1) // config.hardware.devices)
@@ -79,12 +81,13 @@ def _wait(agent: subprocess.Popen[bytes], place: Path) -> None:
 def _cause(place: Path, code: int) -> BaseException:
     """Why the run ended: a rank that was killed explains the others' errors, else the first error counts."""
     deaths = json.loads((place / DEATHS).read_text()) if (place / DEATHS).exists() else {}
-    for rank, exit_code in deaths.items():
-        if exit_code < 0 and exit_code != -signal.SIGTERM:
+    said = sorted((json.loads(path.read_text()) for path in place.glob("rank-*.json")), key=lambda fact: fact["when"])
+    for rank, (exit_code, when) in deaths.items():
+        ended_by_agent = bool(said) and said[0]["when"] < when - GRACE + 1  # it had failed, and the grace was over
+        if exit_code < 0 and exit_code != -signal.SIGTERM and not ended_by_agent:
             name = signal.Signals(-exit_code).name
             hint = "; the system kills a process when memory runs out" if exit_code == -signal.SIGKILL else ""
             return RunFailed(f"process {rank} of {_world(place)} died of {name}{hint}; the others were ended")
-    said = sorted((json.loads(path.read_text()) for path in place.glob("rank-*.json")), key=lambda fact: fact["when"])
     if not said:
         return RunFailed(f"the launcher of the processes ended with code {code} and said nothing")
     first = said[0]
@@ -102,6 +105,7 @@ def _world(place: Path) -> int:
 
 def agent(place: Path) -> int:
     """torchrun's agent: start the ranks, watch them, end them all when one fails; returns an exit code."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -116,17 +120,20 @@ def agent(place: Path) -> int:
         local_addr="localhost",
         max_restarts=0,
         monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir=str(place / "logs")),
     )
     try:
         elastic_launch(settings, sys.executable)("-m", "headstart.torchrun", str(place), "rank")
     except ChildFailedError as error:
-        write_json(place / DEATHS, {rank: failure.exitcode for rank, failure in error.failures.items()})
+        write_json(place / DEATHS, {rank: (fact.exitcode, fact.timestamp) for rank, fact in error.failures.items()})
+        return 1
+    except SignalException:  # the launching process ends us, and knows why
         return 1
     return 0
 
 
 def rank(place: Path) -> int:
-    """One process of the run: what `headstart.train.work` does, with its share of the rows."""
+    """One process of the run: what `headstart.train.work` does, with its share of the rows; returns an exit code."""
     number = int(os.environ["RANK"])
     try:
         _work(place, number)
@@ -136,8 +143,10 @@ def rank(place: Path) -> int:
         fact["message"] = str(known) if known else f"{type(error).__name__}: {error}"
         fact["signum"] = error.signum if isinstance(error, stopping.Stopped) else None
         write_json(place / f"rank-{number}.json", fact)
-        if not known and not isinstance(error, stopping.Stopped):
+        if os.environ.get("HEADSTART_DEBUG"):
             traceback.print_exc()
+        if isinstance(error, stopping.Stopped) and number > 0:
+            _wait_for(place / "rank-0.json")  # it closes its files; torchrun ends all when one ends
         return 1
     return 0
 
@@ -154,28 +163,31 @@ def _work(place: Path, number: int) -> None:
     on_gpu = config.hardware.accelerator == "gpu"
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=ranks.PATIENCE)
     configs.log_plainly(quiet=number > 0)
     from headstart import train
 
     with logged(folder / "train.log") if number == 0 else nullcontext():
-        train.work(config, run, spec["digests"])
+        train.work(config, run, spec["digests"], spec["done"])
     dist.destroy_process_group()
 
 
-def _end_with_parent(signum: int) -> None:
-    """Linux sends this signal when the parent dies, however that dies; elsewhere the ranks end by their sockets."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signum)
+def _wait_for(path: Path) -> None:
+    limit = time.monotonic() + PATIENCE_AT_END
+    while not path.exists() and time.monotonic() < limit:
+        time.sleep(0.05)
 
 
 def main(place: str, role: str = "agent") -> int:
     """The two kinds of process that `start` brings about."""
     if role == "rank":
-        _end_with_parent(signal.SIGKILL)
-        return rank(Path(place))
-    _end_with_parent(signal.SIGTERM)
+        stopping.end_with_parent(signal.SIGKILL)
+        code = rank(Path(place))
+        if code:
+            sys.stderr.flush()
+            os._exit(code)  # the usual way waits for collectives that nobody will answer
+        return code
+    stopping.end_with_parent(signal.SIGTERM)
     return agent(Path(place))
 
 

@@ -40,11 +40,12 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
             accuracy = 100 * done["test"]["accuracy"]
             log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", here.folder, accuracy)
             return done
-        here.begin(configs.plain(config), overrides, fresh=config.rerun)
+        here.begin(configs.plain(config), overrides, fresh=done is not None)
+        phases_done = here.read_state().get("done", [])
         if config.hardware.devices == 1:
-            work(config, here, digests, data)
+            work(config, here, digests, phases_done, data)
         else:
-            torchrun.start(config, here, digests)
+            torchrun.start(config, here, digests, phases_done)
         result = here.completed()
         assert result is not None
     log.info(
@@ -57,7 +58,13 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     return result
 
 
-def work(config: RunConfig, here: runs.Run, digests: Mapping[str, str | None], data: Data | None = None) -> None:
+def work(
+    config: RunConfig,
+    here: runs.Run,
+    digests: Mapping[str, str | None],
+    done: list[dict[str, Any]],
+    data: Data | None = None,
+) -> None:
     """The run itself, in its one process or in each of several; leaves its result in its folder."""
     began = time.monotonic()
     device = hardware.apply(config.hardware)
@@ -71,7 +78,7 @@ def work(config: RunConfig, here: runs.Run, digests: Mapping[str, str | None], d
         phases = strategy.plan(model, config.strategy.phases)
         ways = [fit.way(context, phase) for phase in phases]
         _say_facts(context, phases, ways)
-        outcomes = fit.run_phases(context, phases, ways, done=here.read_state().get("done", []))
+        outcomes = fit.run_phases(context, phases, ways, done)
         if here.leads:
             weights.save(model, here.folder / weights.FINAL)
         conclude(context, phases, ways, outcomes, began)

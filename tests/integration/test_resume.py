@@ -196,15 +196,22 @@ def test_damaged_weights_of_a_finished_phase_are_named_and_it_is_fitted_again(
     same(tmp_path, undisturbed(CACHED))
 
 
-@pytest.mark.parametrize(("signum", "workers"), [(signal.SIGTERM, 0), (signal.SIGINT, 2)])
+@pytest.mark.parametrize(
+    ("signum", "batch", "workers"),
+    [
+        pytest.param(signal.SIGTERM, 2, 0, id="SIGTERM"),
+        pytest.param(signal.SIGINT, 2, 2, id="Ctrl-C"),
+        pytest.param(signal.SIGTERM, 1, 0, id="SIGTERM in the middle of an accumulation"),
+    ],
+)
 def test_a_signal_stops_at_the_next_step_and_says_how_to_go_on(
-    signum: signal.Signals, workers: int, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+    signum: signal.Signals, batch: int, workers: int, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
 ) -> None:
     """As a terminal does it: the signal goes to the loader's workers too."""
     options = [option for option in LIVE if not option.startswith("checkpoint_every")]
     options.append(f"hardware.workers={workers}")
     signalled = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", f"os.killpg(0, {int(signum)})")
-    command = (sys.executable, "-c", signalled, *STEP, "2", "after", "train", *options)
+    command = (sys.executable, "-c", signalled, *STEP, str(batch), "after", "train", *options)
     done = subprocess.run(
         (*command, f"output_dir={tmp_path / 'outputs'}"),
         capture_output=True,
@@ -245,6 +252,16 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
         assert any("once more to stop at once" in line for line in process.stdout)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_forced_rerun_that_was_cut_off_goes_on(
+    tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+) -> None:
+    train(tmp_path, *LIVE)
+    killed(tmp_path, SAVE, 3, "after", *LIVE, "rerun=true")
+    assert "goes on from epoch" in train(tmp_path, *LIVE, "rerun=true")
+    same(tmp_path, undisturbed(LIVE))
 
 
 @pytest.mark.slow

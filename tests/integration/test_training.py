@@ -219,6 +219,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         assert all(torch.isfinite(tensor).all() for tensor in tensors)
 
 
+def test_a_validation_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights(
+    run_small: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.module import PhaseModule
+
+    def poisoned(self: PhaseModule) -> None:
+        if self.current_epoch == 1:
+            with torch.no_grad():
+                next(self.network.parameters())[0] = float("nan")
+
+    monkeypatch.setattr(PhaseModule, "on_validation_epoch_start", poisoned)
+    with pytest.raises(RunFailed, match="phase all, epoch 2: the validation loss is nan"):
+        run_small("strategy=finetune", "augment=none")
+    (best,) = tmp_path.rglob("best.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in weights.read(best).values())
+
+
 def test_a_run_leaves_what_it_promises(run_small: Callable[..., dict]) -> None:
     result = run_small("strategy=finetune", "logger=wandb")
     folder: Path = result["folder"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,8 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.data.loading import listed
 from headstart.data.sources import FileImages
-from headstart.errors import UserError
+from headstart.errors import RunFailed, UserError
+from headstart.files import whole
 
 if TYPE_CHECKING:
     from headstart.data import Data
@@ -54,15 +55,11 @@ class Decodable:
         if self.folder is None or not ids:
             return
         content = bytes.fromhex("".join(sorted(ids)))
-        temporary = self.folder / f".{os.getpid()}.part"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            temporary.replace(self.folder / _name(content))
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink()
-            log.warning("cache: %s cannot be written (%s); the next run checks its images again", self.folder, error)
+            with whole(self.folder / _name(content), len(content)) as part:
+                part.write_bytes(content)
+        except RunFailed as error:
+            log.warning("the next run checks its images again: %s", error)
 
 
 def _name(content: bytes) -> str:
@@ -100,8 +97,6 @@ def _faults(data: Data, name: str, part: Part, known: set[str]) -> dict[int, str
 
 
 def _refuse(data: Data, bad: Mapping[str, Mapping[int, str]], skip: bool) -> None:
-    from headstart.data.loading import listed
-
     counts = [f"{len(rows)} of {len(data.parts[name])} {name} images" for name, rows in bad.items() if rows]
     hint = (
         "a test image is never left out"
@@ -118,22 +113,16 @@ def _leave_out(data: Data, name: str, bad: Mapping[int, str]) -> None:
     counts = np.bincount(kept.labels, minlength=len(data.classes))
     lost = [data.classes[c] for c in np.unique(part.labels) if not counts[c]]
     if name == "train" and lost:
-        raise UserError(f"every train image of class '{lost[0]}' is bad; repair them:{_listed(part, bad)}")
+        raise UserError(f"every train image of class '{lost[0]}' is bad; repair them:{listed(part, bad)}")
     if not len(kept):
-        raise UserError(f"every {name} image is bad; repair them:{_listed(part, bad)}")
+        raise UserError(f"every {name} image is bad; repair them:{listed(part, bad)}")
     log.warning(
-        "data.on_bad_image=skip: %d of %d %s images are left out:%s", len(bad), len(part), name, _listed(part, bad)
+        "data.on_bad_image=skip: %d of %d %s images are left out:%s", len(bad), len(part), name, listed(part, bad)
     )
     if lost:
         log.warning("classes without an image in %s now: %s", name, ", ".join(lost[:10]))
     data.parts[name] = kept
     data.skipped[name] = [part.split.names[part.rows[row]] for row in sorted(bad)]
-
-
-def _listed(part: Part, bad: Mapping[int, str]) -> str:
-    from headstart.data.loading import listed
-
-    return listed(part, bad)
 
 
 def duplicates(parts: Mapping[str, Part]) -> dict[str, list[tuple[str, str]]]:

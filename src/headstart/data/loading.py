@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from headstart import ranks
+from headstart import ranks, stopping
 from headstart.data.decoding import fault, patient, square
 from headstart.data.sources import FileImages
 from headstart.errors import UserError
@@ -255,5 +255,6 @@ def loader(
 
 def _leave_signals_to_the_run(worker: int) -> None:
     """Ctrl-C reaches every process of a terminal: a worker that ended by it would break the step to be saved."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in stopping.SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
+    stopping.end_with_parent(signal.SIGKILL)  # a run that was killed tells them nothing

@@ -46,13 +46,16 @@ def check_size(model: "nn.Module", name: str, side: int, own: int) -> None:
     """Raises UserError if the network cannot see images of ``side`` pixels; ``own`` is what it was made for."""
     import torch
 
-    example = torch.zeros(1, 3, side, side, device=next(model.parameters()).device)
-    try:
+    def look(pixels: int) -> None:
         with torch.no_grad():
-            model.eval()(example)
+            model.eval()(torch.zeros(1, 3, pixels, pixels, device=next(model.parameters()).device))
+
+    try:
+        look(side)
     except (AssertionError, RuntimeError, ValueError) as error:
         if isinstance(told(error), RunFailed):
             raise  # out of memory is another matter
+        look(own)  # where this fails too, the size is not to blame
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"data.image_size={side}: {name} cannot work on images of {side} pixels ({reason}); it was made for {own}: "

@@ -94,9 +94,20 @@ def digest(state: "dict[str, Tensor]") -> str:
 
 
 def source_digest(weights: str) -> str | None:
-    """The content of the file that ``model.weights`` names; None where timm finds the weights itself."""
+    """The content of the file or folder that ``model.weights`` names; None where it is a hub's."""
+    scheme, _, place = weights.partition(":")
+    if scheme == "local-dir":
+        return _folder_digest(Path(place).expanduser())
     path = locate(weights)
     return None if path is None else file_digest(path)
+
+
+def _folder_digest(folder: Path) -> str:
+    hasher = hashlib.blake2b(digest_size=16)
+    for path in sorted(folder.glob("*")):
+        if path.is_file():
+            hasher.update(f"{path.name} {file_digest(path)}\n".encode())
+    return hasher.hexdigest()
 
 
 def file_digest(path: Path) -> str:
