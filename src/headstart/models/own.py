@@ -2,3 +2,5 @@
 
 One line a module, in the order in which the field came to them.
 """
+
+from headstart.models import densenet_cifar  # noqa: F401
