@@ -3,4 +3,4 @@
 One line a module, in the order in which the field came to them.
 """
 
-from headstart.models import densenet_cifar, efficientnet_scaled  # noqa: F401
+from headstart.models import densenet_cifar, efficientnet_scaled, nasnet_mobile  # noqa: F401
