@@ -1,8 +1,9 @@
 """NASNet-A (4 @ 1056), "NASNet mobile" (Zoph et al. 2018, "Learning Transferable Architectures").
 
-The two cells are Figure 4's, in the order of the search's controller; what the figure leaves open is section 3's and
-appendix A's: each separable convolution is applied twice, ReLU comes before and batch norm after each convolution,
-and the ImageNet network starts with a convolution of stride 2 and two reduction cells (Figure 2).
+The two cells are Figure 4's, stacked as Figure 2 has it for ImageNet: a convolution of stride 2 and two reduction cells
+come first. Convolutions stand between ReLU and batch norm, and each separable one is applied twice. What the figures
+leave open (how h_(i-1) is brought to the size of h_i, the unpadded first convolution) is that of the authors' released
+network; the parameter count, equal to the digit, confirms it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -239,7 +240,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def nasnet_mobile(pretrained: bool = False, **kwargs: Any) -> NASNet:
-    """NASNet-A (4 @ 1056): 5.3 M parameters, 564 M multiply-adds at 224 pixels (Table 2); no auxiliary head.
+    """NASNet-A (4 @ 1056): 5.3 M parameters, 564 M multiply-adds at 224 pixels (Table 3); no auxiliary head.
 
     5,289,978 parameters; with the batch norms' 36,738 running means and variances the 5,326,716 that Keras counts.
     """
