@@ -2,3 +2,5 @@
 
 One line a module, in the order in which the field came to them.
 """
+
+from headstart.models import densenet_cifar, efficientnet_scaled, nasnet_mobile  # noqa: F401

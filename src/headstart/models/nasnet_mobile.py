@@ -1,0 +1,247 @@
+"""NASNet-A (4 @ 1056), "NASNet mobile" (Zoph et al. 2018, "Learning Transferable Architectures").
+
+The two cells are Figure 4's, stacked as Figure 2 has it for ImageNet: a convolution of stride 2 and two reduction cells
+come first. Convolutions stand between ReLU and batch norm, and each separable one is applied twice. What the figures
+leave open (how h_(i-1) is brought to the size of h_i, the unpadded first convolution) is that of the authors' released
+network; the parameter count, equal to the digit, confirms it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from timm.layers import create_classifier
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Step = tuple[str, int]  # an operation and the state that it reads
+CURRENT, PREVIOUS = 0, 1  # states of a cell: h_i, h_(i-1), then one for each pair of steps, which are added
+NORMAL: tuple[tuple[Step, Step], ...] = (
+    (("separable5", CURRENT), ("separable3", PREVIOUS)),
+    (("separable5", PREVIOUS), ("separable3", PREVIOUS)),
+    (("average3", CURRENT), ("identity", PREVIOUS)),
+    (("average3", PREVIOUS), ("average3", PREVIOUS)),
+    (("separable3", CURRENT), ("identity", CURRENT)),
+)
+REDUCTION: tuple[tuple[Step, Step], ...] = (
+    (("separable5", CURRENT), ("separable7", PREVIOUS)),
+    (("max3", CURRENT), ("separable7", PREVIOUS)),
+    (("average3", CURRENT), ("separable5", PREVIOUS)),
+    (("identity", 3), ("average3", 2)),
+    (("separable3", 2), ("max3", CURRENT)),
+)
+# joined to the output: h_(i-1) and all sums; in a reduction cell all but the first sum
+NORMAL_JOINS = (PREVIOUS, 2, 3, 4, 5, 6)
+REDUCTION_JOINS = (3, 4, 5, 6)
+
+
+def _norm(chs: int) -> nn.BatchNorm2d:
+    """With the authors' epsilon, but torch's momentum: theirs, 0.0003, needs more steps than a transfer run has."""
+    return nn.BatchNorm2d(chs, eps=1e-3)
+
+
+def _separable(chs: int, out: int, kernel: int, stride: int) -> nn.Sequential:
+    """ReLU, depthwise, pointwise, batch norm; twice, the stride in the first."""
+    layers: list[nn.Module] = []
+    for width, step in ((chs, stride), (out, 1)):
+        layers += [
+            nn.ReLU(),
+            nn.Conv2d(width, width, kernel, step, kernel // 2, groups=width, bias=False),
+            nn.Conv2d(width, out, 1, bias=False),
+            _norm(out),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _operation(name: str, chs: int, out: int, stride: int) -> nn.Module:
+    """One of Figure 4's operations; all but the separable convolutions keep ``chs``, which is ``out`` there."""
+    if name.startswith("separable"):
+        return _separable(chs, out, int(name[-1]), stride)
+    if name == "average3":
+        return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
+    return nn.MaxPool2d(3, stride, 1) if name == "max3" else nn.Identity()
+
+
+class Project(nn.Sequential):
+    """ReLU, 1x1 convolution to ``out`` maps, batch norm."""
+
+    def __init__(self, chs: int, out: int) -> None:
+        super().__init__(nn.ReLU(), nn.Conv2d(chs, out, 1, bias=False), _norm(out))
+
+
+class FactorizedReduction(nn.Module):
+    """Halves h and w, rounding up: 1x1 convolutions of every second pixel and of those one down and right of them."""
+
+    def __init__(self, chs: int, out: int) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+        self.even = nn.Conv2d(chs, out // 2, 1, stride=2, bias=False)
+        self.odd = nn.Conv2d(chs, out - out // 2, 1, stride=2, bias=False)
+        self.norm = _norm(out)
+
+    def forward(self, x: "Tensor") -> "Tensor":
+        x = self.act(x)
+        shifted = functional.pad(x, (-1, 1, -1, 1))  # zeros come in where an odd side has no pixel left
+        return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+
+
+class Cell(nn.Module):
+    """A cell of F filters on h_i and h_(i-1): 6F maps (normal), or 4F at half resolution (reduction).
+
+    Args:
+        chs, previous_chs: maps of h_i and of h_(i-1).
+        filters: F, to which both are projected first.
+        reduce: a reduction cell.
+        halve_previous: h_(i-1) has twice the resolution of h_i.
+        project_previous: False in the first cell only, which reads the stem twice, once as it is.
+    """
+
+    def __init__(
+        self,
+        chs: int,
+        previous_chs: int,
+        filters: int,
+        reduce: bool = False,
+        halve_previous: bool = False,
+        project_previous: bool = True,
+    ) -> None:
+        super().__init__()
+        pairs = REDUCTION if reduce else NORMAL
+        self.joins = REDUCTION_JOINS if reduce else NORMAL_JOINS
+        self.out_chs = filters * len(self.joins)
+        self.current = Project(chs, filters)
+        self.previous: nn.Module = nn.Identity()
+        if project_previous:
+            self.previous = (FactorizedReduction if halve_previous else Project)(previous_chs, filters)
+        self.reads = [state for pair in pairs for _, state in pair]
+        self.steps = nn.ModuleList()
+        for name, state in (step for pair in pairs for step in pair):
+            width = previous_chs if state == PREVIOUS and not project_previous else filters
+            stride = 2 if reduce and state in (CURRENT, PREVIOUS) else 1
+            self.steps.append(_operation(name, width, filters, stride))
+
+    def forward(self, x: "Tensor", previous: "Tensor") -> "Tensor":
+        states = [self.current(x), self.previous(previous)]
+        for index in range(0, len(self.reads), 2):
+            left, right = self.reads[index : index + 2]
+            states.append(self.steps[index](states[left]) + self.steps[index + 1](states[right]))
+        return torch.cat([states[joined] for joined in self.joins], dim=1)
+
+
+class NASNet(nn.Module):
+    """NASNet-A (N @ P): three stages of ``repeats`` = N normal cells, the last with ``penultimate`` = P maps.
+
+    A reduction cell, with twice the filters, comes before the second and the third stage.
+
+    Args:
+        stem_chs: maps of the first convolution.
+        drop_rate: dropout before the classifier (the authors train with 0.5).
+
+    Raises:
+        ValueError: P that cannot be split into the cells' filters.
+    """
+
+    def __init__(
+        self,
+        repeats: int = 4,
+        penultimate: int = 1056,
+        stem_chs: int = 32,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
+    ) -> None:
+        super().__init__()
+        filters, left = divmod(penultimate, 24)  # 6F maps after two doublings
+        if left or filters < 4 or filters % 4 or repeats < 1:
+            raise ValueError(f"penultimate={penultimate} must be a multiple of 96, and repeats={repeats} at least 1")
+        self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
+        self.num_features = self.head_hidden_size = penultimate
+        # unpadded, as the authors', so that 224 pixels become 111, 56, 28, 14, 7
+        self.conv_stem = nn.Sequential(nn.Conv2d(in_chans, stem_chs, 3, stride=2, bias=False), _norm(stem_chs))
+        first = Cell(stem_chs, stem_chs, filters // 4, reduce=True, project_previous=False)
+        second = Cell(first.out_chs, stem_chs, filters // 2, reduce=True, halve_previous=True)
+        self.stem_cells = nn.ModuleList([first, second])
+        chs, previous = second.out_chs, first.out_chs
+        self.feature_info: list[dict[str, Any]] = [
+            {"num_chs": stem_chs, "reduction": 2, "module": "conv_stem"},
+            {"num_chs": previous, "reduction": 4, "module": "stem_cells.0"},
+        ]
+        self.stages = nn.ModuleList()
+        halve = True
+        for index in range(3):
+            stage = nn.ModuleList()
+            for at in range(repeats + (index > 0)):
+                reduce = index > 0 and at == 0
+                cell = Cell(chs, previous, filters * 2**index, reduce, halve)
+                stage.append(cell)
+                chs, previous, halve = cell.out_chs, chs, reduce
+            self.stages.append(stage)
+            last = f"stages.{index}.{len(stage) - 1}"
+            self.feature_info.append({"num_chs": chs, "reduction": 8 * 2**index, "module": last})
+        self.act = nn.ReLU()
+        self.global_pool, self.classifier = create_classifier(chs, num_classes, pool_type=global_pool)
+        self.head_drop = nn.Dropout(drop_rate)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        blocks = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)"
+        return {"stem": r"^conv_stem|^stem_cells", "blocks": [(blocks, None)]}
+
+    @torch.jit.ignore
+    def get_classifier(self) -> nn.Module:
+        return self.classifier
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        self.num_classes = num_classes
+        pool = global_pool if global_pool is not None else self.global_pool.pool_type
+        self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=pool)
+
+    def forward_features(self, x: "Tensor") -> "Tensor":
+        """Images [n, in_chans, h, w] to maps [n, num_features, h/32, w/32]."""
+        x = previous = self.conv_stem(x)
+        for cell in self.stem_cells:
+            x, previous = cell(x, previous), x
+        for stage in self.stages:
+            for cell in stage.children():
+                x, previous = cell(x, previous), x
+        return self.act(x)
+
+    def forward_head(self, x: "Tensor", pre_logits: bool = False) -> "Tensor":
+        x = self.head_drop(self.global_pool(x))
+        return x if pre_logits else self.classifier(x)
+
+    def forward(self, x: "Tensor") -> "Tensor":
+        return self.forward_head(self.forward_features(x))
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        "nasnet_mobile": {
+            "num_classes": 1000,
+            "input_size": (3, 224, 224),
+            "pool_size": (7, 7),
+            "crop_pct": 0.875,
+            "interpolation": "bicubic",
+            "mean": (0.5, 0.5, 0.5),  # images are scaled to -1..1
+            "std": (0.5, 0.5, 0.5),
+            "first_conv": "conv_stem.0",
+            "classifier": "classifier",
+        }
+    }
+)
+
+
+@register_model
+def nasnet_mobile(pretrained: bool = False, **kwargs: Any) -> NASNet:
+    """NASNet-A (4 @ 1056): 5.3 M parameters, 564 M multiply-adds at 224 pixels (Table 3); no auxiliary head.
+
+    5,289,978 parameters; with the batch norms' 36,738 running means and variances the 5,326,716 that Keras counts.
+    """
+    return build_model_with_cfg(NASNet, "nasnet_mobile", pretrained, **kwargs)
