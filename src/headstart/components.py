@@ -48,6 +48,9 @@ def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
     for name, phase in config.strategy.phases.items():
         if phase.probe is not None:
             yield f"strategy.phases.{name}.probe", phase.probe, 0
+    for group in ("measures", "figures"):
+        for name, node in getattr(config, group).items():
+            yield f"{group}.{name}", node, 0
 
 
 def _component_problems(config: RunConfig, trial: bool) -> Iterator[str]:

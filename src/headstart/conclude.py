@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from headstart import __version__, hardware, metrics, ranks
 from headstart.context import Context
+from headstart.data.loading import Pixels
 from headstart.features import Extraction, images_per_batch, infer
 from headstart.fit import Outcome, Way
 from headstart.models import cut as cutting
 from headstart.strategy import Phase
 
+LIVE = Way("images", None, "images that the run has not seen before")
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
 
 
@@ -21,8 +23,11 @@ def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: l
     """Test once, write `predictions.csv` and `result.json`, tell the dashboard."""
     data, probabilities = context.data, outcomes[-1].probabilities
     started = time.monotonic()
-    val = metrics.evaluate(logits(context, "val", ways[-1]), data.val.labels, probabilities)
-    scores = logits(context, "test", ways[-1])
+    val = metrics.evaluate(logits(context, data.val, "val", ways[-1]), data.val.labels, probabilities)
+    scores, speed = _timed_test(context, ways[-1])
+    testing = time.monotonic() - started
+    for measure in context.measures:
+        measure.tested(context, lambda pixels: logits(context, pixels, "measure", LIVE))
     if not context.run.leads:
         return
     test = metrics.evaluate(scores, data.test.labels, probabilities)
@@ -30,22 +35,34 @@ def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: l
     metrics.save_predictions(context.run.folder / "predictions.csv", rows)
     extractions = _extractions(ways, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in outcomes[-1].extractions]
-    testing = time.monotonic() - started - sum(cost.paid - cost.earlier_seconds for cost in late)
+    testing -= sum(cost.paid - cost.earlier_seconds for cost in late)
     result = (
         {"status": "completed"}
         | _names(context)
         | {"test": test, "val": val}
         | _sizes(context, phases)
         | _costs(context, ways, outcomes, extractions, testing, began)
+        | {"ms_per_image": speed}
         | _circumstances(context)
     )
     context.run_log.finish(result, rows, lambda which: data.pictures("test", which), data.classes)
     context.run.complete(result)
 
 
-def logits(context: Context, part: str, way: Way) -> Tensor:
-    """The network's outputs [n, classes] on a part of the data; through cached features where the phase had them."""
-    pixels, config = getattr(context.data, part), context.config.hardware
+def _timed_test(context: Context, way: Way) -> tuple[Tensor, float | None]:
+    """The test set's logits, and the milliseconds per image where the whole network ran, decoding aside."""
+    pixels = context.data.test
+    if way.cut is not None:
+        return logits(context, pixels, "test", way), None
+    pixels.images  # noqa: B018 decoded when they are first looked at
+    began = time.monotonic()
+    scores = logits(context, pixels, "test", way)
+    return scores, 1000 * (time.monotonic() - began) / len(pixels)
+
+
+def logits(context: Context, pixels: Pixels, part: str, way: Way) -> Tensor:
+    """The network's outputs [n, classes] on images; through cached features where the phase had them."""
+    config = context.config.hardware
     if way.cut is not None:
         extract = way.extract(context)
         network, features = way.cut.rest, extract(pixels, part)

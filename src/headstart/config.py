@@ -126,13 +126,16 @@ class RunConfig:
     output_dir: str = MISSING
     cache_dir: str | None = MISSING
     checkpoint_every: float = 60.0
+    measures: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
     rerun: bool = False
 
 
 def register() -> None:
-    """Make the schema and the resolver that ``conf/config.yaml`` names known to Hydra and OmegaConf."""
+    """Make the schema and the resolvers that ``conf/`` names known to Hydra and OmegaConf."""
     ConfigStore.instance().store(name="headstart_schema", node=RunConfig, replace=True)
     OmegaConf.register_resolver("headstart_study", _study, replace=True)
+    OmegaConf.register_resolver("headstart_installed", _installed, replace=True)
 
 
 def _study(experiment: str | None = None) -> str:
@@ -140,6 +143,13 @@ def _study(experiment: str | None = None) -> str:
     if experiment is None and HydraConfig.initialized():
         experiment = HydraConfig.get().runtime.choices.get("experiment")
     return experiment if experiment not in (None, "null") else "runs"
+
+
+def _installed(with_fashion_mnist: Any, without: Any) -> Any:
+    """One of two values: the first where Debian's package dataset-fashion-mnist is installed."""
+    from headstart.data.sources import FASHION_FOLDER
+
+    return with_fashion_mnist if FASHION_FOLDER.is_dir() else without
 
 
 def folder() -> Path:

@@ -1,7 +1,7 @@
 """What every phase of a run works on."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from headstart.models import weights
 if TYPE_CHECKING:
     from headstart.config import RunConfig
     from headstart.logger import RunLog
+    from headstart.measures import Measure
     from headstart.models.factory import Input
     from headstart.runs import Run
     from headstart.strategy import Phase
@@ -31,6 +32,7 @@ class Context:
     input: "Input"
     device: torch.device
     digests: Mapping[str, str | None]  # of the data's and the weights' content, for `result.json`
+    measures: "list[Measure]" = field(default_factory=list)
 
     def preprocess(self, augment: Any = None) -> Preprocess:
         """uint8 images to this network's input, on its device."""

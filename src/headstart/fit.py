@@ -242,7 +242,8 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     with stopping.deferred():
         before = ranks.collected(checkpoints.newest(best.parent) if ranks.leads() else None)[0]
         try:
-            trainer(config, epochs, context.run.folder, [keeper]).fit(module, learn, check, ckpt_path=before)
+            callbacks = [keeper, *filter(None, (measure.watch(context, phase.name) for measure in context.measures))]
+            trainer(config, epochs, context.run.folder, callbacks).fit(module, learn, check, ckpt_path=before)
         except SystemExit:  # Lightning's answer to a signal that came after the last step
             stopping.check()
             raise KeyboardInterrupt from None  # Ctrl-C, where no `stopping.heeded` has taken it over

@@ -32,6 +32,7 @@ IRRELEVANT = (
     "cache_dir",
     "rerun",
     "checkpoint_every",
+    "figures",
     "logger",
     "hardware.workers",
 )

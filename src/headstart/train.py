@@ -74,7 +74,8 @@ def work(
     with _logger(config, here) as run_log:
         model = _model(config, data, device)
         factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-        context = Context(config, here, run_log, data, model, spec, device, digests)
+        measures = [configs.build(node) for node in config.measures.values()]
+        context = Context(config, here, run_log, data, model, spec, device, digests, measures)
         phases = strategy.plan(model, config.strategy.phases)
         ways = [fit.way(context, phase) for phase in phases]
         _say_facts(context, phases, ways)

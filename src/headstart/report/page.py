@@ -19,7 +19,7 @@ from headstart.report.style import Palette
 from headstart.report.table import best_rows, headings, names
 
 if TYPE_CHECKING:
-    from headstart.report.plots import Section
+    from headstart.report.sections import Section
 
 
 # Title, explanation, whether its cells are numbers.

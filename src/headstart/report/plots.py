@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,31 +10,14 @@ from headstart.report.confusion import draw_confusions
 from headstart.report.cost import draw_cost, reach
 from headstart.report.curves import draw_curves
 from headstart.report.groups import Comparison, Group
+from headstart.report.questions import asked
+from headstart.report.sections import Picture, Section
 from headstart.report.style import STYLE, Palette, percent_limits, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One PNG file, what it shows (for those who cannot see it), and its own caption where it needs one."""
-
-    path: Path
-    alt: str
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading of the page, one sentence on how to read what stands under it, and its pictures."""
-
-    title: str
-    caption: str
-    pictures: list[Picture]
-    small: bool = False
 
 
 def draw(comparison: Comparison, folder: Path) -> list[Section]:
@@ -45,6 +27,7 @@ def draw(comparison: Comparison, folder: Path) -> list[Section]:
     palette = Palette(comparison.groups)
     with matplotlib.rc_context(STYLE):
         return [
+            *(figure.draw(comparison, folder / f"{name}.png") for name, figure in asked(comparison).items()),
             _accuracy_section(comparison, palette, folder),
             _cost_section(comparison, palette, folder),
             _curves_section(comparison, palette, folder),

@@ -33,7 +33,7 @@ RUN_NUMBERS = (
         "epochs",
         "backbone_forwards",
     ),
-    *("seconds.features", "seconds.fit", "seconds.test", "seconds.total", "images_per_second"),
+    *("seconds.features", "seconds.fit", "seconds.test", "seconds.total", "images_per_second", "ms_per_image"),
 )
 
 
