@@ -2,3 +2,8 @@
 
 One line a module, in the order in which the field came to them.
 """
+
+from headstart.models import (
+    cifar,  # noqa: F401
+    shake_shake,  # noqa: F401
+)
