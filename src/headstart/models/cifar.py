@@ -170,7 +170,7 @@ def _block(design: Design, survival: Survival, place: tuple[int, int], shape: tu
     )
 
 
-def pretrained_cfg(**options: Any) -> dict[str, Any]:
+def pretrained_cfg() -> Any:
     """32×32 CIFAR images, seen whole (crop 1.0), normalised by CIFAR-10's training pixels; no weights are published."""
     return {
         "num_classes": 10,
@@ -183,7 +183,6 @@ def pretrained_cfg(**options: Any) -> dict[str, Any]:
         "std": (0.2470, 0.2435, 0.2616),
         "first_conv": "stem.conv",
         "classifier": "head",
-        **options,
     }
 
 
@@ -214,7 +213,7 @@ def _register(name: str, factory: Callable[..., CifarNet], **fixed: Any) -> None
 
 for _depth in RESIDUAL:
     # 164 layers come from the second paper, whose code projects
-    _options = {"bottleneck": True, "shortcut": "B"} if _depth == 164 else {}
+    _options: Any = {"bottleneck": True, "shortcut": "B"} if _depth == 164 else {}
     _register(f"resnet{_depth}_cifar", partial(residual_net, _depth, **_options))
 for _depth in PLAIN:
     _register(f"plain{_depth}_cifar", partial(residual_net, _depth), shortcut="none")

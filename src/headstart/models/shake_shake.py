@@ -120,10 +120,10 @@ def shake_shake_26(
     def block(index: int, width_in: int, width: int, stride: int) -> nn.Module:
         changes = width_in != width or stride > 1
         first = "" if changes else design.rule.first
-        branches = (residual.branch(design, width_in, width, stride, first) for _ in range(2))
+        one, two = (residual.branch(design, width_in, width, stride, first) for _ in range(2))
         return residual.Residual(
             residual.activation(design.rule.first if changes else "", width_in, inplace=False),
-            TwoBranches(*branches, ShakeShake(mode, level)),
+            TwoBranches(one, two, ShakeShake(mode, level)),
             ShiftedSkip(width_in, width, stride) if changes else nn.Identity(),
             nn.Identity(),
         )
