@@ -17,7 +17,7 @@ from headstart.models import (
 )
 from headstart.models.shake_shake import MODES, Mix, ShakeShake, ShiftedSkip
 
-PUBLISHED = {32: (2.9, 2_923_162), 64: (11.7, 11_653_978), 96: (26.2, 26_192_922)}  # M (Gastaldi 2017, Table 1)
+PUBLISHED = {32: (2.9, 2_923_162), 64: (11.7, 11_653_978), 96: (26.2, 26_192_922)}  # M (Gastaldi 2017)
 
 
 def shares(mix: ShakeShake, n: int = 8) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,8 +1,8 @@
 """Plain and residual networks for 32×32 images: 6n + 2 layers of basic blocks, 9n + 2 of bottlenecks (He et al. 2015,
 section 4.2; He et al. 2016).
 
-A 3×3 stem, three stages at full, half and quarter resolution, global average pooling, a linear head. Any image side
-of 4 pixels or more fits.
+A 3×3 stem, three stages at full, half and quarter resolution, global average pooling, a linear head. Images may have
+any size. The network of `shake_shake` has the same frame.
 """
 
 from collections.abc import Callable

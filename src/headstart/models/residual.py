@@ -11,7 +11,7 @@ full_preact         BN ReLU conv BN ReLU conv
 ==================  =========================================  ============
 
 With pre-activation, the network's first block has its activation right after the stem's convolution, before the two
-paths split, and an activation follows the last block (section 4.1 there). A projection shortcut splits after the
+paths split, and an activation follows the last block (section 4 there). A projection shortcut splits after the
 activation as well, as in the authors' code.
 """
 
