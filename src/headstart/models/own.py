@@ -1,6 +1,10 @@
-"""Importing this module registers every architecture of headstart's own with timm.
+"""Importing this module registers every architecture of headstart's own with timm."""
 
-One line a module, in the order in which the field came to them.
-"""
-
-from headstart.models import densenet_cifar, efficientnet_scaled, nasnet_mobile  # noqa: F401
+from headstart.models import (  # noqa: F401
+    cifar,
+    densenet_cifar,
+    efficientnet_scaled,
+    linear,
+    nasnet_mobile,
+    shake_shake,
+)
