@@ -139,7 +139,7 @@ def _measured(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator[tu
 
 def _publish(found: Sequence[rows.Row], plan: Plan, machine: Machine, form: str, folder: Path | None) -> None:
     """Write the files, where they are wanted, and then to standard output."""
-    lines = [*tables.caption(found, plan, machine), *tables.remarks(found)]
+    lines = [*tables.caption(found, plan, machine), *tables.frontiers(found), *tables.remarks(found)]
     if form == "table":
         folder = folder or FOLDER
     made = {"csv": lambda: tables.to_csv(found), "markdown": lambda: tables.to_markdown(found, lines)}

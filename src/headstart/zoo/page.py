@@ -17,24 +17,23 @@ from headstart.zoo.rows import Column, Row, shown
 
 def render(rows: Sequence[Row], plan: Plan, machine: Machine, picture: Path | None) -> str:
     """The whole page; every text in it is escaped, and the picture is embedded."""
-    remarks = tables.remarks(rows)
     columns = shown(rows)
     failed = any(row.error for row in rows)
+    sources = len({row.source for row in rows if row.source}) > 1  # one is named below the table
     heads = [
         ("model", "", False),
         ("Keras' name", "", False),
         *((column.title, column.note, True) for column in columns),
-        ("accuracies from", "", False),
+        *([("accuracies from", "", False)] if sources else []),
         *([("failed", "", False)] if failed else []),
     ]
-    leading = [line for line in remarks if line.startswith("No other")]
     return template("zoo.html").render(
         title=title(rows),
-        lead=leading,
+        lead=tables.frontiers(rows),
         heads=heads,
-        rows=[_cells(row, columns, failed) for row in rows],
+        rows=[_cells(row, columns, sources, failed) for row in rows],
         captions=tables.caption(rows, plan, machine),
-        remarks=[line for line in remarks if line not in leading],
+        remarks=tables.remarks(rows),
         sections=[] if picture is None else [_section(picture)],
         facts=_facts(machine),
     )
@@ -47,13 +46,13 @@ def title(rows: Sequence[Row]) -> str:
     return f"{len(rows)} network{'' if len(rows) == 1 else 's'}"
 
 
-def _cells(row: Row, columns: Sequence[Column], failed: bool) -> list[Cell]:
+def _cells(row: Row, columns: Sequence[Column], sources: bool, failed: bool) -> list[Cell]:
     label = row.published.label if row.published else ""
     cells = [Cell(row.model, row.model), Cell(label, label)]
     for column in columns:
         value = row.known(column.name)
         cells.append(Cell(column.text(row), "" if value is None else repr(value), numeric=True))
-    cells.append(Cell(row.source, row.source))
+    cells += [Cell(row.source, row.source)] if sources else []
     return cells + ([Cell(row.error, row.error)] if failed else [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from headstart.zoo.tables import COSTS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MARGIN = 1.35  # of the axis of costs, as a factor
+SPACING = 16  # pixels
 LABELLED = 40  # more points than this, and only those on the frontier are named
 
 
@@ -31,9 +34,10 @@ def draw(rows: Sequence[Row], path: Path) -> Path | None:
         ]
         for axes, cost, known in drawn:
             _panel(axes, cost, known)
-        for axes, cost, known in drawn:  # when all axes have their place
+        figure.canvas.draw()  # now all axes have their place
+        for axes, cost, known in drawn:
             named = known if len(known) <= LABELLED else frontier(known, cost)
-            spots = [(row.values[cost], row.values["top1"]) for row in known]
+            spots = [(row.values[cost], row.values["top1"]) for row in known] + _along(axes, _steps(known, cost))
             place_labels(axes, [(row.values[cost], row.values["top1"], row.model) for row in named], spots)
         return save(figure, path)
 
@@ -46,9 +50,9 @@ def _panel(axes: Axes, cost: str, rows: Sequence[Row]) -> None:
     best = frontier(rows, cost)
     costs = [row.values[cost] for row in rows]
     others = [row for row in rows if row not in best]
-    low, high = min(costs) / 1.35, max(costs) * 1.35
-    steps = [*((row.values[cost], row.values["top1"]) for row in best), (high, best[-1].values["top1"])]
-    axes.step([x for x, _ in steps], [y for _, y in steps], where="post", color=COLOURS[0], linewidth=1.4, zorder=2)
+    low, high = min(costs) / MARGIN, max(costs) * MARGIN
+    steps = _steps(rows, cost)
+    axes.plot([x for x, _ in steps], [y for _, y in steps], color=COLOURS[0], linewidth=1.4, zorder=2)
     for drawn, colour in ((others, BASELINE), (best, COLOURS[0])):
         axes.plot(
             [row.values[cost] for row in drawn],
@@ -68,6 +72,24 @@ def _panel(axes: Axes, cost: str, rows: Sequence[Row]) -> None:
     axes.set_ylabel("top-1 on ImageNet, published, %", color=MUTED)
     axes.grid(axis="both")
     axes.tick_params(length=0)
+
+
+def _steps(rows: Sequence[Row], cost: str) -> list[tuple[float, float]]:
+    """The frontier's corners: from each of its networks to the right, and up to the next."""
+    spots = [(row.values[cost], row.values["top1"]) for row in frontier(rows, cost)]
+    ends = [x for x, _ in spots[1:]] + [MARGIN * max(row.values[cost] for row in rows)]
+    return [corner for (x, y), end in zip(spots, ends, strict=True) for corner in ((x, y), (end, y))]
+
+
+def _along(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points on a line, close enough to each other that no label fits between them."""
+    found = []
+    for one, other in pairwise(corners):
+        (x0, y0), (x1, y1) = axes.transData.transform([one, other])
+        count = 2 + int(max(abs(x1 - x0), abs(y1 - y0)) / SPACING)
+        between = [(x0 + (x1 - x0) * step / count, y0 + (y1 - y0) * step / count) for step in range(count + 1)]
+        found += [(float(x), float(y)) for x, y in axes.transData.inverted().transform(between)]
+    return found
 
 
 def _ticks(axes: Axes, low: float, high: float) -> None:

@@ -52,7 +52,11 @@ class Column:
         """For people: `measured (published)`."""
         value, beside = row.known(self.name), row.beside(self.name)
         shown = missing if value is None else self.write(value)
-        return shown if beside is None else f"{shown} ({self.write(beside)})"
+        return shown if beside is None else f"{shown} ({self.printed(beside)})"
+
+    def printed(self, value: float) -> str:
+        """A published value with the digits that it was published with."""
+        return f"{value / 1e6:g}" if self.name == "parameters" else f"{value:g}"
 
 
 def _brief(value: float) -> str:
@@ -78,7 +82,7 @@ COLUMNS = (
         "params M",
         "Parameters in millions (published: Keras, which counts running statistics in).",
         lambda value: f"{value / 1e6:.1f}" if value >= 1e5 else f"{value / 1e6:.3f}",
-        lambda row: 1e6 * row.params_m,
+        lambda row: round(1e6 * row.params_m),
     ),
     Column(
         "depth",

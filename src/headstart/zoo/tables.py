@@ -41,16 +41,20 @@ def caption(rows: Sequence[Row], plan: Plan, machine: Machine) -> list[str]:
     ]
 
 
-def remarks(rows: Sequence[Row]) -> list[str]:
-    """The frontiers, the sources of accuracies, footnotes and failures, in sentences."""
+def frontiers(rows: Sequence[Row]) -> list[str]:
+    """For each cost, the networks that no other beats, in a sentence; nothing where one beats all."""
     lines = []
     for cost, words in COSTS.items():
         best = [row.model for row in frontier(rows, cost)]
         if len(best) > 1:
-            lines.append(f"No other is both more accurate and cheaper in {words}: {', '.join(best)}.")
+            lines.append(f"Frontier of top-1 against {words} (none is more accurate and cheaper): {', '.join(best)}.")
+    return lines
+
+
+def remarks(rows: Sequence[Row]) -> list[str]:
+    """The sources of accuracies, what differs from Keras' networks, and what failed, in sentences."""
     sources = list(dict.fromkeys(row.source for row in rows if row.source))
-    if sources:
-        lines.append(f"Accuracies published by: {', '.join(sources)}.")
+    lines = [f"Accuracies published by: {', '.join(sources)}."] if sources else []
     lines += [f"{', '.join(models)}: {note}" for note, models in notes(rows).items()]
     return lines + [f"{row.model} failed: {row.error}" for row in rows if row.error]
 
