@@ -56,7 +56,14 @@ def names(patterns: Sequence[str]) -> Iterator[dict[str, Any]]:
 def measure(name: str, plan: Plan) -> Iterator[dict[str, Any]]:
     """Everything about one network, in parts, so that what fails late does not take along what was found before."""
     yield published(name)
-    yield counts(name)
+    model = _outline(name)
+    yield {
+        "input_px": input_size(model)[-1],
+        "size_mb": cost.size_mb(model),
+        "parameters": cost.parameters(model),
+        "depth": cost.layers(model),
+    }
+    yield {"gmacs": _gmacs(name, model)}
     for device in plan.devices:
         yield timed(name, torch.device(device), plan)
 
@@ -73,25 +80,22 @@ def published(name: str) -> dict[str, Any]:
     return {"top1": figures["acc@1"], "top5": figures["acc@5"], "source": "torchvision IMAGENET1K_V1"}
 
 
-def counts(name: str) -> dict[str, Any]:
-    """What needs no arithmetic; a network that cannot be built without memory is built with it."""
+def _outline(name: str) -> Any:
+    """The network without memory; one that cannot be built without has it."""
     try:
-        return _counts(name, "meta")
+        with torch.device("meta"):
+            return timm.create_model(name)
     except Exception:
-        return _counts(name, "cpu")
+        return timm.create_model(name)
 
 
-def _counts(name: str, place: str) -> dict[str, Any]:
-    with torch.device(place):
-        model = timm.create_model(name)
+def _gmacs(name: str, model: Any) -> float:
+    """Without arithmetic, if the network's forward pass can do without."""
     channels, _, side = input_size(model)
-    return {
-        "input_px": side,
-        "size_mb": cost.size_mb(model),
-        "parameters": cost.parameters(model),
-        "depth": cost.layers(model),
-        "gmacs": cost.gmacs(model, side, channels),
-    }
+    try:
+        return cost.gmacs(model.requires_grad_(False), side, channels)
+    except Exception:
+        return cost.gmacs(timm.create_model(name).requires_grad_(False), side, channels)
 
 
 def input_size(model: Any) -> tuple[int, int, int]:
@@ -116,11 +120,10 @@ def timed(name: str, device: torch.device, plan: Plan) -> dict[str, Any]:
     _forget_peak(device)
     with torch.inference_mode(), hardware.autocast(config, device):
         seconds = [_step(model, images, device) for _ in range(WARM_UP + plan.repeats)][WARM_UP:]
-    after = _peak_mb(device)
-    memory = None if before is None or after is None else after - before
+    after, ms = _peak_mb(device), 1000 * median(seconds)
     if device.type == "cuda":
-        return {"ms_gpu": 1000 * median(seconds), "peak_gpu_mb": memory}
-    return {"ms_cpu": 1000 * median(seconds), "peak_mb": memory}
+        return {"ms_gpu": ms, "peak_gpu_mb": after}
+    return {"ms_cpu": ms, "peak_mb": None if before is None or after is None else after - before}
 
 
 def _step(model: Any, images: torch.Tensor, device: torch.device) -> float:
