@@ -85,7 +85,7 @@ def test_train_help_lists_groups_and_choices(tmp_path: Path) -> None:
         (["train", "data=image_folder"], "data.source.root: must be given"),
         (["train", "model=timm", "model.name=resnet19"], "did you mean resnet18"),
         (["compare", "nothing"], "output"),
-        (["zoo", "--sort", "top2"], "Did you mean top1?"),
+        (["zoo", "--sort", "dept"], "Did you mean depth?"),
     ],
 )
 def test_mistakes_are_answered_in_words_with_code_2(arguments: list[str], words: str, tmp_path: Path) -> None:
