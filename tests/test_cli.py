@@ -50,6 +50,7 @@ def test_help_lists_the_verbs_that_exist() -> None:
         ["--help"],
         ["train", "--help"],
         ["compare", "--help"],
+        ["zoo", "--help"],
         ["train", "--cfg", "job"],
         ["train", "--info", "searchpath"],
     ],
@@ -84,6 +85,7 @@ def test_train_help_lists_groups_and_choices(tmp_path: Path) -> None:
         (["train", "data=image_folder"], "data.source.root: must be given"),
         (["train", "model=timm", "model.name=resnet19"], "did you mean resnet18"),
         (["compare", "nothing"], "output"),
+        (["zoo", "--sort", "dept"], "Did you mean depth?"),
     ],
 )
 def test_mistakes_are_answered_in_words_with_code_2(arguments: list[str], words: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from headstart import __version__
 VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
     "compare": "compare the runs of a study: table, plots, one HTML page",
+    "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
 
 HELP = """headstart: which network, which transfer strategy, on which data, at what cost
@@ -53,6 +54,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.compare import main as compare
 
         return compare(rest)
+    if verb == "zoo":
+        from headstart.zoo.command import main as zoo
+
+        return zoo(rest)
     from headstart import launch
 
     return launch.main(rest)

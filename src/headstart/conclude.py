@@ -4,8 +4,7 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart import __version__, hardware, metrics, ranks
 from headstart.context import Context
@@ -13,6 +12,7 @@ from headstart.data.loading import Pixels
 from headstart.features import Extraction, images_per_batch, infer
 from headstart.fit import Outcome, Way
 from headstart.models import cut as cutting
+from headstart.models.cost import gmacs
 from headstart.strategy import Phase
 
 LIVE = Way("images", None, "images that the run has not seen before")
@@ -158,14 +158,3 @@ def _circumstances(context: Context) -> dict[str, Any]:
         "attempts": context.run.read_state().get("attempts", 1),
         "wandb_id": context.run.id if context.config.logger.wandb else None,
     }
-
-
-def gmacs(model: nn.Module, image_size: int) -> float:
-    """Multiply-adds of one forward pass of one image, in units of 10^9 (convolutions and matrix products)."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 3, image_size, image_size, device=device))
-    return float(counter.get_total_flops() / 2e9)

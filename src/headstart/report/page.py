@@ -19,6 +19,8 @@ from headstart.report.style import Palette
 from headstart.report.table import best_rows, headings, names
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from headstart.report.sections import Section
 
 
@@ -46,17 +48,7 @@ class Cell:
 
 def render(comparison: Comparison, sections: Sequence[Section]) -> str:
     """The whole page; every text in it is escaped, and pictures are embedded."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("headstart", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["embedded"] = embedded
-    return environment.get_template("template.html").render(
+    return template("template.html").render(
         study=comparison.study.name,
         shared=list(headings(comparison).values()),
         decision=decide(comparison),
@@ -70,6 +62,21 @@ def render(comparison: Comparison, sections: Sequence[Section]) -> str:
         skipped=comparison.study.skipped,
         facts=facts(comparison),
     )
+
+
+def template(name: str) -> Template:
+    """A page's template; what it is given is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("headstart", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embedded"] = embedded
+    return environment.get_template(name)
 
 
 def embedded(path: Path) -> str:

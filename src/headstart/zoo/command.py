@@ -1,0 +1,179 @@
+"""`headstart zoo`: measure networks, each in a process of its own, and print and write the table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import RunFailed, UserError
+from headstart.files import whole, write_text
+from headstart.models.keras import ROWS
+from headstart.zoo import children, rows, tables
+from headstart.zoo.plan import Machine, Plan
+
+DESCRIPTION = """\
+Print the model table: size, published top-1 and top-5, parameters, depth, GMACs, milliseconds per inference
+step on this CPU (and GPU), peak memory. Without PATTERN: the 21 networks of the Keras Applications table, beside
+the figures published there. Writes outputs/zoo/ (zoo.csv, zoo.md, index.html, frontier.png)."""
+EXAMPLES = """\
+examples:
+  headstart zoo                                the 21 networks, timed one image at a time
+  headstart zoo 'resnet*' '*_cifar' --sort gmacs
+  headstart zoo --no-time --format csv         only counts, in seconds, to standard output
+  headstart zoo --batch 32 --device gpu --precision bf16
+
+Weights are random: nothing is downloaded. A network that fails is a row with the reason.
+"""
+FOLDER = Path("outputs/zoo")
+FILES = {"zoo.csv": "csv", "zoo.md": "markdown", "index.html": "html"}
+PIPED_WIDTH = 100
+FORMATS = ("table", "csv", "markdown", "html", "json")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verb's arguments."""
+    made = argparse.ArgumentParser(
+        prog="headstart zoo",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add("patterns", nargs="*", metavar="PATTERN", help="timm names, ours among them, with * and ? as in a shell")
+    add("--sort", metavar="COLUMN", help="order by a column of zoo.csv, best or smallest first, such as top1, ms_cpu")
+    add("--format", choices=FORMATS, default="table", help="what goes to standard output (default: table)")
+    add("--output", type=Path, metavar="FOLDER", help="where files go (default: outputs/zoo, with --format table only)")
+    add(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="time here (default: the CPU, and a GPU if any)",
+    )
+    add("--batch", type=_count, default=1, metavar="N", help="images per step (default: 1)")
+    add("--precision", choices=("32", "bf16", "16"), default="32", help="of the arithmetic (default: 32; 16 on a GPU)")
+    add("--repeats", type=_count, default=10, metavar="N", help="timed steps, of which the median (default: 10)")
+    add("--timeout", type=_count, default=600, metavar="S", help="give a network up after S seconds (default: 600)")
+    add("--no-time", action="store_true", help="neither time nor memory: only what can be counted; quick")
+    return made
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb: 0, or 1 where every network failed; bad input raises a UserError."""
+    options = parser().parse_args(argv)
+    if options.sort:
+        rows.check_sort(options.sort)
+    if options.precision == "16" and options.device != "gpu" and not options.no_time:
+        raise UserError("--precision 16 needs a GPU: add --device gpu, or take bf16")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does, so that times are alike
+    children.warm_up()
+    machine = Machine(**_answer("machine", options.timeout))
+    plan = Plan(_devices(options, machine), options.batch, options.precision, options.repeats)
+    names = _names(options.patterns, options.timeout)
+    found = [rows.row(name, part) for name, part in _measured(names, plan, options.timeout)]
+    if options.sort:
+        found = rows.ordered(found, options.sort)
+    _publish(found, plan, machine, options.format, options.output)
+    return 1 if all(row.error for row in found) else 0
+
+
+def _answer(question: str, timeout_s: float, *arguments: Any) -> dict[str, Any]:
+    """What a process that has torch says; raises RunFailed where it cannot."""
+    found = children.ask(f"{children.PRELOAD}:{question}", *arguments, timeout_s=timeout_s)
+    if "error" in found:
+        raise RunFailed(f"cannot load torch and timm: {found['error']}")
+    return found
+
+
+def _devices(options: argparse.Namespace, machine: Machine) -> tuple[str, ...]:
+    if options.no_time:
+        return ()
+    if options.device == "gpu" and not machine.gpu:
+        raise UserError("--device gpu: torch sees no GPU here; use --device cpu")
+    devices = ("cpu",) if options.device != "gpu" else ()
+    return (*devices, "cuda") if options.device != "cpu" and machine.gpu else devices
+
+
+def _names(patterns: Sequence[str], timeout_s: float) -> list[str]:
+    if not patterns:
+        return [row.model for row in ROWS]
+    found = _answer("names", timeout_s, list(patterns))
+    if "unknown" in found:
+        raise UserError(found["unknown"])
+    return found["names"]
+
+
+def _measured(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure one network after the other; a terminal sees how far it is, on standard error."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    text = TextColumn("{task.description}", markup=False)
+    with Progress(*columns, text, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=len(names))
+        for name in names:
+            bar.update(task, description=name)
+            yield name, children.ask(f"{children.PRELOAD}:measure", name, plan, timeout_s=timeout_s)
+            bar.advance(task)
+
+
+def _publish(found: Sequence[rows.Row], plan: Plan, machine: Machine, form: str, folder: Path | None) -> None:
+    """Write the files, where they are wanted, and then to standard output."""
+    lines = [*tables.caption(found, plan, machine), *tables.frontiers(found), *tables.remarks(found)]
+    if form == "table":
+        folder = folder or FOLDER
+    made = {"csv": lambda: tables.to_csv(found), "markdown": lambda: tables.to_markdown(found, lines)}
+    made["json"] = lambda: tables.to_json(found, plan, machine)
+    with tempfile.TemporaryDirectory() as place:
+        if folder is not None or form == "html":
+            from headstart.zoo import page, plot
+
+            picture = plot.draw(found, Path(place) / "frontier.png")
+            made["html"] = lambda: page.render(found, plan, machine, picture)
+        if folder is not None:
+            for name, kind in FILES.items():
+                write_text(folder / name, made[kind]())
+            _replace(folder / "frontier.png", picture)
+        if form in made:
+            sys.stdout.write(made[form]())
+    if form == "table":
+        _print(found, lines, folder or FOLDER)
+
+
+def _replace(path: Path, picture: Path | None) -> None:
+    """Put a picture in the place of the last one, or nothing where there is none."""
+    if picture is None:
+        path.unlink(missing_ok=True)
+        return
+    with whole(path) as part:
+        part.write_bytes(picture.read_bytes())
+
+
+def _print(found: Sequence[rows.Row], lines: Sequence[str], folder: Path) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    tables.show(found, lines, console)
+    console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
