@@ -73,6 +73,8 @@ def test_a_missing_tensor_is_an_error(tmp_path: Path) -> None:
 
 def test_only_the_single_tower_has_published_weights() -> None:
     assert meta().pretrained_cfg["url"] == "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+    assert not meta(grouped=True).pretrained_cfg["url"]
+    assert not meta(width=0.5).pretrained_cfg["url"]
     with pytest.raises(UserError, match="no pretrained weights for alexnet"):
         factory.create(ModelConfig("alexnet", "imagenet", {"grouped": True}), ("a", "b"), pretrained=True)
 

@@ -229,12 +229,13 @@ def test_the_auxiliary_loss_is_weighted_and_asked_for_once() -> None:
 
 def test_training_adds_the_auxiliary_loss(run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch) -> None:
     """In a live phase all parameters move, those of the auxiliary classifiers included; validation asks for none."""
-    asked = []
+    asked, reached = [], []
     original = Auxiliary.auxiliary_loss
 
     def spy(self: Auxiliary, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
         loss = original(self, labels, smoothing)
-        asked.append((float(loss.detach()), smoothing, loss.requires_grad))
+        asked.append((float(loss.detach()), smoothing))
+        loss.register_hook(lambda gradient: reached.append(float(gradient)))
         return loss
 
     monkeypatch.setattr(Auxiliary, "auxiliary_loss", spy)
@@ -244,6 +245,7 @@ def test_training_adds_the_auxiliary_loss(run_small: Callable[..., dict], monkey
     )  # fmt: skip
     steps = -(-result["n_train"] // 32)
     assert len(asked) == 2 * steps
-    assert all(loss > 0 and smoothing == 0.1 and learns for loss, smoothing, learns in asked)
+    assert all(loss > 0 and smoothing == 0.1 for loss, smoothing in asked)
+    assert reached == [1.0] * len(asked), "each is a summand of the loss that is minimised"
     count = sum(p.numel() for p in meta(num_classes=10, width=1 / 16, norm=True).parameters())
     assert result["params"] == {"total": count, "trainable": count}
