@@ -80,6 +80,8 @@ class PhaseModule(pl.LightningModule):
         self.config, self.index = config, index
         # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
         self.__dict__["run_network"] = torch.compile(network) if config.hardware.compile else network
+        # classifiers on the network's side (`headstart.models.auxiliary`), each with a loss of its own
+        self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
         self.restored: dict[str, Any] | None = None
         self.meters: Any = nn.ModuleDict(
             {
@@ -146,6 +148,8 @@ class PhaseModule(pl.LightningModule):
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)
         if meter == "learn":
+            for part in self.auxiliary:  # past the meter, which is to be compared with validation's
+                loss = loss + part.auxiliary_loss(labels, smoothing)
             self._watch(loss.detach())
         return loss
 

@@ -27,7 +27,7 @@ class Published:
 
 
 V1 = "stride in the 3x3 of a bottleneck (v1.5), in Keras in its first 1x1; no biases in convolutions"
-V2 = "no biases in convolutions before a norm"
+V2 = "no biases in convolutions"
 SCALES = "batch norms with scales, in Keras without"
 
 ROWS: tuple[Published, ...] = (

@@ -9,7 +9,7 @@ import hashlib
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from headstart.errors import UserError
 from headstart.files import whole
@@ -72,8 +72,13 @@ def read(path: Path) -> "dict[str, Tensor]":
 
 
 def renamed(state: "dict[str, Tensor]", model: "nn.Module", path: Path) -> "dict[str, Tensor]":
-    """The tensors under ``model``'s names: by name where the names agree, else by order where all shapes agree."""
+    """The tensors under ``model``'s names: by name where the names agree, else by order where all shapes agree.
+
+    A network that knows other names for its tensors (``published_names``) translates them first.
+    """
     own = model.state_dict()
+    if hasattr(model, "published_names"):
+        state = cast(Any, model).published_names(state)
     if set(own) & set(state):
         return state
     if [tuple(tensor.shape) for tensor in own.values()] == [tuple(tensor.shape) for tensor in state.values()]:
