@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 SIDES = {  # one network a family, and a size of images that it can see
-    "linear": 32,
     "lenet5": 32,
     "alexnet": 64,
     "googlenet": 64,
