@@ -11,4 +11,5 @@ from headstart.models import (  # noqa: F401
     nasnet_mobile,
     shake_shake,
     stacked_kernels,
+    vgg_scaled,
 )

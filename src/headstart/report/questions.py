@@ -31,10 +31,14 @@ COSTS = {
 
 
 class Figure(ABC):
-    """One plot; ``title`` heads its section and ``caption`` says how to read it."""
+    """One plot; ``title`` heads its section, ``caption`` says how to read it, ``names`` has words for rows' values."""
 
-    def __init__(self, title: str, caption: str = "") -> None:
-        self.title, self.caption = title, caption
+    def __init__(self, title: str, caption: str = "", names: Mapping[str, str] | None = None) -> None:
+        self.title, self.caption, self.names = title, caption, names or {}
+
+    def shown(self, name: str) -> str:
+        """A row's values as the plot writes them."""
+        return self.names.get(name, name)
 
     @abstractmethod
     def fill(self, comparison: Comparison, path: Path) -> str:
@@ -108,8 +112,9 @@ class Scatter(Figure):
         label: Sequence[str] = (),
         connect: bool = False,
         caption: str = "",
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(title, caption)
+        super().__init__(title, caption, names)
         self.x, self.by, self.label, self.connect = x, by, label, connect
 
     def fill(self, comparison: Comparison, path: Path) -> str:
@@ -125,7 +130,7 @@ class Scatter(Figure):
                 spots = sorted(((known(row, cost).mean, row) for row in rows), key=lambda spot: spot[0])
                 for x, row in spots:
                     with_error(axes, x, row.accuracy, colour, MARKS[rank % len(MARKS)])
-                    points.append((x, 100 * row.accuracy.mean, name_of(row, self.label)))
+                    points.append((x, 100 * row.accuracy.mean, self.shown(name_of(row, self.label))))
                 if self.connect:
                     heights = [100 * row.accuracy.mean for _, row in spots]
                     axes.plot([x for x, _ in spots], heights, color=colour, linewidth=1.4, alpha=0.7, zorder=3)
@@ -134,7 +139,9 @@ class Scatter(Figure):
         panels[0].set_ylabel("test accuracy, %", color=MUTED)
         if len(colours) > 1 and list(self.label) != list(self.by):
             keys = [
-                Line2D([], [], color=COLOURS[rank % len(COLOURS)], marker=MARKS[rank % len(MARKS)], label=name)
+                Line2D(
+                    [], [], color=COLOURS[rank % len(COLOURS)], marker=MARKS[rank % len(MARKS)], label=self.shown(name)
+                )
                 for rank, name in enumerate(colours)
             ]
             figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 5), frameon=False, fontsize=9.5)
