@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def unit(inputs: int, outputs: int, kernel: int, norm: bool) -> nn.Sequential:
-    """A convolution that keeps the size, a batch norm or a bias, and ReLU; weights start as He et al. (2015) have it."""
+    """A convolution that keeps the size, a batch norm or a bias, and ReLU; weights start as in He et al. (2015)."""
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=not norm)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:

@@ -164,7 +164,7 @@ def _cost_axis(axes: Axes, cost: str, values: Sequence[float]) -> None:
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 40 else (1.0,)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x) if x >= 1000 else f"{x:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x).replace(".0", "") if x >= 1000 else f"{x:g}"))
 
 
 class Levels(Figure):
