@@ -42,7 +42,7 @@ def vgg_scaled(pretrained: bool = False, depth: int = 16, width: float = 1.0, no
     """
     if depth not in DEPTHS or width <= 0:
         raise ValueError(f"depth={depth}, width={width}: VGG has 11, 13, 16 or 19 layers, and a width above 0")
-    layers = [part if part == "M" else scaled(part, width) for part in cfgs[f"vgg{depth}"]]
+    layers = [part if isinstance(part, str) else scaled(part, width) for part in cfgs[f"vgg{depth}"]]
     options = {"mlp_ratio": width, "norm_layer": nn.BatchNorm2d if norm else None} | kwargs
     features = {"flatten_sequential": True, "out_indices": (0, 1, 2, 3, 4, 5)}
     return build_model_with_cfg(VGG, "vgg_scaled", pretrained, model_cfg=layers, feature_cfg=features, **options)
