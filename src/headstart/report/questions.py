@@ -31,10 +31,14 @@ COSTS = {
 
 
 class Figure(ABC):
-    """One plot; ``title`` heads its section and ``caption`` says how to read it."""
+    """One plot; ``title`` heads its section, ``caption`` says how to read it, ``names`` has words for rows' values."""
 
-    def __init__(self, title: str, caption: str = "") -> None:
-        self.title, self.caption = title, caption
+    def __init__(self, title: str, caption: str = "", names: Mapping[str, str] | None = None) -> None:
+        self.title, self.caption, self.names = title, caption, names or {}
+
+    def shown(self, name: str) -> str:
+        """A row's values as the plot writes them."""
+        return self.names.get(name, name)
 
     @abstractmethod
     def fill(self, comparison: Comparison, path: Path) -> str:
@@ -108,8 +112,9 @@ class Scatter(Figure):
         label: Sequence[str] = (),
         connect: bool = False,
         caption: str = "",
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(title, caption)
+        super().__init__(title, caption, names)
         self.x, self.by, self.label, self.connect = x, by, label, connect
 
     def fill(self, comparison: Comparison, path: Path) -> str:
@@ -125,7 +130,7 @@ class Scatter(Figure):
                 spots = sorted(((known(row, cost).mean, row) for row in rows), key=lambda spot: spot[0])
                 for x, row in spots:
                     with_error(axes, x, row.accuracy, colour, MARKS[rank % len(MARKS)])
-                    points.append((x, 100 * row.accuracy.mean, name_of(row, self.label)))
+                    points.append((x, 100 * row.accuracy.mean, self.shown(name_of(row, self.label))))
                 if self.connect:
                     heights = [100 * row.accuracy.mean for _, row in spots]
                     axes.plot([x for x, _ in spots], heights, color=colour, linewidth=1.4, alpha=0.7, zorder=3)
@@ -134,7 +139,9 @@ class Scatter(Figure):
         panels[0].set_ylabel("test accuracy, %", color=MUTED)
         if len(colours) > 1 and list(self.label) != list(self.by):
             keys = [
-                Line2D([], [], color=COLOURS[rank % len(COLOURS)], marker=MARKS[rank % len(MARKS)], label=name)
+                Line2D(
+                    [], [], color=COLOURS[rank % len(COLOURS)], marker=MARKS[rank % len(MARKS)], label=self.shown(name)
+                )
                 for rank, name in enumerate(colours)
             ]
             figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 5), frameon=False, fontsize=9.5)
@@ -167,6 +174,7 @@ class Levels(Figure):
         by: the key; ``split``: keys whose values have a colour each.
         order: its values from top to bottom, as text; those not named follow.
         published: percent of error by value, drawn as a hollow diamond; ``source`` says where it stands.
+        data: the data of the published errors; beside rows of other data they have an axis of their own.
     """
 
     def __init__(
@@ -177,18 +185,22 @@ class Levels(Figure):
         order: Sequence[str] = (),
         published: Mapping[str, float] | None = None,
         source: str = "",
+        data: str = "",
         caption: str = "",
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(title, caption)
-        self.by, self.split, self.order = by, split, [str(level) for level in order]
+        super().__init__(title, caption, names)
+        self.by, self.split, self.order, self.data = by, split, [str(level) for level in order], data
         self.published, self.source = {str(level): error for level, error in (published or {}).items()}, source
 
     def fill(self, comparison: Comparison, path: Path) -> str:
         levels = series(comparison, self.by)
         names = [name for name in self.order if name in levels] + [name for name in levels if name not in self.order]
         colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(series(comparison, self.split))}
+        apart = bool(self.published and self.data) and any(row.data != self.data for row in comparison.groups)
         figure = sheet(8.2, 1.3 + 0.55 * len(names))
-        axes = figure.add_subplot()
+        axes = figure.add_subplot(1, 3, (1, 2)) if apart else figure.add_subplot()
+        beside = figure.add_subplot(1, 3, 3, sharey=axes) if apart else axes
         for y, name in enumerate(names):
             for rank, row in enumerate(
                 sorted(levels[name], key=lambda row: natural(*(value(row, key) for key in self.split)))
@@ -200,13 +212,20 @@ class Levels(Figure):
                     colours[name_of(row, self.split) or "all"],
                 )
             if name in self.published:
-                axes.plot([self.published[name]], [y], "D", markerfacecolor="white", color=INK, markersize=7, zorder=5)
-        axes.set_yticks(range(len(names)), names)
+                beside.plot(
+                    [self.published[name]], [y], "D", markerfacecolor="white", color=INK, markersize=7, zorder=5
+                )
+        axes.set_yticks(range(len(names)), [self.shown(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.grid(axis="x")
-        axes.tick_params(length=0)
-        axes.set_xlabel("test error, %", color=MUTED)
-        _legend(figure, colours if len(colours) > 1 else {}, self.published)
+        for panel in dict.fromkeys((axes, beside)):
+            panel.grid(axis="x")
+            panel.tick_params(length=0, labelleft=panel is axes)
+            panel.set_xlabel("test error, %", color=MUTED)
+        if apart:
+            axes.set_title("here, on " + ", ".join(sorted({row.data for row in comparison.groups})))
+            beside.set_title(f"published, on {self.data}")
+        named = {self.shown(name): colour for name, colour in colours.items()}
+        _legend(figure, named if len(colours) > 1 else {}, {} if apart else self.published)
         save(figure, path)
         return f"Hollow diamonds: {self.source}." if self.published else ""
 
@@ -235,31 +254,57 @@ def _legend(figure: Any, colours: Mapping[str, str], published: Mapping[str, flo
 
 
 class Errors(Figure):
-    """Training and validation error by epoch, the mean over seeds; a colour for each value of ``by``."""
+    """Training and validation error by epoch, the mean over seeds; a colour for each value of ``by`` as it is shown.
 
-    def __init__(self, title: str, by: Sequence[str], panels: Sequence[str] = (), caption: str = "") -> None:
-        super().__init__(title, caption)
+    Args:
+        panels: keys whose values have a panel each; or panels by title, with the values of ``by`` that they hold.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        by: Sequence[str],
+        panels: Sequence[str] | Mapping[str, Sequence[str]] = (),
+        caption: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(title, caption, names)
         self.by, self.panels = by, panels
 
     def fill(self, comparison: Comparison, path: Path) -> str:
-        panels = series(comparison, self.panels)
-        colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(series(comparison, self.by))}
-        figure = sheet(max(5.6, 4.3 * len(panels)), 4.2)
+        from matplotlib.lines import Line2D
+
+        panels = self._panels(comparison)
+        shown = list(dict.fromkeys(self.shown(name) for name in series(comparison, self.by)))
+        colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(shown)}
+        figure = sheet(max(6.4, 4.3 * len(panels)), 4.2)
         first: Any = None
         for place, (title, rows) in enumerate(panels.items(), start=1):
             first = axes = figure.add_subplot(1, len(panels), place, sharey=first)
             for row in rows:
+                colour = colours[self.shown(name_of(row, self.by) or "all")]
                 for column, line in (("train_accuracy", "--"), ("val_accuracy", "-")):
                     epochs, errors = _by_epoch(row, "metrics.csv", column, lambda share: 100 * (1 - share))
-                    axes.plot(epochs, errors, line, color=colours[name_of(row, self.by) or "all"], linewidth=1.6)
+                    axes.plot(epochs, errors, line, color=colour, linewidth=1.6)
             axes.set_title(title if self.panels else "")
+            axes.set_ylim(bottom=0)
             axes.grid(axis="y")
             axes.tick_params(length=0)
             axes.set_xlabel("epoch", color=MUTED)
         figure.axes[0].set_ylabel("error, %", color=MUTED)
-        _legend(figure, colours, {})
+        keys = [Line2D([], [], color=colour, linewidth=4, label=name) for name, colour in colours.items()]
+        for line, what in (("-", "validation"), ("--", "training")):
+            keys.append(Line2D([], [], color=MUTED, linestyle=line, label=what))
+        figure.legend(handles=keys, loc="outside upper left", ncols=4, frameon=False, fontsize=9.5)
         save(figure, path)
-        return "Solid: validation error; dashed: training error, as it was while the epoch ran."
+        return "The training error is that of the batches as the epoch ran, the validation error that after it."
+
+    def _panels(self, comparison: Comparison) -> dict[str, list[Group]]:
+        if not isinstance(self.panels, Mapping):
+            return series(comparison, self.panels)
+        found = series(comparison, self.by)
+        panels = {title: [row for name in names for row in found.get(name, [])] for title, names in self.panels.items()}
+        return {title: rows for title, rows in panels.items() if rows}
 
 
 def _by_epoch(row: Group, file: str, column: str, shown: Callable[[float], float]) -> tuple[list[int], list[float]]:
