@@ -164,7 +164,7 @@ def _cost_axis(axes: Axes, cost: str, values: Sequence[float]) -> None:
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 40 else (1.0,)))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x) if x >= 1000 else f"{x:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: count(x).replace(".0", "") if x >= 1000 else f"{x:g}"))
 
 
 class Levels(Figure):
@@ -258,6 +258,7 @@ class Errors(Figure):
 
     Args:
         panels: keys whose values have a panel each; or panels by title, with the values of ``by`` that they hold.
+            Without them, the two errors have a panel each.
     """
 
     def __init__(
@@ -274,37 +275,41 @@ class Errors(Figure):
     def fill(self, comparison: Comparison, path: Path) -> str:
         from matplotlib.lines import Line2D
 
-        panels = self._panels(comparison)
         shown = list(dict.fromkeys(self.shown(name) for name in series(comparison, self.by)))
         colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(shown)}
+        panels = self._panels(comparison)
         figure = sheet(max(6.4, 4.3 * len(panels)), 4.2)
         first: Any = None
-        for place, (title, rows) in enumerate(panels.items(), start=1):
+        for place, (title, (rows, kinds)) in enumerate(panels.items(), start=1):
             first = axes = figure.add_subplot(1, len(panels), place, sharey=first)
             for row in rows:
                 colour = colours[self.shown(name_of(row, self.by) or "all")]
-                for column, line in (("train_accuracy", "--"), ("val_accuracy", "-")):
-                    epochs, errors = _by_epoch(row, "metrics.csv", column, lambda share: 100 * (1 - share))
-                    axes.plot(epochs, errors, line, color=colour, linewidth=1.6)
-            axes.set_title(title if self.panels else "")
+                for kind in kinds:
+                    epochs, errors = _by_epoch(row, "metrics.csv", f"{kind}_accuracy", lambda share: 100 * (1 - share))
+                    dashed = len(kinds) > 1 and kind == "train"
+                    axes.plot(epochs, errors, "--" if dashed else "-", color=colour, linewidth=1.6)
+            axes.set_title(title)
             axes.set_ylim(bottom=0)
             axes.grid(axis="y")
-            axes.tick_params(length=0)
+            axes.tick_params(length=0, labelleft=place == 1)
             axes.set_xlabel("epoch", color=MUTED)
         figure.axes[0].set_ylabel("error, %", color=MUTED)
         keys = [Line2D([], [], color=colour, linewidth=4, label=name) for name, colour in colours.items()]
-        for line, what in (("-", "validation"), ("--", "training")):
+        for line, what in (("-", "validation"), ("--", "training")) if self.panels else ():
             keys.append(Line2D([], [], color=MUTED, linestyle=line, label=what))
-        figure.legend(handles=keys, loc="outside upper left", ncols=4, frameon=False, fontsize=9.5)
+        figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 4), frameon=False, fontsize=9.5)
         save(figure, path)
         return "The training error is that of the batches as the epoch ran, the validation error that after it."
 
-    def _panels(self, comparison: Comparison) -> dict[str, list[Group]]:
+    def _panels(self, comparison: Comparison) -> dict[str, tuple[list[Group], tuple[str, ...]]]:
+        """Rows and kinds of error, by the panel's title."""
+        found, both = series(comparison, self.by), ("train", "val")
+        if not self.panels:
+            return {"training": (comparison.groups, both[:1]), "validation": (comparison.groups, both[1:])}
         if not isinstance(self.panels, Mapping):
-            return series(comparison, self.panels)
-        found = series(comparison, self.by)
+            return {title: (rows, both) for title, rows in series(comparison, self.panels).items()}
         panels = {title: [row for name in names for row in found.get(name, [])] for title, names in self.panels.items()}
-        return {title: rows for title, rows in panels.items() if rows}
+        return {title: (rows, both) for title, rows in panels.items() if rows}
 
 
 def _by_epoch(row: Group, file: str, column: str, shown: Callable[[float], float]) -> tuple[list[int], list[float]]:
@@ -323,11 +328,15 @@ def _by_epoch(row: Group, file: str, column: str, shown: Callable[[float], float
 class Gradients(Figure):
     """The size of each layer's gradient, from the input to the head, after the first and the last epoch."""
 
-    def __init__(self, title: str, by: Sequence[str], caption: str = "") -> None:
-        super().__init__(title, caption)
+    def __init__(
+        self, title: str, by: Sequence[str], caption: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(title, caption, names)
         self.by = by
 
     def fill(self, comparison: Comparison, path: Path) -> str:
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
         rows = series(comparison, self.by)
         figure = sheet(9.4, 4.0)
         first: Any = None
@@ -337,12 +346,14 @@ class Gradients(Figure):
                 layers, sizes = _layers(groups[0].runs, when)
                 axes.plot(layers, sizes, color=COLOURS[rank % len(COLOURS)], linewidth=1.5, label=name)
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(title)
             axes.grid(axis="y")
-            axes.tick_params(length=0)
+            axes.tick_params(which="both", length=0, labelleft=place == 1)
             axes.set_xlabel("share of the way from input to head", color=MUTED)
         figure.axes[0].set_ylabel("gradient, root mean square", color=MUTED)
-        _legend(figure, {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(rows)}, {})
+        _legend(figure, {self.shown(name): COLOURS[rank % len(COLOURS)] for rank, name in enumerate(rows)}, {})
         save(figure, path)
         return ""
 
