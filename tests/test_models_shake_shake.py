@@ -43,6 +43,14 @@ def test_parameters_are_the_published(width: int) -> None:
     assert [info["num_chs"] for info in model.feature_info] == [width, 2 * width, 4 * width]
 
 
+@pytest.mark.parametrize(("width", "base"), [(0.25, 8), (0.5, 16), (2, 64), (0.01, 2)])
+def test_width_multiplies_the_channels(width: float, base: int) -> None:
+    with torch.device("meta"):
+        model = timm.create_model("shake_shake_26_2x32d", width=width).eval()
+        assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+    assert [info["num_chs"] for info in model.feature_info] == [base, 2 * base, 4 * base]
+
+
 def test_forward_uses_alpha_and_backward_its_own_beta() -> None:
     torch.manual_seed(0)
     a, b = (torch.randn(3, 2, 4, 4, requires_grad=True) for _ in range(2))
@@ -148,7 +156,10 @@ def test_halves_make_the_whole_and_the_rest_shakes() -> None:
     assert mixes == [False] * 8 + [True] * 4
 
 
-@pytest.mark.parametrize(("options", "words"), [({"mode": "even"}, "shake_even"), ({"level": "pixel"}, "image, batch")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"mode": "even"}, "shake_even"), ({"level": "pixel"}, "image, batch"), ({"width": 0}, "above 0")],
+)
 def test_impossible_arguments_are_refused(options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
         factory.outline(ModelConfig(name="shake_shake_26_2x32d", weights="none", args=options))

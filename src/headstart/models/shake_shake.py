@@ -109,12 +109,21 @@ def shake_shake_26(
     *,
     mode: str = "shake_shake",
     level: str = "image",
+    width: float = 1.0,
     num_classes: int = 10,
     in_chans: int = 3,
     drop_rate: float = 0.0,
     global_pool: str = "avg",
 ) -> cifar.CifarNet:
-    """Shake-Shake 26 2×``base_width``d; ``mode`` and ``level`` as in `ShakeShake`, ``drop_rate`` ahead of the head."""
+    """Shake-Shake 26 2×``base_width``d.
+
+    Args:
+        mode, level: see `ShakeShake`.
+        width: multiplies ``base_width``; 0.25 of 32 is 2×8d.
+        drop_rate: dropout ahead of the head.
+    """
+    if width <= 0:
+        raise ValueError(f"width={width}: a number above 0")
     design = residual.Design(order="relu_only_preact", shortcut="B")
 
     def block(index: int, width_in: int, width: int, stride: int) -> nn.Module:
@@ -128,7 +137,8 @@ def shake_shake_26(
             nn.Identity(),
         )
 
-    widths = (base_width, 2 * base_width, 4 * base_width)
+    base = max(2, round(width * base_width))  # a skip connection has two halves
+    widths = (base, 2 * base, 4 * base)
     return cifar.CifarNet(
         cifar.stem(in_chans, STEM, "N"),
         cifar.stages(block, STEM, widths, BLOCKS),

@@ -174,6 +174,7 @@ class Levels(Figure):
         by: the key; ``split``: keys whose values have a colour each.
         order: its values from top to bottom, as text; those not named follow.
         published: percent of error by value, drawn as a hollow diamond; ``source`` says where it stands.
+        data: the data of the published errors; beside rows of other data they have an axis of their own.
     """
 
     def __init__(
@@ -184,18 +185,22 @@ class Levels(Figure):
         order: Sequence[str] = (),
         published: Mapping[str, float] | None = None,
         source: str = "",
+        data: str = "",
         caption: str = "",
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(title, caption)
-        self.by, self.split, self.order = by, split, [str(level) for level in order]
+        super().__init__(title, caption, names)
+        self.by, self.split, self.order, self.data = by, split, [str(level) for level in order], data
         self.published, self.source = {str(level): error for level, error in (published or {}).items()}, source
 
     def fill(self, comparison: Comparison, path: Path) -> str:
         levels = series(comparison, self.by)
         names = [name for name in self.order if name in levels] + [name for name in levels if name not in self.order]
         colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(series(comparison, self.split))}
+        apart = bool(self.published and self.data) and any(row.data != self.data for row in comparison.groups)
         figure = sheet(8.2, 1.3 + 0.55 * len(names))
-        axes = figure.add_subplot()
+        axes = figure.add_subplot(1, 3, (1, 2)) if apart else figure.add_subplot()
+        beside = figure.add_subplot(1, 3, 3, sharey=axes) if apart else axes
         for y, name in enumerate(names):
             for rank, row in enumerate(
                 sorted(levels[name], key=lambda row: natural(*(value(row, key) for key in self.split)))
@@ -207,13 +212,20 @@ class Levels(Figure):
                     colours[name_of(row, self.split) or "all"],
                 )
             if name in self.published:
-                axes.plot([self.published[name]], [y], "D", markerfacecolor="white", color=INK, markersize=7, zorder=5)
-        axes.set_yticks(range(len(names)), names)
+                beside.plot(
+                    [self.published[name]], [y], "D", markerfacecolor="white", color=INK, markersize=7, zorder=5
+                )
+        axes.set_yticks(range(len(names)), [self.shown(name) for name in names])
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.grid(axis="x")
-        axes.tick_params(length=0)
-        axes.set_xlabel("test error, %", color=MUTED)
-        _legend(figure, colours if len(colours) > 1 else {}, self.published)
+        for panel in dict.fromkeys((axes, beside)):
+            panel.grid(axis="x")
+            panel.tick_params(length=0, labelleft=panel is axes)
+            panel.set_xlabel("test error, %", color=MUTED)
+        if apart:
+            axes.set_title("here, on " + ", ".join(sorted({row.data for row in comparison.groups})))
+            beside.set_title(f"published, on {self.data}")
+        named = {self.shown(name): colour for name, colour in colours.items()}
+        _legend(figure, named if len(colours) > 1 else {}, {} if apart else self.published)
         save(figure, path)
         return f"Hollow diamonds: {self.source}." if self.published else ""
 
@@ -242,31 +254,62 @@ def _legend(figure: Any, colours: Mapping[str, str], published: Mapping[str, flo
 
 
 class Errors(Figure):
-    """Training and validation error by epoch, the mean over seeds; a colour for each value of ``by``."""
+    """Training and validation error by epoch, the mean over seeds; a colour for each value of ``by`` as it is shown.
 
-    def __init__(self, title: str, by: Sequence[str], panels: Sequence[str] = (), caption: str = "") -> None:
-        super().__init__(title, caption)
+    Args:
+        panels: keys whose values have a panel each; or panels by title, with the values of ``by`` that they hold.
+            Without them, the two errors have a panel each.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        by: Sequence[str],
+        panels: Sequence[str] | Mapping[str, Sequence[str]] = (),
+        caption: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(title, caption, names)
         self.by, self.panels = by, panels
 
     def fill(self, comparison: Comparison, path: Path) -> str:
-        panels = series(comparison, self.panels)
-        colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(series(comparison, self.by))}
-        figure = sheet(max(5.6, 4.3 * len(panels)), 4.2)
+        from matplotlib.lines import Line2D
+
+        shown = list(dict.fromkeys(self.shown(name) for name in series(comparison, self.by)))
+        colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(shown)}
+        panels = self._panels(comparison)
+        figure = sheet(max(6.4, 4.3 * len(panels)), 4.2)
         first: Any = None
-        for place, (title, rows) in enumerate(panels.items(), start=1):
+        for place, (title, (rows, kinds)) in enumerate(panels.items(), start=1):
             first = axes = figure.add_subplot(1, len(panels), place, sharey=first)
             for row in rows:
-                for column, line in (("train_accuracy", "--"), ("val_accuracy", "-")):
-                    epochs, errors = _by_epoch(row, "metrics.csv", column, lambda share: 100 * (1 - share))
-                    axes.plot(epochs, errors, line, color=colours[name_of(row, self.by) or "all"], linewidth=1.6)
-            axes.set_title(title if self.panels else "")
+                colour = colours[self.shown(name_of(row, self.by) or "all")]
+                for kind in kinds:
+                    epochs, errors = _by_epoch(row, "metrics.csv", f"{kind}_accuracy", lambda share: 100 * (1 - share))
+                    dashed = len(kinds) > 1 and kind == "train"
+                    axes.plot(epochs, errors, "--" if dashed else "-", color=colour, linewidth=1.6)
+            axes.set_title(title)
+            axes.set_ylim(bottom=0)
             axes.grid(axis="y")
-            axes.tick_params(length=0)
+            axes.tick_params(length=0, labelleft=place == 1)
             axes.set_xlabel("epoch", color=MUTED)
         figure.axes[0].set_ylabel("error, %", color=MUTED)
-        _legend(figure, colours, {})
+        keys = [Line2D([], [], color=colour, linewidth=4, label=name) for name, colour in colours.items()]
+        for line, what in (("-", "validation"), ("--", "training")) if self.panels else ():
+            keys.append(Line2D([], [], color=MUTED, linestyle=line, label=what))
+        figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 4), frameon=False, fontsize=9.5)
         save(figure, path)
-        return "Solid: validation error; dashed: training error, as it was while the epoch ran."
+        return "The training error is that of the batches as the epoch ran, the validation error that after it."
+
+    def _panels(self, comparison: Comparison) -> dict[str, tuple[list[Group], tuple[str, ...]]]:
+        """Rows and kinds of error, by the panel's title."""
+        found, both = series(comparison, self.by), ("train", "val")
+        if not self.panels:
+            return {"training": (comparison.groups, both[:1]), "validation": (comparison.groups, both[1:])}
+        if not isinstance(self.panels, Mapping):
+            return {title: (rows, both) for title, rows in series(comparison, self.panels).items()}
+        panels = {title: [row for name in names for row in found.get(name, [])] for title, names in self.panels.items()}
+        return {title: (rows, both) for title, rows in panels.items() if rows}
 
 
 def _by_epoch(row: Group, file: str, column: str, shown: Callable[[float], float]) -> tuple[list[int], list[float]]:
@@ -285,11 +328,15 @@ def _by_epoch(row: Group, file: str, column: str, shown: Callable[[float], float
 class Gradients(Figure):
     """The size of each layer's gradient, from the input to the head, after the first and the last epoch."""
 
-    def __init__(self, title: str, by: Sequence[str], caption: str = "") -> None:
-        super().__init__(title, caption)
+    def __init__(
+        self, title: str, by: Sequence[str], caption: str = "", names: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(title, caption, names)
         self.by = by
 
     def fill(self, comparison: Comparison, path: Path) -> str:
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
         rows = series(comparison, self.by)
         figure = sheet(9.4, 4.0)
         first: Any = None
@@ -299,12 +346,14 @@ class Gradients(Figure):
                 layers, sizes = _layers(groups[0].runs, when)
                 axes.plot(layers, sizes, color=COLOURS[rank % len(COLOURS)], linewidth=1.5, label=name)
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_title(title)
             axes.grid(axis="y")
-            axes.tick_params(length=0)
+            axes.tick_params(which="both", length=0, labelleft=place == 1)
             axes.set_xlabel("share of the way from input to head", color=MUTED)
         figure.axes[0].set_ylabel("gradient, root mean square", color=MUTED)
-        _legend(figure, {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(rows)}, {})
+        _legend(figure, {self.shown(name): COLOURS[rank % len(COLOURS)] for rank, name in enumerate(rows)}, {})
         save(figure, path)
         return ""
 
