@@ -161,5 +161,5 @@ def test_what_is_wrong_with_a_measure_is_named(node: str, words: str) -> None:
 
 
 def test_a_scale_of_nothing_is_refused() -> None:
-    with pytest.raises(UserError, match=r"scale=\[1, 0\]: factors must be above 0"):
+    with pytest.raises(UserError, match=r"scale=\[1, 0\]: must be numbers from 0.05"):
         measures.Changes(scale=[1, 0])

@@ -9,6 +9,7 @@ import timm
 import torch
 
 from headstart.config import ModelConfig
+from headstart.errors import UserError
 from headstart.models import cut, factory, own  # noqa: F401
 from test_cut import trainable
 
@@ -58,6 +59,15 @@ def test_the_factory_knows_it() -> None:
     assert factory.expected_input(config).image_size == 32
     model, _ = factory.create(config, list("0123456789"), pretrained=False)
     assert model(torch.rand(1, 3, 48, 48)).shape == (1, 10)
+
+
+def test_weights_are_loaded_and_typos_are_refused() -> None:
+    source = timm.create_model("linear", num_classes=10)
+    overlay = {"state_dict": source.state_dict(), "num_classes": 10, "source": ""}
+    loaded = timm.create_model("linear", num_classes=10, pretrained=True, pretrained_cfg_overlay=overlay)
+    assert torch.equal(loaded.fc.weight, source.fc.weight)
+    with pytest.raises(UserError, match="fooo"):
+        factory.create(ModelConfig("linear", "none", {"fooo": 1}), tuple("01"), pretrained=False)
 
 
 def test_it_learns(run_small: Callable[..., dict]) -> None:

@@ -21,7 +21,9 @@ from headstart.data.sources import ArrayImages, FileImages, Source, array_split
 from headstart.errors import UserError
 
 CONF = Path(__file__).parents[1] / "conf" / "data"
-FILES = sorted(CONF.glob("*.yaml"))
+FILES = sorted(
+    path for path in CONF.glob("*.yaml") if not path.stem.endswith(("_full", "_small"))
+)  # those are studies'
 REAL_FASHION = sources.FASHION_FOLDER
 
 

@@ -57,11 +57,27 @@ def _component_problems(config: RunConfig, trial: bool) -> Iterator[str]:
     from timm.scheduler import create_scheduler_v2
 
     problems = [problem for key, node, given in _nodes(config) for problem in bind(key, node, given)]
+    problems += problems or _observer_problems(config)
     problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
     for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
         problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
     trained = trial and any(phase.epochs is not None for phase in config.strategy.phases.values())
     yield from problems or (_trial_problems(config) if trained else ())
+
+
+def _observer_problems(config: RunConfig) -> list[str]:
+    """What is wrong with what looks on: measures and figures cost nothing to build, so they are built."""
+    found = []
+    for group in ("measures", "figures"):
+        for name, node in getattr(config, group).items():
+            try:
+                made = configs.build(node)
+                kinds = [kind.__name__ for kind in type(made).__mro__]
+                if group[:-1].title() not in kinds:
+                    found.append(f"{group}.{name}: {node['_target_']} is no {group[:-1]}")
+            except Exception as error:
+                found.append(f"{group}.{name}: {_first_line(error.__cause__ or error)}")
+    return found
 
 
 def _trial_problems(config: RunConfig) -> Iterator[str]:
@@ -91,6 +107,9 @@ def _first_line(error: BaseException) -> str:
 
 def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
     """What is wrong with a ``_target_`` node: not allowed, not there, or it does not take these arguments."""
+    if not isinstance(node, Mapping):
+        yield f"{key}={node}: must be a mapping with a _target_, such as {key}._target_=headstart.…"
+        return
     try:
         call = configs.found(node.get("_target_"))
     except UserError as error:
@@ -109,6 +128,9 @@ def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> I
             near = keys.nearest(str(name), names[given:])
             hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(names[given:])}"
             yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
+    for name, parameter in signature.parameters.items():
+        if str(parameter.annotation).startswith("Sequence") and isinstance(options.get(name), str):
+            yield f"{key}.{name}={options[name]}: must be a list, such as [{options[name]}]"
     needed = [
         p.name
         for p in list(signature.parameters.values())[given:]

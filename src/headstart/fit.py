@@ -130,7 +130,9 @@ def run_phases(context: Context, phases: list["Phase"], ways: list[Way], done: l
         context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
         if ranks.leads():
             checkpoints.remove(best.parent)
-        stopping.check()
+        signum = ranks.agreed(stopping.requested() or 0)
+        if signum:
+            raise stopping.Stopped(signum)
     return outcomes
 
 

@@ -65,12 +65,14 @@ class Keeper(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         best = None if self.best is None else list(self.best)
-        return {"best": best, "best_epoch": self.best_epoch, "seconds": self.seconds}
+        spent = time.monotonic() - self.epoch_began
+        return {"best": best, "best_epoch": self.best_epoch, "seconds": self.seconds, "epoch_seconds": spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         best = state_dict["best"]
         self.best = None if best is None else (best[0], best[1])
         self.best_epoch, self.earlier = state_dict["best_epoch"], state_dict["seconds"]
+        self.epoch_began = time.monotonic() - state_dict["epoch_seconds"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -91,7 +93,7 @@ class Keeper(pl.Callback):
         )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.epoch_began = time.monotonic()
+        self.epoch_began = time.monotonic()  # not called where an epoch goes on in its middle
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -149,6 +151,7 @@ class Keeper(pl.Callback):
         stop = ranks.agreed(stopping.requested() or (DUE if due else NOT_DUE))
         if stop == NOT_DUE:
             return
+        cast(PhaseModule, trainer.lightning_module).check_loss()
         self.position = {"epoch": epoch, "batches": batches}
         trainer.save_checkpoint(self.folder / str(trainer.global_step))
         self.saved = time.monotonic()

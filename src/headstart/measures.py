@@ -90,8 +90,12 @@ class Changes(Measure):
     FILE = "changes.csv"
 
     def __init__(self, shift: Sequence[float] = (), scale: Sequence[float] = (), stroke: Sequence[int] = ()) -> None:
-        if any(factor <= 0 for factor in scale):
-            raise UserError(f"measures: scale={list(scale)}: factors must be above 0")
+        for name, sizes, low, high in (("shift", shift, 0, 1), ("scale", scale, 0.05, 20), ("stroke", stroke, -99, 99)):
+            for size in sizes:
+                whole = name != "stroke" or isinstance(size, int)
+                if not isinstance(size, int | float) or not whole or not low <= size <= high:
+                    kind = "whole numbers" if name == "stroke" else "numbers"
+                    raise UserError(f"{name}={list(sizes)}: must be {kind} from {low} to {high}")
         self.sizes: dict[str, Sequence[float]] = {"shift": shift, "scale": scale, "stroke": stroke}
 
     def tested(self, context: Context, logits: Callable[[Pixels], Tensor]) -> None:

@@ -85,7 +85,7 @@ class PhaseModule(pl.LightningModule):
         self.restored: dict[str, Any] | None = None
         self.meters: Any = nn.ModuleDict(
             {
-                name: nn.ModuleDict({"loss": MeanLoss(), "accuracy": MulticlassAccuracy(classes, average="micro")})
+                name: _meters(classes)
                 for name in ("learn", "check")  # "train" is a method of every module
             }
         )
@@ -155,7 +155,7 @@ class PhaseModule(pl.LightningModule):
 
     def _watch(self, loss: Tensor) -> None:
         """Remember the first loss that is not finite, on the device; look at it before it moves a weight, or later."""
-        newest = torch.stack([loss.float(), loss.new_tensor(float(self.global_step), dtype=torch.float32)])
+        newest = torch.stack([loss.float(), torch.full_like(loss, self.global_step, dtype=torch.float32)])
         if self.first_bad is None:
             self.first_bad = newest
         self.first_bad = torch.where(torch.isfinite(self.first_bad[0]), newest, self.first_bad)
@@ -212,6 +212,12 @@ class PhaseModule(pl.LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         scheduler.step_update(self.trainer.global_step)
+
+
+def _meters(classes: int) -> nn.ModuleDict:
+    """Loss and accuracy; arguments are not validated, which would make each step wait for a GPU."""
+    accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+    return nn.ModuleDict({"loss": MeanLoss(), "accuracy": accuracy})
 
 
 def random_state() -> dict[str, Tensor]:

@@ -82,8 +82,10 @@ def _cause(place: Path, code: int) -> BaseException:
     """Why the run ended: a rank that was killed explains the others' errors, else the first error counts."""
     deaths = json.loads((place / DEATHS).read_text()) if (place / DEATHS).exists() else {}
     said = sorted((json.loads(path.read_text()) for path in place.glob("rank-*.json")), key=lambda fact: fact["when"])
-    for rank, (exit_code, when) in deaths.items():
-        ended_by_agent = bool(said) and said[0]["when"] < when - GRACE + 1  # it had failed, and the grace was over
+    for rank, (exit_code, when) in deaths.items():  # once one has failed and the grace is over, all are ended
+        ended_by_agent = any(
+            fact["kind"] != "Stopped" and fact["when"] < when - GRACE + 1 for fact in said
+        )  # it had failed, and the grace was over
         if exit_code < 0 and exit_code != -signal.SIGTERM and not ended_by_agent:
             name = signal.Signals(-exit_code).name
             hint = "; the system kills a process when memory runs out" if exit_code == -signal.SIGKILL else ""

@@ -134,6 +134,8 @@ def residual_net(
     if width <= 0:
         raise ValueError(f"width={width}: a number above 0")
     layers = 3 if bottleneck else 2
+    if (depth - 2) % (3 * layers):
+        raise ValueError(f"bottleneck={str(bottleneck).lower()}: depth {depth} is not {3 * layers}n + 2")
     n = (depth - 2) // (3 * layers)
     base, *_ = inner = tuple(max(1, round(width * channels)) for channels in WIDTHS)
     widths = tuple(channels * residual.EXPANSION for channels in inner) if bottleneck else inner

@@ -139,7 +139,9 @@ def _build(config: "ModelConfig", **options: Any) -> Any:
 
     try:
         return timm.create_model(config.name, **(options | config.args))
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, ArithmeticError, RuntimeError) as error:
+        if isinstance(told(error), RunFailed):
+            raise
         raise UserError(f"model.args={config.args}: {config.name} does not take them: {error}") from error
 
 
@@ -148,6 +150,11 @@ def _load_by_timm(config: "ModelConfig") -> Any:
     import timm
 
     external = config.weights.startswith(("local-dir:", "hf-hub:"))
+    if not external and not any(outline(config).pretrained_cfg.get(key) for key in ("url", "hf_hub_id", "file")):
+        raise UserError(
+            f"model.weights={config.weights}: nobody publishes weights of {config.name} as it is here "
+            f"(model.args={config.args}); use strategy=scratch, or weights of your own: a file, or run:FOLDER"
+        )
     try:
         with hub.answered_or_offline(not config.weights.startswith("local-dir:")):
             return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from timm.models import register_model
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
 SIDE = 32
@@ -14,26 +14,15 @@ class Linear(nn.Module):
     All of it is head: its features are the pixels, so that nothing but the head can learn or be frozen.
     """
 
-    def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0, **_: Any) -> None:
+    def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0) -> None:
         super().__init__()
         self.num_classes, self.drop_rate = num_classes, drop_rate
         self.num_features = self.head_hidden_size = in_chans * SIDE * SIDE
         self.pool = nn.AdaptiveAvgPool2d(SIDE)
         self.flatten = nn.Flatten(1)
         self.drop = nn.Dropout(drop_rate)
-        self.fc: nn.Module = nn.Linear(self.num_features, num_classes)
+        self.fc: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
         self.feature_info = [{"num_chs": in_chans, "reduction": 1, "module": "pool"}]
-        self.pretrained_cfg = {
-            "input_size": (3, SIDE, SIDE),
-            "fixed_input_size": False,
-            "crop_pct": 1.0,
-            "interpolation": "bicubic",
-            "mean": (0.5, 0.5, 0.5),
-            "std": (0.5, 0.5, 0.5),
-            "num_classes": num_classes,
-            "classifier": "fc",
-            "first_conv": None,
-        }
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """There is no group besides the head."""
@@ -58,7 +47,23 @@ class Linear(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
+default_cfgs = generate_default_cfgs(
+    {
+        "linear": {
+            "num_classes": 1000,
+            "input_size": (3, SIDE, SIDE),
+            "crop_pct": 1.0,
+            "interpolation": "bicubic",
+            "mean": (0.5, 0.5, 0.5),
+            "std": (0.5, 0.5, 0.5),
+            "classifier": "fc",
+            "first_conv": None,
+        }
+    }
+)
+
+
 @register_model
 def linear(pretrained: bool = False, **options: Any) -> Linear:
     """A softmax over a linear function of 32 x 32 pixels: 30,730 parameters for ten classes."""
-    return Linear(**{name: value for name, value in options.items() if name not in ("pretrained_cfg", "cache_dir")})
+    return build_model_with_cfg(Linear, "linear", pretrained, **options)

@@ -295,7 +295,8 @@ class Errors(Figure):
             axes.set_xlabel("epoch", color=MUTED)
         figure.axes[0].set_ylabel("error, %", color=MUTED)
         keys = [Line2D([], [], color=colour, linewidth=4, label=name) for name, colour in colours.items()]
-        for line, what in (("-", "validation"), ("--", "training")) if self.panels else ():
+        lines: Any = (("-", "validation"), ("--", "training")) if self.panels else ()
+        for line, what in lines:
             keys.append(Line2D([], [], color=MUTED, linestyle=line, label=what))
         figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 4), frameon=False, fontsize=9.5)
         save(figure, path)
@@ -369,6 +370,8 @@ def _layers(runs: Sequence[Run], when: Callable[[list[int]], int]) -> tuple[list
         for line in lines:
             if int(line["epoch"]) == epoch and float(line["rms"]) > 0:
                 found.setdefault(int(line["layer"]), []).append(math.log(float(line["rms"])))
+    if not found:
+        raise LookupError(f"the gradients of {runs[0].name} are all zero")
     last = max(max(found) - 1, 1)
     layers = sorted(found)
     return [(layer - 1) / last for layer in layers], [math.exp(math.fsum(found[x]) / len(found[x])) for x in layers]

@@ -55,8 +55,8 @@ def names(patterns: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def measure(name: str, plan: Plan) -> Iterator[dict[str, Any]]:
     """Everything about one network, in parts, so that what fails late does not take along what was found before."""
-    yield published(name)
     model = _outline(name)
+    yield published(name, model)
     yield {
         "input_px": input_size(model)[-1],
         "size_mb": cost.size_mb(model),
@@ -68,9 +68,9 @@ def measure(name: str, plan: Plan) -> Iterator[dict[str, Any]]:
         yield timed(name, torch.device(device), plan)
 
 
-def published(name: str) -> dict[str, Any]:
-    """ImageNet accuracies, in %, of torchvision's weights where timm has the very same; else nothing."""
-    if not timm.list_pretrained(f"{name}.tv_in1k"):
+def published(name: str, model: Any) -> dict[str, Any]:
+    """ImageNet accuracies, in %, of torchvision's weights where they are weights of this very network; else nothing."""
+    if model.pretrained_cfg.get("tag") == "untrained" or not timm.list_pretrained(f"{name}.tv_in1k"):
         return {}
     try:
         first = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
