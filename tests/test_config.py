@@ -16,22 +16,28 @@ CONF = configs.folder()
 # A new file raises the count: that is the sign that this test has seen it.
 COUNTS = {
     "augment": 3,
-    "data": 28,
+    "data": 32,
     "debug": 2,
-    "experiment": 1,
+    "experiment": 2,
     "hardware": 5,
     "logger": 3,
-    "model": 23,
+    "model": 59,
     "optimizer": 3,
     "scheduler": 4,
+    "size": 2,
     "strategy": 4,
 }
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent.name in COUNTS)
+SIZES = sorted(CONF.glob("experiment/*/*.yaml"))  # each study's two forms
 GIVEN = {  # what a file leaves to the user
     "data/image_folder": ["data.source.root=photos"],
     "data/csv": ["data.source.path=labels.csv"],
     "data/torchvision": ["data.source.name=CIFAR10"],
     "model/timm": ["model.name=resnet18"],
+} | {
+    f"model/{path.stem}": ["strategy=scratch"]
+    for path in FILES
+    if path.parent.name == "model" and (yaml.safe_load(path.read_text("utf-8")) or {}).get("weights") == "none"
 }
 
 
@@ -45,7 +51,11 @@ def test_all_files_are_visited() -> None:
         found[path.parent.name] = found.get(path.parent.name, 0) + 1
     assert found == COUNTS
     others = {path.relative_to(CONF).as_posix() for path in CONF.rglob("*") if path.is_file()} - {
-        path.relative_to(CONF).as_posix() for path in FILES
+        path.relative_to(CONF).as_posix() for path in [*FILES, *SIZES]
+    }
+    studies = {path.stem for path in FILES if path.parent.name == "experiment"} - {"demo"}
+    assert {path.relative_to(CONF / "experiment").as_posix() for path in SIZES} == {
+        f"{study}/{size}.yaml" for study in studies for size in ("full", "small")
     }
     assert others == {"config.yaml", "hydra/job_logging/headstart.yaml", "hydra/help/headstart.yaml"}
 
@@ -60,7 +70,7 @@ def test_every_file_composes_validates_and_binds(path: Path) -> None:
     if group == "strategy":
         assert config.strategy.name == name
     if group == "experiment":
-        assert config.study == name, "a study carries its experiment's name"
+        assert config.study in (name, "runs"), "a study carries its experiment's name, if any"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "model"], ids=key)
@@ -68,7 +78,7 @@ def test_every_model_is_known_to_timm(path: Path) -> None:
     from headstart.models import factory
 
     config = compose(f"model={path.stem}", *GIVEN.get(key(path), []))
-    assert factory.expected_input(config.model).image_size >= 192
+    assert factory.expected_input(config.model).image_size >= (192 if config.model.weights != "none" else 32)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=key)

@@ -19,7 +19,11 @@ from conftest import SMALL, compose
 from headstart import config as configs
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPERIMENTS = sorted(path.stem for path in (configs.folder() / "experiment").glob("*.yaml"))
+STUDIES = sorted(path.stem for path in (configs.folder() / "experiment").glob("*.yaml") if path.stem != "demo")
+TINY = (
+    "size=small", "data.n_train=40", "data.train_per_class=null", "data.train_fraction=null", "data.n_test=20",
+    "data.batch_size=16", "epochs=1", "seed=0", "logger=csv", "hardware=cpu",
+)  # fmt: skip
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = [
     line.split("#")[0].strip()
@@ -40,15 +44,28 @@ def headstart(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_runs_through_and_is_compared(name: str, tmp_path: Path) -> None:
-    trained = headstart("train", "-m", f"experiment={name}", *SMALL, "epochs=1", "seed=0,1", cwd=tmp_path)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_runs_through_and_draws_its_figures(name: str, tmp_path: Path) -> None:
+    trained = headstart("train", "-m", f"experiment={name}", *TINY, cwd=tmp_path)
     assert trained.returncode == 0, trained.stdout + trained.stderr
     compared = headstart("compare", name, cwd=tmp_path)
     assert compared.returncode == 0, compared.stdout + compared.stderr
-    results = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / name).glob("*/result.json")]
-    assert len(results) == 6
+    assert len(list((tmp_path / "outputs" / name).glob("*/result.json"))) >= 2
     report = tmp_path / "outputs" / name / "report"
+    assert (report / f"{name}.png").is_file()
+    assert "Not drawn" not in (report / "index.html").read_text("utf-8")
+    assert not [path for path in tmp_path.iterdir() if path.name != "outputs"], "nothing is left outside outputs/"
+
+
+def test_the_demo_runs_through_and_is_compared(tmp_path: Path) -> None:
+    trained = headstart("train", "-m", "experiment=demo", *SMALL, "epochs=1", "seed=0,1", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    compared = headstart("compare", "demo", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    results = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "demo").glob("*/result.json")]
+    assert len(results) == 6
+    report = tmp_path / "outputs" / "demo" / "report"
     with (report / "summary.csv").open() as lines:
         rows = {row["strategy"]: row for row in csv.DictReader(lines)}
     page = (report / "index.html").read_text("utf-8")

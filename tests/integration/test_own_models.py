@@ -13,6 +13,8 @@ SIDES = {  # one network a family, and a size of images that it can see
     "resnet20_cifar": 32,
     "plain20_cifar": 32,
     "shake_shake_26_2x32d": 32,
+    "stacked_kernels": 32,
+    "vgg_scaled": 64,
     "densenet_bc_100_12": 32,
     "efficientnet_scaled": 64,
     "nasnet_mobile": 64,

@@ -57,7 +57,7 @@ def find(model: Any, trainable: frozenset[str], example: "Tensor") -> Cut | None
         head = {id(parameter) for parameter in model.get_classifier().parameters()}
         names = {name for name, parameter in model.named_parameters() if id(parameter) not in head}
         attempts: list[Callable[[], Cut | None]] = [lambda: _inside(model, trainable)]
-        if not names & trainable:
+        if names and not names & trainable:  # a network that is all head has no prefix
             attempts.insert(0, lambda: _at_head(model))
         for attempt in attempts:
             try:

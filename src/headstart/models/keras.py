@@ -3,7 +3,7 @@
 Source: keras.io/api/applications. Top-1 and top-5 are ImageNet validation accuracies of Keras' own weights; Keras timed
 on an AMD EPYC with 92 cores and a Tesla A100, batch 32, mean of 30 batches in 10 repetitions. Its parameter counts
 include the running statistics of batch norms, torch's do not, which makes up to 2 % of difference. Its depth counts
-layers on the longest way through, activations and batch norms included (in VGG's rows: layers with weights).
+layers with parameters, batch norms included; a depthwise-separable convolution is one.
 """
 
 from dataclasses import dataclass

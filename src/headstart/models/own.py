@@ -10,4 +10,6 @@ from headstart.models import (  # noqa: F401
     linear,
     nasnet_mobile,
     shake_shake,
+    stacked_kernels,
+    vgg_scaled,
 )
