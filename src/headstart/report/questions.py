@@ -295,9 +295,9 @@ class Errors(Figure):
             axes.set_xlabel("epoch", color=MUTED)
         figure.axes[0].set_ylabel("error, %", color=MUTED)
         keys = [Line2D([], [], color=colour, linewidth=4, label=name) for name, colour in colours.items()]
-        lines: Any = (("-", "validation"), ("--", "training")) if self.panels else ()
-        for line, what in lines:
-            keys.append(Line2D([], [], color=MUTED, linestyle=line, label=what))
+        if self.panels:
+            keys += [Line2D([], [], color=MUTED, label="validation")]
+            keys += [Line2D([], [], color=MUTED, linestyle="--", label="training")]
         figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 4), frameon=False, fontsize=9.5)
         save(figure, path)
         return "The training error is that of the batches as the epoch ran, the validation error that after it."
