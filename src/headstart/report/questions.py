@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,9 @@ class Scatter(Figure):
                     heights = [100 * row.accuracy.mean for _, row in spots]
                     axes.plot([x for x, _ in spots], heights, color=colour, linewidth=1.4, alpha=0.7, zorder=3)
             _cost_axis(axes, cost, [x for x, _, _ in points])
-            place_labels(axes, [point for point in points if point[2]], [(x, y) for x, y, _ in points])
+            drawn = _neighbours(colours, cost) if self.connect else ()
+            taken = [(x, y) for x, y, _ in points] + [place for ends in drawn for place in _along(*ends)]
+            place_labels(axes, [point for point in points if point[2]], taken)
         panels[0].set_ylabel("test accuracy, %", color=MUTED)
         if len(colours) > 1 and list(self.label) != list(self.by):
             keys = [
@@ -147,6 +150,23 @@ class Scatter(Figure):
             figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 5), frameon=False, fontsize=9.5)
         save(figure, path)
         return ""
+
+
+Spot = tuple[float, float]
+
+
+def _neighbours(colours: Mapping[str, Sequence[Group]], cost: str) -> Iterator[tuple[Spot, Spot]]:
+    """The ends of each piece of the lines that join a colour's points, as cost and percent."""
+    for rows in colours.values():
+        spots = sorted((known(row, cost).mean, 100 * row.accuracy.mean) for row in rows)
+        yield from pairwise(spots)
+
+
+def _along(start: Spot, end: Spot, pieces: int = 12) -> list[Spot]:
+    """Places on a straight piece of line, on a logarithmic axis where costs are above 0; labels keep out of them."""
+    (x, y), (to_x, to_y) = start, end
+    shares = [step / pieces for step in range(1, pieces)]
+    return [(x * (to_x / x) ** share if x > 0 else x + share * (to_x - x), y + share * (to_y - y)) for share in shares]
 
 
 def _cost_axis(axes: Axes, cost: str, values: Sequence[float]) -> None:
