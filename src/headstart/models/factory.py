@@ -140,7 +140,8 @@ def _build(config: "ModelConfig", **options: Any) -> Any:
     try:
         return timm.create_model(config.name, **(options | config.args))
     except (TypeError, ValueError, AssertionError, ArithmeticError, RuntimeError) as error:
-        if isinstance(told(error), RunFailed):
+        loading = isinstance(error, RuntimeError) and "pretrained_cfg_overlay" in options  # weights that do not fit
+        if loading or isinstance(told(error), RunFailed):
             raise
         raise UserError(f"model.args={config.args}: {config.name} does not take them: {error}") from error
 
