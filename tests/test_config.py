@@ -18,7 +18,7 @@ COUNTS = {
     "augment": 3,
     "data": 32,
     "debug": 2,
-    "experiment": 10,
+    "experiment": 12,
     "hardware": 5,
     "logger": 3,
     "model": 67,
