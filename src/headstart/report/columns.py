@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headstart.report.compute import training_gmacs
 from headstart.report.groups import Group, Stat
 from headstart.report.study import Run
 
@@ -49,6 +50,14 @@ def count(value: float) -> str:
         if abs(value) >= 0.99995 * size:
             return f"{value / size:.1f} {unit}"
     return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+
+
+def macs(value: float) -> str:
+    """Multiply-adds, given in units of 10^9: 812 M, 12.8 G, 3.4 T, 1.2 P."""
+    for size, unit in ((1e6, "P"), (1e3, "T"), (1.0, "G")):
+        if abs(value) >= 0.99995 * size:
+            return f"{value / size:.1f} {unit}"
+    return f"{1000 * value:.3g} M"
 
 
 def duration(value: float) -> str:
@@ -135,5 +144,15 @@ COLUMNS = (
     ),
     Column("params_total", "params", "All parameters of the network.", _at("params.total"), count),
     Column("gmacs", "GMACs", "10⁹ multiply-adds for one image.", _at("gmacs"), "{:.3g}".format),
+    Column(
+        "training_gmacs",
+        "training MACs",
+        "Multiply-adds of training and validation, the test set's left out: GMACs per image times the images that went"
+        " through the backbone, plus twice as much again for each image of a gradient step in which the whole network"
+        " learns (the backward pass). Fitting a head on features is not counted, nor is a backward pass through a part"
+        " of the network, which no run records.",
+        training_gmacs,
+        macs,
+    ),
 )
 BY_NAME = {column.name: column for column in COLUMNS}

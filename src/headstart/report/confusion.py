@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
-from headstart.report.style import MUTED, save, sheet
+from headstart.report.style import MUTED, save, sheet, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,19 +24,15 @@ SHADES = [(0.0, "#f7f9fb"), (0.1, "#cfe1f0"), (0.4, "#63a7d2"), (0.75, "#0072B2"
 def count_run(run: Run, classes: int) -> np.ndarray | None:
     """Count a run's test images by true (row) and predicted (column) class, int64 [classes, classes].
 
-    None where predictions.csv is missing, empty, or names classes that do not exist.
+    None where it has no readable predictions.
     """
     import numpy as np
 
-    try:
-        pairs = np.array([(int(row["label"]), int(row["predicted"])) for row in run.rows("predictions.csv")])
-    except (KeyError, ValueError, OSError):
+    answers = run.answers
+    if answers is None:
         return None
-    if pairs.size == 0 or pairs.min() < 0 or pairs.max() >= classes:
-        return None
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (pairs[:, 0], pairs[:, 1]), 1)
-    return counts
+    places = answers.labels.astype(np.int64) * classes + answers.predicted
+    return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
 
 
 def count_group(group: Group) -> tuple[np.ndarray | None, list[str], list[str]]:
@@ -111,7 +107,7 @@ def draw_matrix(rate: np.ndarray, classes: list[str], title: str, path: Path) ->
         _cell_numbers(axes, rate)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(title if len(title) <= 46 else title[:45] + "…")
+    axes.set_title(shortened(title, 46))
     axes.set_xlabel("predicted class", color=MUTED)
     axes.set_ylabel("true class", color=MUTED)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
@@ -125,10 +121,7 @@ def _class_ticks(axes: Axes, classes: list[str]) -> None:
     n = len(classes)
     step = 1 if n <= TICKED else -(-n // 25)
     places = list(range(0, n, step))
-    names = [
-        classes[place] if len(classes[place]) <= NAME_LENGTH else classes[place][: NAME_LENGTH - 1] + "…"
-        for place in places
-    ]
+    names = [shortened(classes[place], NAME_LENGTH) for place in places]
     size = 9 if n <= ANNOTATED else 7.5 if n <= 25 else 6.5
     upright = max(len(name) for name in names) * n <= 36 if n <= ANNOTATED else max(len(name) for name in names) <= 2
     axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)

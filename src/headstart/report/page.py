@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +14,14 @@ from headstart.report.columns import COLUMNS, duration, percent
 from headstart.report.decision import decide
 from headstart.report.facts import caveats, hardware, not_counted, sizes, versions
 from headstart.report.groups import Comparison, Group, plain
+from headstart.report.sections import Cell, Section
 from headstart.report.style import Palette
 from headstart.report.table import best_rows, headings, names
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from headstart.report.sections import Section
+    from headstart.report.contents import Findings
 
 
 # Title, explanation, whether its cells are numbers.
@@ -35,23 +35,13 @@ RUN_HEADS = [
 ]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a sortable table: its text, the value it sorts by (empty: last), and its look."""
-
-    text: str
-    value: str
-    numeric: bool = False
-    bold: bool = False
-    swatch: str = ""
-
-
-def render(comparison: Comparison, sections: Sequence[Section]) -> str:
+def render(findings: Findings, sections: Sequence[Section]) -> str:
     """The whole page; every text in it is escaped, and pictures are embedded."""
+    comparison = findings.comparison
     return template("template.html").render(
         study=comparison.study.name,
         shared=list(headings(comparison).values()),
-        decision=decide(comparison),
+        decision=decide(comparison, findings.families),
         caveats=caveats(comparison),
         not_counted=not_counted(comparison.study),
         heads=_heads(comparison),

@@ -57,8 +57,9 @@ STYLE: Any = {
 class Palette:
     """A colour for each strategy of a study and a mark for each row, the same in all its plots.
 
-    `scratch` is grey, and twelve colours tell the others apart. The mark stands for the model where a study
-    has several; else it changes with every six strategies, so that look-alike colours differ in it.
+    `scratch` is grey, and twelve colours tell the others apart; beyond, they come again darker, then lighter. The mark
+    stands for the model where a study has several; else it changes with every six strategies, so that look-alike
+    colours differ in it.
     """
 
     def __init__(self, groups: Iterable[Group]) -> None:
@@ -78,7 +79,13 @@ class Palette:
     def colour(self, strategy: str) -> str:
         """The strategy's colour."""
         slot = self.slots.get(strategy)
-        return BASELINE if slot is None else COLOURS[slot % len(COLOURS)]
+        return BASELINE if slot is None else _shade(COLOURS[slot % len(COLOURS)], slot // len(COLOURS))
+
+    def two(self, one: Group, other: Group) -> tuple[str, str]:
+        """Colours of two rows that are set against each other: their strategies', or two of its own for one strategy."""
+        if one.strategy == other.strategy:
+            return COLOURS[0], COLOURS[1]
+        return self.colour(one.strategy), self.colour(other.strategy)
 
     def mark(self, group: Group) -> str:
         """The row's mark, for matplotlib."""
@@ -102,6 +109,18 @@ class Palette:
             fontsize=9.5,
             handlelength=1.4,
         )
+
+
+def _shade(colour: str, turn: int) -> str:
+    """A colour as it is, then darker, then lighter, in turns."""
+    towards, share = ((0, 0.0), (0, 0.45), (255, 0.45))[turn % 3]
+    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + share * (towards - part)):02x}" for part in parts)
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, cut to a length with an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def sheet(width: float, height: float) -> Figure:

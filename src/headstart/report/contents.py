@@ -1,0 +1,193 @@
+"""The report's sections in their order: what is shown, what it costs, then where the rows differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.report import evidence
+from headstart.report.calibration import draw_reliability, reliability
+from headstart.report.classes import draw_changes
+from headstart.report.contrast import Contrast
+from headstart.report.groups import Comparison
+from headstart.report.paired import Family
+from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
+from headstart.report.sections import Cell, Listing, Picture, Section, number, words
+from headstart.report.style import STYLE, Palette
+
+MOST_IMAGES = 15
+MOST_RELIABILITIES = 12
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A comparison, its pairs by task, and the pairs that are looked into."""
+
+    comparison: Comparison
+    families: list[Family]
+    contrasts: list[Contrast]
+
+
+def contents(findings: Findings, folder: Path | None) -> list[Section]:
+    """The page's sections; their plots are written into the folder, and left out without one."""
+    comparison, families = findings.comparison, findings.families
+    palette = Palette(comparison.groups)
+    pairs = evidence.paired_section(comparison, families, palette)
+    worth = evidence.worth_section(comparison, families, palette)
+    if folder is None:
+        return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed(findings)]
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        return [
+            *question_sections(comparison, folder),
+            accuracy_section(comparison, palette, folder),
+            pairs,
+            worth,
+            _budgets(findings, cost_pictures(comparison, palette, folder)),
+            _classes(findings, _class_pictures(findings, palette, folder)),
+            _changed(findings),
+            _calibration(findings, palette, folder),
+            curves_section(comparison, palette, folder),
+            confusion_section(comparison, folder),
+        ]
+
+
+def _budgets(findings: Findings, pictures: list[Picture]) -> Section:
+    points = evidence.budget_points(findings.comparison, findings.families)
+    if not points:
+        return Section("Best for each budget", "No run says what it took.", [])
+    caption = (
+        "The best mean accuracy for a limit on time, multiply-adds or trained parameters; by the means alone, so look"
+        " above for what is shown."
+    )
+    if pictures:
+        caption += (
+            " Up is more accurate, left is cheaper; the stepped line joins the rows that no row of equal or lower cost"
+            " beats, the bar is the 95 % interval of accuracy, and small dots are single seeds."
+        )
+    return Section("Best for each budget", caption, pictures, small=True, points=points)
+
+
+def _named(contrast: Contrast, findings: Findings) -> str:
+    labels = [findings.comparison.label(side, within_task=True) for side in (contrast.pair.one, contrast.pair.other)]
+    task = f"{contrast.task}: " if len(findings.families) > 1 else ""
+    return f"{task}{labels[0]} against {labels[1]}"
+
+
+def _class_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
+    pictures = []
+    for place, contrast in enumerate(findings.contrasts, start=1):
+        if contrast.classes:
+            name = _named(contrast, findings)
+            path = folder / f"classes-{place:02d}-{slug(name)}.png"
+            draw_changes(findings.comparison, contrast.pair, contrast.classes, palette, path)
+            pictures.append(Picture(path, f"Recall by class, {name}", f"{name}. {_classes_in_words(contrast)}"))
+    return pictures
+
+
+def _classes_in_words(contrast: Contrast) -> str:
+    found = contrast.classes
+    up = sum(change.difference.mean > 0 for change in found)
+    down = sum(change.difference.mean < 0 for change in found)
+    top = max(found, key=lambda change: abs(change.difference.mean))
+    return (
+        f"Recall is higher in {up} of {len(found)} classes and lower in {down}; the largest change is"
+        f" {100 * top.difference.mean:+.0f} points ({top.name}, {top.images} test images)."
+    )
+
+
+def _classes(findings: Findings, pictures: list[Picture]) -> Section:
+    title = "Class by class"
+    known = [contrast for contrast in findings.contrasts if contrast.classes]
+    if not known:
+        return Section(title, "There are no two rows with readable predictions of the same test images.", [])
+    points = [] if pictures else [f"{_named(one, findings)}. {_classes_in_words(one)}" for one in known]
+    caption = (
+        "Recall is the share of a class’s test images that were found, as the mean over the common seeds; bars are 95 %"
+        " intervals of the paired difference, each class by itself and not corrected for their number, so of 20"
+        " classes one lies clear of 0 by chance. Of more than 24 classes the most changed are drawn; per_class.csv and"
+        " class_differences.csv have all."
+    )
+    return Section(title, caption, pictures, points=points)
+
+
+CHANGED_HEADS = [
+    ("image", "Its name in the test set.", False),
+    ("class", "", False),
+    ("right in first", "Seeds of the first row that got it right.", True),
+    ("right in second", "Seeds of the second row that got it right.", True),
+    ("first says", "The class that most seeds of the first row predict.", False),
+    ("second says", "The class that most seeds of the second row predict.", False),
+]
+
+
+def _changed(findings: Findings) -> Section:
+    title = "Images that changed verdict"
+    tables, points = [], []
+    for place, contrast in enumerate(findings.contrasts):
+        found = contrast.verdicts
+        if found is None:
+            continue
+        order = found.order()
+        won, lost = found.turned
+        always = "" if found.seeds == 1 else f", {won:,} and {lost:,} of them in all {found.seeds} seeds"
+        name = _named(contrast, findings)
+        points.append(
+            f"{name}: of {len(found.labels):,} test images {found.gained:,} are gained and {found.lost:,} lost{always}."
+        )
+        if order:
+            count = min(MOST_IMAGES, len(order))
+            folded = f"{name}: the {count} that changed most, of {len(order):,}"
+            tables.append(Listing(f"changed-{place}", CHANGED_HEADS, _images(contrast, order[:count]), folded=folded))
+    if not points:
+        return Section(title, "There are no two rows with readable predictions of the same test images.", [])
+    caption = (
+        "An image is gained where more seeds of the first row get it right than of the second, and lost where fewer do;"
+        " changed.csv lists every one."
+    )
+    return Section(title, caption, [], points=points, tables=tables)
+
+
+def _images(contrast: Contrast, places: list[int]) -> list[list[Cell]]:
+    found = contrast.verdicts
+    assert found is not None
+    classes, names = contrast.pair.one.runs[0].classes, found.names()
+    rows = []
+    for place in places:
+        shares = [number(int(side[place]), f"{side[place]} of {found.seeds}") for side in (found.one, found.other)]
+        said = [words(classes[side[place]]) for side in found.said]
+        rows.append([words(names[place]), words(classes[found.labels[place]]), *shares, *said])
+    return rows
+
+
+def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:
+    pictures, without = [], []
+    label: Callable = findings.comparison.label
+    groups = [group for family in findings.families for group in family.rows]
+    for group in groups:
+        found = reliability(group.runs)
+        if found is None:
+            without.append(label(group))
+        elif len(pictures) < MOST_RELIABILITIES:
+            path = folder / f"reliability-{len(pictures) + 1:02d}-{slug(label(group))}.png"
+            draw_reliability(group, found, label(group), palette, path)
+            pictures.append(Picture(path, f"Reliability diagram of {label(group)}"))
+    missing = f" Without probabilities or readable predictions, so left out: {', '.join(without)}." if without else ""
+    rest = len(groups) - len(without) - len(pictures)
+    missing += f" The best {len(pictures)} are drawn; calibration.csv has the other {rest} too." if rest else ""
+    if not pictures:
+        return Section("Calibration", f"No row gives probabilities.{missing}", [])
+    caption = (
+        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too sure"
+        " of itself. Images of all seeds in 15 bins of equal width, below them their share; hollow marks hold less than"
+        " 1 % of the images. The expected calibration error (ECE) is the mean distance from the line over images."
+    )
+    return Section("Calibration", caption + missing, pictures, small=True)
+
+
+def slug(text: str) -> str:
+    """A text as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()[:60]

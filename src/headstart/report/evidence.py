@@ -1,0 +1,163 @@
+"""The page's sections on what is shown and what it costs: paired tests, gains per cost, the best row per budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.report.columns import duration, macs
+from headstart.report.decision import p_value, points
+from headstart.report.groups import Comparison, Group
+from headstart.report.paired import Family, Pair
+from headstart.report.sections import Cell, Listing, Section, number, words
+from headstart.report.style import Palette
+from headstart.report.worth import BUDGETS, Step, advice, along_frontier, cheapest, over_cheapest
+
+MOST_PAIRS = 60
+
+PAIR_HEADS = [
+    ("row", "The row with the better mean accuracy.", False),
+    ("against", "", False),
+    ("seeds", "Seeds that both rows have, tested on the same images.", True),
+    ("points", "Mean difference in test accuracy over the common seeds ± half-width of its 95 % interval.", True),
+    ("p", "Two-sided p value of the paired t test, by itself.", True),
+    ("adjusted p", "After Holm's correction for all tests of the task.", True),
+    ("verdict", "Shown: the adjusted p value is at most 0.05.", False),
+    ("right alone", "Images that only the first row got right, pooled over seeds; a description, no test.", True),
+    ("there alone", "Images that only the second row got right, pooled over seeds.", True),
+]
+
+
+def paired_section(comparison: Comparison, families: list[Family], palette: Palette) -> Section:
+    """Every pair of rows, tested."""
+    tested = [pair for family in families for pair in family.tested]
+    sizes = ", ".join(f"{len(family.tested)}" for family in families if family.pairs)
+    seeds = sorted({len(pair.runs) for pair in tested})
+    if not any(family.pairs for family in families):
+        return Section("What is shown", "There is one row only, so there is nothing to compare.", [])
+    caption = (
+        "Each two rows are compared over the seeds that both have: a paired t test of the differences in test accuracy,"
+        " with Holm’s correction over all comparisons of a task"
+        + (f" (family size {sizes}; {_span(seeds)} common seeds)." if tested else ".")
+        + " Seeds are the unit of repetition, since a run's images share one training; counts of images therefore"
+        " describe, and do not test."
+    )
+    if not tested:
+        caption += " Nothing is tested here: that takes two rows with at least two common seeds."
+    elif min(seeds) <= 4:
+        caption += (
+            f" With {min(seeds)} common seeds the test has {_freedom(min(seeds))} and shows only differences that are"
+            " large beside their spread: “not shown” does not mean “no difference”."
+        )
+    return Section("What is shown", caption, [], tables=_pair_tables(comparison, families, palette))
+
+
+def _freedom(seeds: int) -> str:
+    return "1 degree of freedom" if seeds == 2 else f"{seeds - 1} degrees of freedom"
+
+
+def _span(values: list[int]) -> str:
+    return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _pair_tables(comparison: Comparison, families: list[Family], palette: Palette) -> list[Listing]:
+    made = []
+    for place, family in enumerate(families):
+        if not family.pairs:
+            continue
+        shown = family.pairs[:MOST_PAIRS]
+        title = f"{family.task}: " if len(families) > 1 else ""
+        count = f"all {len(family.pairs)} pairs" if len(shown) == len(family.pairs) else f"{len(shown)} pairs"
+        rest = "" if len(shown) == len(family.pairs) else f"{len(family.pairs)} in all; pairs.csv has them."
+        folded = f"{title}{count}" if len(families) > 1 or len(shown) > 10 else ""
+        rows = [_pair_row(comparison, pair, palette) for pair in shown]
+        made.append(Listing(f"pairs-{place}", PAIR_HEADS, rows, folded=folded, note=rest))
+    return made
+
+
+def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell]:
+    names = [_row_cell(comparison, side, palette) for side in (pair.one, pair.other)]
+    here, there = pair.alone or (None, None)
+    verdict = "shown" if pair.shown else "not shown" if pair.p is not None else f"not tested: {pair.untested}"
+    return [
+        *names,
+        number(len(pair.runs), str(len(pair.runs))),
+        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        number(pair.p, "" if pair.p is None else p_value(pair.p).removeprefix("= ")),
+        number(pair.adjusted, "" if pair.adjusted is None else p_value(pair.adjusted).removeprefix("= ")),
+        words(verdict),
+        number(here, f"{here:,}" if here is not None else ""),
+        number(there, f"{there:,}" if there is not None else ""),
+    ]
+
+
+def _row_cell(comparison: Comparison, group: Group, palette: Palette) -> Cell:
+    return words(comparison.label(group, within_task=True), palette.colour(group.strategy))
+
+
+WORTH_HEADS = [
+    ("row", "", False),
+    ("over", "", False),
+    ("points", "Accuracy gained over the other row ± half-width of the paired difference's 95 % interval.", True),
+    ("verdict", "Whether the paired test shows the difference.", False),
+    ("extra time", "Seconds with a cold cache, difference of means.", True),
+    ("points per minute", "Points gained per extra minute; “-” where no more time is spent.", True),
+    ("extra MACs", "Multiply-adds of training, difference of means.", True),
+    ("points per TMAC", "Points gained per extra 10¹² multiply-adds; “-” where no more of them are spent.", True),
+]
+
+
+def worth_section(comparison: Comparison, families: list[Family], palette: Palette) -> Section:
+    """What more accuracy costs: against the cheapest row, and from one row of the frontier to the next."""
+    tables = []
+    for place, family in enumerate(families):
+        title = f"{family.task}: " if len(families) > 1 else ""
+        reference = cheapest(family.rows)
+        if reference is None or len(family.rows) < 2:
+            continue
+        name = comparison.label(reference, within_task=True)
+        kinds = {
+            f"{title}every row against {name}, the cheapest": over_cheapest(family),
+            f"{title}one step at a time: each row of the frontier against the one before it": along_frontier(family),
+        }
+        for kind, (words_, steps) in enumerate(kinds.items()):
+            same = kind == 1 and [s.pair.other for s in steps] == [reference] * len(steps)
+            if steps and not same:
+                rows = [_worth_row(comparison, found, palette) for found in steps]
+                tables.append(Listing(f"worth-{place}-{kind}", WORTH_HEADS, rows, title=words_))
+    if not tables:
+        return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
+    caption = (
+        "Points of test accuracy beside what they cost more; where a gain is not shown, neither is what it costs per"
+        " point. The multiply-adds of training count the backward pass of the whole network twice; what no run records"
+        " (fitting a head, a backward pass through part of the network) is left out, and marked ≥."
+    )
+    return Section("Is it worth it?", caption, [], tables=tables)
+
+
+def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Cell]:
+    pair = found.pair
+    verdict = "shown" if pair.shown else "not shown" if pair.p is not None else "not tested"
+    minute = None if found.per_second is None else 6000 * found.per_second
+    tera = None if found.per_gmac is None else 1e5 * found.per_gmac
+    return [
+        *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
+        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        words(verdict),
+        number(found.seconds, _signed(found.seconds, duration)),
+        number(minute, "" if minute is None else f"{minute:.3g}"),
+        number(found.gmacs, _signed(found.gmacs, macs)),
+        number(tera, "" if tera is None else f"{tera:.3g}"),
+    ]
+
+
+def _signed(value: float | None, write: Any) -> str:
+    return "" if value is None else ("+" if value > 0 else "−" if value < 0 else "") + write(abs(value))
+
+
+def budget_points(comparison: Comparison, families: list[Family]) -> list[str]:
+    """Which row to take for which limit, a sentence per task and cost."""
+    said = []
+    for family in families:
+        lead = f"{family.task}: " if len(families) > 1 else ""
+        said += [lead + text for budget in BUDGETS if (text := advice(comparison, family, budget))]
+    return said
