@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headstart.report.columns import percent
-from headstart.report.groups import Comparison, Group
-from headstart.report.paired import Family
+from headstart.report.groups import Group
 from headstart.report.study import Run
 from headstart.report.style import MUTED, RULE, Palette, save, sheet, shortened
 
@@ -60,7 +58,7 @@ def reliability(runs: Sequence[Run]) -> Reliability | None:
 
 def draw_reliability(group: Group, found: Reliability, title: str, palette: Palette, path: Path) -> Path:
     """Draw accuracy against confidence, bin by bin, over a histogram of the images' confidence."""
-    colour = palette.colour(group.strategy)
+    colour = palette.colour(group)
     figure = sheet(4.0, 4.5)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
     axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -80,8 +78,8 @@ def draw_reliability(group: Group, found: Reliability, title: str, palette: Pale
             markersize=6,
             zorder=4,
         )
-    axes.set_xlim(0, 100)
-    axes.set_ylim(0, 100)
+    axes.set_xlim(-2, 102)
+    axes.set_ylim(-3, 103)
     axes.set_ylabel("accuracy, %", color=MUTED)
     axes.set_title(shortened(title, 40))
     axes.text(4, 95, _legend(group, found), va="top", fontsize=9.5)

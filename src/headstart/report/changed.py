@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headstart.report.answers import columns
-from headstart.report.groups import Comparison
 from headstart.report.paired import Pair, right_in_both
 
 if TYPE_CHECKING:

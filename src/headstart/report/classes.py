@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Stat, stat
-from headstart.report.paired import Family, Pair
+from headstart.report.paired import Pair
 from headstart.report.study import Run
 from headstart.report.style import INK, MUTED, Palette, percent_limits, save, sheet, shortened
 
@@ -99,7 +99,7 @@ def draw_changes(comparison: Comparison, pair: Pair, found: list[ClassChange], p
 def _differences(axes: Axes, shown: list[ClassChange], colours: tuple[str, str]) -> None:
     axes.axvline(0, color=INK, linewidth=0.8)
     widest = max(abs(100 * c.difference.mean) + 100 * (c.difference.interval or 0) for c in shown)
-    limit = 1.08 * min(max(widest, 1.0), 2.5 * max(max(abs(100 * c.difference.mean) for c in shown), 1.0))
+    limit = 1.08 * min(max(widest, 1.0), 4 * max(max(abs(100 * c.difference.mean) for c in shown), 1.0))
     for place, change in enumerate(shown):
         mean, half = 100 * change.difference.mean, change.difference.interval
         colour = colours[0] if mean > 0 else colours[1] if mean < 0 else MUTED
@@ -109,7 +109,6 @@ def _differences(axes: Axes, shown: list[ClassChange], colours: tuple[str, str])
         axes.plot([mean], [place], "o", color=colour, markersize=6, markeredgecolor="white", zorder=3)
     axes.set_xlim(-limit, limit)
     axes.set_xlabel("difference, points", color=MUTED)
-    for side in ("left",):
-        axes.spines[side].set_visible(False)
+    axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headstart.report.compute import training_gmacs
+from headstart.report.compute import is_lower_bound, training_gmacs
 from headstart.report.groups import Group, Stat
 from headstart.report.study import Run
 
@@ -31,7 +31,10 @@ class Column:
         found = group.over_runs(self.value)
         if found is None:
             return "-"
-        return self.with_interval(found, plus_minus) if self.name == "accuracy" else self.write(found.mean)
+        if self.name == "accuracy":
+            return self.with_interval(found, plus_minus)
+        more = "≥ " if self.name == "training_gmacs" and any(is_lower_bound(run) for run in group.runs) else ""
+        return more + self.write(found.mean)
 
     def with_interval(self, found: Stat, plus_minus: str = "±") -> str:
         """A mean with the half-width of its interval, which is `-` for one run."""
@@ -149,8 +152,8 @@ COLUMNS = (
         "training MACs",
         "Multiply-adds of training and validation, the test set's left out: GMACs per image times the images that went"
         " through the backbone, plus twice as much again for each image of a gradient step in which the whole network"
-        " learns (the backward pass). Fitting a head on features is not counted, nor is a backward pass through a part"
-        " of the network, which no run records.",
+        " learns (the backward pass). No run records what fitting a head on features takes, which is little, nor a"
+        " backward pass through a part of the network or training on the features of its first layers: ≥ marks those.",
         training_gmacs,
         macs,
     ),

@@ -11,12 +11,14 @@ from headstart.report import evidence
 from headstart.report.calibration import draw_reliability, reliability
 from headstart.report.classes import draw_changes
 from headstart.report.contrast import Contrast
+from headstart.report.grids import MOST_ROWS, draw_pairs, draw_verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import STYLE, Palette
 
+MATRIX_FROM = 5
 MOST_IMAGES = 15
 MOST_RELIABILITIES = 12
 
@@ -34,25 +36,36 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
     """The page's sections; their plots are written into the folder, and left out without one."""
     comparison, families = findings.comparison, findings.families
     palette = Palette(comparison.groups)
-    pairs = evidence.paired_section(comparison, families, palette)
     worth = evidence.worth_section(comparison, families, palette)
     if folder is None:
-        return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed(findings)]
+        pairs = evidence.paired_section(comparison, families, palette, [])
+        return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed(findings, [])]
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
         return [
             *question_sections(comparison, folder),
             accuracy_section(comparison, palette, folder),
-            pairs,
+            evidence.paired_section(comparison, families, palette, _pair_pictures(findings, folder)),
             worth,
             _budgets(findings, cost_pictures(comparison, palette, folder)),
             _classes(findings, _class_pictures(findings, palette, folder)),
-            _changed(findings),
+            _changed(findings, _verdict_pictures(findings, palette, folder)),
             _calibration(findings, palette, folder),
             curves_section(comparison, palette, folder),
             confusion_section(comparison, folder),
         ]
+
+
+def _pair_pictures(findings: Findings, folder: Path) -> list[Picture]:
+    pictures = []
+    for place, family in enumerate(findings.families, start=1):
+        if len(family.rows) >= MATRIX_FROM:
+            path = draw_pairs(findings.comparison, family, folder / f"pairs-{place:02d}.png")
+            few = f", the best {MOST_ROWS} of {len(family.rows)} rows" if len(family.rows) > MOST_ROWS else ""
+            title = family.task if len(findings.families) > 1 else "Points of accuracy, row less column"
+            pictures.append(Picture(path, f"Differences between rows, {title}", f"{title}{few}.", wide=True))
+    return pictures
 
 
 def _budgets(findings: Findings, pictures: list[Picture]) -> Section:
@@ -124,7 +137,20 @@ CHANGED_HEADS = [
 ]
 
 
-def _changed(findings: Findings) -> Section:
+def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
+    pictures = []
+    for place, contrast in enumerate(findings.contrasts, start=1):
+        if contrast.verdicts is not None:
+            name = _named(contrast, findings)
+            sides = contrast.pair.one, contrast.pair.other
+            one, other = (findings.comparison.label(side, within_task=True) for side in sides)
+            path = folder / f"changed-{place:02d}-{slug(name)}.png"
+            draw_verdicts(contrast.verdicts, (one, other), palette.two(*sides), path)
+            pictures.append(Picture(path, f"Test images by verdict, {name}", f"{name}."))
+    return pictures
+
+
+def _changed(findings: Findings, pictures: list[Picture]) -> Section:
     title = "Images that changed verdict"
     tables, points = [], []
     for place, contrast in enumerate(findings.contrasts):
@@ -140,15 +166,20 @@ def _changed(findings: Findings) -> Section:
         )
         if order:
             count = min(MOST_IMAGES, len(order))
-            folded = f"{name}: the {count} that changed most, of {len(order):,}"
-            tables.append(Listing(f"changed-{place}", CHANGED_HEADS, _images(contrast, order[:count]), folded=folded))
+            told = f"{name}: the {count} that changed most, of {len(order):,}"
+            where = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
+            tables.append(Listing(f"changed-{place}", CHANGED_HEADS, _images(contrast, order[:count]), **where))
     if not points:
         return Section(title, "There are no two rows with readable predictions of the same test images.", [])
     caption = (
         "An image is gained where more seeds of the first row get it right than of the second, and lost where fewer do;"
         " changed.csv lists every one."
     )
-    return Section(title, caption, [], points=points, tables=tables)
+    if pictures:
+        caption += (
+            " The squares count images by the seeds that got them right: gained ones lie above the grey diagonal."
+        )
+    return Section(title, caption, pictures, small=True, points=points, tables=tables)
 
 
 def _images(contrast: Contrast, places: list[int]) -> list[list[Cell]]:
@@ -164,7 +195,8 @@ def _images(contrast: Contrast, places: list[int]) -> list[list[Cell]]:
 
 
 def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:
-    pictures, without = [], []
+    pictures: list[Picture] = []
+    without: list[str] = []
     label: Callable = findings.comparison.label
     groups = [group for family in findings.families for group in family.rows]
     for group in groups:
@@ -181,9 +213,9 @@ def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:
     if not pictures:
         return Section("Calibration", f"No row gives probabilities.{missing}", [])
     caption = (
-        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too sure"
-        " of itself. Images of all seeds in 15 bins of equal width, below them their share; hollow marks hold less than"
-        " 1 % of the images. The expected calibration error (ECE) is the mean distance from the line over images."
+        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too"
+        " sure of itself. Images of all seeds stand in 15 bins of equal width, with their share below; hollow marks hold"
+        " less than 1 % of them. The expected calibration error (ECE) is the mean distance from the line over images."
     )
     return Section("Calibration", caption + missing, pictures, small=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,8 @@ def draw_cost(comparison: Comparison, palette: Palette, budget: Budget, path: Pa
     for axes, rows in zip(panels, tasks.values(), strict=True):
         names = [comparison.settings(row) if across > 1 else comparison.label(row, within_task=True) for row in rows]
         spots = [(_cost(row, budget), 100 * row.accuracy.mean) for row in rows]
-        place_labels(axes, [(*spot, name) for spot, name in zip(spots, names, strict=True) if name], spots)
+        taken = spots + list(_along(frontier(rows, budget), axes.get_xlim()[1]))
+        place_labels(axes, [(*spot, name) for spot, name in zip(spots, names, strict=True) if name], taken)
     return save(figure, path)
 
 
@@ -61,7 +62,7 @@ def _cost(group: Group, budget: Budget) -> float:
 
 def _panel(axes: Axes, rows: Sequence[Group], palette: Palette, budget: Budget) -> None:
     for row in rows:
-        colour, found = palette.colour(row.strategy), row.accuracy
+        colour, found = palette.colour(row), row.accuracy
         x, y = _cost(row, budget), 100 * found.mean
         if found.interval is not None:
             ends = [y - 100 * found.interval, y + 100 * found.interval]
@@ -89,6 +90,16 @@ def _panel(axes: Axes, rows: Sequence[Group], palette: Palette, budget: Budget) 
         alpha=0.55,
         zorder=1.5,
     )
+
+
+def _along(best: Sequence[tuple[float, Group]], right: float) -> Iterator[tuple[float, float]]:
+    """Places on the frontier's line, for labels to keep off."""
+    for place, (cost, row) in enumerate(best):
+        y, end = 100 * row.accuracy.mean, best[place + 1][0] if place + 1 < len(best) else right
+        yield from ((cost * (end / cost) ** (step / 40), y) for step in range(41))
+        if place + 1 < len(best):
+            above = 100 * best[place + 1][1].accuracy.mean
+            yield from ((end, y + (above - y) * step / 20) for step in range(21))
 
 
 def _axes(axes: Axes, rows: Sequence[Group], budget: Budget) -> None:

@@ -50,10 +50,12 @@ def gains(comparison: Comparison, families: list[Family]) -> Table:
 
     Columns: task; row; over (the reference); step (`cheapest` or `frontier`); seeds (common ones); gain and
     gain_interval (accuracy 0..1, half-width of its 95 % interval); p_adjusted; extra_seconds; extra_gmacs;
-    gain_per_second; gain_per_gmac. A cell is empty where the number is not known, or where nothing extra is spent.
+    gain_per_second; gain_per_gmac; gmacs_bound (how extra_gmacs is to be read: `>=` or `<=` where the multiply-adds of
+    one side are a lower bound, `~` where both
+    are). A cell is empty where the number is not known, or where nothing extra is spent.
     """
     heads = ["task", "row", "over", "step", "seeds", "gain", "gain_interval", "p_adjusted", "extra_seconds"]
-    heads += ["extra_gmacs", "gain_per_second", "gain_per_gmac"]
+    heads += ["extra_gmacs", "gain_per_second", "gain_per_gmac", "gmacs_bound"]
     rows = []
     for family in families:
         kinds = {"cheapest": over_cheapest(family), "frontier": along_frontier(family)}
@@ -61,9 +63,10 @@ def gains(comparison: Comparison, families: list[Family]) -> Table:
             for found in steps:
                 pair = found.pair
                 names = _names(comparison, pair)
+                bound = found.mark.strip().replace("≥", ">=").replace("≤", "<=")
                 interval = None if pair.difference is None else pair.difference.interval
                 cells = [len(pair.runs), pair.gain, interval, pair.adjusted, found.seconds, found.gmacs]
-                rows.append([family.task, *names, kind, *cells, found.per_second, found.per_gmac])
+                rows.append([family.task, *names, kind, *cells, found.per_second, found.per_gmac, bound])
     return heads, rows
 
 

@@ -8,7 +8,7 @@ from headstart.report.columns import duration, macs
 from headstart.report.decision import p_value, points
 from headstart.report.groups import Comparison, Group
 from headstart.report.paired import Family, Pair
-from headstart.report.sections import Cell, Listing, Section, number, words
+from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS, Step, advice, along_frontier, cheapest, over_cheapest
 
@@ -27,7 +27,9 @@ PAIR_HEADS = [
 ]
 
 
-def paired_section(comparison: Comparison, families: list[Family], palette: Palette) -> Section:
+def paired_section(
+    comparison: Comparison, families: list[Family], palette: Palette, pictures: list[Picture]
+) -> Section:
     """Every pair of rows, tested."""
     tested = [pair for family in families for pair in family.tested]
     sizes = ", ".join(f"{len(family.tested)}" for family in families if family.pairs)
@@ -39,7 +41,7 @@ def paired_section(comparison: Comparison, families: list[Family], palette: Pale
         " with Holm’s correction over all comparisons of a task"
         + (f" (family size {sizes}; {_span(seeds)} common seeds)." if tested else ".")
         + " Seeds are the unit of repetition, since a run's images share one training; counts of images therefore"
-        " describe, and do not test."
+        " describe, and do not test. The test images are the same in every seed: what is shown holds for them."
     )
     if not tested:
         caption += " Nothing is tested here: that takes two rows with at least two common seeds."
@@ -48,7 +50,9 @@ def paired_section(comparison: Comparison, families: list[Family], palette: Pale
             f" With {min(seeds)} common seeds the test has {_freedom(min(seeds))} and shows only differences that are"
             " large beside their spread: “not shown” does not mean “no difference”."
         )
-    return Section("What is shown", caption, [], tables=_pair_tables(comparison, families, palette))
+    if pictures:
+        caption += " In the squares, coloured and bold differences are shown; pale ones are not."
+    return Section("What is shown", caption, pictures, tables=_pair_tables(comparison, families, palette))
 
 
 def _freedom(seeds: int) -> str:
@@ -91,7 +95,7 @@ def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell
 
 
 def _row_cell(comparison: Comparison, group: Group, palette: Palette) -> Cell:
-    return words(comparison.label(group, within_task=True), palette.colour(group.strategy))
+    return words(comparison.label(group, within_task=True), palette.colour(group))
 
 
 WORTH_HEADS = [
@@ -100,9 +104,13 @@ WORTH_HEADS = [
     ("points", "Accuracy gained over the other row ± half-width of the paired difference's 95 % interval.", True),
     ("verdict", "Whether the paired test shows the difference.", False),
     ("extra time", "Seconds with a cold cache, difference of means.", True),
-    ("points per minute", "Points gained per extra minute; “-” where no more time is spent.", True),
+    ("points per minute", "Points gained per extra minute; “-” where no more time is spent, or nothing gained.", True),
     ("extra MACs", "Multiply-adds of training, difference of means.", True),
-    ("points per TMAC", "Points gained per extra 10¹² multiply-adds; “-” where no more of them are spent.", True),
+    (
+        "points per TMAC",
+        "Points gained per extra 10¹² multiply-adds; “-” where no more of them are spent, or nothing gained.",
+        True,
+    ),
 ]
 
 
@@ -128,8 +136,9 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
         return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
     caption = (
         "Points of test accuracy beside what they cost more; where a gain is not shown, neither is what it costs per"
-        " point. The multiply-adds of training count the backward pass of the whole network twice; what no run records"
-        " (fitting a head, a backward pass through part of the network) is left out, and marked ≥."
+        " point. The multiply-adds are those of training and validation, with the backward pass of the whole network as"
+        " twice the forward pass; a backward pass through a part of it is not recorded, and ≥, ≤ or ~ mark where that"
+        " leaves one side, the other or both too low."
     )
     return Section("Is it worth it?", caption, [], tables=tables)
 
@@ -137,21 +146,21 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
 def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Cell]:
     pair = found.pair
     verdict = "shown" if pair.shown else "not shown" if pair.p is not None else "not tested"
-    minute = None if found.per_second is None else 6000 * found.per_second
-    tera = None if found.per_gmac is None else 1e5 * found.per_gmac
+    minute = None if found.per_second is None or pair.gain <= 0 else 6000 * found.per_second
+    tera = None if found.per_gmac is None or pair.gain <= 0 else 1e5 * found.per_gmac
     return [
         *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
         number(pair.gain, points(pair, plus=True).removesuffix(" points")),
         words(verdict),
         number(found.seconds, _signed(found.seconds, duration)),
         number(minute, "" if minute is None else f"{minute:.3g}"),
-        number(found.gmacs, _signed(found.gmacs, macs)),
-        number(tera, "" if tera is None else f"{tera:.3g}"),
+        number(found.gmacs, found.mark + _signed(found.gmacs, macs)),
+        number(tera, "" if tera is None else f"{'~ ' if found.mark else ''}{tera:.3g}"),
     ]
 
 
 def _signed(value: float | None, write: Any) -> str:
-    return "" if value is None else ("+" if value > 0 else "−" if value < 0 else "") + write(abs(value))
+    return "" if value is None else ("+" if value > 0 else "-" if value < 0 else "") + write(abs(value))
 
 
 def budget_points(comparison: Comparison, families: list[Family]) -> list[str]:

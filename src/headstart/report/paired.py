@@ -59,7 +59,7 @@ class Pair:
         if self.p is not None:
             return ""
         if len(self.runs) < 2:
-            both = set(run.seed for run in self.one.runs) & set(run.seed for run in self.other.runs)
+            both = {run.seed for run in self.one.runs} & {run.seed for run in self.other.runs}
             if len(both) > len(self.runs):
                 return f"{len(self.runs)} common seeds on the same test images" if self.runs else "other test images"
             return "one common seed" if self.runs else "no common seed"

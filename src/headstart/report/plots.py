@@ -117,7 +117,7 @@ def draw_accuracy(comparison: Comparison, palette: Palette, path: Path) -> Path:
 
 
 def _accuracy_row(axes: Axes, y: float, group: Group, palette: Palette) -> None:
-    colour, found = palette.colour(group.strategy), group.accuracy
+    colour, found = palette.colour(group), group.accuracy
     if found.interval is not None:
         ends = [100 * (found.mean - found.interval), 100 * (found.mean + found.interval)]
         axes.plot(ends, [y, y], color=colour, linewidth=7, alpha=0.28, solid_capstyle="butt", zorder=2)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 from headstart.report.columns import BY_NAME, count, duration, macs, percent
+from headstart.report.compute import is_lower_bound
 from headstart.report.groups import Comparison, Group
 from headstart.report.paired import Family, Pair
 from headstart.report.study import Run
@@ -17,12 +18,13 @@ CLEARLY = 0.9
 
 @dataclass(frozen=True)
 class Budget:
-    """A cost that can be limited: where it is in a run, how it is written, what its axis says."""
+    """A cost that can be limited: where it is in a run, how it is written, its unit in prose, what its axis says."""
 
     name: str
     axis: str
     value: Callable[[Run], float | None]
     write: Callable[[float], str]
+    unit: str = ""
 
     def of(self, group: Group) -> float | None:
         """A row's mean cost over its seeds; None where it is not known, or is 0."""
@@ -32,8 +34,8 @@ class Budget:
 
 BUDGETS = (
     Budget("seconds", "time with a cold cache", BY_NAME["seconds"].value, duration),
-    Budget("training_gmacs", "multiply-adds of training", BY_NAME["training_gmacs"].value, macs),
-    Budget("params_trainable", "trained parameters", BY_NAME["params_trainable"].value, count),
+    Budget("training_gmacs", "multiply-adds of training", BY_NAME["training_gmacs"].value, macs, "MACs"),
+    Budget("params_trainable", "trained parameters", BY_NAME["params_trainable"].value, count, " parameters"),
 )
 SECONDS, GMACS, _ = BUDGETS
 
@@ -77,6 +79,14 @@ class Step:
     gmacs: float | None
 
     @property
+    def mark(self) -> str:
+        """How the extra multiply-adds are to be read: `≥` or `≤` where one side's are a lower bound, `~` where both
+        are; else empty.
+        """
+        sides = [any(is_lower_bound(run) for run in row.runs) for row in (self.pair.one, self.pair.other)]
+        return "~ " if all(sides) else "≥ " if sides[0] else "≤ " if sides[1] else ""
+
+    @property
     def per_second(self) -> float | None:
         """Accuracy (0..1) gained per extra second; None where it takes no more time."""
         return self.pair.gain / self.seconds if self.seconds is not None and self.seconds > 0 else None
@@ -110,7 +120,7 @@ def along_frontier(family: Family) -> list[Step]:
     for budget in (SECONDS, GMACS):
         found = [row for _, row in frontier(family.rows, budget)]
         if found:
-            return [step(family, row, before) for before, row in zip(found, found[1:], strict=False)]
+            return [step(family, row, before) for before, row in pairwise(found)]
     return []
 
 
@@ -120,8 +130,9 @@ def advice(comparison: Comparison, family: Family, budget: Budget) -> str:
     if not found:
         return ""
     names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for _, row in found]
-    limits = [budget.write(cost) for cost, _ in found]
+    limits = [budget.write(cost) + budget.unit for cost, _ in found]
+    axis = budget.axis[0].upper() + budget.axis[1:]
     if len(found) == 1:
-        return f"{budget.axis.capitalize()}: {names[0]} is the best and the cheapest, at {limits[0]}."
-    said = [f"with less than {limit} take {name}" for name, limit in zip(names, limits[1:], strict=False)]
-    return f"{budget.axis.capitalize()}: {', '.join(said)}, with {limits[-1]} or more {names[-1]}; less than {limits[0]} is not enough for any."
+        return f"{axis}: {names[0]} is the best and the cheapest, at {limits[0]}."
+    said = [f"below {limit} take {name}" for name, limit in zip(names, limits[1:], strict=False)]
+    return f"{axis}: {', '.join(said)}, from there on {names[-1]}; below {limits[0]} there is none."
