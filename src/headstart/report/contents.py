@@ -18,7 +18,7 @@ from headstart.report.plots import accuracy_section, confusion_section, cost_pic
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import STYLE, Palette
 
-MATRIX_FROM = 5
+MATRIX_FROM, HALF_PAGE = 5, 9
 MOST_IMAGES = 15
 MOST_RELIABILITIES = 12
 
@@ -64,7 +64,8 @@ def _pair_pictures(findings: Findings, folder: Path) -> list[Picture]:
             path = draw_pairs(findings.comparison, family, folder / f"pairs-{place:02d}.png")
             few = f", the best {MOST_ROWS} of {len(family.rows)} rows" if len(family.rows) > MOST_ROWS else ""
             title = family.task if len(findings.families) > 1 else "Points of accuracy, row less column"
-            pictures.append(Picture(path, f"Differences between rows, {title}", f"{title}{few}.", wide=True))
+            wide = len(family.rows) > HALF_PAGE
+            pictures.append(Picture(path, f"Differences between rows, {title}", f"{title}{few}.", wide=wide))
     return pictures
 
 
@@ -159,7 +160,7 @@ def _changed(findings: Findings, pictures: list[Picture]) -> Section:
             continue
         order = found.order()
         won, lost = found.turned
-        always = "" if found.seeds == 1 else f", {won:,} and {lost:,} of them in all {found.seeds} seeds"
+        always = "" if found.seeds == 1 else f"; in all {found.seeds} seeds {won:,} and {lost:,}"
         name = _named(contrast, findings)
         points.append(
             f"{name}: of {len(found.labels):,} test images {found.gained:,} are gained and {found.lost:,} lost{always}."
@@ -213,9 +214,9 @@ def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:
     if not pictures:
         return Section("Calibration", f"No row gives probabilities.{missing}", [])
     caption = (
-        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too"
-        " sure of itself. Images of all seeds stand in 15 bins of equal width, with their share below; hollow marks hold"
-        " less than 1 % of them. The expected calibration error (ECE) is the mean distance from the line over images."
+        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too sure."
+        " Images of all seeds stand in 15 bins of equal width, with their share below; hollow marks hold less than 1 % of"
+        " them. The expected calibration error (ECE) is the mean distance from the line over images."
     )
     return Section("Calibration", caption + missing, pictures, small=True)
 

@@ -52,7 +52,7 @@ def paired_section(
         )
     if pictures:
         caption += " In the squares, coloured and bold differences are shown; pale ones are not."
-    return Section("What is shown", caption, pictures, tables=_pair_tables(comparison, families, palette))
+    return Section("What is shown", caption, pictures, small=True, tables=_pair_tables(comparison, families, palette))
 
 
 def _freedom(seeds: int) -> str:

@@ -81,7 +81,8 @@ class Palette:
             return group.strategy
         if len(self.models) > 1:
             return group.model
-        return " · ".join(f"{key} {plain(value)}" for key, value in group.keys.items() if not is_task_key(key))
+        settings = [f"{key} {plain(value)}" for key, value in group.keys.items() if not is_task_key(key)]
+        return " · ".join(settings) or group.strategy
 
     def colour(self, group: Group) -> str:
         """The row's colour."""
