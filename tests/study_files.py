@@ -35,7 +35,7 @@ def drawn(rng: np.random.Generator, n: int, classes: int, skill: float) -> tuple
 
 def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """The metrics of a result.json part."""
-    n, classes = probabilities.shape
+    n = len(labels)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = predicted == labels
     top5 = np.argsort(-probabilities, axis=1)[:, :5]
@@ -44,7 +44,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     return {
         "accuracy": float(right.mean()),
         "top5": float((top5 == labels[:, None]).any(axis=1).mean()),
-        "balanced_accuracy": float(np.mean([right[labels == k].mean() for k in range(classes)])),
+        "balanced_accuracy": float(np.mean([right[labels == k].mean() for k in sorted(set(labels.tolist()))])),
         "nll": float(-np.log(probabilities[np.arange(n), labels]).mean()),
         "ece": float(np.sum(gaps)),
     }
@@ -171,7 +171,15 @@ def write_run(
 def phase(name: str, node: dict[str, Any], epochs: int) -> dict[str, Any]:
     """A phase's record in result.json."""
     if node["probe"]:
-        return {"name": name, "kind": "probe", "cut_at": "head", "epochs": 0, "seconds": 0.7, "chosen": 1.0, "tried": 13}
+        return {
+            "name": name,
+            "kind": "probe",
+            "cut_at": "head",
+            "epochs": 0,
+            "seconds": 0.7,
+            "chosen": 1.0,
+            "tried": 13,
+        }
     return {"name": name, "kind": "images", "cut_at": None, "epochs": epochs, "seconds": 2.0 * epochs}
 
 

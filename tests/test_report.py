@@ -232,7 +232,8 @@ def test_many_strategies_and_classes(tmp_path: Path, strategies: int, classes: i
         names = [f"a class with the long name {k}" for k in range(classes)]
         write_run(tmp_path, strategy=f"strategy_number_{place}", classes=names, skill=2 + 0.1 * place)
     made(tmp_path)
-    assert len(list((tmp_path / "demo/report").glob("confusion-*.png"))) == strategies
+    assert len(list((tmp_path / "demo/report").glob("confusion-*.png"))) == min(strategies, 12)
+    assert len(list((tmp_path / "demo/report").glob("reliability-*.png"))) == min(strategies, 12)
 
 
 def test_several_tasks_and_models(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
+MOST_DRAWN = 12
 ANNOTATED = 12
 TICKED = 40
 NAME_LENGTH = 16
@@ -72,15 +73,20 @@ def worst_pairs(rate: np.ndarray, classes: list[str], most: int = 3) -> str:
     )
 
 
+def leading(comparison: Comparison) -> list[Group]:
+    """The rows that get a picture of their own: the best of each task, about twelve in all."""
+    tasks = comparison.tasks()
+    return [row for rows in tasks.values() for row in rows[: max(1, MOST_DRAWN // len(tasks))]]
+
+
 def draw_confusions(comparison: Comparison, folder: Path) -> tuple[list[tuple[Path, str, str]], str]:
-    """Draw one matrix per group; return (file, label, caption) of each, and a sentence on runs without
-    predictions.
-    """
+    """Draw one matrix per leading row; return (file, label, caption) of each, and a sentence on those left out."""
     drawn, absent = [], []
+    shown = {id(group) for group in leading(comparison)}
     for place, group in enumerate(comparison.groups, start=1):
         counts, classes, without = count_group(group)
         absent += without
-        if counts is None:
+        if counts is None or id(group) not in shown:
             continue
         label = comparison.label(group)
         slug = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower()[:60]
@@ -89,7 +95,9 @@ def draw_confusions(comparison: Comparison, folder: Path) -> tuple[list[tuple[Pa
         pairs = worst_pairs(rate, classes)
         confused = f"Most often taken: {pairs}." if pairs else "No image was taken for another class."
         drawn.append((path, label, f"{label}. {confused}"))
-    return drawn, f"Left out, for want of readable predictions: {', '.join(absent)}." if absent else ""
+    missing = f"Left out, for want of readable predictions: {', '.join(absent)}." if absent else ""
+    few = f"The best {len(drawn)} of {len(comparison.groups)} rows." if len(shown) < len(comparison.groups) else ""
+    return drawn, " ".join(filter(None, [missing, few]))
 
 
 def draw_matrix(rate: np.ndarray, classes: list[str], title: str, path: Path) -> Path:

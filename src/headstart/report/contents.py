@@ -10,6 +10,7 @@ from pathlib import Path
 from headstart.report import evidence
 from headstart.report.calibration import draw_reliability, reliability
 from headstart.report.classes import draw_changes
+from headstart.report.confusion import leading
 from headstart.report.contrast import Contrast
 from headstart.report.grids import MOST_ROWS, draw_pairs, draw_verdicts
 from headstart.report.groups import Comparison
@@ -20,7 +21,7 @@ from headstart.report.style import STYLE, Palette
 
 MATRIX_FROM, HALF_PAGE = 5, 9
 MOST_IMAGES = 15
-MOST_RELIABILITIES = 12
+MOST_CONTRASTS = 8
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _named(contrast: Contrast, findings: Findings) -> str:
 
 def _class_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
     pictures = []
-    for place, contrast in enumerate(findings.contrasts, start=1):
+    for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
         if contrast.classes:
             name = _named(contrast, findings)
             path = folder / f"classes-{place:02d}-{slug(name)}.png"
@@ -118,7 +119,8 @@ def _classes(findings: Findings, pictures: list[Picture]) -> Section:
     known = [contrast for contrast in findings.contrasts if contrast.classes]
     if not known:
         return Section(title, "There are no two rows with readable predictions of the same test images.", [])
-    points = [] if pictures else [f"{_named(one, findings)}. {_classes_in_words(one)}" for one in known]
+    undrawn = known[len(pictures) :]
+    points = [f"{_named(one, findings)}. {_classes_in_words(one)}" for one in undrawn]
     caption = (
         "Recall is the share of a class’s test images that were found, as the mean over the common seeds; bars are 95 %"
         " intervals of the paired difference, each class by itself and not corrected for their number, so of 20"
@@ -140,7 +142,7 @@ CHANGED_HEADS = [
 
 def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
     pictures = []
-    for place, contrast in enumerate(findings.contrasts, start=1):
+    for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
         if contrast.verdicts is not None:
             name = _named(contrast, findings)
             sides = contrast.pair.one, contrast.pair.other
@@ -199,24 +201,24 @@ def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:
     pictures: list[Picture] = []
     without: list[str] = []
     label: Callable = findings.comparison.label
-    groups = [group for family in findings.families for group in family.rows]
-    for group in groups:
+    drawn = {id(group) for group in leading(findings.comparison)}
+    for group in findings.comparison.groups:
         found = reliability(group.runs)
         if found is None:
             without.append(label(group))
-        elif len(pictures) < MOST_RELIABILITIES:
+        elif id(group) in drawn:
             path = folder / f"reliability-{len(pictures) + 1:02d}-{slug(label(group))}.png"
             draw_reliability(group, found, label(group), palette, path)
             pictures.append(Picture(path, f"Reliability diagram of {label(group)}"))
     missing = f" Without probabilities or readable predictions, so left out: {', '.join(without)}." if without else ""
-    rest = len(groups) - len(without) - len(pictures)
-    missing += f" The best {len(pictures)} are drawn; calibration.csv has the other {rest} too." if rest else ""
+    rest = len(findings.comparison.groups) - len(without) - len(pictures)
+    missing += f" The best rows are drawn; calibration.csv has the other {rest} too." if rest else ""
     if not pictures:
         return Section("Calibration", f"No row gives probabilities.{missing}", [])
     caption = (
-        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too sure."
-        " Images of all seeds stand in 15 bins of equal width, with their share below; hollow marks hold less than 1 % of"
-        " them. The expected calibration error (ECE) is the mean distance from the line over images."
+        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too"
+        " sure. Images of all seeds stand in 15 bins of equal width, with their share below; hollow marks hold less"
+        " than 1 % of them. The expected calibration error (ECE) is the mean distance from the line over images."
     )
     return Section("Calibration", caption + missing, pictures, small=True)
 

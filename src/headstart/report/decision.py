@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.report.columns import duration, macs, percent
 from headstart.report.groups import Comparison, Group
-from headstart.report.paired import Family, Pair
+from headstart.report.paired import LEVEL, Family, Pair
 from headstart.report.worth import GMACS, SECONDS, Budget, cheaper, cheapest
 
 # With two common seeds a t test has one degree of freedom: hardly anything is shown, so not showing says nothing.
@@ -27,23 +27,21 @@ def decide(comparison: Comparison, families: list[Family]) -> Decision:
     """The decision over one task or several."""
     if len(families) == 1:
         return Decision(_paragraph(comparison, families[0]), [])
-    lines = [f"{family.task}: {_paragraph(comparison, family)}" for family in families]
+    lines = [f"{family.task}: {_line(comparison, family)}" for family in families]
     return Decision(_overall(comparison, families), lines)
 
 
 def taken(family: Family) -> Group:
-    """The row to take: the best, or a clearly cheaper one that it is not shown to be better than.
+    """The row to take: the best, or the cheapest of the clearly cheaper ones that it is not shown to be better than.
 
-    Of several such, the cheapest of those that even a test of their own, not corrected, does not tell from the
-    best; without any, the one nearest to the best. Fewer than three common seeds decide nothing.
+    "Not shown" is here by the test alone, not corrected: the correction guards against finding differences where
+    there are none, and would make rows look alike that are far apart, the more rows a study has. Fewer than three
+    common seeds decide nothing.
     """
     best = family.rows[0]
-    rivals = [family.between(best, row) for row in family.rows[1:] if cheaper(row, best)]
-    open_ = [pair for pair in rivals if pair.p is not None and not pair.shown and len(pair.runs) >= DECIDES]
-    alike = [pair.other for pair in open_ if pair.p is not None and pair.p > 0.05]
-    if alike:
-        return cheapest(alike) or alike[0]
-    return open_[0].other if open_ else best
+    pairs = [family.between(best, row) for row in family.rows[1:] if cheaper(row, best)]
+    alike = [pair.other for pair in pairs if pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES]
+    return cheapest(alike) or best
 
 
 def score(group: Group) -> str:
@@ -71,8 +69,10 @@ def evidence(pair: Pair) -> str:
     """What shows a difference: `shown: adjusted p = 0.012, 3 common seeds`."""
     if pair.adjusted is None:
         return f"not tested: {pair.untested}"
-    verdict = "shown" if pair.shown else "not shown"
-    return f"{verdict}: adjusted p {p_value(pair.adjusted)}, {len(pair.runs)} common seeds"
+    adjusted, seeds = f"adjusted p {p_value(pair.adjusted)}", f"{len(pair.runs)} common seeds"
+    if not pair.shown and pair.p is not None and pair.p <= LEVEL:
+        return f"not shown after correction: p {p_value(pair.p)}, {adjusted}, {seeds}"
+    return f"{'shown' if pair.shown else 'not shown'}: {adjusted}, {seeds}"
 
 
 def price(pair: Pair) -> str:
@@ -99,6 +99,29 @@ def _paragraph(comparison: Comparison, family: Family) -> str:
     row = taken(family)
     lead = _best(comparison, family) if row is rows[0] else _cheaper(comparison, family, row)
     return " ".join([*lead, *_pretraining(comparison, family)])
+
+
+def _line(comparison: Comparison, family: Family) -> str:
+    """A task's decision in one short sentence."""
+    rows = family.rows
+    names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for row in rows]
+    if len(rows) == 1:
+        return f"{names[0]} is the only row."
+    row = taken(family)
+    if row is rows[0]:
+        pair = family.between(row, rows[1])
+        lead = "take" if family.tested else "by mean accuracy alone take"
+        return f"{lead} {names[0]}, {points(pair, plus=True)} over {names[1]} ({_short(pair)})."
+    pair = family.between(rows[0], row)
+    tested = f"{points(pair, plus=True)}, {_short(pair).partition(': ')[2]}"
+    return (
+        f"take {names[rows.index(row)]}; {names[0]} is not shown to be better ({tested}) and takes"
+        f" {price(pair).partition(' (')[0]}."
+    )
+
+
+def _short(pair: Pair) -> str:
+    return evidence(pair).rpartition(", ")[0] if pair.adjusted is not None else evidence(pair)
 
 
 def _best(comparison: Comparison, family: Family) -> list[str]:

@@ -12,7 +12,7 @@ from headstart.report.sections import Cell, Listing, Picture, Section, number, w
 from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS, Step, advice, along_frontier, cheapest, over_cheapest
 
-MOST_PAIRS = 60
+MOST_PAIRS, MOST_OPEN = 60, 10
 
 PAIR_HEADS = [
     ("row", "The row with the better mean accuracy.", False),
@@ -70,11 +70,11 @@ def _pair_tables(comparison: Comparison, families: list[Family], palette: Palett
             continue
         shown = family.pairs[:MOST_PAIRS]
         title = f"{family.task}: " if len(families) > 1 else ""
-        count = f"all {len(family.pairs)} pairs" if len(shown) == len(family.pairs) else f"{len(shown)} pairs"
-        rest = "" if len(shown) == len(family.pairs) else f"{len(family.pairs)} in all; pairs.csv has them."
-        folded = f"{title}{count}" if len(families) > 1 or len(shown) > 10 else ""
+        every = len(shown) == len(family.pairs)
+        count = f"all {len(shown)} pairs" if every else f"{len(shown)} of {len(family.pairs)} pairs; pairs.csv has all"
+        folded = f"{title}{count}" if len(families) > 1 or len(shown) > MOST_OPEN else ""
         rows = [_pair_row(comparison, pair, palette) for pair in shown]
-        made.append(Listing(f"pairs-{place}", PAIR_HEADS, rows, folded=folded, note=rest))
+        made.append(Listing(f"pairs-{place}", PAIR_HEADS, rows, folded=folded))
     return made
 
 
@@ -131,7 +131,8 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
             same = kind == 1 and [s.pair.other for s in steps] == [reference] * len(steps)
             if steps and not same:
                 rows = [_worth_row(comparison, found, palette) for found in steps]
-                tables.append(Listing(f"worth-{place}-{kind}", WORTH_HEADS, rows, title=words_))
+                where = {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
+                tables.append(Listing(f"worth-{place}-{kind}", WORTH_HEADS, rows, **where))
     if not tables:
         return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
     caption = (

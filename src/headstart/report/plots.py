@@ -13,7 +13,7 @@ from headstart.report.groups import Comparison, Group
 from headstart.report.questions import asked
 from headstart.report.sections import Picture, Section
 from headstart.report.style import Palette, percent_limits, save, sheet
-from headstart.report.worth import BUDGETS, SECONDS
+from headstart.report.worth import BUDGETS, SECONDS, tells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +38,12 @@ def accuracy_section(comparison: Comparison, palette: Palette, folder: Path) -> 
 
 def cost_pictures(comparison: Comparison, palette: Palette, folder: Path) -> list[Picture]:
     """Accuracy against time, multiply-adds of training and trained parameters, as far as they are known."""
-    alone = len(comparison.tasks()) == 1
+    tasks = comparison.tasks()
+    alone = len(tasks) == 1
     pictures = []
     for budget in BUDGETS:
+        if budget is not SECONDS and not any(tells(rows, budget) for rows in tasks.values()):
+            continue
         path = draw_cost(comparison, palette, budget, folder / f"accuracy_vs_{budget.name}.png")
         if path is not None:
             alt = f"Test accuracy against {budget.axis}, logarithmic axis"

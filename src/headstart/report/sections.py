@@ -21,7 +21,7 @@ class Cell:
 class Listing:
     """A sortable table: `heads` are (title, explanation, whether its cells are numbers).
 
-    `title` heads it; with `folded` it hides behind these words; `note` stands below it.
+    `title` heads it; with `folded` it hides behind these words.
     """
 
     name: str
@@ -29,7 +29,6 @@ class Listing:
     rows: list[list[Cell]]
     title: str = ""
     folded: str = ""
-    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -197,7 +197,7 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float, str]], taken: 
 
     figure = axes.get_figure()
     assert figure is not None
-    figure.canvas.draw()
+    figure.get_figure(root=True).draw_without_rendering()
     scale = figure.dpi / 72
     dots = [axes.transData.transform(point) for point in taken]
     busy = [Bbox.from_bounds(x - 5 * scale, y - 5 * scale, 10 * scale, 10 * scale) for x, y in dots]

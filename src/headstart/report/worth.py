@@ -14,6 +14,7 @@ from headstart.report.study import Run
 
 # Means of seconds that lie closer than this share may be noise of the machine.
 CLEARLY = 0.9
+MOST_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ def frontier(rows: list[Group], budget: Budget) -> list[tuple[float, Group]]:
         if not found or row.accuracy.mean > found[-1][1].accuracy.mean:
             found.append((cost, row))
     return found
+
+
+def tells(rows: list[Group], budget: Budget) -> bool:
+    """Whether rows differ in a cost."""
+    return len({cost for row in rows if (cost := budget.of(row)) is not None}) > 1
 
 
 def cheapest(rows: list[Group]) -> Group | None:
@@ -125,14 +131,27 @@ def along_frontier(family: Family) -> list[Step]:
 
 
 def advice(comparison: Comparison, family: Family, budget: Budget) -> str:
-    """Which row to take for a limit on a cost, in words; empty where no row knows the cost."""
+    """Which row to take for a limit on a cost, in words; empty where the rows' costs do not differ or are not known."""
     found = frontier(family.rows, budget)
-    if not found:
+    if not tells(family.rows, budget):
         return ""
     names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for _, row in found]
     limits = [budget.write(cost) + budget.unit for cost, _ in found]
     axis = budget.axis[0].upper() + budget.axis[1:]
     if len(found) == 1:
         return f"{axis}: {names[0]} is the best and the cheapest, at {limits[0]}."
+    if len(found) > MOST_STEPS:
+        return f"{axis}: {_halved(found, names, budget)}; the line has all {len(found)} steps."
     said = [f"below {limit} take {name}" for name, limit in zip(names, limits[1:], strict=False)]
     return f"{axis}: {', '.join(said)}, from there on {names[-1]}; below {limits[0]} there is none."
+
+
+def _halved(found: list[tuple[float, Group]], names: list[str], budget: Budget) -> str:
+    """The best row for what the best of all costs, for half of that, a quarter and an eighth, in words."""
+    said: dict[str, str] = {}
+    for share in (1, 2, 4, 8):
+        limit = found[-1][0] / share
+        within = [name for name, (cost, _) in zip(names, found, strict=True) if cost <= limit]
+        if within:
+            said.setdefault(within[-1], f"with up to {budget.write(limit)}{budget.unit} take {within[-1]}")
+    return ", ".join(reversed(said.values()))
