@@ -56,7 +56,9 @@ def count(value: float) -> str:
 
 
 def macs(value: float) -> str:
-    """Multiply-adds, given in units of 10^9: 812 M, 12.8 G, 3.4 T, 1.2 P."""
+    """Multiply-adds, given in units of 10^9: 812 M, 12.8 G, 3.4 T, 1.2 P; 0 is 0."""
+    if value == 0:
+        return "0"
     for size, unit in ((1e6, "P"), (1e3, "T"), (1.0, "G")):
         if abs(value) >= 0.99995 * size:
             return f"{value / size:.1f} {unit}"

@@ -123,9 +123,9 @@ def _classes(findings: Findings, pictures: list[Picture]) -> Section:
     points = [f"{_named(one, findings)}. {_classes_in_words(one)}" for one in undrawn]
     caption = (
         "Recall is the share of a class’s test images that were found, as the mean over the common seeds; bars are 95 %"
-        " intervals of the paired difference, each class by itself and not corrected for their number, so of 20"
-        " classes one lies clear of 0 by chance. Of more than 24 classes the most changed are drawn; per_class.csv and"
-        " class_differences.csv have all."
+        " intervals of the paired difference, each class by itself: of 20 classes one lies clear of 0 by chance, and of"
+        " many classes the most changed ones are partly chance. Of more than 24 classes those are drawn; per_class.csv"
+        " and class_differences.csv have all."
     )
     return Section(title, caption, pictures, points=points)
 

@@ -10,7 +10,7 @@ from headstart.report.groups import Comparison, Group
 from headstart.report.paired import Family, Pair
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import Palette
-from headstart.report.worth import BUDGETS, Step, advice, along_frontier, cheapest, over_cheapest
+from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontier, cheapest, over_cheapest
 
 MOST_PAIRS, MOST_OPEN = 60, 10
 
@@ -32,7 +32,7 @@ def paired_section(
 ) -> Section:
     """Every pair of rows, tested."""
     tested = [pair for family in families for pair in family.tested]
-    sizes = ", ".join(f"{len(family.tested)}" for family in families if family.pairs)
+    sizes = _span(sorted({len(family.tested) for family in families if family.tested}))
     seeds = sorted({len(pair.runs) for pair in tested})
     if not any(family.pairs for family in families):
         return Section("What is shown", "There is one row only, so there is nothing to compare.", [])
@@ -60,7 +60,7 @@ def _freedom(seeds: int) -> str:
 
 
 def _span(values: list[int]) -> str:
-    return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+    return " to ".join(str(value) for value in dict.fromkeys(values[:1] + values[-1:]))
 
 
 def _pair_tables(comparison: Comparison, families: list[Family], palette: Palette) -> list[Listing]:
@@ -165,9 +165,7 @@ def _signed(value: float | None, write: Any) -> str:
 
 
 def budget_points(comparison: Comparison, families: list[Family]) -> list[str]:
-    """Which row to take for which limit, a sentence per task and cost."""
-    said = []
-    for family in families:
-        lead = f"{family.task}: " if len(families) > 1 else ""
-        said += [lead + text for budget in BUDGETS if (text := advice(comparison, family, budget))]
-    return said
+    """Which row to take for which limit: a sentence per cost, or, of several tasks, one on each task's time."""
+    if len(families) == 1:
+        return list(filter(None, (advice(comparison, families[0], budget) for budget in BUDGETS)))
+    return [f"{family.task}. {text}" for family in families if (text := advice(comparison, family, SECONDS))]

@@ -22,7 +22,8 @@ def draw_pairs(comparison: Comparison, family: Family, path: Path) -> Path:
     rows = family.rows[:MOST_ROWS]
     names = [shortened(comparison.label(row, within_task=True), 34) for row in rows]
     n = len(rows)
-    figure = sheet(2.6 + 0.42 * n, 1.5 + 0.36 * n)
+    longest = max(len(name) for name in names)  # a character takes 0.07 inches along, 0.05 of them aslant
+    figure = sheet(0.3 + 0.12 * longest + 0.46 * n, 0.3 + 0.05 * longest + 0.38 * n)
     axes = figure.add_subplot()
     pairs = {(a, b): family.between(rows[a], rows[b]) for a in range(n) for b in range(n) if a != b}
     widest = max(abs(pair.gain) for pair in pairs.values()) or 1.0

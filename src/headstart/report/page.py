@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from headstart.report.contents import Findings
 
 
+# The multiply-adds of training stand for the images that went through the backbone; summary.csv has both.
+PAGE_COLUMNS = [column for column in COLUMNS if column.name != "backbone_forwards"]
 # Title, explanation, whether its cells are numbers.
 RUN_HEADS = [
     ("folder", "", False),
@@ -102,14 +104,14 @@ def telling(comparison: Comparison) -> list[Column]:
     groups = comparison.groups
     return [
         column
-        for column in COLUMNS
+        for column in PAGE_COLUMNS
         if column.name == "accuracy" or len(groups) == 1 or len({column.text(group) for group in groups}) > 1
     ]
 
 
 def same_for_all(comparison: Comparison) -> str:
     """The columns that are left out of the table because all rows agree, with their value."""
-    left_out = [column for column in COLUMNS if column not in telling(comparison)]
+    left_out = [column for column in PAGE_COLUMNS if column not in telling(comparison)]
     return ", ".join(f"{column.title} {column.text(comparison.groups[0])}" for column in left_out)
 
 

@@ -93,9 +93,9 @@ class Palette:
         return BASELINE if slot is None else _shade(COLOURS[slot % len(COLOURS)], slot // len(COLOURS))
 
     def two(self, one: Group, other: Group) -> tuple[str, str]:
-        """Colours of two rows that are set against each other: their own, or two others where those are one."""
+        """Colours of two rows that are set against each other: their own, or ink for the second where those are one."""
         colours = self.colour(one), self.colour(other)
-        return colours if colours[0] != colours[1] else (COLOURS[0], COLOURS[1])
+        return colours if colours[0] != colours[1] else (colours[0], INK)
 
     def mark(self, group: Group) -> str:
         """The row's mark, for matplotlib."""
