@@ -14,7 +14,9 @@ from scipy import stats
 
 from headstart.compare import main
 from headstart.errors import UserError
+from headstart.report.answers import Answers
 from headstart.report.calibration import reliability
+from headstart.report.changed import verdicts
 from headstart.report.classes import ClassChange, most_changed
 from headstart.report.compute import is_lower_bound, training_gmacs
 from headstart.report.groups import Comparison, Stat, compare
@@ -329,3 +331,28 @@ def test_incomplete_predictions_do_not_count(tmp_path: Path) -> None:
     (run,) = read(tmp_path / "demo").runs
     assert run.answers is not None
     assert run.answers.right.mean() == pytest.approx(run.accuracy)
+
+
+def answered(labels: list[int], predicted: list[int], confidence: list[float]) -> Any:
+    """A run with nothing but these answers."""
+    kinds = np.array(labels, np.int32), np.array(predicted, np.int32), np.array(confidence)
+    return type("Run", (), {"answers": Answers(*kinds, images="the same"), "classes": ["a", "b", "c"]})()
+
+
+def test_bins_are_open_on_the_left() -> None:
+    found = reliability([answered([0, 1, 2, 0], [0, 1, 0, 1], [0.2, 0.21, 1.0, 0.0])])
+    assert found is not None
+    assert {place: int(count) for place, count in enumerate(found.counts) if count} == {0: 1, 2: 1, 3: 1, 14: 1}
+    assert found.error == pytest.approx((0.8 + 0.79 + 1.0 + 0.0) / 4)
+
+
+def test_the_class_that_most_seeds_say() -> None:
+    one = [answered([2, 2, 2], said, [0.5] * 3) for said in ([1, 2, 0], [2, 1, 0], [2, 0, 1])]
+    other = [answered([2, 2, 2], [2, 0, 2], [0.5] * 3) for _ in range(3)]
+    pair: Any = type("Pair", (), {"runs": list(zip(one, other, strict=True))})()
+    found = verdicts(pair)
+    assert found is not None
+    assert found.said[0].tolist() == [2, 0, 0]
+    assert (found.one.tolist(), found.other.tolist()) == ([2, 1, 0], [3, 0, 3])
+    assert (found.gained, found.lost, found.turned) == (1, 2, (0, 1))
+    assert found.order() == [2, 1, 0]
