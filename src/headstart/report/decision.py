@@ -133,18 +133,19 @@ def _best(comparison: Comparison, family: Family) -> list[str]:
     else:
         why = family.between(best, following).untested
         lead = [f"By mean accuracy alone take {name} ({score(best)}); with {why} nothing is tested."]
-    over = [_gain(comparison, family.between(best, following), "the next best", following is least)]
+    place = "the next best and the cheapest" if following is least else "the next best"
+    over = [_gain(comparison, family, family.between(best, following), place)]
     if least is not None and least is not best and least is not following:
-        over.append(_gain(comparison, family.between(best, least), "the cheapest", False))
+        over.append(_gain(comparison, family, family.between(best, least), "the cheapest"))
     cheap = " It is also the cheapest." if least is best else ""
     return [*lead, f"It gains {'; and '.join(over)}.{cheap}"]
 
 
-def _gain(comparison: Comparison, pair: Pair, place: str, both: bool) -> str:
+def _gain(comparison: Comparison, family: Family, pair: Pair, place: str) -> str:
     name = comparison.label(pair.other, within_task=True)
     cost = f", for {price(pair)}" if price(pair) else ""
-    shown = f" ({evidence(pair)})" if pair.adjusted is not None or pair.runs else ""
-    return f"{points(pair)} over {name}, {place}{' and the cheapest' if both else ''}{shown}{cost}"
+    shown = f" ({evidence(pair)})" if family.tested else ""
+    return f"{points(pair)} over {name}, {place}{shown}{cost}"
 
 
 def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
@@ -157,7 +158,7 @@ def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
         f" shown ({points(pair, plus=True)}, {evidence(pair).split(': ')[1]}), and it takes {price(pair)}."
     ]
     if least is not None and least is not row:
-        said.append(f"{name} gains {_gain(comparison, family.between(row, least), 'the cheapest', False)}.")
+        said.append(f"{name} gains {_gain(comparison, family, family.between(row, least), 'the cheapest')}.")
     return said
 
 

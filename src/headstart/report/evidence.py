@@ -10,7 +10,7 @@ from headstart.report.groups import Comparison, Group
 from headstart.report.paired import Family, Pair
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import Palette
-from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontier, cheapest, over_cheapest
+from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontier, cheaper, cheapest, over_cheapest
 
 MOST_PAIRS, MOST_OPEN = 60, 10
 
@@ -104,7 +104,7 @@ WORTH_HEADS = [
     ("points", "Accuracy gained over the other row ± half-width of the paired difference's 95 % interval.", True),
     ("verdict", "Whether the paired test shows the difference.", False),
     ("extra time", "Seconds with a cold cache, difference of means.", True),
-    ("points per minute", "Points gained per extra minute; “-” where no more time is spent, or nothing gained.", True),
+    ("points per minute", "Points gained per extra minute; “-” where that is within 10 %, or nothing gained.", True),
     ("extra MACs", "Multiply-adds of training, difference of means.", True),
     (
         "points per TMAC",
@@ -147,17 +147,22 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
 def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Cell]:
     pair = found.pair
     verdict = "shown" if pair.shown else "not shown" if pair.p is not None else "not tested"
-    minute = None if found.per_second is None or pair.gain <= 0 else 6000 * found.per_second
+    dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
+    minute = None if found.per_second is None or not dearer else 6000 * found.per_second
     tera = None if found.per_gmac is None or pair.gain <= 0 else 1e5 * found.per_gmac
     return [
         *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
         number(pair.gain, points(pair, plus=True).removesuffix(" points")),
         words(verdict),
         number(found.seconds, _signed(found.seconds, duration)),
-        number(minute, "" if minute is None else f"{minute:.3g}"),
+        number(minute, "" if minute is None else _short(minute)),
         number(found.gmacs, found.mark + _signed(found.gmacs, macs)),
-        number(tera, "" if tera is None else f"{'~ ' if found.mark else ''}{tera:.3g}"),
+        number(tera, "" if tera is None else f"{'~ ' if found.mark else ''}{_short(tera)}"),
     ]
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _signed(value: float | None, write: Any) -> str:

@@ -53,7 +53,7 @@ def draw_verdicts(found: Verdicts, names: tuple[str, str], colours: tuple[str, s
 
     full = found.seeds + 1
     counts = np.bincount(found.one * full + found.other, minlength=full * full).reshape(full, full)
-    figure = sheet(1.6 + 0.72 * full, 1.3 + 0.62 * full)
+    figure = sheet(max(3.9, 1.6 + 0.72 * full), max(3.3, 1.3 + 0.62 * full))
     axes = figure.add_subplot()
     top = max(1, int(counts[~np.eye(full, dtype=bool)].max()))
     for up in range(full):

@@ -1,6 +1,4 @@
-"""How every plot looks: one colour and mark per strategy, quiet axes, and labels that keep out of each
-other's way.
-"""
+"""How every plot looks: a colour and mark per strategy, quiet axes, labels that keep out of each other's way."""
 
 from __future__ import annotations
 
