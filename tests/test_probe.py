@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.newton import Problem, path
+from headstart.probe.newton import Problem, path
 from headstart.probe import GRID, Logistic, Ridge
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -75,7 +75,7 @@ def test_every_value_has_a_certificate(digits: Rows, rows: int) -> None:
     x = x - x.mean(0)
     heads = Logistic(scale=0)._solve(x, y, 10, list(GRID))
     assert heads.weight.shape == (45, 10, 320)
-    assert all(heads.converged)
+    assert all(facts["converged"] for facts in heads.facts)
     for c, weight, bias in zip(GRID, heads.weight.double(), heads.bias.double(), strict=True):
         miss = (x.double() @ weight.T + bias).softmax(1) - functional.one_hot(y, 10)
         gap = 0.5 * (c * miss.T @ x.double() + weight).square().sum()
@@ -86,8 +86,8 @@ def test_a_lone_weak_value_is_solved_from_nothing(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     alone = Logistic(scale=0, grid=[1e3]).fit(x, y, val_x, val_y, 10)
     weight, bias = reference(x, y, 1e3)
-    assert alone.table[0]["converged"]
-    assert objective(alone.weight, alone.bias, x, y, 1e3) <= objective(weight, bias, x, y, 1e3) * (1 + 1e-4)
+    assert alone.chosen["converged"]
+    assert objective(alone.head.weight, alone.head.bias, x, y, 1e3) <= objective(weight, bias, x, y, 1e3) * (1 + 1e-4)
 
 
 def test_too_few_steps_are_not_called_converged(digits: Rows, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,8 +101,8 @@ def test_the_head_is_folded_back_to_raw_features(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     for probe in (Logistic(scale=0, grid=[1e-3, 1e-1]), Ridge(grid=[1.0, 10.0])):
         fit = probe.fit(x, y, val_x, val_y, 10)
-        accuracy = ((val_x @ fit.weight.T + fit.bias).argmax(1) == val_y).float().mean()
-        row = next(row for row in fit.table if row["value"] == fit.chosen)
+        accuracy = ((val_x @ fit.head.weight.T + fit.head.bias).argmax(1) == val_y).float().mean()
+        row = fit.chosen
         assert float(accuracy) == pytest.approx(row["val_accuracy"], abs=1e-6)
         assert row["val_accuracy"] == max(other["val_accuracy"] for other in fit.table)
 
@@ -112,14 +112,14 @@ def test_bfloat16_features_are_fitted_as_their_float32_values(digits: Rows) -> N
     low, val_low = x.bfloat16(), val_x.bfloat16()
     one = Logistic(scale=0).fit(low, y, val_low, val_y, 10)
     two = Logistic(scale=0).fit(low.float(), y, val_low.float(), val_y, 10)
-    assert one.weight.dtype == torch.float32
-    assert torch.equal(one.weight, two.weight)
+    assert one.head.weight.dtype == torch.float32
+    assert torch.equal(one.head.weight, two.head.weight)
 
 
 def test_the_same_input_gives_the_same_bytes(digits: Rows) -> None:
     one, two = Logistic(scale=0).fit(*digits, 10), Logistic(scale=0).fit(*digits, 10)
-    assert torch.equal(one.weight, two.weight)
-    assert torch.equal(one.bias, two.bias)
+    assert torch.equal(one.head.weight, two.head.weight)
+    assert torch.equal(one.head.bias, two.head.bias)
     assert one.table == two.table
 
 
@@ -128,19 +128,19 @@ def test_the_lowest_nll_is_chosen_then_stronger_regularisation() -> None:
     y = torch.tensor([0, 0, 1, 1])
     sure = Logistic(scale=0, grid=[0.1, 10.0]).fit(x, y, x, y, 2)  # all accuracies 1, nll falls with C
     assert [row["val_accuracy"] for row in sure.table] == [1.0, 1.0]
-    assert sure.chosen == 10.0
-    assert Ridge(grid=[0.1, 10.0]).fit(x, y, x, y, 2).chosen == 10.0  # no nll: the stronger, which is the larger
+    assert sure.chosen["value"] == 10.0
+    assert Ridge(grid=[0.1, 10.0]).fit(x, y, x, y, 2).chosen["value"] == 10.0  # no nll: the stronger, which is the larger
 
 
 def test_a_class_missing_from_training_is_never_predicted(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     kept = y != 4
     fit = Logistic(scale=0).fit(x[kept], y[kept], val_x, val_y, 10)
-    logits = val_x @ fit.weight.T + fit.bias
+    logits = val_x @ fit.head.weight.T + fit.head.bias
     assert torch.isfinite(logits).all()
     assert not (logits.argmax(1) == 4).any()
-    assert not fit.weight[4].any()
-    assert float(fit.bias[4]) == -10
+    assert not fit.head.weight[4].any()
+    assert float(fit.head.bias[4]) == -10
     assert float((logits.argmax(1) == val_y)[val_y != 4].float().mean()) > 0.9
 
 
@@ -158,7 +158,7 @@ def test_ridge_is_the_closed_form(digits: Rows) -> None:
         targets = functional.one_hot(y, 10).double()
         gram = centred.T @ centred + 10 * torch.eye(x.shape[1], dtype=torch.float64)
         expected = torch.linalg.solve(gram, centred.T @ (targets - targets.mean(0))).T
-        assert torch.allclose(fit.weight.double(), expected, atol=1e-5)
+        assert torch.allclose(fit.head.weight.double(), expected, atol=1e-5)
         assert fit.probabilities is False
         assert fit.table[0]["val_nll"] is None
 
@@ -167,7 +167,7 @@ def test_ridge_predicts_as_scikit_learns_classifier(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     fit = Ridge(grid=[1.0]).fit(x, y, val_x, val_y, 10)
     theirs = RidgeClassifier(alpha=1.0).fit(x.double().numpy(), y.numpy()).predict(val_x.double().numpy())
-    own = (val_x @ fit.weight.T + fit.bias).argmax(1).numpy()
+    own = (val_x @ fit.head.weight.T + fit.head.bias).argmax(1).numpy()
     assert np.mean(own == theirs) >= 0.995
 
 
@@ -175,10 +175,10 @@ def test_refit_uses_the_validation_rows_with_the_chosen_value(digits: Rows) -> N
     x, y, val_x, val_y = digits
     for probe in (Logistic, Ridge):
         plain, again = probe().fit(*digits, 10), probe(refit=True).fit(*digits, 10)
-        assert again.chosen == plain.chosen
-        both = probe(grid=[plain.chosen]).fit(torch.cat([x, val_x]), torch.cat([y, val_y]), x[:0], y[:0], 10)
-        assert torch.allclose(again.weight, both.weight, atol=1e-6)
-        assert not torch.allclose(again.weight, plain.weight, atol=1e-4)
+        assert again.chosen["value"] == plain.chosen["value"]
+        both = probe(grid=[plain.chosen["value"]]).fit(torch.cat([x, val_x]), torch.cat([y, val_y]), x[:0], y[:0], 10)
+        assert torch.allclose(again.head.weight, both.head.weight, atol=1e-6)
+        assert not torch.allclose(again.head.weight, plain.head.weight, atol=1e-4)
 
 
 def test_several_values_need_validation_rows_and_a_grid_needs_positive_numbers(digits: Rows) -> None:
@@ -191,7 +191,7 @@ def test_several_values_need_validation_rows_and_a_grid_needs_positive_numbers(d
 
 
 def test_all_classes_may_share_one_preconditioner(digits: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.newton.BLOCK_BYTES", 0)
+    monkeypatch.setattr("headstart.probe.newton.BLOCK_BYTES", 0)
     x, y = digits[0], digits[1]
     problem = Problem(x - x.mean(0), y, 10)
     _, _, converged = path(problem, list(GRID), 1e-5, 100)
@@ -206,8 +206,8 @@ def test_scale_is_folded_back(digits: Rows) -> None:
     factor = (spread + 1e-3 * spread.mean()) ** -0.5
     scaled = Logistic(grid=[1.0], scale=0.5).fit(x, y, val_x, val_y, 10)
     by_hand = Logistic(grid=[1.0], scale=0).fit(x * factor, y, val_x * factor, val_y, 10)
-    ours = val_x @ scaled.weight.T + scaled.bias
-    theirs = (val_x * factor) @ by_hand.weight.T + by_hand.bias
+    ours = val_x @ scaled.head.weight.T + scaled.head.bias
+    theirs = (val_x * factor) @ by_hand.head.weight.T + by_hand.head.bias
     assert torch.allclose(ours, theirs, atol=1e-3)
     plain = Logistic(grid=[1.0], scale=0).fit(x, y, val_x, val_y, 10)
-    assert not torch.allclose(ours, val_x @ plain.weight.T + plain.bias, atol=1e-2)
+    assert not torch.allclose(ours, val_x @ plain.head.weight.T + plain.head.bias, atol=1e-2)

@@ -18,6 +18,8 @@ from headstart.errors import UserError
 from headstart.features import Extraction, Extractor
 from headstart.models import cut as cutting
 from headstart.models import weights
+from headstart.models.stages import Stages
+from headstart.probe import beside
 
 if TYPE_CHECKING:
     from headstart.strategy import Phase
@@ -40,19 +42,24 @@ class Outcome:
     probabilities: bool = True  # whether the logits are log-probabilities: not for a ridge head
     details: dict[str, Any] | None = None
     earlier: float = 0.0  # the part of all these seconds that attempts before this one spent
+    beside: str | None = None  # the digest of a head that is kept beside the network
 
     def record(self, best: Path) -> dict[str, Any]:
         """The outcome for `state.json`, with the digest of the weights that the phase hands on."""
         return asdict(self) | {"weights": weights.file_digest(best)}
 
 
-def done_before(record: Mapping[str, Any], best: Path) -> Outcome | None:
-    """The outcome of a phase that an earlier attempt finished; None if the weights it left are damaged or gone."""
+def done_before(record: Mapping[str, Any], best: Path, probe: Path) -> Outcome | None:
+    """The outcome of a phase that an earlier attempt finished; None if a file that it left is damaged or gone.
+
+    Args:
+        best, probe: the weights that it handed on, and the head that it may have kept beside them.
+    """
     facts = dict(record)
-    meant = facts.pop("weights")
-    if not best.is_file() or weights.file_digest(best) != meant:
-        log.warning("%s is damaged or gone: its phase is fitted again", best)
-        return None
+    for path, meant in ((best, facts.pop("weights")), (probe, facts.get("beside"))):
+        if meant is not None and (not path.is_file() or weights.file_digest(path) != meant):
+            log.warning("%s is damaged or gone: its phase is fitted again", path)
+            return None
     facts["extractions"] = {part: Extraction(**cost) for part, cost in facts["extractions"].items()}
     outcome = Outcome(**facts)
     outcome.earlier = outcome.seconds + sum(cost.paid for cost in outcome.extractions.values())
@@ -67,6 +74,9 @@ class Way:
     cut: cutting.Cut | None
     why: str
     extractor: Extractor | None = None
+    probe: Any = None
+    parts: dict[str, slice] | None = None  # columns of the features that a probe chooses among
+    head: nn.Module | None = None  # a fitted head that is kept beside the network
 
     def extract(self, context: Context) -> Extractor:
         """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""
@@ -74,9 +84,21 @@ class Way:
         if self.extractor is None:
             cache = None if context.config.cache_dir is None else Path(context.config.cache_dir)
             self.extractor = Extractor(
-                self.cut, context.preprocess(), context.features_identity, context.config.hardware, cache
+                self.cut,
+                context.preprocess(),
+                context.features_identity,
+                context.config.hardware,
+                cache,
+                context.config.features,
             )
         return self.extractor
+
+    def live(self) -> "Way":
+        """The same network on images that the run has not seen before: none of their features is kept."""
+        whole = None
+        if self.head is not None and self.cut is not None:
+            whole = nn.Sequential(cutting.folded(self.cut.prefix), self.head)
+        return Way("images", None, "images that the run has not seen before", head=whole)
 
 
 def way(context: Context, phase: "Phase") -> Way:
@@ -92,16 +114,28 @@ def way(context: Context, phase: "Phase") -> Way:
     example = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(context.device)
     cut = cutting.find(context.model, phase.trainable, example)
     if probe:
-        head = context.model.get_classifier()
-        with torch.no_grad():
-            found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
-        if cut is None or found != head.weight[0].numel():
-            raise UserError(
-                f"strategy.phases.{phase.name}.probe: {context.config.model.name} cannot be cut at its head; train it "
-                f"by gradient: strategy.phases.{phase.name}.probe=null strategy.phases.{phase.name}.epochs=10"
-            )
-        return Way("probe", cut, "")
+        return _probe_way(context, phase, cut, example)
     return Way("images", None, "no frozen prefix that can be cut off") if cut is None else Way("features", cut, "")
+
+
+def _probe_way(context: Context, phase: "Phase", cut: cutting.Cut | None, example: torch.Tensor) -> Way:
+    """The features that a probe is fitted on: what the network's head reads, or several stages pooled."""
+    probe = configs.build(cast(Any, phase.config.probe))
+    layers = tuple(getattr(probe, "layers", (-1,)))
+    if layers != (-1,):
+        stages = Stages(context.model, layers, probe.poolings)
+        parts = stages.columns(example)
+        cut = cutting.Cut(stages, context.model.get_classifier(), ", ".join(stages.names), True)
+        return Way("probe", cut, "", probe=probe, parts=parts)
+    head = context.model.get_classifier()
+    with torch.no_grad():
+        found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
+    if cut is None or found != head.weight[0].numel():
+        raise UserError(
+            f"strategy.phases.{phase.name}.probe: {context.config.model.name} cannot be cut at its head; train it "
+            f"by gradient: strategy.phases.{phase.name}.probe=null strategy.phases.{phase.name}.epochs=10"
+        )
+    return Way("probe", cut, "", probe=probe)
 
 
 def run_phases(context: Context, phases: list["Phase"], ways: list[Way], done: list[dict[str, Any]]) -> list[Outcome]:
@@ -114,10 +148,11 @@ def run_phases(context: Context, phases: list["Phase"], ways: list[Way], done: l
     records: list[dict[str, Any]] = []
     for index, (phase, way) in enumerate(zip(phases, ways, strict=True)):
         best = context.best_weights(phase)
-        outcome = done_before(done[index], best) if index < len(done) else None
+        outcome = done_before(done[index], best, context.probe_head) if index < len(done) else None
         if outcome is not None:
             log.info("  %s  was finished by an earlier attempt", phase.name)
             weights.load(context.model, best)
+            way.head = None if outcome.beside is None else beside.load(context.probe_head).to(context.device)
         else:
             done = []  # what came after a phase that is fitted again does not count either
             if ranks.leads():
@@ -157,31 +192,24 @@ def _frozen(model: nn.Module, phase: "Phase") -> dict[str, Any]:
 
 
 def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
-    """Fit the head on features in one solve, and copy it into the network."""
+    """Fit the head on features in one solve, and copy it into the network, or keep it beside it."""
     assert way.cut is not None
-    assert phase.config.probe is not None
     extract = way.extract(context)
     train = extract(context.data.train, "train").flatten(1).to(context.device)
     val = extract(context.data.val, "val").flatten(1).to(context.device)
-    head: Any = context.model.get_classifier()
     began = time.monotonic()
-    probe = configs.build(phase.config.probe)
     labels, val_labels = (part.labels.to(context.device) for part in (context.data.train, context.data.val))
-    fitted = probe.fit(train, labels, val, val_labels, len(context.data.classes))
-    with torch.no_grad():
-        head.weight.copy_(fitted.weight.reshape(head.weight.shape))
-        head.bias.copy_(fitted.bias)
+    count = len(context.data.classes)
+    fitted = way.probe.fit(train, labels, val, val_labels, count, parts=way.parts, seed=context.config.seed)
     seconds = time.monotonic() - began
-    if ranks.leads():
-        weights.save(context.model, context.best_weights(phase))
-    ranks.barrier()
-    weights.load(context.model, context.best_weights(phase))
-    best = next(row for row in fitted.table if row["value"] == fitted.chosen)
+    kept = _settle(context, phase, way, fitted.head)
+    best = fitted.chosen
     log.info(
-        "  %s  %d values tried, chosen %.3g by validation: acc %.1f %% (%d images)  |  %.2f s",
+        "  %s  %d values tried, chosen %.3g%s by validation: acc %.1f %% (%d images)  |  %.2f s",
         phase.name,
         len(fitted.table),
-        fitted.chosen,
+        best["value"],
+        f" on {best['features']}" if way.parts else "",
         100 * best["val_accuracy"],
         len(val_labels),
         seconds,
@@ -195,10 +223,43 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
         val_accuracy=best["val_accuracy"],
         seconds=seconds,
     )
-    details = {"chosen": fitted.chosen, "tried": len(fitted.table)}
+    details = {"chosen": best["value"], "tried": len(fitted.table)} | ({"on": best["features"]} if way.parts else {})
     return Outcome(
-        phase.name, "probe", way.cut.at, 0, 0, 0, seconds, dict(extract.costs), fitted.probabilities, details
+        phase.name,
+        "probe",
+        way.cut.at,
+        0,
+        0,
+        0,
+        seconds,
+        dict(extract.costs),
+        fitted.probabilities,
+        details,
+        beside=kept,
     )
+
+
+def _settle(context: Context, phase: "Phase", way: Way, fitted: nn.Module) -> str | None:
+    """Make a fitted head the network's, or write it beside the network; returns the digest of what was written there.
+
+    Every process goes on with what the first one wrote.
+    """
+    head: Any = context.model.get_classifier()
+    aside = not isinstance(fitted, nn.Linear) or fitted.weight.numel() != head.weight.numel()
+    if isinstance(fitted, nn.Linear) and not aside:
+        with torch.no_grad():
+            head.weight.copy_(fitted.weight.reshape(head.weight.shape))
+            head.bias.copy_(fitted.bias)
+    if ranks.leads():
+        weights.save(context.model, context.best_weights(phase))
+        if aside:
+            beside.save(fitted, context.probe_head)
+    ranks.barrier()
+    weights.load(context.model, context.best_weights(phase))
+    if not aside:
+        return None
+    way.head = beside.load(context.probe_head).to(context.device)
+    return weights.file_digest(context.probe_head)
 
 
 def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome:

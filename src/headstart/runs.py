@@ -35,6 +35,7 @@ IRRELEVANT = (
     "figures",
     "logger",
     "hardware.workers",
+    "features.storage",
 )
 
 
@@ -132,7 +133,7 @@ class Run:
                     half_written.unlink()
         before = self.read_state()
         if fresh or before.get("status") == "completed":
-            for name in ("result.json", "state.json", "predictions.csv", "metrics.csv"):
+            for name in ("result.json", "state.json", "predictions.csv", "metrics.csv", "probe.safetensors"):
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}

@@ -1,6 +1,7 @@
 """Many L2-penalised multinomial logistic regressions on the same features, by truncated Newton along the path of C.
 
-For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias.
+For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias; rows may
+count unequally.
 
 - Every STRIDE-th value is solved in turn, from strong to weak regularisation, each from the two before it. The values
   between start from a cubic in log C through those, mostly within a step or two of their solution, and are solved
@@ -53,15 +54,20 @@ class State:
 
 
 class Problem:
-    """The training rows: features [n, r] whose last column is the bias's ones, labels [n] in 0..classes-1."""
+    """The training rows: features [n, r] whose last column is the bias's ones, labels [n] in 0..classes-1.
 
-    def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
+    Args:
+        importance: how much each row counts [n], above 0; None: 1.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, classes: int, importance: Tensor | None = None) -> None:
         ones = features.new_ones(len(features), 1)
         self.features = torch.cat([features, ones], 1)
-        self.labels, self.classes = labels, classes
+        self.labels, self.classes, self.importance = labels, classes, importance
         self.penalty = torch.ones_like(self.features[0])
         self.penalty[-1] = 0
-        self.squares = self.features.square().sum(0)
+        squares = self.features.square()
+        self.squares = (squares if importance is None else squares.mul_(importance[:, None])).sum(0)
         self.inverse: Tensor | None = None
 
     def margins(self, weight: Tensor) -> Tensor:
@@ -72,6 +78,10 @@ class Problem:
     def back(self, rows: Tensor) -> Tensor:
         """The transpose: [K, B, n] -> [K, B, r]."""
         return (rows.flatten(0, 1) @ self.features).view(*rows.shape[:2], -1)
+
+    def weighed(self, rows: Tensor) -> Tensor:
+        """[..., n] times the rows' importance."""
+        return rows if self.importance is None else rows * self.importance
 
     def state(self, weight: Tensor, margins: Tensor, values: Tensor) -> State:
         """Objective and residuals at `weight`, whose `margins` are given."""
@@ -84,7 +94,7 @@ class Problem:
         total = others + own[0]
         residual = odds.div_(total).scatter_(0, true, -(others / total)[None])
         norm = (weight.square() * self.penalty).sum((0, 2), dtype=torch.float64)
-        return State(weight, margins, values, values * loss.sum(1, dtype=torch.float64) + 0.5 * norm, residual)
+        return State(weight, margins, values, values * self.weighed(loss).sum(1, dtype=torch.float64) + 0.5 * norm, residual)
 
     def curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities p and p (1 - p), both [K, B, n], the second without cancellation."""
@@ -136,8 +146,9 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
     """A truncated Newton step [K, B, r], its margins [K, B, n], and its slope (float64 [B], negative)."""
     values = state.values.to(state.weight.dtype)
     scale = values[None, :, None]
-    gradient = level(scale * problem.back(state.residual) + problem.penalty * state.weight)
+    gradient = level(scale * problem.back(problem.weighed(state.residual)) + problem.penalty * state.weight)
     probability, spread = problem.curvature(state.residual)
+    spread = problem.weighed(spread)
     mean = spread.mean((0, 2))
     penalty = problem.penalty.repeat(len(values), 1)
     penalty[:, -1] = 1e-3 * values * mean * len(problem.labels) + 1e-9  # the bias's curvature vanishes once saturated
@@ -153,7 +164,7 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
         reach = problem.margins(search)
         inner = probability * reach
         inner.sub_(probability * inner.sum(0))
-        product = scale * problem.back(inner) + penalty * search
+        product = scale * problem.back(problem.weighed(inner)) + penalty * search
         bend = dot(search, product)
         length = torch.where((error > goal) & (bend > 0), error / bend, 0.0)[None, :, None]
         step += length * search
