@@ -14,6 +14,7 @@ from headstart.errors import UserError
 from headstart.probe.choice import Probe, ascending
 from headstart.probe.linear import Heads
 
+ROWS = 8192  # that are looked at together for their mean and variance
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -98,14 +99,12 @@ class _Stack(nn.Module):
         """Leave each head's gradient, times its rate, on the parameters."""
         x = (self.x[rows].float() - self.mean) * self.factor
         with torch.no_grad():
-            logits = torch.addmm(self.bias, x, self.weight.T).view(len(x), len(self.rates), self.classes)
-            miss = logits.softmax(2)
-            miss.sub_(functional.one_hot(labels, self.classes)[:, None])
-            miss.mul_(self.rates[:, None] / len(x))
-            if importance is not None:
-                miss.mul_(importance[:, None, None])
-            miss = miss.flatten(1)
-            self.weight.grad, self.bias.grad = miss.T @ x, miss.sum(0)
+            logits = torch.addmm(self.bias[:, None], self.weight, x.T)  # rows last: a softmax over classes is vectorised
+            miss = logits.view(len(self.rates), self.classes, len(x)).softmax(1)
+            miss.sub_(functional.one_hot(labels, self.classes).T.float())
+            share = self.rates[:, None, None] / len(x)
+            miss = miss.mul_(share if importance is None else share * importance).flatten(0, 1)
+            self.weight.grad, self.bias.grad = miss @ x, miss.sum(1)
             if self.decaying:
                 self.weight.grad.addcmul_(self.shrink, self.weight)
 
@@ -117,7 +116,7 @@ class _Stack(nn.Module):
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [d] of features [n, d], looked at a part at a time."""
-    total = sum(part.double().sum(0) for part in x.split(8192))
-    mean = total / len(x)
-    squares = sum((part.double() - mean).square().sum(0) for part in x.split(8192))
-    return mean.float(), (squares / len(x)).sqrt().float()
+    zero = torch.zeros(x.shape[1], device=x.device)
+    mean = sum((part.float().sum(0) for part in x.split(ROWS)), zero) / len(x)
+    squares = sum(((part.float() - mean).square_().sum(0) for part in x.split(ROWS)), zero)
+    return mean, (squares / len(x)).sqrt()
