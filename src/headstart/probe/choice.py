@@ -32,7 +32,10 @@ class ProbeFit:
 class Fits(Protocol):
     """Heads fitted on the same rows, one per value."""
 
-    facts: Sequence[dict[str, Any]]  # per value: value, and what the solve tells of it
+    @property
+    def facts(self) -> Sequence[dict[str, Any]]:
+        """Per value: value, and what the solve tells of it."""
+        ...
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [values, n, classes] of features [n, d]."""

@@ -99,7 +99,7 @@ class _Stack(nn.Module):
         """Leave each head's gradient, times its rate, on the parameters."""
         x = (self.x[rows].float() - self.mean) * self.factor
         with torch.no_grad():
-            logits = torch.addmm(self.bias[:, None], self.weight, x.T)  # rows last: a softmax over classes is vectorised
+            logits = torch.addmm(self.bias[:, None], self.weight, x.T)  # rows last: softmax is vectorised
             miss = logits.view(len(self.rates), self.classes, len(x)).softmax(1)
             miss.sub_(functional.one_hot(labels, self.classes).T.float())
             share = self.rates[:, None, None] / len(x)

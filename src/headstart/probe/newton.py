@@ -94,7 +94,8 @@ class Problem:
         total = others + own[0]
         residual = odds.div_(total).scatter_(0, true, -(others / total)[None])
         norm = (weight.square() * self.penalty).sum((0, 2), dtype=torch.float64)
-        return State(weight, margins, values, values * self.weighed(loss).sum(1, dtype=torch.float64) + 0.5 * norm, residual)
+        objective = values * self.weighed(loss).sum(1, dtype=torch.float64) + 0.5 * norm
+        return State(weight, margins, values, objective, residual)
 
     def curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities p and p (1 - p), both [K, B, n], the second without cancellation."""
