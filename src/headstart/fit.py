@@ -22,6 +22,7 @@ from headstart.models.stages import Stages
 from headstart.probe import beside
 
 if TYPE_CHECKING:
+    from headstart.config import StrategyConfig
     from headstart.strategy import Phase
 
 log = logging.getLogger(__name__)
@@ -116,6 +117,15 @@ def way(context: Context, phase: "Phase") -> Way:
     if probe:
         return _probe_way(context, phase, cut, example)
     return Way("images", None, "no frozen prefix that can be cut off") if cut is None else Way("features", cut, "")
+
+
+def check_probes(model: nn.Module, plan: "StrategyConfig") -> None:
+    """Raises UserError where a probe asks for stages that the network does not offer; needs no weights."""
+    for phase in plan.phases.values():
+        if phase.probe is not None:
+            probe = configs.build(phase.probe)
+            if getattr(probe, "beside", False) and probe.layers != (-1,):
+                Stages(model, probe.layers, probe.poolings)
 
 
 def _probe_way(context: Context, phase: "Phase", cut: cutting.Cut | None, example: torch.Tensor) -> Way:

@@ -30,7 +30,9 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     config.hardware = hardware.settle(config.hardware)
     components.check(config)
     spec = factory.expected_input(config.model)
-    strategy.plan(factory.outline(config.model), config.strategy.phases)
+    outline = factory.outline(config.model)
+    strategy.plan(outline, config.strategy.phases)
+    fit.check_probes(outline, config.strategy)
     data = _data(config, spec)
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
