@@ -113,6 +113,14 @@ class HardwareConfig:
 
 
 @dataclass
+class FeaturesConfig:
+    """How the features of frozen prefixes are kept: in which precision, and in memory or in a mapped file."""
+
+    dtype: str = "auto"  # auto: as the prefix puts them out
+    storage: str = "auto"  # auto: mapped where they would fill more than half of the free memory
+
+
+@dataclass
 class LoggerConfig:
     """Where curves go besides ``metrics.csv``."""
 
@@ -135,6 +143,7 @@ class RunConfig:
     optimizer: dict[str, Any] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     study: str = MISSING
     seed: int = MISSING

@@ -17,7 +17,7 @@ from headstart.data import Data, prepare
 from headstart.data.checks import say_duplicates
 from headstart.logger import RunLog, Silent
 from headstart.models import factory, weights
-from headstart.ways import Way, way
+from headstart.ways import Way, check_probes, way
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,9 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     config.hardware = hardware.settle(config.hardware)
     components.check(config)
     spec = factory.expected_input(config.model)
-    strategy.plan(factory.outline(config.model), config.strategy.phases)
+    outline = factory.outline(config.model)
+    strategy.plan(outline, config.strategy.phases)
+    check_probes(outline, config.strategy)
     data = _data(config, spec)
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}

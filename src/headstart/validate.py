@@ -26,6 +26,8 @@ CHOICES = {
     "hardware.accelerator": ACCELERATORS,
     "hardware.precision": PRECISIONS,
     "hardware.memory_format": MEMORY_FORMATS,
+    "features.dtype": ("auto", "float32", "bfloat16"),
+    "features.storage": ("auto", "memory", "mapped"),
     "logger.mode": ("auto", "online", "offline"),
 }
 STATISTICS = ("live", "frozen")
