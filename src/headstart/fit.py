@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from headstart import checkpoints, ranks, stopping, strategy
+from headstart import checkpoints, hardware, ranks, stopping, strategy
 from headstart import config as configs
 from headstart.context import Context
 from headstart.data import is_random
@@ -241,7 +241,7 @@ def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
         cast(Any, learn.sampler),
         config.checkpoint_every,
     )
-    with stopping.deferred():
+    with stopping.deferred(), hardware.memory_kept(config.hardware):
         before = ranks.collected(checkpoints.newest(best.parent) if ranks.leads() else None)[0]
         try:
             callbacks = [keeper, *filter(None, (measure.watch(context, phase.name) for measure in context.measures))]

@@ -142,7 +142,9 @@ class PhaseModule(pl.LightningModule):
                 inputs = self.preprocess(inputs, train=meter == "learn")
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=hardware.memory_format(self.config.hardware))
-        logits = self.run_network(inputs)
+        # Another size or mode would be compiled anew: an epoch's last batch, and validation, run as they are.
+        usual = meter == "learn" and len(labels) == self.config.data.batch_size
+        logits = self.run_network(inputs) if usual else self.network(inputs)
         smoothing = self.config.label_smoothing if meter == "learn" else 0.0
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
         self.meters[meter]["loss"].update(loss.detach(), len(labels))

@@ -35,6 +35,8 @@ IRRELEVANT = (
     "figures",
     "logger",
     "hardware.workers",
+    "hardware.tune",  # what it picked counts
+    "hardware.allow_bf16",
 )
 
 
