@@ -113,8 +113,14 @@ def test_ties_go_to_the_plainer_setting() -> None:
         (("strategy=feature_extraction",), 0),
         (("strategy=head_then_all",), 2 * 7),
         (("hardware.devices=2",), 2 * 4),
-        (("strategy.phases.all.rates.backbone=null",), 2 * 7),
-        (("strategy.phases.all.rates.backbone=null", "augment=none"), 0),
+        (
+            (
+                "strategy.phases.all.rates.all=null",
+                "+strategy.phases.all.rates.head=1",
+            ),
+            2 * 7,
+        ),
+        (("strategy.phases.all.rates.all=null", "+strategy.phases.all.rates.head=1", "augment=none"), 0),
     ],
 )
 def test_steps_that_are_worth_a_compiler(overrides: tuple[str, ...], steps: int) -> None:

@@ -61,9 +61,9 @@ def settle(config: "RunConfig", asked: str, data: "Data") -> "tuple[HardwareConf
         pin = pins.get(key)
         picked = Setting(**pin["setting"]) if pin else None
         if pin is None or (steps and not pin["steps"]):
-            pin = _pick(config, asked, data, steps, picked)
+            pin = _pick(config, data, steps, [picked] if picked else candidates(config.hardware, asked))
             write_json(study / PINS, pins | {key: pin})
-            picked = Setting(**pin["setting"])
+    picked = Setting(**pin["setting"])
     log.info("  hardware.tune: %s, for all runs of study %s with %s", picked, config.study, config.model.name)
     if picked.compile and not compiler(config.hardware.accelerator):
         raise UserError(
@@ -118,10 +118,9 @@ def repays(steps: int, eager: float, compiled: float, cost: float) -> bool:
     return saved > cost
 
 
-def _pick(config: "RunConfig", asked: str, data: "Data", steps: int, picked: Setting | None) -> dict[str, Any]:
-    """Decide from what is measured, now or before on this machine; ``picked``: all but compile is decided."""
+def _pick(config: "RunConfig", data: "Data", steps: int, eager: list[Setting]) -> dict[str, Any]:
+    """Decide between settings, and whether to compile, from what is measured, now or before on this machine."""
     file = _Kept(config, data)
-    eager = [picked] if picked else candidates(config.hardware, asked)
     made: list[Trial] = []
 
     def timed(settings: list[Setting]) -> dict[Setting, Timing]:
