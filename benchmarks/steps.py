@@ -1,0 +1,100 @@
+"""One training speed, in a process of its own: headstart's whole way through Lightning, or timm's plain step.
+
+Command:   python -m benchmarks.steps ours OVERRIDE…    or    python -m benchmarks.steps timm NETWORK
+Expected:  a last line of JSON with images_per_second, the median over an epoch's steps.
+
+``ours`` is what ``headstart train OVERRIDE…`` does, from the config to `result.json`, with a clock among Lightning's
+callbacks: from the end of one step to the end of the next, so fetching the batch, normalising it, metrics and the
+keeper's look at the clock count, and validation does not. ``timm`` is the step of timm's own training script at its
+defaults, on a batch that is there already: float32, contiguous, eager.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+CLASSES, SIDE, BATCH = 10, 96, 50
+LR, WEIGHT_DECAY = 1e-3, 0.01  # of AdamW on both sides
+WARM, TIMED = 2, 8  # steps
+
+
+def ours(overrides: list[str]) -> dict[str, Any]:
+    """Images/s of the steps of a run, its hardware block, and what features cost."""
+    import pytorch_lightning as pl
+    from hydra import compose, initialize_config_dir
+
+    from headstart import config as configs
+    from headstart import keeper, train, validate
+
+    class Clock(pl.Callback):
+        """Seconds between the ends of neighbouring steps, by epoch; full batches only."""
+
+        def __init__(self) -> None:
+            self.ends: list[list[float]] = []
+
+        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            self.ends.append([])
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if len(batch[1]) == module.config.data.batch_size:
+                self.ends[-1].append(time.perf_counter())
+
+    clock, usual = Clock(), keeper.trainer
+
+    def timed(config: Any, epochs: int, folder: Path, callbacks: list[Any]) -> Any:
+        return usual(config, epochs, folder, [*callbacks, clock])
+
+    keeper.trainer = timed
+    configs.register()
+    with initialize_config_dir(str(configs.folder())), tempfile.TemporaryDirectory() as place:
+        config = validate.load(compose("config", [*overrides, f"output_dir={place}", "logger=csv"]))
+        result = train.run(config, overrides)
+    taken = [after - before for before, after in pairwise(clock.ends[-1])]
+    taken = taken[WARM:] if len(clock.ends) == 1 else taken
+    return {
+        "images_per_second": config.data.batch_size / median(taken),
+        "images": result["n_train"],
+        "extraction": result["seconds"]["features"],
+        "hardware": result["hardware"],
+    }
+
+
+def timm(name: str) -> dict[str, Any]:
+    """Images/s of the plain step: forward, cross-entropy, backward, AdamW."""
+    from timm import create_model
+    from timm.optim import create_optimizer_v2
+
+    from headstart.models import own  # noqa: F401
+
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=CLASSES).train()
+    optimizer = create_optimizer_v2(model, "adamw", lr=LR, weight_decay=WEIGHT_DECAY)
+    images, labels = torch.randn(BATCH, 3, SIDE, SIDE), torch.randint(CLASSES, (BATCH,))
+    taken = []
+    for _ in range(WARM + TIMED):
+        began = time.perf_counter()
+        optimizer.zero_grad()
+        functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        taken.append(time.perf_counter() - began)
+    return {"images_per_second": BATCH / median(taken[WARM:])}
+
+
+def main() -> None:
+    """Measure what the command line names, with as many threads as the environment gives."""
+    os.environ.setdefault("WANDB_MODE", "disabled")
+    side, *rest = sys.argv[1:]
+    print(json.dumps(ours(rest) if side == "ours" else timm(*rest)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
