@@ -15,9 +15,10 @@ NETWORKS = ("tf_efficientnet_lite0", "resnet18")
 EPOCHS = 10  # over which the extraction is spread
 RUN = (
     "data=digits", "data.image_size=96", "data.batch_size=50", "data.train_per_class=60", "data.val_fraction=0.1",
-    "data.n_test=50", "augment=none", "epochs=2", "hardware=cpu", "model=timm", "model.weights=none", "strategy=scratch",
+    "data.n_test=50", "augment=none", "epochs=2", "hardware=cpu", "model=timm", "model.weights=none",
+    "strategy=scratch",
 )  # fmt: skip
-PARTIAL = ("strategy.phases.all.rates.all=null", "+strategy.phases.all.rates.depth0-1=1")
+PARTIAL = ("~strategy.phases.all.rates.all", "+strategy.phases.all.rates={depth0-1:1,all:null}")
 
 
 def measure(repeats: int) -> list[Figure]:
