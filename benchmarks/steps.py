@@ -36,7 +36,7 @@ def ours(overrides: list[str]) -> dict[str, Any]:
     from headstart import keeper, train, validate
 
     class Clock(pl.Callback):
-        """Seconds between the ends of neighbouring steps, by epoch; full batches only."""
+        """When the steps of full batches ended, by epoch; on a GPU only the first and the last wait for it."""
 
         def __init__(self) -> None:
             self.ends: list[list[float]] = []
@@ -45,8 +45,20 @@ def ours(overrides: list[str]) -> dict[str, Any]:
             self.ends.append([])
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            if len(batch[1]) == module.config.data.batch_size:
-                self.ends[-1].append(time.perf_counter())
+            size = module.config.data.batch_size
+            if len(batch[1]) != size:
+                return
+            last = len(trainer.train_dataloader.dataset) // size - 1
+            if module.device.type == "cuda" and batch_idx in (0, last):
+                torch.cuda.synchronize()
+            self.ends[-1].append(time.perf_counter())
+
+        def seconds(self, on_gpu: bool) -> float:
+            """Of a step: the median; on a GPU, whose steps overlap, the median of the later epochs' means."""
+            if on_gpu:
+                return median((ends[-1] - ends[0]) / (len(ends) - 1) for ends in self.ends[WARM:])
+            taken = [after - before for before, after in pairwise(self.ends[-1])]
+            return median(taken[WARM:] if len(self.ends) == 1 else taken)
 
     clock, usual = Clock(), keeper.trainer
 
@@ -58,10 +70,8 @@ def ours(overrides: list[str]) -> dict[str, Any]:
     with initialize_config_dir(str(configs.folder())), tempfile.TemporaryDirectory() as place:
         config = validate.load(compose("config", [*overrides, f"output_dir={place}", "logger=csv"]))
         result = train.run(config, overrides)
-    taken = [after - before for before, after in pairwise(clock.ends[-1])]
-    taken = taken[WARM:] if len(clock.ends) == 1 else taken
     return {
-        "images_per_second": config.data.batch_size / median(taken),
+        "images_per_second": config.data.batch_size / clock.seconds(config.hardware.accelerator == "gpu"),
         "images": result["n_train"],
         "extraction": result["seconds"]["features"],
         "hardware": result["hardware"],
