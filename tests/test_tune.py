@@ -223,6 +223,7 @@ def test_a_run_records_what_was_picked_and_is_found_again(run_small: Callable[..
     assert set(tuned["images_per_second"]) == {"32 channels_last", "32 contiguous"}
     assert all(math.isfinite(speed) and speed > 1 for speed in tuned["images_per_second"].values())
     assert tuned["setting"] == {name: first["hardware"][name] for name in ("memory_format", "precision", "compile")}
+    assert "training images/s: 32 channels_last" in (first["folder"] / "train.log").read_text("utf-8")
     pins = first["folder"].parent / tune.PINS
     other = next(each for each in (LAST, PLAIN) if each.memory_format != first["hardware"]["memory_format"])
     again = run_small(*LIVE, "epochs=1")

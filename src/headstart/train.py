@@ -45,6 +45,7 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
         here.begin(configs.plain(config), overrides, fresh=done is not None)
         if tuned:
             here.state(tuned=tuned)
+            log.info("  hardware.tune: %s", tune.said(tuned))
         phases_done = here.read_state().get("done", [])
         if config.hardware.devices == 1:
             work(config, here, digests, phases_done, data)

@@ -6,7 +6,6 @@ take it, whatever their strategy, seed or number of images, and whatever the cac
 before a run gets its identity, the same command finds the same run again.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -64,7 +63,6 @@ def settle(config: "RunConfig", asked: str, data: "Data") -> "tuple[HardwareConf
             pin = _pick(config, data, steps, [picked] if picked else candidates(config.hardware, asked))
             write_json(study / PINS, pins | {key: pin})
     picked = Setting(**pin["setting"])
-    log.info("  hardware.tune: %s, for all runs of study %s with %s", picked, config.study, config.model.name)
     if picked.compile and not compiler(config.hardware.accelerator):
         raise UserError(
             f"hardware.tune: {study / PINS} says that this study's networks are compiled, but this machine has no "
@@ -153,7 +151,7 @@ def _may_repay(config: "RunConfig", steps: int, usual: Timing) -> bool:
 
 
 def _pin(config: "RunConfig", picked: Setting, times: dict[Setting, Timing], steps: int) -> dict[str, Any]:
-    """What is written down of a decision, for the study and for `result.json`; says the table."""
+    """What is written down of a decision, for the study and for `result.json`."""
     speeds: dict[str, float] = {}
     failed: dict[str, str] = {}
     for setting, timing in times.items():
@@ -162,9 +160,13 @@ def _pin(config: "RunConfig", picked: Setting, times: dict[Setting, Timing], ste
         else:
             failed[str(setting)] = timing.failed or ""
             log.info("  hardware.tune: %s is left out: %s", setting, timing.failed)
-    table = ", ".join(f"{name} {speed:.0f}" for name, speed in speeds.items())
-    log.info("  hardware.tune: training images/s: %s", table or "no setting works")
     return {"setting": asdict(picked), "steps": steps, "images_per_second": speeds, "left_out": failed}
+
+
+def said(pin: dict[str, Any]) -> str:
+    """A pin in words: what was picked, and the images/s of everything that was measured."""
+    table = ", ".join(f"{name} {speed:.1f}" for name, speed in pin["images_per_second"].items())
+    return f"{Setting(**pin['setting'])}, as all runs of this study with this network  |  training images/s: {table}"
 
 
 class _Kept:
@@ -243,6 +245,8 @@ def _read(path: Path) -> dict[str, Any]:
 @contextmanager
 def _alone(study: Path) -> Iterator[None]:
     """One process of a study after the other: the second waits for the first's trial, and takes its pin."""
+    import fcntl
+
     try:
         study.mkdir(parents=True, exist_ok=True)
         stream = (study / LOCK).open("a")
