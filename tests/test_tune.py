@@ -217,7 +217,10 @@ def test_a_pin_that_this_machine_cannot_follow_is_an_error(
         settle(config(tmp_path))
 
 
-def test_a_run_records_what_was_picked_and_is_found_again(run_small: Callable[..., dict]) -> None:
+def test_a_run_records_what_was_picked_and_is_found_again(
+    run_small: Callable[..., dict], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     first = run_small(*LIVE, "epochs=1")
     tuned = first["hardware"]["tuned"]
     assert set(tuned["images_per_second"]) == {"32 channels_last", "32 contiguous"}
