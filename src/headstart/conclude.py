@@ -158,11 +158,12 @@ def _costs(
 
 
 def _circumstances(context: Context) -> dict[str, Any]:
+    state = context.run.read_state()
     return {
-        "hardware": hardware.facts(context.config.hardware),
+        "hardware": hardware.facts(context.config.hardware) | {"tuned": state.get("tuned")},
         "versions": {"headstart": __version__} | {name: version(name) for name in PACKAGES},
         "digests": context.digests,
         "config_hash": context.run.hash,
-        "attempts": context.run.read_state().get("attempts", 1),
+        "attempts": state.get("attempts", 1),
         "wandb_id": context.run.id if context.config.logger.wandb else None,
     }

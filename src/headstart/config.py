@@ -106,6 +106,8 @@ class HardwareConfig:
     precision: str = "auto"
     memory_format: str = "channels_last"
     compile: bool = False
+    tune: bool = False  # a trial of a few steps picks memory_format, precision and compile; see `headstart.tune`
+    allow_bf16: bool = False  # whether it may pick another precision than the one that auto stands for
     accumulate: int = 1
     clip: float | None = None
     workers: int = 0

@@ -37,6 +37,8 @@ IRRELEVANT = (
     "logger",
     "hardware.workers",
     "features.storage",
+    "hardware.tune",  # what it picked counts
+    "hardware.allow_bf16",
 )
 
 

@@ -37,7 +37,7 @@ def test_a_head_beside_the_network_is_restored_when_its_run_goes_on(
         with pytest.raises(Cut):
             run_small(*options)
     fits = []
-    monkeypatch.setattr("headstart.fit._probe", lambda *_: fits.append(1))
+    monkeypatch.setattr("headstart.probe.phase.fit_head", lambda *_: fits.append(1))
     result = run_small(*options)
     assert not fits, "the phase was finished, so it is not fitted again"
     assert (result["folder"] / weights.PROBE).is_file()
