@@ -38,7 +38,7 @@ def files(*paths: Path) -> Part:
 @pytest.mark.parametrize(("size", "crop_pct"), [(224, 0.875), (96, 0.875), (64, 1.0), (299, 0.897), (97, 0.95)])
 @pytest.mark.parametrize("trim", [0, 1, 2, 3])
 def test_same_pixels_as_timm(photo: str, interpolation: str, size: int, crop_pct: float, trim: int) -> None:
-    """Widths of four parities, so that every rounding of the crop offsets is met."""
+    """Widths of four parities, so that every rounding of the crop offsets is met; torch rounds some values its way."""
     array = np.ascontiguousarray(PHOTOS[photo][:, trim:])
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     timm = create_transform(
@@ -47,7 +47,9 @@ def test_same_pixels_as_timm(photo: str, interpolation: str, size: int, crop_pct
     expected = timm(Image.fromarray(array))
     pixels = load(part_of(array), math.floor(size / crop_pct), interpolation, crop=size)
     seen = Preprocess(size, mean, std)(pixels.images)[0]
-    assert (seen - expected).abs().max() < 1e-6
+    levels = 255 * torch.tensor(std).view(3, 1, 1) * (seen - expected).abs()
+    assert levels.max() < (1e-3 if interpolation == "lanczos" else 2 + 1e-3)
+    assert (levels > 1e-3).float().mean() < 0.01
 
 
 def test_portrait_and_landscape_are_not_mixed_up() -> None:
@@ -162,18 +164,17 @@ def test_unknown_interpolation() -> None:
         load(part_of(np.zeros((8, 8), np.uint8)), 8, "cubic")
 
 
-def test_mapped_file_when_memory_is_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    photo = PHOTOS["china"]
-    plain = load(part_of(photo, photo[::-1]), 32, "bicubic")
-    monkeypatch.setattr("headstart.data.loading.free_memory", lambda: 1000.0)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    mapped = load(part_of(photo, photo[::-1]), 32, "bicubic")
-    assert torch.equal(mapped.images, plain.images)
-    assert mapped.images.is_shared() or mapped.images.untyped_storage().filename is not None
-    assert not list(tmp_path.iterdir())  # the file has lost its name
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
-    with pytest.raises(UserError, match="6,144 bytes, more than half of the free memory"):
-        load(part_of(photo, photo), 32, "bicubic")
+@pytest.mark.parametrize(("storage", "free", "streamed"), [
+    ("auto", 1e9, False), ("auto", 1e6, True), ("stream", 1e9, True), ("memory", 4e6, False)
+])  # fmt: skip
+def test_auto_streams_what_would_fill_more_than_half_of_the_memory(
+    storage: str, free: float, streamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.data.reading.free_memory", lambda: free)  # 200 images of 73 px take 3.2 MB
+    assert prepared(storage=storage).streamed is streamed
+    monkeypatch.setattr("headstart.data.reading.free_memory", lambda: 3e6)
+    with pytest.raises(UserError, match=r"data.storage=memory: .* use data.storage=stream"):
+        prepared(storage="memory")
 
 
 def pixels_of(n: int) -> Pixels:
@@ -227,7 +228,14 @@ def settings_of(**changes: object) -> object:
         "train_per_class": 10,
         "train_fraction": None,
     }
-    base |= {"n_train": None, "n_test": 100, "val_fraction": 0.2, "test_fraction": 0.2, "split_seed": 0}
+    base |= {
+        "storage": "auto",
+        "n_train": None,
+        "n_test": 100,
+        "val_fraction": 0.2,
+        "test_fraction": 0.2,
+        "split_seed": 0,
+    }
     return type("Config", (), base | changes)()
 
 

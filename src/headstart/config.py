@@ -66,6 +66,7 @@ class DataConfig:
     test_fraction: float = 0.2
     split_seed: int = MISSING
     on_bad_image: str = "raise"
+    storage: str = "auto"
 
 
 @dataclass

@@ -256,12 +256,14 @@ class Extractor:
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
-        size = images_per_batch(pixels.images.shape[-1], device)
-
-        def batch(start: int, stop: int) -> Tensor:
-            return self.preprocess(pixels.images[rows[start:stop]].to(device))
+        size = images_per_batch(pixels.side, device)
 
         def features(mine: slice) -> Tensor:
+            images = pixels.batches(rows[mine], size, workers=self.config.workers, pin=device.type == "cuda")
+
+            def batch(start: int, stop: int) -> Tensor:
+                return self.preprocess(next(images).to(device, non_blocking=True))
+
             return infer(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
 
         return ranks.shared(len(rows), features)

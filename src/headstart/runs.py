@@ -35,6 +35,7 @@ IRRELEVANT = (
     "figures",
     "logger",
     "hardware.workers",
+    "data.storage",
 )
 
 

@@ -32,6 +32,7 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     spec = factory.expected_input(config.model)
     strategy.plan(factory.outline(config.model), config.strategy.phases)
     data = _data(config, spec)
+    config.data.storage = "stream" if data.streamed else "memory"  # the same in every process
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
     with runs.hold(configs.plain(config), digests) as here:
@@ -92,6 +93,8 @@ def _data(config: RunConfig, spec: factory.Input) -> Data:
         crop_pct=spec.crop_pct,
         interpolation=spec.interpolation,
         workers=config.hardware.workers,
+        processes=config.hardware.devices,
+        cache_dir=None if config.cache_dir is None else Path(config.cache_dir),
     )
 
 

@@ -20,6 +20,7 @@ CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
     "select": ("val_accuracy", "val_loss"),
     "data.on_bad_image": ("raise", "skip"),
+    "data.storage": ("auto", "memory", "stream"),
     "hardware.accelerator": ACCELERATORS,
     "hardware.precision": PRECISIONS,
     "hardware.memory_format": MEMORY_FORMATS,
