@@ -1,7 +1,7 @@
 """Every promise about time and memory, measured in one run and printed as ratios.
 
-Command:   python -m benchmarks [startup] [extraction] [memory] [stress] [probe] [--repeats 3] [--save]
-Expected:  about ten minutes on 2 otherwise idle cores; every line ends in 'reached'. Exit code 1 where one does not.
+Command:   python -m benchmarks [startup] [extraction] [memory] [pipeline] [stress] [probe] [--repeats 3] [--save]
+Expected:  about 15 minutes on 2 otherwise idle cores; every line ends in 'reached'. Exit code 1 where one does not.
 """
 
 import argparse
@@ -13,18 +13,19 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import extraction, fashion, memory, startup, stress
+from benchmarks import extraction, fashion, memory, pipeline, startup, stress
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LIBRARIES = (
     "headstart", "torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "numpy", "scikit-learn",
-    "transformers", "accelerate",
+    "pillow", "simplejpeg", "kornia", "transformers", "accelerate",
 )  # fmt: skip
 MEASURES = {
     "startup": startup.measure,
     "extraction": extraction.measure,
     "memory": memory.measure,
+    "pipeline": pipeline.measure,
     "stress": stress.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 WIDTH = 16  # bytes of a digest
 SHARD = 65_536  # files that are remembered together: what a crash of a long first reading can cost
 SETTLED = 2e9  # ns after its last change from which on a file's time tells of a further one (FAT counts in 2 s)
-THREADS = 8
+THREADS, BLOCK = 8, 64  # and files that one of them takes at a time
 
 
 @dataclass
@@ -41,18 +41,19 @@ class Contents:
         """The blake2b-128 of each file's bytes; UserError names the first that cannot be read."""
         with ThreadPoolExecutor(THREADS) as pool:
             if self.folder is None:
-                return [content for content, _ in _reported(pool.map(_read, paths, chunksize=64), len(paths))]
-            keys = np.frombuffer(b"".join(pool.map(_key, paths, chunksize=256)), np.uint8).reshape(-1, WIDTH)
+                return [content for content, _ in _reported(pool.map(_read, _blocks(paths)), len(paths))]
+            keys = _rows(key for some in pool.map(_keys, _blocks(paths)) for key in some)
             found, values = self._look_up(keys)
             missing = np.flatnonzero(~found)
             if len(missing):
                 log.info("reading %s of %s image files for their digests, once", f"{len(missing):,}", f"{len(paths):,}")
-            done = _reported(pool.map(_read, [paths[i] for i in missing.tolist()], chunksize=64), len(missing))
+            blocks = _blocks([paths[at] for at in missing.tolist()])
+            done = _reported(pool.map(_read, blocks), len(missing))
             for start in range(0, len(missing), SHARD):
-                block = missing[start : start + SHARD]
-                read = [next(done) for _ in block]
-                values[block] = np.frombuffer(b"".join(content for content, _ in read), np.uint8).reshape(-1, WIDTH)
-                settled = block[[long_ago for _, long_ago in read]]
+                some = missing[start : start + SHARD]
+                read = [next(done) for _ in some]
+                values[some] = _rows(content for content, _ in read)
+                settled = some[[long_ago for _, long_ago in read]]
                 self._write(np.hstack([keys[settled], values[settled]]))
         return [value.tobytes() for value in values]
 
@@ -110,22 +111,36 @@ def _sorted(rows: np.ndarray) -> np.ndarray:
     return rows[np.argsort(_heads(rows), kind="stable")]
 
 
-def _key(path: str) -> bytes:
-    """What changes when the file does: a digest of its path, size, time of change and inode."""
-    status = _status(path)
-    place = os.fsencode(os.path.abspath(path))  # noqa: PTH100 a Path costs ten times as much
-    text = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} ".encode() + place
-    return hashlib.blake2b(text, digest_size=WIDTH).digest()
+def _rows(digests: Iterable[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, WIDTH)
 
 
-def _read(path: str) -> tuple[bytes, bool]:
-    """The digest of a file's content, and whether its time of change will tell of the next change."""
-    settled = time.time_ns() - _status(path).st_mtime_ns > SETTLED
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            return hashlib.blake2b(file.read(), digest_size=WIDTH).digest(), settled
-    except OSError as error:
-        raise _unreadable(path, error) from error
+def _blocks(paths: Sequence[str]) -> list[Sequence[str]]:
+    return [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
+
+
+def _keys(paths: Sequence[str]) -> list[bytes]:
+    """What changes when a file does: a digest of its path, size, time of change and inode."""
+    keys = []
+    for path in paths:
+        status = _status(path)
+        place = os.fsencode(os.path.abspath(path))  # noqa: PTH100 a Path costs ten times as much
+        text = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} ".encode() + place
+        keys.append(hashlib.blake2b(text, digest_size=WIDTH).digest())
+    return keys
+
+
+def _read(paths: Sequence[str]) -> list[tuple[bytes, bool]]:
+    """The digest of each file's content, and whether its time of change will tell of the next change."""
+    read = []
+    for path in paths:
+        settled = time.time_ns() - _status(path).st_mtime_ns > SETTLED
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                read.append((hashlib.blake2b(file.read(), digest_size=WIDTH).digest(), settled))
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    return read
 
 
 def _status(path: str) -> os.stat_result:
@@ -139,12 +154,13 @@ def _unreadable(path: str, error: OSError) -> UserError:
     return UserError(f"image file {readable(path)} cannot be read: {error.strerror or error}")
 
 
-def _reported(done: Iterator[tuple[bytes, bool]], total: int) -> Iterator[tuple[bytes, bool]]:
-    """Says every 10 s how far it is, and how long the rest will take."""
-    began = last = time.monotonic()
-    for count, one in enumerate(done, start=1):
-        yield one
-        now = time.monotonic()
+def _reported(done: Iterable[list[tuple[bytes, bool]]], total: int) -> Iterator[tuple[bytes, bool]]:
+    """What was read, one by one; says every 10 s how far it is, and how long the rest will take."""
+    count, began = 0, time.monotonic()
+    last = began
+    for some in done:
+        yield from some
+        count, now = count + len(some), time.monotonic()
         if now - last > 10:
             last = now
             left = (now - began) * (total - count) / count
