@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +51,24 @@ def test_memory_and_stream_give_the_same_run(
     assert results[0]["test"] == results[1]["test"]
     assert results[0]["val"] == results[1]["val"]
     assert results[1]["ms_per_image"] is None, "decoding would be counted as the network's time"
+
+
+@pytest.mark.slow
+def test_two_processes_stream_what_they_would_hold(tmp_path: Path) -> None:
+    """Each decodes its own rows."""
+    asked = (
+        "strategy=finetune", "data=image_folder", f"data.source.root={photographs(tmp_path / 'set')}", "epochs=2",
+        "data.image_size=32", "data.train_per_class=8", "data.n_test=8", "data.batch_size=4", "logger=csv",
+        "hardware=ddp_cpu", "hardware.devices=2", "hardware.threads=1", "cache_dir=null",
+    )  # fmt: skip
+    for storage in ("memory", "stream"):
+        command = (sys.executable, "-m", "headstart", "train", *asked, f"data.storage={storage}")
+        done = subprocess.run(
+            (*command, f"output_dir={tmp_path / storage}"), capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    held, streamed = (next((tmp_path / storage).rglob("predictions.csv")) for storage in ("memory", "stream"))
+    assert held.parent.name == streamed.parent.name
+    assert held.read_bytes() == streamed.read_bytes()
+    held, streamed = (path.parent / "checkpoints" / "best.safetensors" for path in (held, streamed))
+    assert held.read_bytes() == streamed.read_bytes()

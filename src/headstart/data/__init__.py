@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from headstart.config import AugmentConfig
     from headstart.data.loading import Pixels
     from headstart.data.reading import Decoder
 
@@ -193,9 +192,11 @@ def _streamed(storage: str, need: int) -> bool:
     Raises:
         UserError: they are to be held in memory, and there is not enough.
     """
-    if storage == "stream":
-        return True
+    from headstart import ranks
     from headstart.data.reading import free_memory
+
+    if storage == "stream" or ranks.world() > 1:  # whoever started several processes has settled it for all
+        return storage == "stream"
 
     free = free_memory()
     if storage == "memory" and need > free:
@@ -207,14 +208,6 @@ def _streamed(storage: str, need: int) -> bool:
         log.info("%.1f GB of images fill more than half of the free memory: decoded anew each time", need / 1e9)
         return True
     return False
-
-
-def is_random(augment: AugmentConfig | None) -> bool:
-    """Whether an augmentation changes anything; crop_scale = crop_ratio = [1, 1] is the centre crop."""
-    if augment is None:
-        return False
-    crops = tuple(augment.crop_scale) != (1.0, 1.0) or tuple(augment.crop_ratio) != (1.0, 1.0)
-    return bool(crops or augment.flip or augment.rotation or augment.color_jitter or augment.erasing)
 
 
 def _kept(part: Part) -> Part:

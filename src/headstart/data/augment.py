@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import affine_grid, grid_sample, interpolate
 
-from headstart.data import is_random
+from headstart.config import is_random
 
 if TYPE_CHECKING:
     from headstart.config import AugmentConfig
