@@ -11,6 +11,7 @@ import yaml
 from timm.data import create_transform
 
 from headstart.config import is_random
+from headstart.data import augment
 from headstart.data.augment import Preprocess
 
 CONF = Path(__file__).parents[1] / "conf" / "augment"
@@ -83,6 +84,73 @@ def test_each_image_draws_its_own_crop_from_the_whole_stored_image() -> None:
     shape = (right - left + 1) / (bottom - top + 1)
     assert shape.min() < 0.87 < 1.15 < shape.max()
     assert torch.allclose(images[:, 2], torch.tensor(100 / 8), atol=1e-3)
+
+
+def photographs(n: int, side: int) -> torch.Tensor:
+    from sklearn.datasets import load_sample_image
+
+    whole = torch.from_numpy(load_sample_image("china.jpg").copy()).permute(2, 0, 1)
+    return torch.stack([whole[:, 9 * at : 9 * at + side, 15 * at : 15 * at + side] for at in range(n)])
+
+
+def test_a_crop_is_torchvisions_and_the_batched_one_is_the_same() -> None:
+    """On a CPU one image at a time in uint8, on a GPU all at once in float32."""
+    from torchvision.transforms.v2.functional import resized_crop
+
+    images = photographs(6, 128)
+    boxes = torch.tensor([[0, 0, 128, 128], [3, 5, 100, 96], [28, 28, 100, 100], [0, 60, 128, 68], [9, 9, 80, 119]])
+    boxes = torch.cat([boxes, boxes[:1]])
+    flips = torch.tensor([True, False, True, False, True, False])
+    views = augment.resized(images, boxes, 112)
+    for image, (left, top, width, height), view in zip(images, boxes.tolist(), views, strict=True):
+        expected = resized_crop(image[None], top, left, height, width, [112, 112], antialias=False)[0]
+        assert (view.int() - expected.int()).abs().max() <= 1
+    views[flips] = views[flips].flip(-1)
+    batched = augment.sampled(images.float(), boxes, flips, 112)
+    apart = (batched - views.float()).abs()[..., 1:-1, 1:-1]  # at its border a crop alone does not see what is beyond
+    assert apart.max() <= 1.01
+    assert apart.mean() < 0.3
+
+
+def test_threads_do_not_change_the_crops(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, module = photographs(7, 128), preprocess(size=112, crop_scale=(0.5, 1.0), flip=True)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        torch.manual_seed(0)
+        found.append(module(images, train=True))
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("on", [{"flip": True}, {"flip": True, "crop_scale": (0.7, 1.0)}, {}], ids=str)
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_stored_images_stay_as_they_are(on: dict, layout: torch.memory_format) -> None:
+    images = photographs(8, 64).contiguous(memory_format=layout)
+    before = images.clone()
+    module = preprocess(size=56, mean=MEAN, std=STD, **on)
+    module(images, train=True)
+    module(images)
+    assert torch.equal(images, before)
+
+
+def test_the_layout_in_memory_does_not_change_the_pixels() -> None:
+    images = photographs(4, 64)
+    for on in ({}, {"crop_scale": (0.5, 0.9)}):
+        seen = []
+        for layout in (torch.channels_last, torch.contiguous_format):
+            torch.manual_seed(1)
+            seen.append(preprocess(56, MEAN, STD, **on)(images.contiguous(memory_format=layout), train=True))
+        assert torch.equal(*seen)
+
+
+@pytest.mark.gpu
+def test_a_gpu_crops_as_a_cpu_does() -> None:
+    images, module = photographs(6, 128), preprocess(size=112, crop_scale=(0.5, 1.0), flip=True)
+    views = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        views.append(module.to(device)(images.to(device), train=True).cpu())
+    assert (views[0] - views[1]).abs()[..., 1:-1, 1:-1].max() <= 1.01 / 255
 
 
 def test_half_of_the_images_flip() -> None:

@@ -4,6 +4,7 @@ import time
 from importlib.metadata import version
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from headstart import __version__, hardware, metrics, ranks
@@ -53,7 +54,7 @@ def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: l
 def _timed_test(context: Context, way: Way) -> tuple[Tensor, float | None]:
     """The test set's logits, and the milliseconds per image where the whole network ran, decoding aside."""
     pixels = context.data.test
-    if way.cut is not None:
+    if way.cut is not None or pixels.streamed:
         return logits(context, pixels, "test", way), None
     pixels.images  # noqa: B018 decoded when they are first looked at
     began = time.monotonic()
@@ -75,12 +76,18 @@ def logits(context: Context, pixels: Pixels, part: str, way: Way) -> Tensor:
     network = network.to(memory_format=hardware.memory_format(config))
     preprocess = context.preprocess().eval()
 
-    def batch(start: int, stop: int) -> Tensor:
-        return (
-            features[start:stop] if features is not None else preprocess(pixels.images[start:stop].to(context.device))
-        )
+    def outputs(mine: slice) -> Tensor:
+        pin = context.device.type == "cuda"
+        images = pixels.batches(torch.arange(len(pixels))[mine], size, workers=config.workers, pin=pin)
 
-    return ranks.shared(len(pixels), lambda mine: infer(network, batch, mine, config, part, batch_size=size).float())
+        def batch(start: int, stop: int) -> Tensor:
+            if features is not None:
+                return features[start:stop]
+            return preprocess(next(images).to(context.device, non_blocking=True))
+
+        return infer(network, batch, mine, config, part, batch_size=size).float()
+
+    return ranks.shared(len(pixels), outputs)
 
 
 def _extractions(ways: list[Way], outcomes: list[Outcome]) -> list[dict[str, Extraction]]:

@@ -81,6 +81,7 @@ class DataConfig:
     split_seed: int = MISSING
     on_bad_image: str = "raise"
     sampling: str = "uniform"
+    storage: str = "auto"
 
 
 @dataclass

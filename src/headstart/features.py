@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart import __version__, hardware, ranks
-from headstart.data.loading import free_memory
+from headstart.data.reading import free_memory
 from headstart.errors import RunFailed
 from headstart.files import unwritten, whole
 from headstart.models import cut as cutting
@@ -310,12 +310,17 @@ class Extractor:
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
-        size = images_per_batch(pixels.images.shape[-1], device)
+        size = images_per_batch(pixels.side, device)
 
-        def batch(start: int, stop: int) -> Tensor:
-            return self.preprocess(pixels.images[rows[start:stop]].to(device))
+        def features(mine: slice) -> Tensor:
+            images = pixels.batches(rows[mine], size, workers=self.config.workers, pin=device.type == "cuda")
 
-        return ranks.shared(len(rows), lambda mine: self._inferred(batch, mine, part, size))
+            def batch(start: int, stop: int) -> Tensor:
+                return self.preprocess(next(images).to(device, non_blocking=True))
+
+            return self._inferred(batch, mine, part, size)
+
+        return ranks.shared(len(rows), features)
 
     def _inferred(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
         found = infer(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)

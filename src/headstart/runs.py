@@ -39,6 +39,7 @@ IRRELEVANT = (
     "features.storage",
     "hardware.tune",  # what it picked counts
     "hardware.allow_bf16",
+    "data.storage",
 )
 
 

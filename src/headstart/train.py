@@ -36,6 +36,7 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     strategy.plan(outline, config.strategy.phases)
     check_probes(outline, config.strategy)
     data = _data(config, spec)
+    config.data.storage = "stream" if data.streamed else "memory"  # the same in every process
     config.hardware, tuned = tune.settle(config, asked.precision, data)
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
@@ -101,6 +102,8 @@ def _data(config: RunConfig, spec: factory.Input) -> Data:
         crop_pct=spec.crop_pct,
         interpolation=spec.interpolation,
         workers=config.hardware.workers,
+        processes=config.hardware.devices,
+        cache_dir=None if config.cache_dir is None else Path(config.cache_dir),
     )
 
 

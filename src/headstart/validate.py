@@ -23,6 +23,7 @@ CHOICES = {
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
     "data.sampling": ("uniform", "balanced"),
+    "data.storage": ("auto", "memory", "stream"),
     "hardware.accelerator": ACCELERATORS,
     "hardware.precision": PRECISIONS,
     "hardware.memory_format": MEMORY_FORMATS,

@@ -26,13 +26,12 @@ class _ViewExtractor(Extractor):
     """
 
     seed: int
-    side: int  # of the images that the network sees
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
 
         def block(number: int) -> Tensor:
-            images = pixels.images[number * BLOCK : (number + 1) * BLOCK].to(device)
+            images = pixels.take(torch.arange(len(pixels))[number * BLOCK : (number + 1) * BLOCK]).to(device)
             torch.manual_seed(seed_of(self.seed, number))
             with torch.autocast(device.type, enabled=False):  # crops are computed from coordinates
                 return self.preprocess(images, train=True)
@@ -44,7 +43,7 @@ class _ViewExtractor(Extractor):
             places = torch.cat([torch.arange(number * BLOCK, (number + 1) * BLOCK) for number in numbers])
             return whole[torch.searchsorted(places, wanted).to(device)]
 
-        size = images_per_batch(self.side, device)
+        size = images_per_batch(pixels.side, device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             return ranks.shared(len(rows), lambda mine: self._inferred(batch, mine, part, size))
 
@@ -66,7 +65,7 @@ def features_of_views(
             cache,
             config.features,
         )
-        extract.seed, extract.side = seed, context.data.image_size
+        extract.seed = seed
         part = f"view {view + 1} of training"
         found.append(extract(train, part))
         costs[part] = extract.costs[part]

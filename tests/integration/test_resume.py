@@ -143,11 +143,14 @@ def test_a_live_run_that_was_killed_ends_as_if_it_had_not_been(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nth", [5, 8])
-def test_loader_workers_change_nothing(
-    nth: int, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
+@pytest.mark.parametrize(
+    "way", [("hardware.workers=2",), ("data.storage=stream",), ("data.storage=stream", "hardware.workers=2")]
+)
+def test_how_batches_are_made_changes_nothing(
+    way: tuple[str, ...], nth: int, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
 ) -> None:
-    killed(tmp_path, STEP, nth, "after", *LIVE, "hardware.workers=2")
-    train(tmp_path, *LIVE, "hardware.workers=2")
+    killed(tmp_path, STEP, nth, "after", *LIVE, *way)
+    train(tmp_path, *LIVE, *way)
     same(tmp_path, undisturbed(LIVE))
 
 

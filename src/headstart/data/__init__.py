@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from headstart.data.sources import ArrayImages, Source
 from headstart.data.splits import Part, cut
+from headstart.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from headstart.data.loading import Pixels
+    from headstart.data.reading import Decoder
+
+log = logging.getLogger(__name__)
 
 PROBED = 16  # images looked at to find out what has to be adapted
 
@@ -34,12 +39,14 @@ class Data:
         stored_size: int,
         interpolation: str,
         workers: int,
+        streamed: bool = False,
     ) -> None:
         self.classes = classes
         self.parts = parts
         self.image_size = image_size  # side of what the network sees
         self.stored_size = stored_size  # side of what is kept, so that crops have room
         self.interpolation = interpolation
+        self.streamed = streamed  # decoded whenever a batch asks for them, not held in memory
         self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the bad images left out
         self._asked = dict(parts)
         self._workers = workers
@@ -67,7 +74,9 @@ class Data:
         from headstart.data.loading import Pixels
 
         part = self.parts[name]
-        return Pixels(lambda: self._images(part), torch.from_numpy(part.labels), part.ids, part.names)
+        decoder = self.decoder(part)
+        images = decoder if self.streamed else decoder.all
+        return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
 
     def check(self, on_bad_image: str, cache_dir: Path | None) -> None:
         """Decode what was never decoded before: bad images raise UserError, or are left out of train and val.
@@ -96,19 +105,15 @@ class Data:
 
     def pictures(self, name: str, rows: list[int]) -> Tensor:
         """uint8 [k, 3, S, S]: the images of some rows of a part alone."""
-        part = self.parts[name]
-        return self._images(Part(part.split, part.rows[rows]))
+        import torch
 
-    def read(self, part: Part) -> tuple[Tensor, dict[int, str]]:
-        """uint8 [n, 3, S, S]: a part's images, and what is wrong with those that cannot be read, by row."""
-        from headstart.data.loading import read
+        return self.decoder(self.parts[name])(torch.tensor(rows))
 
-        return read(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
+    def decoder(self, part: Part) -> Decoder:
+        """What makes a part's images: uint8 [n, 3, S, S]."""
+        from headstart.data.reading import Decoder
 
-    def _images(self, part: Part) -> Tensor:
-        from headstart.data.loading import load
-
-        return load(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size).images
+        return Decoder(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
 
     @cached_property
     def digest(self) -> str:
@@ -138,11 +143,26 @@ class Data:
         return words
 
 
-def prepare(data_cfg: Any, *, image_size: int, crop_pct: float, interpolation: str, workers: int = 0) -> Data:
-    """The data that the config group `data` describes, kept at timm's evaluation resize."""
-    from headstart.config import build
+def prepare(
+    data_cfg: Any,
+    *,
+    image_size: int,
+    crop_pct: float,
+    interpolation: str,
+    workers: int = 0,
+    processes: int = 1,
+    cache_dir: Path | None = None,
+) -> Data:
+    """The data that the config group `data` describes, kept at timm's evaluation resize.
 
-    source: Source = build(data_cfg.source)
+    Args:
+        processes: how many hold the images, each its own.
+        cache_dir: where the digests of files are remembered, or None.
+    """
+    from headstart.config import build
+    from headstart.data.contents import Contents
+
+    source: Source = build(data_cfg.source).remembered(Contents(cache_dir))
     parts = cut(
         source,
         train_per_class=data_cfg.train_per_class,
@@ -153,14 +173,41 @@ def prepare(data_cfg: Any, *, image_size: int, crop_pct: float, interpolation: s
         test_fraction=data_cfg.test_fraction,
         seed=data_cfg.split_seed,
     )
+    stored_size = math.floor(image_size / crop_pct)
+    need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
     return Data(
         source.classes,
         {name: _kept(part) for name, part in parts.items()},
         image_size=image_size,
-        stored_size=math.floor(image_size / crop_pct),
+        stored_size=stored_size,
         interpolation=interpolation,
         workers=workers,
+        streamed=_streamed(data_cfg.storage, need),
     )
+
+
+def _streamed(storage: str, need: int) -> bool:
+    """Whether images that would fill `need` bytes are decoded whenever they are needed, as data.storage says.
+
+    Raises:
+        UserError: they are to be held in memory, and there is not enough.
+    """
+    from headstart import ranks
+    from headstart.data.reading import free_memory
+
+    if storage == "stream" or ranks.world() > 1:  # whoever started several processes has settled it for all
+        return storage == "stream"
+
+    free = free_memory()
+    if storage == "memory" and need > free:
+        raise UserError(
+            f"data.storage=memory: the images take {need / 1e9:.1f} GB, {free / 1e9:.1f} GB of memory are free; use "
+            "data.storage=stream, fewer images (data.n_train) or smaller ones (data.image_size)"
+        )
+    if storage == "auto" and need > free / 2:
+        log.info("%.1f GB of images fill more than half of the free memory: decoded anew each time", need / 1e9)
+        return True
+    return False
 
 
 def _kept(part: Part) -> Part:

@@ -1,7 +1,8 @@
 """What is wrong with the images of a run: files that cannot be read, and images that stand in two parts.
 
 Every image file is decoded once before anything learns from its part, so that a broken test image is found in the
-first minutes and not after hours of training. That costs no second pass: the pixels are kept for whoever needs them.
+first minutes and not after hours of training. Where images are held in memory that costs no second pass: the pixels
+are kept for whoever needs them.
 The ids of what could be decoded are remembered in the cache, so that a run whose features are on disk still decodes
 nothing.
 """
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.data.loading import listed
+from headstart.data.reading import listed
 from headstart.data.sources import FileImages
 from headstart.errors import RunFailed, UserError
 from headstart.files import whole
@@ -89,10 +90,13 @@ def _faults(data: Data, name: str, part: Part, known: set[str]) -> dict[int, str
     rows = np.array([row for row, id_ in enumerate(part.ids) if id_ not in known], dtype=np.int64)
     if not len(rows):
         return {}
-    began = time.monotonic()
-    images, bad = data.read(part.at(rows))
-    if not bad and len(rows) == len(part):
-        data.keep(name, images, time.monotonic() - began)
+    decoder, began = data.decoder(part.at(rows)), time.monotonic()
+    if data.streamed or len(rows) < len(part):
+        bad = decoder.faults()
+    else:
+        images, bad = decoder.read()
+        if not bad:
+            data.keep(name, images, time.monotonic() - began)
     return {int(rows[row]): reason for row, reason in bad.items()}
 
 

@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageOps
+import torch
+from PIL import Image, ImageFile, ImageOps
+from torch.nn.functional import interpolate
 
 from headstart.data.names import readable
 
 LONGEST = 16  # of a strip, only this many times its width is resized: the crop keeps a square of it anyway
+DRAFT = 2  # times the stored size that a JPEG file keeps at least when it is decoded at a fraction of its size
+TORCH_MODES = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
+ORIENTATION = 0x0112  # the EXIF tag
 
 
 @contextmanager
@@ -21,9 +26,14 @@ def patient() -> Iterator[None]:
     To be entered before threads are started: Python's warning filters are the process's.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        be_patient()
         yield
+
+
+def be_patient() -> None:
+    """What `patient` does, for good: for a process whose threads read images until it ends."""
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def fault(error: Exception) -> str:
@@ -39,16 +49,57 @@ def fault(error: Exception) -> str:
 
 
 def square(image: Image.Image | np.ndarray, size: int, method: Image.Resampling, crop: int, out: np.ndarray) -> None:
-    """Writes one image into `out` (uint8 [3, size, size]), upright, in RGB, resized and cut as by timm."""
-    picture = to_rgb(Image.fromarray(image) if isinstance(image, np.ndarray) else image)
-    picture = _shortened(picture)
-    width, height = picture.size
-    short, long = min(width, height), max(width, height)
-    scaled = (size, int(size * long / short))  # torchvision.transforms.Resize rounds the longer side down
-    picture = picture.resize(scaled if width <= height else scaled[::-1], method)
-    left, top = (round((side - crop) / 2) - round((size - crop) / 2) for side in picture.size)
-    pixels = np.asarray(picture.crop((left, top, left + size, top + size)))
-    out[:] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    """Writes one image into `out` (uint8 [size, size, 3]), upright, in RGB, resized and cut as by timm.
+
+    Colours are resized by torch's uint8 kernels, which do what Pillow's do in a fifth of the time: of the photographs
+    in the tests 0.4 % of the values differ, by 1, hardly any by 2.
+    """
+    pixels = _shortened(image if isinstance(image, np.ndarray) else decoded(image, DRAFT * size))
+    height, width = pixels.shape[:2]
+    long = int(size * max(height, width) / min(height, width))  # torchvision.transforms.Resize rounds it down
+    height, width = (size, long) if height <= width else (long, size)
+    top, left = (round((side - crop) / 2) - round((size - crop) / 2) for side in (height, width))
+    if method in TORCH_MODES and pixels.ndim == 3:
+        batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
+        resized = interpolate(batch, size=(height, width), mode=TORCH_MODES[method], antialias=True)
+        pixels = resized[0].permute(1, 2, 0).numpy()
+    else:
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), method))
+    pixels = pixels[top : top + size, left : left + size]
+    out[:] = pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def decoded(image: Image.Image, enough: int) -> np.ndarray:
+    """uint8 [H, W, 3], or [H, W] where it is grey: an opened image as its author saw it; see `to_rgb`.
+
+    A JPEG file's shorter side is decoded to as little as `enough` pixels where that saves work: at 1/2, 1/4 or 1/8, for
+    which its cosine coefficients are summed (`PIL.Image.Image.draft`).
+    """
+    if isinstance(image, ImageFile.ImageFile) and image.format == "JPEG" and image.mode in ("RGB", "L"):
+        factor = min(image.size) // enough
+        if factor >= 2:
+            image.draft(image.mode, (image.width // factor, image.height // factor))
+        elif image.mode == "RGB" and image.getexif().get(ORIENTATION, 1) == 1:
+            pixels = _by_libjpeg(image)
+            if pixels is not None:
+                return pixels
+    return np.array(to_rgb(image))
+
+
+def _by_libjpeg(image: ImageFile.ImageFile) -> np.ndarray | None:
+    """A JPEG file's pixels, the same as Pillow's but without its copies of them; None: it cannot be decoded so."""
+    from simplejpeg import decode_jpeg
+
+    assert image.fp is not None
+    image.fp.seek(0)
+    content = image.fp.read()
+    image.fp.seek(0)
+    try:
+        pixels = decode_jpeg(content)
+    except ValueError:
+        return None  # Pillow may be more patient, or knows what is wrong with it
+    image.close()
+    return pixels
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -73,11 +124,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _shortened(picture: Image.Image) -> Image.Image:
-    """The middle of a very long strip: resized whole, one of 1 x 60,000 pixels would take gigabytes."""
-    width, height = picture.size
+def _shortened(pixels: np.ndarray) -> np.ndarray:
+    """The middle of a very long strip [H, W, ...]: resized whole, one of 1 x 60,000 pixels would take gigabytes."""
+    height, width = pixels.shape[:2]
     long = LONGEST * min(width, height)
-    if max(width, height) <= long:
-        return picture
     left, top = max(0, width - long) // 2, max(0, height - long) // 2
-    return picture.crop((left, top, left + min(width, long), top + min(height, long)))
+    return pixels[top : top + min(height, long), left : left + min(width, long)]

@@ -133,18 +133,21 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _images_below(folder: Path) -> list[str]:
     """Image files at any depth, hidden ones left out; links are followed, but no folder is entered twice."""
-    found, unread, seen, root = [], [folder], set(), folder.resolve()
+    found, unread, seen, root = [], [str(folder)], set(), folder.resolve()
     while unread:
         here = unread.pop()
-        status = here.stat()
+        status = os.stat(here)  # noqa: PTH116
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        for entry in here.iterdir():
-            if entry.name.startswith("."):
-                continue
-            if entry.suffix.lower() in SUFFIXES and not entry.is_dir():
-                found.append(str(entry))
-            elif entry.is_dir() and not (entry.is_symlink() and root.is_relative_to(entry.resolve())):
-                unread.append(entry)  # a link back to a folder above would bring in other classes
+        with os.scandir(here) as entries:  # a Path for each of 200,000 files would take seconds
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                link = entry.is_symlink()
+                if os.path.isdir(entry.path) if link else entry.is_dir():  # noqa: PTH112
+                    if not (link and root.is_relative_to(Path(entry.path).resolve())):
+                        unread.append(entry.path)  # a link back to a folder above would bring in other classes
+                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
+                    found.append(entry.path)
     return found

@@ -1,50 +1,43 @@
-"""Decodes and resizes each image once into one uint8 tensor, and serves batches of its rows."""
+"""Serves batches of a part's images: rows of one uint8 tensor, or files decoded when they are asked for."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import shutil
 import signal
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headstart import ranks, stopping
-from headstart.data.decoding import fault, patient, square
-from headstart.data.sources import FileImages
+from headstart.data.reading import Decoder
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
     from headstart.data.splits import Part
 
-log = logging.getLogger(__name__)
-
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-CHUNK = 32  # rows handed to a thread at a time
+AHEAD = 2  # batches that are decoded while one is used, where threads of this process do it
 
 
 class Pixels:
     """A part's images uint8 [n, 3, S, S], labels int64 [n], and each image's id and name.
 
     ``images`` may be a function that reads them: it is called when they are first looked at, so that a run whose
-    features are on disk decodes nothing. Features [n, ...] may stand in the images' place. ``seconds`` are what reading
-    the images took, where they were read before they were needed: whoever needs them first counts them as its own.
+    features are on disk decodes nothing. It may be a `Decoder` of the part's images: then they are streamed, decoded
+    whenever a batch asks for them, and never held. Features [n, ...] may stand in the images' place. ``seconds`` are
+    what reading the images took, where they were read before they were needed: whoever needs them first counts them as
+    its own.
     """
 
     def __init__(
         self,
-        images: torch.Tensor | Callable[[], torch.Tensor],
+        images: torch.Tensor | Callable[[], torch.Tensor] | Decoder,
         labels: torch.Tensor,
         ids: list[str],
         names: list[str],
@@ -53,123 +46,51 @@ class Pixels:
         self._images, self.labels, self.ids, self.names, self.seconds = images, labels, ids, names, seconds
 
     @property
+    def streamed(self) -> bool:
+        return isinstance(self._images, Decoder)
+
+    @property
     def images(self) -> torch.Tensor:
+        """All of them at once; those of a streamed part are not kept for the next time."""
+        if isinstance(self._images, Decoder):
+            return self._images(torch.arange(len(self)))
         if not isinstance(self._images, torch.Tensor):
             self._images = self._images()
         return self._images
 
+    @property
+    def side(self) -> int:
+        """Side of the images in pixels."""
+        return self._images.size if isinstance(self._images, Decoder) else self.images.shape[-1]
+
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, rows: torch.Tensor) -> torch.Tensor:
+        """The images [b, 3, S, S] of these rows."""
+        if isinstance(self._images, Decoder):
+            return self._images(rows)
+        images = self.images
+        if images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last):
+            # in their order in memory they are copied whole: a fifth of the time of indexing them as they are
+            return images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
+        return images.index_select(0, rows)
+
+    def batches(self, rows: torch.Tensor, size: int, *, workers: int = 0, pin: bool = False) -> Iterator[torch.Tensor]:
+        """The images of these rows in their order, `size` at a time; streamed ones are decoded ahead of their use."""
+        if self.streamed:
+            for images, _, _ in _loader(self, rows.split(size), workers, pin):
+                yield images
+            return
+        for some in rows.split(size):
+            images = self.take(some)
+            yield images.pin_memory() if pin else images
+
 
 def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None) -> Pixels:
-    """Reads a part's images as `size` x `size` pixels: the shorter side resized, the centre cut out.
-
-    `interpolation` is a Pillow filter by timm's name. `crop` is the side of the centre crop that follows;
-    with it the two crops together have the offsets of timm's single one. Files are read by `workers` threads
-    (0: one per core, at most 8). Raises UserError with the names of all images that cannot be read.
-    """
-    images, bad = read(part, size, interpolation, workers, crop)
-    if bad:
-        raise UserError(f"{len(bad)} of {len(part)} images cannot be read; repair or remove them:{listed(part, bad)}")
+    """A part with all its images read; the arguments are those of `Decoder`."""
+    images = Decoder(part, size, interpolation, workers, crop).all()
     return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
-
-
-def listed(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:
-    """The first ten of a part's bad images, a line each, with what is wrong."""
-    lines = [f"\n{indent}{part.split.names[part.rows[row]]}: {bad[row]}" for row in sorted(bad)[:10]]
-    return "".join(lines) + (f"\n{indent}…" if len(bad) > 10 else "")
-
-
-def read(
-    part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None
-) -> tuple[torch.Tensor, dict[int, str]]:
-    """The images of `load`, uint8 [n, 3, size, size], and what is wrong with those that cannot be read, by row."""
-    try:
-        method = Image.Resampling[interpolation.upper()]
-    except KeyError:
-        known = ", ".join(m.name.lower() for m in Image.Resampling)
-        raise UserError(f"interpolation '{interpolation}' is unknown; use one of: {known}") from None
-    images = _allocate(len(part), size)
-    target = images.numpy()
-    bad: dict[int, str] = {}
-
-    def fill(rows: range) -> int:
-        for row in rows:
-            try:
-                square(part.split.images[int(part.rows[row])], size, method, crop or size, target[row])
-            except MemoryError:
-                raise
-            except Exception as error:  # Pillow's decoders raise whatever the file makes them trip over
-                bad[row] = fault(error)
-        return len(rows)
-
-    chunks = [range(start, min(start + CHUNK, len(part))) for start in range(0, len(part), CHUNK)]
-    threads = workers or (min(8, _cores()) if isinstance(part.split.images, FileImages) else 1)
-    with patient():
-        if threads == 1:
-            _report(map(fill, chunks), len(part))
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                _report(pool.map(fill, chunks), len(part))
-    return images, bad
-
-
-def _report(done: Iterator[int], total: int) -> None:
-    """Draws the counts and logs the progress every 10 s."""
-    count, last = 0, time.monotonic()
-    for n in done:
-        count += n
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            log.info("read %s of %s images", f"{count:,}", f"{total:,}")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _allocate(n: int, size: int) -> torch.Tensor:
-    """Room for the images: in memory, or in a mapped temporary file where they fill more than half of it.
-
-    The file has no name any more once it is mapped: it goes away with the process.
-    """
-    need = n * 3 * size * size
-    if need <= free_memory() / 2:
-        return torch.empty((n, 3, size, size), dtype=torch.uint8)
-    folder = tempfile.gettempdir()
-    if (room := shutil.disk_usage(folder).free) < need:
-        raise UserError(
-            f"the images take {need:,} bytes, more than half of the free memory, and {folder} has "
-            f"{room:,} bytes free; use fewer (data.n_train) or smaller images (data.image_size), "
-            "or set TMPDIR to a folder on a larger disk"
-        )
-    log.info("%.1f GB of images fill more than half of the free memory: kept in %s", need / 1e9, folder)
-    handle, path = tempfile.mkstemp(prefix="headstart-", suffix=".pixels", dir=folder)
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(handle, 0, need)  # a disk that fills up later would kill the process
-        else:
-            os.truncate(handle, need)
-        return torch.from_file(path, shared=True, size=need, dtype=torch.uint8).view(n, 3, size, size)
-    finally:
-        os.close(handle)
-        Path(path).unlink()
-
-
-def free_memory() -> float:
-    """Bytes that this process can still use: of the machine, or of its cgroup where that is less."""
-    free = float("inf")
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable"))
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            free = min(free, float(limit) - float((group / "memory.current").read_text()))
-    except (OSError, StopIteration):
-        pass  # no Linux, or no cgroup: what is known counts
-    return free
 
 
 class Batches(Sampler[torch.Tensor]):
@@ -239,7 +160,28 @@ class Rows(Dataset[Batch]):
         return len(self.pixels)
 
     def __getitem__(self, rows: torch.Tensor) -> Batch:
-        return self.pixels.images[rows], self.pixels.labels[rows], rows
+        return self.pixels.take(rows), self.pixels.labels[rows], rows
+
+
+class Ahead(DataLoader[Batch]):
+    """Makes its batches in a thread of this process, some ahead of the one in use."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # any iterator will do
+        waiting: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                for rows in self.sampler:
+                    waiting.append(pool.submit(self._batch, rows))
+                    if len(waiting) > AHEAD:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _batch(self, rows: torch.Tensor) -> Batch:
+        images, labels, rows = self.dataset[rows]
+        return (images.pin_memory(), labels.pin_memory(), rows) if self.pin_memory else (images, labels, rows)
 
 
 def loader(
@@ -268,15 +210,21 @@ def loader(
         labels = pixels.labels[::views]
         shares = 1.0 / labels.bincount()[labels].double().numpy()
     sampler = Batches(n, batch_size, shuffle, seed, phase, views, shares)
-    if workers:
+    if workers and not pixels.streamed:
         pixels.images  # noqa: B018 read now: each worker would read them all for itself
-    return DataLoader(
+    return _loader(pixels, sampler, workers, pin_memory)
+
+
+def _loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int, pin: bool) -> DataLoader[Batch]:
+    """Batches of the given rows: by worker processes, or without any in this one, ahead where they are decoded."""
+    kind = Ahead if pixels.streamed and not workers else DataLoader
+    return kind(
         Rows(pixels),
-        sampler=sampler,
+        sampler=batches,
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=pin_memory,
+        pin_memory=pin and torch.cuda.is_available(),
         generator=torch.Generator(),
         worker_init_fn=_leave_signals_to_the_run,
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from headstart.data.contents import Contents
 from headstart.data.names import readable
 from headstart.errors import UserError
 
@@ -90,6 +90,7 @@ class Split:
     images: Images
     labels: np.ndarray
     names: Sequence[str]
+    contents: Contents = field(default_factory=Contents)  # what is remembered of files
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -109,15 +110,10 @@ class Split:
         return total.hexdigest()
 
     def row_digests(self, rows: Sequence[int]) -> list[bytes]:
-        """The blake2b-128 of each row's source bytes; files are read by 8 threads, none is decoded."""
-
-        def content(row: int) -> bytes:
-            return hashlib.blake2b(self.images.raw(row), digest_size=16).digest()
-
-        if not isinstance(self.images, FileImages):
-            return [content(row) for row in rows]
-        with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(content, rows, chunksize=64))
+        """The blake2b-128 of each row's source bytes; no file is decoded, and none read that is remembered."""
+        if isinstance(self.images, FileImages):
+            return self.contents.digests([self.images.paths[row] for row in rows])
+        return [hashlib.blake2b(self.images.raw(row), digest_size=16).digest() for row in rows]
 
     def select(self, rows: np.ndarray) -> Split:
         """The given rows alone, so that the memory of the others can be freed where images are arrays."""
@@ -125,7 +121,7 @@ class Split:
         if isinstance(self.images, ArrayImages):
             return Split(ArrayImages(self.images.array[rows]), self.labels[rows], names)
         if isinstance(self.images, FileImages):
-            return Split(FileImages([self.images.paths[i] for i in rows]), self.labels[rows], names)
+            return Split(FileImages([self.images.paths[i] for i in rows]), self.labels[rows], names, self.contents)
         raise TypeError(f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected")
 
 
@@ -137,6 +133,11 @@ class Source:
     train: Split
     val: Split | None = None
     test: Split | None = None
+
+    def remembered(self, contents: Contents) -> Source:
+        """The same with the digests of its files remembered there."""
+        val, test = (None if split is None else replace(split, contents=contents) for split in (self.val, self.test))
+        return replace(self, train=replace(self.train, contents=contents), val=val, test=test)
 
 
 def array_split(array: np.ndarray, labels: np.ndarray, name: str) -> Split:
