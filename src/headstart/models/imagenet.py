@@ -1,6 +1,6 @@
 """Published ImageNet accuracies of the pretrained weights that runs start from, each with its source.
 
-Imports torchvision only where its own weights are asked for. An accuracy belongs to weights, not to an architecture alone: timm's several recipes of a ResNet-50 lie 4 points apart.
+An accuracy belongs to weights, not to an architecture alone: timm's several recipes of a ResNet-50 lie 4 points apart.
 """
 
 from __future__ import annotations
