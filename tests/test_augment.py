@@ -10,7 +10,7 @@ import torch
 import yaml
 from timm.data import create_transform
 
-from headstart.data import is_random
+from headstart.config import is_random
 from headstart.data.augment import Preprocess
 
 CONF = Path(__file__).parents[1] / "conf" / "augment"

@@ -19,13 +19,14 @@ COUNTS = {
     "data": 32,
     "debug": 2,
     "experiment": 12,
+    "head": 2,
     "hardware": 5,
     "logger": 3,
     "model": 67,
     "optimizer": 3,
     "scheduler": 4,
     "size": 2,
-    "strategy": 4,
+    "strategy": 15,
 }
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent.name in COUNTS)
 SIZES = sorted(CONF.glob("experiment/*/*.yaml"))  # each study's two forms

@@ -61,7 +61,7 @@ CASES = {
     "hardware.precision=8": ["hardware.precision=8: must be one of auto, 32, bf16, 16"],
     "data=null": ["null is no choice"],
     TOO_MANY: [f"{TOO_MANY}: must be at most {CORES}"],
-    "strategy.phases.head.augment=true": ["strategy.phases.head.augment=true", "one unchanged view", "probe=null"],
+    "strategy.phases.head.augment=true": ["strategy.phases.head.augment=true", "views=8 of each image", "probe=null"],
     "model.weights=none": ["starts from pretrained weights, but model.weights=none", "use strategy=scratch"],
     "model=resnt18": ["model=resnt18: there is no such model; did you mean resnet18?", "densenet121", "xception"],
     "strategy.phases.head.probe={gird:1}": ["+strategy.phases.head.probe={gird:1}"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_halves_make_the_whole_and_keep_its_auxiliary_loss(deepest: int) -> None
         loss = functional.cross_entropy(network(seen), labels)
         for part in network.modules():
             if hasattr(part, "auxiliary_loss"):
-                loss = loss + part.auxiliary_loss(labels)
+                loss = loss + part.auxiliary_loss(functional.cross_entropy, labels)
         loss.backward()
         losses.append(loss.item())
         assert {name for name, p in model.named_parameters() if p.grad is not None} == learns
@@ -220,9 +221,9 @@ def test_the_auxiliary_loss_is_weighted_and_asked_for_once() -> None:
     x, labels = torch.rand(4, 6, 3, 3), torch.tensor([0, 1, 2, 3])
     assert side(x) is x
     logits = side.logits
-    loss = side.auxiliary_loss(labels, 0.1)
+    loss = side.auxiliary_loss(partial(functional.cross_entropy, label_smoothing=0.1), labels)
     assert torch.allclose(loss, 0.3 * functional.cross_entropy(logits, labels, label_smoothing=0.1))
-    assert float(side.auxiliary_loss(labels)) == 0, "the logits are gone"
+    assert float(side.auxiliary_loss(functional.cross_entropy, labels)) == 0, "the logits are gone"
     side.eval()(x)
     assert side.logits is None
 
@@ -232,9 +233,9 @@ def test_training_adds_the_auxiliary_loss(run_small: Callable[..., dict], monkey
     asked, reached = [], []
     original = Auxiliary.auxiliary_loss
 
-    def spy(self: Auxiliary, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-        loss = original(self, labels, smoothing)
-        asked.append((float(loss.detach()), smoothing))
+    def spy(self: Auxiliary, objective: Any, targets: torch.Tensor) -> torch.Tensor:
+        loss = original(self, objective, targets)
+        asked.append((float(loss.detach()), objective.smoothing))
         loss.register_hook(lambda gradient: reached.append(float(gradient)))
         return loss
 

@@ -94,6 +94,8 @@ def test_first_match_wins_and_decay_follows_depth() -> None:
         ({"all": "fast"}, "above 0"),
         ({"all": {"rate": 1, "deca": 0.5}}, "{rate: r, decay: d}"),
         ({"all": {"rate": 1, "decay": 2}}, "decay must be"),
+        ({"last": {"rate": 1, "groups": 0}}, "groups must be"),
+        ({"head": {"rate": 1, "groups": 2}}, "{rate: r, decay: d}"),
         ({}, "is empty"),
     ],
 )
@@ -176,3 +178,29 @@ def test_optimizer_groups_hold_each_learning_parameter_once() -> None:
         for p in group["params"]:
             undecayed = p.ndim == 1
             assert group["weight_decay"] == (0.0 if undecayed else 0.05), names[id(p)]
+
+
+def test_last_and_first_count_groups_from_the_head_and_from_the_input() -> None:
+    model = network("resnet18")  # layer4 (1) ... layer1 (4), stem (5)
+    last = rates(model, {"head": 1, "last": {"rate": 1, "groups": 2, "decay": 0.5}, "backbone": None})
+    assert last["layer4.0.conv1.weight"] == 0.5
+    assert last["layer3.0.conv1.weight"] == 0.25
+    assert last["layer2.0.conv1.weight"] is None
+    first = rates(model, {"first": {"rate": 1, "groups": 2}, "all": None})
+    assert {name.split(".")[0] for name, rate in first.items() if rate} == {"conv1", "bn1", "layer1"}
+    assert rates(model, {"last": 1, "all": None})["layer3.0.conv1.weight"] is None, "one group by default"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_bias_is_every_bias_and_nothing_else(name: str) -> None:
+    found = rates(network(name), {"bias": 1, "all": None})
+    assert {key for key, rate in found.items() if rate} == {key for key in found if key.endswith(".bias")}
+
+
+def test_frozen_statistics_leave_batch_norms_in_eval_while_their_weights_learn() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    strategy.train_mode(model, "frozen")
+    norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert not any(norm.training for norm in norms)
+    assert model.layer1[0].conv1.training
+    assert all(p.requires_grad for norm in norms for p in norm.parameters())

@@ -58,6 +58,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.zoo.command import main as zoo
 
         return zoo(rest)
+    if "--explain" in rest:
+        from headstart.explain import main as explain
+
+        return explain([word for word in rest if word != "--explain"])
     from headstart import launch
 
     return launch.main(rest)

@@ -46,8 +46,9 @@ def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
     yield "optimizer", config.optimizer, 1
     yield "data.source", config.data.source, 0
     for name, phase in config.strategy.phases.items():
-        if phase.probe is not None:
-            yield f"strategy.phases.{name}.probe", phase.probe, 0
+        for part in ("probe", "penalty"):
+            if (node := getattr(phase, part)) is not None:
+                yield f"strategy.phases.{name}.{part}", node, 0
     for group in ("measures", "figures"):
         for name, node in getattr(config, group).items():
             yield f"{group}.{name}", node, 0

@@ -10,10 +10,11 @@ from headstart import __version__, hardware, metrics, ranks
 from headstart.context import Context
 from headstart.data.loading import Pixels
 from headstart.features import Extraction, images_per_batch, infer
-from headstart.fit import Outcome, Way
+from headstart.fit import Outcome
 from headstart.models import cut as cutting
 from headstart.models.cost import gmacs
 from headstart.strategy import Phase
+from headstart.ways import Way
 
 LIVE = Way("images", None, "images that the run has not seen before")
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")

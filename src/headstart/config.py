@@ -31,13 +31,19 @@ class ModelConfig:
 
 @dataclass
 class PhaseConfig:
-    """For how long, and at what rate each part of the network learns (``null``: frozen); see `headstart.strategy`."""
+    """For how long, and at what rate each part of the network learns (``null``: frozen); see `headstart.rules`."""
 
     rates: dict[str, Any] = MISSING
     epochs: int | None = None
     probe: dict[str, Any] | None = None
     augment: bool | None = None  # null: as the group augment says, where the phase trains on images
+    views: int | None = None  # augmented views of each training image that are cached
+    cache: bool = True  # false: the frozen prefix runs anew in every epoch
+    statistics: str = "live"  # of batch norms whose weights learn: live, or frozen as pretrained
     lr: float | None = None
+    weight_decay: float | None = None
+    penalty: dict[str, Any] | None = None  # added to the loss; see `headstart.penalty`
+    average: float | None = None  # decay of an average of the weights, which is what the phase keeps
 
 
 @dataclass
@@ -47,6 +53,14 @@ class StrategyConfig:
     name: str = MISSING
     start: str = "pretrained"
     phases: dict[str, PhaseConfig] = field(default_factory=dict)
+
+
+@dataclass
+class HeadConfig:
+    """What fits the head where a strategy fits it on features of the frozen backbone: ``${head.probe}``."""
+
+    kind: str = MISSING
+    probe: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,11 +80,12 @@ class DataConfig:
     test_fraction: float = 0.2
     split_seed: int = MISSING
     on_bad_image: str = "raise"
+    sampling: str = "uniform"
 
 
 @dataclass
 class AugmentConfig:
-    """Random changes of each training image, drawn anew for each image in each epoch."""
+    """Random changes of each training image, drawn anew for each image in each epoch; of each batch, for mixing."""
 
     crop_scale: tuple[float, float] = (1.0, 1.0)
     crop_ratio: tuple[float, float] = (1.0, 1.0)
@@ -78,6 +93,8 @@ class AugmentConfig:
     rotation: float = 0.0
     color_jitter: float = 0.0
     erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass
@@ -112,6 +129,7 @@ class RunConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     optimizer: dict[str, Any] = field(default_factory=dict)
@@ -122,6 +140,8 @@ class RunConfig:
     seed: int = MISSING
     epochs: int = MISSING
     label_smoothing: float = 0.0
+    class_weights: str = "none"
+    patience: int | None = None
     select: str = MISSING
     output_dir: str = MISSING
     cache_dir: str | None = MISSING
@@ -136,6 +156,7 @@ def register() -> None:
     ConfigStore.instance().store(name="headstart_schema", node=RunConfig, replace=True)
     OmegaConf.register_resolver("headstart_study", _study, replace=True)
     OmegaConf.register_resolver("headstart_installed", _installed, replace=True)
+    OmegaConf.register_resolver("headstart_share", _share, replace=True)
 
 
 def _study(experiment: str | None = None) -> str:
@@ -150,6 +171,24 @@ def _installed(with_fashion_mnist: Any, without: Any) -> Any:
     from headstart.data.sources import FASHION_FOLDER
 
     return with_fashion_mnist if FASHION_FOLDER.is_dir() else without
+
+
+def _share(epochs: Any, share: Any) -> int:
+    """A share of a number of epochs, at least one: ``${headstart_share:${epochs},0.25}``."""
+    return max(1, round(float(epochs) * float(share)))
+
+
+def is_random(augment: AugmentConfig | None) -> bool:
+    """Whether an augmentation changes any pixel; crop_scale = crop_ratio = [1, 1] is the centre crop."""
+    if augment is None:
+        return False
+    crops = tuple(augment.crop_scale) != (1.0, 1.0) or tuple(augment.crop_ratio) != (1.0, 1.0)
+    return bool(crops or augment.flip or augment.rotation or augment.color_jitter or augment.erasing)
+
+
+def mixes(augment: AugmentConfig | None) -> bool:
+    """Whether an augmentation mixes the images of a batch and their labels."""
+    return augment is not None and bool(augment.mixup or augment.cutmix)
 
 
 def folder() -> Path:

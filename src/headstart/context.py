@@ -33,6 +33,7 @@ class Context:
     device: torch.device
     digests: Mapping[str, str | None]  # of the data's and the weights' content, for `result.json`
     measures: "list[Measure]" = field(default_factory=list)
+    pretrained: dict[str, torch.Tensor] = field(default_factory=dict)  # of the backbone, where a penalty looks back
 
     def preprocess(self, augment: Any = None) -> Preprocess:
         """uint8 images to this network's input, on its device."""

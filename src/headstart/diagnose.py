@@ -37,6 +37,15 @@ def of_command(argv: list[str], *, libraries: bool) -> list[str]:
     Args:
         libraries: where nothing else is wrong, ask torch and timm too.
     """
+    return examined(argv, libraries=libraries)[0]
+
+
+def examined(argv: list[str], *, libraries: bool) -> tuple[list[str], list[RunConfig]]:
+    """Every problem of ``headstart train ARGV`` in words, and the typed configs of its jobs that have none.
+
+    Args:
+        libraries: where nothing else is wrong, ask torch and timm too.
+    """
     configs.register()
     setup_globals()
     arguments = get_args_parser().parse_intermixed_args(argv)
@@ -53,7 +62,7 @@ def of_command(argv: list[str], *, libraries: bool) -> list[str]:
     try:
         shared = composer.compose([override for override in overrides if not override.is_sweep_override()])
     except Exception as error:  # not even the primary config can be had
-        return [*found, first_line(error)]
+        return [*found, first_line(error)], []
     if multirun:
         wrong, swept = _parsed(parser, _swept_in_files(shared.config), multirun)
         found, overrides = [*found, *wrong], [*swept, *overrides]
@@ -65,7 +74,7 @@ def of_command(argv: list[str], *, libraries: bool) -> list[str]:
         configs_ += [config] if config else []
     if (libraries and not found) or _libraries_needed(overrides, shared):
         found += of_components(configs_, trial=not found)
-    return list({line.partition("; did you mean")[0]: line for line in found}.values())
+    return list({line.partition("; did you mean")[0]: line for line in found}.values()), configs_
 
 
 def of_composed(composed: DictConfig) -> list[str]:

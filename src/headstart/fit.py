@@ -1,11 +1,11 @@
-"""Phases as separate fits in one process: a probe on features, or gradient steps on features or on images."""
+"""Phases as separate fits in one process, one after the other, each handing its best weights on."""
 
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,11 +13,9 @@ from torch import nn
 from headstart import checkpoints, ranks, stopping, strategy
 from headstart import config as configs
 from headstart.context import Context
-from headstart.data import is_random
-from headstart.errors import UserError
-from headstart.features import Extraction, Extractor
-from headstart.models import cut as cutting
+from headstart.features import Extraction
 from headstart.models import weights
+from headstart.ways import Way
 
 if TYPE_CHECKING:
     from headstart.strategy import Phase
@@ -59,51 +57,6 @@ def done_before(record: Mapping[str, Any], best: Path) -> Outcome | None:
     return outcome
 
 
-@dataclass
-class Way:
-    """How a phase goes about its work: computed from its rates and its input, never configured."""
-
-    kind: str
-    cut: cutting.Cut | None
-    why: str
-    extractor: Extractor | None = None
-
-    def extract(self, context: Context) -> Extractor:
-        """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""
-        assert self.cut is not None
-        if self.extractor is None:
-            cache = None if context.config.cache_dir is None else Path(context.config.cache_dir)
-            self.extractor = Extractor(
-                self.cut, context.preprocess(), context.features_identity, context.config.hardware, cache
-            )
-        return self.extractor
-
-
-def way(context: Context, phase: "Phase") -> Way:
-    """Whether the frozen prefix of a phase can run once per image, and where it ends.
-
-    Raises:
-        UserError: a probe is asked for, but the network cannot be cut at its head.
-    """
-    probe = phase.config.probe is not None
-    if not probe and phase.config.augment is not False and is_random(context.config.augment):
-        return Way("images", None, "images are augmented anew each epoch")
-    side = context.data.image_size
-    example = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0)).to(context.device)
-    cut = cutting.find(context.model, phase.trainable, example)
-    if probe:
-        head = context.model.get_classifier()
-        with torch.no_grad():
-            found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
-        if cut is None or found != head.weight[0].numel():
-            raise UserError(
-                f"strategy.phases.{phase.name}.probe: {context.config.model.name} cannot be cut at its head; train it "
-                f"by gradient: strategy.phases.{phase.name}.probe=null strategy.phases.{phase.name}.epochs=10"
-            )
-        return Way("probe", cut, "")
-    return Way("images", None, "no frozen prefix that can be cut off") if cut is None else Way("features", cut, "")
-
-
 def run_phases(context: Context, phases: list["Phase"], ways: list[Way], done: list[dict[str, Any]]) -> list[Outcome]:
     """Fit the phases one after another; those that an earlier attempt finished only give their weights.
 
@@ -140,7 +93,12 @@ def run_phase(context: Context, phase: "Phase", index: int, way: Way) -> Outcome
     """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
     strategy.freeze(context.model, phase)
     before = weights.digest(_frozen(context.model, phase))
-    outcome = _probe(context, phase, way) if way.kind == "probe" else _gradient(context, phase, index, way)
+    if way.kind == "probe":
+        outcome = _probe(context, phase, way)
+    else:
+        from headstart.gradient import learn  # and with it Lightning, which takes seconds to import
+
+        outcome = learn(context, phase, index, way)
     if weights.digest(_frozen(context.model, phase)) != before:
         raise AssertionError(f"phase {phase.name} changed frozen tensors; please report this")
     return outcome
@@ -161,13 +119,14 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
     assert way.cut is not None
     assert phase.config.probe is not None
     extract = way.extract(context)
-    train = extract(context.data.train, "train").flatten(1).to(context.device)
+    features, labels = way.training_features(context, phase)
+    train = features.flatten(1).to(context.device)
     val = extract(context.data.val, "val").flatten(1).to(context.device)
     head: Any = context.model.get_classifier()
     began = time.monotonic()
     probe = configs.build(phase.config.probe)
-    labels, val_labels = (part.labels.to(context.device) for part in (context.data.train, context.data.val))
-    fitted = probe.fit(train, labels, val, val_labels, len(context.data.classes))
+    val_labels = context.data.val.labels.to(context.device)
+    fitted = probe.fit(train, labels.to(context.device), val, val_labels, len(context.data.classes))
     with torch.no_grad():
         head.weight.copy_(fitted.weight.reshape(head.weight.shape))
         head.bias.copy_(fitted.bias)
@@ -198,72 +157,4 @@ def _probe(context: Context, phase: "Phase", way: Way) -> Outcome:
     details = {"chosen": fitted.chosen, "tried": len(fitted.table)}
     return Outcome(
         phase.name, "probe", way.cut.at, 0, 0, 0, seconds, dict(extract.costs), fitted.probabilities, details
-    )
-
-
-def _gradient(context: Context, phase: "Phase", index: int, way: Way) -> Outcome:
-    """Gradient steps under Lightning, on images or on the features of the frozen prefix."""
-    from headstart.data.loading import Pixels, loader
-    from headstart.keeper import Keeper, trainer
-    from headstart.module import PhaseModule
-
-    config, data = context.config, context.data
-    train, val = data.train, data.val
-    network, preprocess = context.model, None
-    if way.cut is not None:
-        extract = way.extract(context)
-        train = Pixels(extract(train, "train"), train.labels, train.ids, train.names)
-        val = Pixels(extract(val, "val"), val.labels, val.ids, val.names)
-        network = way.cut.rest
-    else:
-        preprocess = context.preprocess(None if phase.config.augment is False else config.augment)
-    epochs = phase.config.epochs
-    assert epochs is not None
-    optimizer = config.optimizer | ({"lr": phase.config.lr} if phase.config.lr else {})
-    groups = strategy.optimizer_groups(context.model, phase, optimizer["lr"], optimizer.get("weight_decay"))
-    settled = replace(config, optimizer=optimizer)
-    module = PhaseModule(phase.name, network, preprocess, groups, settled, index, len(data.classes))
-    common: dict[str, Any] = {
-        "seed": config.seed,
-        "phase": phase.name,
-        "workers": config.hardware.workers,
-        "pin_memory": context.device.type == "cuda",
-    }
-    learn = loader(train, config.data.batch_size, shuffle=True, **common)
-    check = loader(val, config.data.batch_size, shuffle=False, **common)
-    best = context.best_weights(phase)
-    keeper = Keeper(
-        context.model,
-        phase.name,
-        config.select,
-        best.parent,
-        context.run_log,
-        cast(Any, learn.sampler),
-        config.checkpoint_every,
-    )
-    with stopping.deferred():
-        before = ranks.collected(checkpoints.newest(best.parent) if ranks.leads() else None)[0]
-        try:
-            callbacks = [keeper, *filter(None, (measure.watch(context, phase.name) for measure in context.measures))]
-            trainer(config, epochs, context.run.folder, callbacks).fit(module, learn, check, ckpt_path=before)
-        except SystemExit:  # Lightning's answer to a signal that came after the last step
-            stopping.check()
-            raise KeyboardInterrupt from None  # Ctrl-C, where no `stopping.heeded` has taken it over
-    context.model.to(context.device)  # Lightning leaves it on the CPU
-    ranks.barrier()  # rank 0 has written the best weights
-    weights.load(context.model, best)
-    live = 0 if way.cut else epochs * (len(train) + len(val))
-    at, details = way.cut.at if way.cut else None, {"best_epoch": keeper.best_epoch}
-    extractions = dict(way.extractor.costs) if way.extractor else {}
-    return Outcome(
-        phase.name,
-        way.kind,
-        at,
-        epochs,
-        epochs * len(train),
-        live,
-        keeper.seconds,
-        extractions,
-        details=details,
-        earlier=keeper.earlier,
     )

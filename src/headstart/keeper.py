@@ -4,6 +4,8 @@ import logging
 import math
 import pickle
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,7 +39,8 @@ class Keeper(pl.Callback):
         model: the whole network; its weights are kept, not only what learns.
         folder: the phase's, for the best weights and the checkpoints.
         batches: the training loader's sampler, told where to go on.
-        better: ``val_accuracy`` (ties: the lower ``val_loss``) or ``val_loss``.
+        select: ``val_accuracy`` (ties: the lower ``val_loss``) or ``val_loss``.
+        kept: inside it, the network has the weights that are kept, where they are not those that learn.
     """
 
     def __init__(
@@ -49,9 +52,10 @@ class Keeper(pl.Callback):
         run_log: "RunLog",
         batches: "Batches",
         every: float,
+        kept: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.model, self.phase, self.select, self.folder, self.run_log = model, phase, select, folder, run_log
-        self.batches, self.every = batches, every
+        self.batches, self.every, self.kept, self.epochs = batches, every, kept, 0
         self.best: tuple[float, float] | None = None
         self.best_epoch, self.said, self.epoch_began = -1, 0.0, 0.0
         self.position: dict[str, int] = {}  # of the checkpoint that is being written: where to go on
@@ -105,13 +109,14 @@ class Keeper(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, PhaseModule)
         pl_module.check_loss()  # before anything of this epoch is kept
-        learned, checked = pl_module.read("learn"), pl_module.read("check")
+        learned, checked = pl_module.read("learn"), pl_module.checked
         if not math.isfinite(checked["loss"]):
             raise RunFailed(
                 f"phase {self.phase}, epoch {trainer.current_epoch + 1}: the validation loss is {checked['loss']}: it "
                 "diverged. Lower optimizer.lr, or set hardware.precision=32. The last good weights are kept."
             )
         epoch, now = trainer.current_epoch, time.monotonic()
+        self.epochs = epoch + 1
         rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
         self.run_log.epoch(
             self.phase,
@@ -128,8 +133,10 @@ class Keeper(pl.Callback):
         if self.best is None or score > self.best:
             self.best, self.best_epoch = score, epoch + 1
             if ranks.leads():
-                weights.save(self.model, self.folder / weights.BEST)
-        if now - self.said > 2 or epoch + 1 == trainer.max_epochs:
+                with self.kept():
+                    weights.save(self.model, self.folder / weights.BEST)
+        last = trainer.should_stop or epoch + 1 == pl_module.epochs
+        if now - self.said > 2 or last:
             self.said = now
             log.info(
                 "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
@@ -142,7 +149,9 @@ class Keeper(pl.Callback):
                 100 * checked["accuracy"],
                 now - self.epoch_began,
             )
-        if epoch + 1 < pl_module.epochs:
+        if trainer.should_stop and epoch + 1 < pl_module.epochs:
+            log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best_epoch)
+        if not last:
             self._boundary(trainer, batches=0, epoch=epoch + 1)
 
     def _boundary(self, trainer: pl.Trainer, *, batches: int, epoch: int) -> None:

@@ -121,6 +121,16 @@ class RunLog:
         point |= {**shared, "epoch": place, f"{phase}/epoch": epoch, f"{phase}/step": step}
         self._send(lambda run: run.log(point))
 
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Show a table on the dashboard."""
+
+        def call(run: Any) -> None:
+            import wandb
+
+            run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
+
+        self._send(call)
+
     def finish(
         self,
         result: Mapping[str, Any],
@@ -183,6 +193,9 @@ class Silent(RunLog):
 
     def epoch(self, phase: str, epoch: int, step: int, **values: float | None) -> None:
         """Nothing: the metrics are the same in every process."""
+
+    def table(self, *arguments: Any) -> None:
+        """Nothing."""
 
     def finish(self, *arguments: Any, **options: Any) -> None:
         """Nothing."""

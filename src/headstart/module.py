@@ -1,10 +1,10 @@
 """A phase that learns by gradient, as Lightning sees it; imported only when there is one (Lightning takes seconds)."""
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,12 @@ from torchmetrics.classification import MulticlassAccuracy
 from headstart import config as configs
 from headstart import hardware, ranks, strategy
 from headstart.errors import RunFailed
+from headstart.objective import Objective
+from headstart.randomness import seed_of
 
 if TYPE_CHECKING:
     from headstart.config import RunConfig
+    from headstart.strategy import Phase
 
 log = logging.getLogger(__name__)
 
@@ -44,48 +47,47 @@ class MeanLoss(Metric):
         return self.total / self.images
 
 
-def random_seed(seed: int, phase: int, epoch: int, rank: int = 0) -> int:
-    """The generator's seed at the start of an epoch: a function of (seed, phase, epoch, process) and nothing else."""
-    text = f"{seed}/{phase}/{epoch}".encode() + (f"/{rank}".encode() if rank else b"")
-    return int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
-
-
 class PhaseModule(pl.LightningModule):
     """What learns in one phase: the whole network on images, or the rest of it on features.
 
     Args:
-        name: the phase's.
-        network: takes what ``inputs`` returns, gives logits [n, classes].
+        phase: its name and what of it batch norm follows.
+        network: takes what ``preprocess`` returns, gives logits [n, classes].
         preprocess: uint8 images to the network's input, augmented in training; None where batches are features.
         groups: the optimizer's groups (`headstart.strategy.optimizer_groups`).
         index: the phase's place in the strategy, for the random seeds.
+        validated: the network that is validated where it is not the one that learns.
     """
 
     run_network: Any  # the network, compiled if asked for
+    validated: Any  # the network that is validated
 
     def __init__(
         self,
-        name: str,
+        phase: "Phase",
         network: nn.Module,
         preprocess: nn.Module | None,
         groups: list[dict[str, Any]],
         config: "RunConfig",
         index: int,
-        classes: int,
+        objective: Objective,
+        validated: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.name = name
+        self.name, self.statistics = phase.name, phase.config.statistics
         self.first_bad: Tensor | None = None  # [loss, step] of the newest step, or of the first that was not finite
-        self.network, self.preprocess, self.groups = network, preprocess, groups
+        self.network, self.preprocess, self.groups, self.objective = network, preprocess, groups, objective
         self.config, self.index = config, index
         # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
         self.__dict__["run_network"] = torch.compile(network) if config.hardware.compile else network
+        self.__dict__["validated"] = self.run_network if validated is None else validated
         # classifiers on the network's side (`headstart.models.auxiliary`), each with a loss of its own
         self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
         self.restored: dict[str, Any] | None = None
+        self.checked: dict[str, float] = {}  # loss and accuracy of the newest validation
         self.meters: Any = nn.ModuleDict(
             {
-                name: _meters(classes)
+                name: _meters(objective.classes)
                 for name in ("learn", "check")  # "train" is a method of every module
             }
         )
@@ -94,7 +96,7 @@ class PhaseModule(pl.LightningModule):
         """``train()`` that leaves what is frozen in eval mode, whoever calls it."""
         super().train(mode)
         if mode:
-            strategy.train_mode(self.network)
+            strategy.train_mode(self.network, self.statistics)
         return self
 
     def on_train_start(self) -> None:
@@ -110,7 +112,10 @@ class PhaseModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.train()  # Lightning keeps the modes it finds
-        torch.manual_seed(random_seed(self.config.seed, self.index, self.current_epoch, ranks.rank()))
+        seed = seed_of(self.config.seed, self.index, self.current_epoch, *([ranks.rank()] if ranks.rank() else []))
+        torch.manual_seed(seed)
+        if self.objective.mixer is not None:
+            np.random.seed(seed % 2**32)  # noqa: NPY002 timm's Mixup draws from numpy's global generator
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what an epoch needs to go on in its middle: generators and meters of every process."""
@@ -136,22 +141,32 @@ class PhaseModule(pl.LightningModule):
         self._step(batch, "check")
 
     def _step(self, batch: Any, meter: str) -> Tensor:
+        learning = meter == "learn"
         inputs, labels = batch[0], batch[1]
         if self.preprocess is not None:
             with torch.autocast(self.device.type, enabled=False):  # crops are computed from coordinates
-                inputs = self.preprocess(inputs, train=meter == "learn")
+                inputs = self.preprocess(inputs, train=learning)
+        targets = labels
+        if learning:
+            inputs, targets = self.objective.targets(inputs, labels)
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=hardware.memory_format(self.config.hardware))
-        logits = self.run_network(inputs)
-        smoothing = self.config.label_smoothing if meter == "learn" else 0.0
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        logits = (self.run_network if learning else self.validated)(inputs)
+        loss = (self.objective if learning else functional.cross_entropy)(logits.float(), targets)
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)
-        if meter == "learn":
-            for part in self.auxiliary:  # past the meter, which is to be compared with validation's
-                loss = loss + part.auxiliary_loss(labels, smoothing)
+        if learning:  # past the meter, which is to be compared with validation's
+            for part in self.auxiliary:
+                loss = loss + part.auxiliary_loss(self.objective, targets)
+            if self.objective.penalty is not None:
+                loss = loss + self.objective.penalty()
             self._watch(loss.detach())
         return loss
+
+    def on_validation_epoch_end(self) -> None:
+        self.checked = self.read("check")
+        selected = self.checked["accuracy" if self.config.select == "val_accuracy" else "loss"]
+        self.log(self.config.select, selected, logger=False, sync_dist=ranks.world() > 1)  # for early stopping
 
     def _watch(self, loss: Tensor) -> None:
         """Remember the first loss that is not finite, on the device; look at it before it moves a weight, or later."""
@@ -221,8 +236,9 @@ def _meters(classes: int) -> nn.ModuleDict:
 
 
 def random_state() -> dict[str, Tensor]:
-    """The state of torch's global generators of this process."""
-    state = {"cpu": torch.get_rng_state()}
+    """The state of torch's and numpy's global generators of this process."""
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002 the name, 624 keys, a place, and normal deviates: undrawn
+    state = {"cpu": torch.get_rng_state(), "numpy": torch.tensor([*numpy_state[1].tolist(), numpy_state[2]])}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
@@ -231,5 +247,7 @@ def random_state() -> dict[str, Tensor]:
 def set_random_state(state: dict[str, Tensor]) -> None:
     """Put back what `random_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
+    *keys, place = state["numpy"].tolist()
+    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), place, 0, 0.0))  # noqa: NPY002
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -33,6 +33,7 @@ IRRELEVANT = (
     "rerun",
     "checkpoint_every",
     "figures",
+    "head",  # what of it a strategy uses stands in the strategy
     "logger",
     "hardware.workers",
 )

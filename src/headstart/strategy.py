@@ -1,127 +1,17 @@
-"""Strategies as data: which parameter learns at what rate in which phase, computed from a phase's rules.
+"""A phase's rules applied to one network: one rate per parameter, what that freezes, and the optimizer's groups."""
 
-A phase's ``rates`` are an ordered mapping *selector: rate*. The first selector that matches a parameter decides;
-every parameter must be matched, and every rule must match something. A rate multiplies the optimizer's learning rate,
-``null`` is frozen, and ``{rate: r, decay: d}`` gives r x d^depth.
-
-Selectors:
-
-=================  ====================================================================================
-``all``            every parameter
-``head``           the module that timm's ``get_classifier()`` returns (depth 0)
-``backbone``       everything else (depth 1 and deeper)
-``depth2``         one depth; ``depth1-3`` a range; ``depth4-`` from 4 to the stem
-``stem0``          the backbone counted from the input: the stem is 0; ranges as above
-``name:REGEX``     parameters whose name matches the regular expression somewhere, e.g. ``name:\\.bias$``;
-                   in a file only, as Hydra's command line takes no such keys
-``norm``           weights and biases of normalisation layers
-=================  ====================================================================================
-
-Depths are timm's ``group_matcher(coarse=True)`` groups, the head taken out, counted back from the head.
-"""
-
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headstart import rules
 from headstart.errors import UserError
+from headstart.rules import Parameter
 
 if TYPE_CHECKING:
     from torch import nn
 
     from headstart.config import PhaseConfig
-
-WORDS = ("all", "head", "backbone", "norm")
-SPAN = re.compile(r"(?P<kind>depth|stem)(?P<low>\d+)(?P<dash>-)?(?P<high>(?<=-)\d+)?")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One line of a phase's ``rates``."""
-
-    selector: str
-    rate: float | None
-    decay: float = 1.0
-
-    def at(self, depth: int) -> float | None:
-        """The multiplier of the learning rate at ``depth``; None is frozen."""
-        return None if self.rate is None else self.rate * self.decay**depth
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """What a selector can ask of a parameter."""
-
-    name: str
-    depth: int
-    deepest: int
-    is_norm: bool
-    count: int
-
-
-def parse(rates: Mapping[str, Any], where: str = "rates") -> list[Rule]:
-    """Read a phase's ``rates``; raises UserError that names the key ``where`` and what it allows."""
-    if not rates:
-        raise UserError(f"{where} is empty: give at least one rule, such as {{all: 1}}")
-    rules = []
-    for selector, value in rates.items():
-        key = f"{where}.{selector}"
-        _check_selector(str(selector), key)
-        options = dict(value) if isinstance(value, Mapping) else {"rate": value}
-        unknown = sorted(set(options) - {"rate", "decay"})
-        if unknown or "rate" not in options:
-            raise UserError(f"{key}: a rate is a number, null or {{rate: r, decay: d}}, got {value!r}")
-        rate, decay = options["rate"], options.get("decay", 1.0)
-        if rate is not None and not _is_number(rate, 0.0):
-            raise UserError(f"{key}: the rate must be a number above 0, or null for frozen, got {rate!r}")
-        if not _is_number(decay, 0.0) or decay > 1:
-            raise UserError(f"{key}: decay must be a number above 0 and at most 1, got {decay!r}")
-        rules.append(Rule(str(selector), None if rate is None else float(rate), float(decay)))
-    return rules
-
-
-def _is_number(value: Any, above: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and above < value < float("inf")
-
-
-def _check_selector(selector: str, key: str) -> None:
-    if selector in WORDS:
-        return
-    span = SPAN.fullmatch(selector)
-    if span and _range(span)[0] <= _range(span)[1]:
-        return
-    if selector.startswith("name:") and len(selector) > 5:
-        try:
-            re.compile(selector[5:])
-            return
-        except re.error as error:
-            raise UserError(f"{key}: {selector[5:]!r} is not a regular expression: {error}") from None
-    raise UserError(
-        f"{key}: unknown selector {selector!r}; use one of {', '.join(WORDS)}, depth1-3, stem0-1 or name:REGEX"
-    )
-
-
-def _range(span: re.Match[str]) -> tuple[float, float]:
-    low, dash, high = span.group("low", "dash", "high")
-    return float(low), float(high) if high else (float("inf") if dash else float(low))
-
-
-def _matches(selector: str, parameter: Parameter) -> bool:
-    span = SPAN.fullmatch(selector)
-    if span:
-        low, high = _range(span)
-        if span.group("kind") == "stem":
-            return parameter.depth > 0 and low <= parameter.deepest - parameter.depth <= high
-        return low <= parameter.depth <= high
-    if selector.startswith("name:"):
-        return re.search(selector[5:], parameter.name) is not None
-    return {
-        "all": True,
-        "head": parameter.depth == 0,
-        "backbone": parameter.depth > 0,
-        "norm": parameter.is_norm,
-    }[selector]
 
 
 def describe(model: Any) -> list[Parameter]:
@@ -174,17 +64,17 @@ def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]
     planned = []
     for name, config in phases.items():
         where = f"strategy.phases.{name}.rates"
-        rules = parse(config.rates, where)
+        given = rules.parse(config.rates, where)
         rates, used = {}, set()
         for parameter in parameters:
-            rule = next((rule for rule in rules if _matches(rule.selector, parameter)), None)
+            rule = next((rule for rule in given if rule.matches(parameter)), None)
             if rule is None:
                 raise UserError(
                     f"{where}: no rule covers {parameter.name} (depth {parameter.depth}); add one, e.g. backbone: null"
                 )
             used.add(rule)
             rates[parameter.name] = rule.at(parameter.depth)
-        idle = [rule.selector for rule in rules if rule not in used]
+        idle = [rule.selector for rule in given if rule not in used]
         if idle:
             raise UserError(
                 f"{where}: {', '.join(idle)} matches no parameter that an earlier rule left; depths here are "
@@ -224,11 +114,14 @@ def freeze(model: "nn.Module", phase: Phase) -> None:
         parameter.requires_grad_(phase.rates[name] is not None)
 
 
-def train_mode(module: "nn.Module") -> None:
+def train_mode(module: "nn.Module", statistics: str = "live") -> None:
     """``train()``, except for every module whose parameters are all frozen: that is put in ``eval()``, buffers and all.
 
-    A frozen batch norm thus keeps its statistics, and a frozen block drops nothing.
+    A frozen batch norm thus keeps its statistics, and a frozen block drops nothing. ``statistics="frozen"`` does the
+    same to every batch norm, whose weights then learn under the statistics they had.
     """
+    from torch.nn.modules.batchnorm import _NormBase
+
     module.train()
 
     def settle(part: "nn.Module") -> None:
@@ -240,6 +133,9 @@ def train_mode(module: "nn.Module") -> None:
                 settle(child)
 
     settle(module)
+    for part in module.modules() if statistics == "frozen" else ():
+        if isinstance(part, _NormBase):
+            part.eval()
 
 
 def optimizer_groups(model: "nn.Module", phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:

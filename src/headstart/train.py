@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from headstart import components, fit, hardware, runs, strategy, torchrun
+from headstart import components, explain, fit, hardware, runs, strategy, torchrun
 from headstart import config as configs
 from headstart.conclude import conclude
 from headstart.config import RunConfig
@@ -17,6 +17,7 @@ from headstart.data import Data, prepare
 from headstart.data.checks import say_duplicates
 from headstart.logger import RunLog, Silent
 from headstart.models import factory, weights
+from headstart.ways import Way, way
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +76,10 @@ def work(
         model = _model(config, data, device)
         factory.check_size(model, config.model.name, data.image_size, spec.image_size)
         measures = [configs.build(node) for node in config.measures.values()]
-        context = Context(config, here, run_log, data, model, spec, device, digests, measures)
+        start = _pretrained(config, model)
+        context = Context(config, here, run_log, data, model, spec, device, digests, measures, start)
         phases = strategy.plan(model, config.strategy.phases)
-        ways = [fit.way(context, phase) for phase in phases]
+        ways = [way(model, phase, config, data.image_size) for phase in phases]
         _say_facts(context, phases, ways)
         outcomes = fit.run_phases(context, phases, ways, done)
         if here.leads:
@@ -119,7 +121,15 @@ def _model(config: RunConfig, data: Data, device: torch.device) -> Any:
     return model.to(device).to(memory_format=hardware.memory_format(config.hardware))
 
 
-def _say_facts(context: Context, phases: list[strategy.Phase], ways: list[fit.Way]) -> None:
+def _pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
+    """A copy of the backbone's weights, before any phase, where a penalty will look back at them."""
+    if all(phase.penalty is None for phase in config.strategy.phases.values()):
+        return {}
+    head = {id(parameter) for parameter in model.get_classifier().parameters()}
+    return {name: value.detach().clone() for name, value in model.named_parameters() if id(value) not in head}
+
+
+def _say_facts(context: Context, phases: list[strategy.Phase], ways: list[Way]) -> None:
     """What the run is, before it starts: sizes, machine, and the strategy as a table."""
     config, sizes = context.config, context.data.sizes
     log.info(
@@ -145,18 +155,7 @@ def _say_facts(context: Context, phases: list[strategy.Phase], ways: list[fit.Wa
             config.optimizer["lr"],
         )
     say_duplicates(context.data.duplicates)
-    for line in strategy_table(phases, ways, config.optimizer["lr"]):
+    rows = explain.rows(phases, ways, config)
+    for line in explain.lines(rows):
         log.info("  %s", line)
-
-
-def strategy_table(phases: list[strategy.Phase], ways: list[fit.Way], lr: float) -> list[str]:
-    """The strategy as aligned lines: phase, depth, rate, parameters, and how its prefix is run."""
-    lines = [f"{'phase':<14}{'depth':<8}{'rate':>10}  {'parameters':>12}"]
-    for phase, way in zip(phases, ways, strict=True):
-        work = "one solve" if phase.config.probe else f"{phase.config.epochs} epochs, lr {phase.config.lr or lr:g}"
-        cached = f"prefix cached up to {way.cut.at}" if way.cut else f"not cached: {way.why}"
-        for number, (depth, _, rate, count) in enumerate(phase.rows):
-            tail = f"  {work}; {cached}" if number == 0 else ""
-            shown = "frozen" if rate is None else f"{rate:g}"
-            lines.append(f"{phase.name if number == 0 else '':<14}{depth:<8}{shown:>10}  {count:>12,}{tail}")
-    return lines
+    context.run_log.table("strategy", explain.COLUMNS, rows)

@@ -6,30 +6,35 @@ Problems that need no model library are found here, before torch is imported; `h
 import difflib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from headstart import hardware, keys, strategy
-from headstart.config import RunConfig
+from headstart import hardware, keys, rules
+from headstart.config import PhaseConfig, RunConfig, is_random, mixes
 from headstart.errors import UserError
 from headstart.hardware import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
     "select": ("val_accuracy", "val_loss"),
+    "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
+    "data.sampling": ("uniform", "balanced"),
     "hardware.accelerator": ACCELERATORS,
     "hardware.precision": PRECISIONS,
     "hardware.memory_format": MEMORY_FORMATS,
     "logger.mode": ("auto", "online", "offline"),
 }
+STATISTICS = ("live", "frozen")
 # key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
 RANGES: dict[str, tuple[float, float | None]] = {
     "seed": (0, 2**32 - 1),
     "epochs": (1, None),
     "label_smoothing": (0, 0.99),
+    "patience": (1, None),
     "data.image_size": (8, 4096),
     "data.batch_size": (2, None),
     "data.train_per_class": (2, None),
@@ -39,6 +44,8 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "augment.rotation": (0, 180),
     "augment.color_jitter": (0, 1),
     "augment.erasing": (0, 1),
+    "augment.mixup": (0, 10),
+    "augment.cutmix": (0, 10),
     "hardware.devices": (-1, 4096),
     "checkpoint_every": (0, None),
     "hardware.accumulate": (1, None),
@@ -211,6 +218,8 @@ def _data_problems(config: RunConfig) -> Iterator[str]:
             yield f"augment.{name}=[{low}, {high}]: must be two numbers above 0, the smaller first"
     if augment.crop_scale[1] > 1:
         yield f"augment.crop_scale={list(augment.crop_scale)}: a crop cannot be larger than the image (1.0)"
+    if data.sampling == config.class_weights == "balanced":
+        yield "class_weights=balanced and data.sampling=balanced both correct for imbalance: use one of them"
     if augment.flip and not data.flip:
         yield "augment.flip=true, but data.flip=false: these images change their meaning when mirrored"
 
@@ -240,21 +249,55 @@ def _strategy_problems(config: RunConfig) -> Iterator[str]:
         key = f"strategy.phases.{name}"
         if not re.fullmatch(r"\w+", name):
             yield f"{key}: a phase's name is a folder's name: use letters, digits and _ only"
-        if (phase.epochs is None) == (phase.probe is None):
-            yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
-        if phase.probe is not None and phase.augment:
-            yield (
-                f"{key}.augment=true: a probe is fitted on cached features, one unchanged view of each image; leave "
-                f"augment out, or train by gradient: {key}.probe=null {key}.epochs=10"
-            )
-        if phase.epochs is not None and phase.epochs < 1 and phase.epochs != config.epochs:
-            yield f"{key}.epochs={phase.epochs}: must be at least 1"
-        if phase.lr is not None and not _is_positive(phase.lr):
-            yield f"{key}.lr={phase.lr}: must be a number above 0"
-        try:
-            rules = strategy.parse(phase.rates, f"{key}.rates")
-        except UserError as error:
-            yield str(error)
-            continue
-        if phase.probe is not None and any(rule.rate is not None and rule.selector != "head" for rule in rules):
+        yield from _phase_problems(key, phase, config)
+        yield from _probe_problems(key, phase) if phase.probe is not None else _gradient_problems(key, phase, config)
+
+
+def _phase_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Iterator[str]:
+    """What is wrong with a phase, however it learns."""
+    if (phase.epochs is None) == (phase.probe is None):
+        yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
+    if phase.views is not None:
+        if phase.views < 1:
+            yield f"{key}.views={phase.views}: must be at least 1"
+        if phase.augment is False or not is_random(config.augment):
+            yield f"{key}.views={phase.views}: views differ by augmentation, and there is none: use augment=standard"
+        if mixes(config.augment) and phase.augment is not False:
+            yield f"{key}.views={phase.views}: cached views are not mixed: set augment.mixup=0 augment.cutmix=0"
+        if not phase.cache:
+            yield f"{key}.views={phase.views}: is how many views are cached, but {key}.cache=false"
+    try:
+        rules.parse(phase.rates, f"{key}.rates")
+    except UserError as error:
+        yield str(error)
+
+
+def _probe_problems(key: str, phase: PhaseConfig) -> Iterator[str]:
+    if phase.augment and phase.views is None:
+        yield (
+            f"{key}.augment=true: a probe is fitted on cached features; give {key}.views=8 of each image, leave "
+            f"augment out, or train by gradient: {key}.probe=null {key}.epochs=10"
+        )
+    for name in ("penalty", "average", "lr", "weight_decay"):
+        if getattr(phase, name) is not None:
+            yield f"{key}.{name}: is for phases that learn by gradient; this one fits a probe: leave {name} out"
+    if not phase.cache:
+        yield f"{key}.cache=false: a probe is fitted on cached features: leave cache out"
+    with suppress(UserError):  # told already
+        if any(rule.rate is not None and rule.selector != "head" for rule in rules.parse(phase.rates)):
             yield f"{key}: a probe fits the head alone: its rates must be {{head: 1, backbone: null}}"
+
+
+def _gradient_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Iterator[str]:
+    if phase.epochs is not None and phase.epochs < 1 and phase.epochs != config.epochs:
+        yield f"{key}.epochs={phase.epochs}: must be at least 1"
+    if phase.lr is not None and not _is_positive(phase.lr):
+        yield f"{key}.lr={phase.lr}: must be a number above 0"
+    if phase.weight_decay is not None and phase.weight_decay < 0:
+        yield f"{key}.weight_decay={phase.weight_decay}: must be a number, 0 or above"
+    if phase.statistics not in STATISTICS:
+        yield f"{key}.statistics={phase.statistics}: must be one of {', '.join(STATISTICS)}"
+    if phase.average is not None and not 0 < phase.average < 1:
+        yield f"{key}.average={phase.average}: the decay of an average must be above 0 and below 1, such as 0.998"
+    if phase.penalty is not None and config.strategy.start == "scratch":
+        yield f"{key}.penalty: pulls towards the pretrained weights, but strategy.start=scratch has none"

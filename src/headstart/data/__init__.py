@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from headstart.config import AugmentConfig
     from headstart.data.loading import Pixels
 
 PROBED = 16  # images looked at to find out what has to be adapted
@@ -162,14 +161,6 @@ def prepare(data_cfg: Any, *, image_size: int, crop_pct: float, interpolation: s
         interpolation=interpolation,
         workers=workers,
     )
-
-
-def is_random(augment: AugmentConfig | None) -> bool:
-    """Whether an augmentation changes anything; crop_scale = crop_ratio = [1, 1] is the centre crop."""
-    if augment is None:
-        return False
-    crops = tuple(augment.crop_scale) != (1.0, 1.0) or tuple(augment.crop_ratio) != (1.0, 1.0)
-    return bool(crops or augment.flip or augment.rotation or augment.color_jitter or augment.erasing)
 
 
 def _kept(part: Part) -> Part:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from headstart.data import is_random
+from headstart.config import is_random
 
 if TYPE_CHECKING:
     from headstart.config import AugmentConfig

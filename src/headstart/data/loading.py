@@ -178,10 +178,24 @@ class Batches(Sampler[torch.Tensor]):
     Of several processes each takes every ``world``-th row of each joint batch of ``world * batch_size``: every row
     comes once, every process gets as many batches, and their sizes differ by one at most. Raises UserError where a
     process would get too few rows.
+
+    Args:
+        views: rows that stand side by side for one image: an epoch has one of each, in turn.
+        shares: float64 [n], how often each image is to come in proportion to the others; an epoch then draws n images
+            with repetition.
     """
 
-    def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int, phase: str) -> None:
-        self.n, self.shuffle, self.seed, self.epoch = n, shuffle, seed, 0
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        phase: str,
+        views: int = 1,
+        shares: np.ndarray | None = None,
+    ) -> None:
+        self.n, self.shuffle, self.seed, self.epoch, self.views, self.shares = n, shuffle, seed, 0, views, shares
         self.skip = 0  # batches that the next iteration leaves out: they were done before the run was cut off
         self.rank, self.world = ranks.rank(), ranks.world()
         self.phase = int.from_bytes(hashlib.blake2b(phase.encode(), digest_size=8).digest(), "little")
@@ -204,6 +218,11 @@ class Batches(Sampler[torch.Tensor]):
         if self.shuffle:
             keys = np.random.PCG64([self.seed, self.phase, self.epoch]).random_raw(self.n)
             order = torch.from_numpy(np.argsort(keys, kind="stable"))
+            if self.shares is not None:
+                bounds = np.cumsum(self.shares)
+                order = torch.from_numpy(np.searchsorted(bounds, keys / 2.0**64 * bounds[-1], side="right"))
+                order = order.clamp_max(self.n - 1)
+            order = order * self.views + (order + self.epoch) % self.views
         batches = list(pairwise(self.bounds))[self.skip :]
         self.skip = 0
         for start, stop in batches:
@@ -232,13 +251,23 @@ def loader(
     phase: str,
     workers: int = 0,
     pin_memory: bool = False,
+    views: int = 1,
+    balanced: bool = False,
 ) -> DataLoader[Batch]:
     """Batches (images uint8 [b, 3, S, S], labels int64 [b], rows int64 [b]); call `loader.sampler.set_epoch`.
 
     A shuffled loader never ends in a batch of one image: that image joins the batch before. Nothing is drawn from
     torch's global generator, so that a resumed epoch finds it as it was left.
+
+    Args:
+        views: rows of ``pixels`` that stand side by side for one image.
+        balanced: draw every class equally often, by repeating the images of small ones.
     """
-    sampler = Batches(len(pixels), batch_size, shuffle, seed, phase)
+    n, shares = len(pixels.labels) // views, None
+    if balanced:
+        labels = pixels.labels[::views]
+        shares = 1.0 / labels.bincount()[labels].double().numpy()
+    sampler = Batches(n, batch_size, shuffle, seed, phase, views, shares)
     if workers:
         pixels.images  # noqa: B018 read now: each worker would read them all for itself
     return DataLoader(

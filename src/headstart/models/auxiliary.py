@@ -5,6 +5,8 @@ works in a whole network and in the rest of a cut one alike. Where all its param
 puts it in eval mode, and it adds nothing: a frozen classifier has nothing to say about what lies before it.
 """
 
+from collections.abc import Callable
+
 import torch
 from timm.layers import register_notrace_module
 from torch import Tensor, nn
@@ -55,9 +57,9 @@ class Auxiliary(nn.Module):
             self.logits = self.classify(x)
         return x
 
-    def auxiliary_loss(self, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """What the last forward pass adds to the loss: 0.3 of the cross-entropy here, or 0 where it kept no logits."""
+    def auxiliary_loss(self, loss: Callable[[Tensor, Tensor], Tensor], targets: Tensor) -> Tensor:
+        """What the last forward pass adds to the loss: 0.3 of ``loss`` of the logits here, or 0 where it kept none."""
         logits, self.logits = self.logits, None
         if logits is None:
-            return torch.zeros((), device=labels.device)
-        return WEIGHT * functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+            return torch.zeros((), device=targets.device)
+        return WEIGHT * loss(logits.float(), targets)

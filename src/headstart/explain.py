@@ -1,0 +1,93 @@
+"""The strategy as a table, before anything runs: what learns, how fast, what is frozen and what of it is cached.
+
+``headstart train --explain …`` prints it for every job of a command, and reads neither data nor weights.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from headstart.config import PhaseConfig, RunConfig
+from headstart.strategy import Phase
+from headstart.ways import Way, way
+
+COLUMNS = ("phase", "depth", "rate", "parameters", "frozen", "prefix", "work")
+Row = tuple[str, str, float | None, int, bool, str, str]
+
+
+def rows(phases: Sequence[Phase], ways: Sequence[Way], config: RunConfig) -> list[Row]:
+    """A row for each phase and range of depths with one rate, under `COLUMNS`; a rate of None is frozen."""
+    return [
+        (phase.name, depth, rate, count, rate is None, _prefix(way), _work(phase.config, config))
+        for phase, way in zip(phases, ways, strict=True)
+        for depth, _, rate, count in phase.rows
+    ]
+
+
+def _prefix(way: Way) -> str:
+    if way.cut is None:
+        return f"not cached: {way.why}"
+    return f"cached up to {way.cut.at}" + (f", {way.views} views" if way.views else "")
+
+
+def _work(phase: PhaseConfig, config: RunConfig) -> str:
+    """What a phase does, in words."""
+    if phase.probe is not None:
+        return f"{str(phase.probe.get('_target_')).rpartition('.')[2]} head, one solve"
+    words = [f"{phase.epochs} epochs", f"lr {phase.lr or config.optimizer['lr']:g}"]
+    words += [f"stops after {config.patience} without gain"] if config.patience else []
+    words += ["batch statistics frozen"] if phase.statistics == "frozen" else []
+    if phase.penalty is not None:
+        words.append(f"{str(phase.penalty.get('_target_')).rpartition('.')[2]} penalty")
+    words += [f"weights averaged, decay {phase.average:g}"] if phase.average else []
+    return ", ".join(words)
+
+
+def lines(table: Iterable[Row], heads: str = "") -> list[str]:
+    """The table as aligned text; ``heads`` follows the count of a row of depth 'head'."""
+    shown = [("phase", "depth", "rate", "parameters", "")]
+    named: str | None = None
+    for phase, depth, rate, count, frozen, prefix, work in table:
+        counted = f"{count:,}{heads if depth == 'head' else ''}"
+        said = "" if phase == named else f"{work}; {prefix}"
+        shown.append(("" if phase == named else phase, depth, "frozen" if frozen else f"{rate:g}", counted, said))
+        named = phase
+    widths = [max(len(row[column]) for row in shown) for column in range(4)]
+    return [
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]:>{widths[3]}}  {row[4]}".rstrip()
+        for row in shown
+    ]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table of every different strategy and network that ``headstart train ARGV`` would run.
+
+    Raises:
+        UserError: lists everything that is wrong with the command.
+    """
+    from headstart import diagnose, validate
+
+    found, jobs = diagnose.examined(list(argv), libraries=True)
+    validate.listed(found)
+    tables: dict[str, None] = {}
+    for config in jobs:
+        tables.setdefault("\n".join([title(config), *lines(*_outlined(config))]))
+    print("\n\n".join(tables))
+    return 0
+
+
+def title(config: RunConfig) -> str:
+    """Network, weights and strategy of a job."""
+    weights = config.model.weights if config.strategy.start == "pretrained" else "random"
+    return f"{config.model.name} ({weights} weights)  |  {config.strategy.name}  |  {config.data.name}"
+
+
+def _outlined(config: RunConfig) -> tuple[list[Row], str]:
+    """The table of a job from the network alone, with random weights and one output, and what its head counts by."""
+    from headstart import strategy
+    from headstart.models import factory
+
+    side = config.data.image_size or factory.expected_input(config.model).image_size
+    model, _ = factory.create(config.model, ("any",), pretrained=False)
+    factory.check_size(model, config.model.name, side, factory.expected_input(config.model).image_size)
+    phases = strategy.plan(model, config.strategy.phases)
+    ways = [way(model, phase, config, side) for phase in phases]
+    return rows(phases, ways, config), " a class"

@@ -1,0 +1,140 @@
+"""A phase that learns by gradient under Lightning, on images or on the features of its frozen prefix."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping
+from torch import nn
+
+from headstart import checkpoints, ranks, stopping, strategy
+from headstart import config as configs
+from headstart.averaging import Average
+from headstart.config import RunConfig
+from headstart.context import Context
+from headstart.data.loading import Pixels, loader
+from headstart.fit import Outcome
+from headstart.keeper import Keeper, trainer
+from headstart.models import weights
+from headstart.module import PhaseModule
+from headstart.objective import Objective, balanced
+from headstart.strategy import Phase
+from headstart.ways import Way
+
+
+def learn(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
+    """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
+    config, hardware = _settled(context.config, phase), context.config.hardware
+    train, val, network, preprocess = _input(context, phase, way)
+    groups = strategy.optimizer_groups(
+        context.model, phase, config.optimizer["lr"], config.optimizer.get("weight_decay")
+    )
+    average = None if phase.config.average is None else Average(network, phase.config.average)
+    validated = None if average is None else average.module
+    module = PhaseModule(phase, network, preprocess, groups, config, index, _objective(context, phase), validated)
+    common: dict[str, Any] = {
+        "seed": config.seed,
+        "phase": phase.name,
+        "workers": hardware.workers,
+        "pin_memory": context.device.type == "cuda",
+    }
+    drawn = loader(
+        train,
+        config.data.batch_size,
+        shuffle=True,
+        views=max(1, way.views),
+        balanced=config.data.sampling == "balanced",
+        **common,
+    )
+    check = loader(val, config.data.batch_size, shuffle=False, **common)
+    best = context.best_weights(phase)
+    keeper = Keeper(
+        context.model,
+        phase.name,
+        config.select,
+        best.parent,
+        context.run_log,
+        cast(Any, drawn.sampler),
+        config.checkpoint_every,
+        *([average.exchanged] if average else []),
+    )
+    callbacks = _callbacks(context, phase, average, keeper)
+    with stopping.deferred():
+        before = ranks.collected(checkpoints.newest(best.parent) if ranks.leads() else None)[0]
+        assert phase.config.epochs is not None
+        try:
+            trainer(config, phase.config.epochs, context.run.folder, callbacks).fit(
+                module, drawn, check, ckpt_path=before
+            )
+        except SystemExit:  # Lightning's answer to a signal that came after the last step
+            stopping.check()
+            raise KeyboardInterrupt from None  # Ctrl-C, where no `stopping.heeded` has taken it over
+    context.model.to(context.device)  # Lightning leaves it on the CPU
+    ranks.barrier()  # rank 0 has written the best weights
+    weights.load(context.model, best)
+    images = len(context.data.train)
+    return Outcome(
+        phase.name,
+        way.kind,
+        way.cut.at if way.cut else None,
+        keeper.epochs,
+        keeper.epochs * images,
+        0 if way.cut else keeper.epochs * (images + len(val)),
+        keeper.seconds,
+        dict(way.extractor.costs) if way.extractor else {},
+        details={"best_epoch": keeper.best_epoch},
+        earlier=keeper.earlier,
+    )
+
+
+def _settled(config: RunConfig, phase: Phase) -> RunConfig:
+    """The config with the phase's own learning rate and weight decay."""
+    own = {"lr": phase.config.lr, "weight_decay": phase.config.weight_decay}
+    return replace(config, optimizer=config.optimizer | {key: value for key, value in own.items() if value is not None})
+
+
+def _input(context: Context, phase: Phase, way: Way) -> tuple[Pixels, Pixels, nn.Module, nn.Module | None]:
+    """What the phase trains and is validated on, the network that takes it, and what images go through before."""
+    train, val = context.data.train, context.data.val
+    if way.cut is None:
+        augment = None if phase.config.augment is False else context.config.augment
+        return train, val, context.model, context.preprocess(augment)
+    features, labels = way.training_features(context, phase)
+    checked = way.extract(context)(val, "val")
+    learned = Pixels(features, labels, train.ids, train.names)
+    return learned, Pixels(checked, val.labels, val.ids, val.names), way.cut.rest, None
+
+
+def _objective(context: Context, phase: Phase) -> Objective:
+    config, classes = context.config, len(context.data.classes)
+    labels = context.data.train.labels
+    penalty = None
+    if phase.config.penalty is not None:
+        learning = {name: value for name, value in context.model.named_parameters() if name in phase.trainable}
+        penalty = partial(configs.build(phase.config.penalty), learning, context.pretrained)
+    return Objective(
+        classes,
+        config.label_smoothing,
+        balanced(labels, classes) if config.class_weights == "balanced" else None,
+        None if phase.config.augment is False else config.augment,
+        penalty,
+    )
+
+
+def _callbacks(context: Context, phase: Phase, average: Average | None, keeper: Keeper) -> list[pl.Callback]:
+    """In this order: a checkpoint, which `Keeper` writes, holds what those before it know by then."""
+    config = context.config
+    made: list[pl.Callback] = [average] if average else []
+    if config.patience is not None:
+        mode = "max" if config.select == "val_accuracy" else "min"
+        rule = EarlyStopping(
+            config.select,
+            patience=config.patience,
+            mode=mode,
+            check_finite=False,
+            check_on_train_epoch_end=False,  # else Lightning asks it after all others, `Keeper` too
+        )
+        made.append(rule)
+    watching = [measure.watch(context, phase.name) for measure in context.measures]
+    return [*made, keeper, *filter(None, watching)]

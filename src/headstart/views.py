@@ -1,0 +1,74 @@
+"""Features of augmented views of the training images, each view computed once and kept on disk like any features."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from headstart import ranks
+from headstart.features import Extraction, Extractor, images_per_batch, infer
+from headstart.models import cut as cutting
+from headstart.randomness import seed_of
+
+if TYPE_CHECKING:
+    from headstart.context import Context
+    from headstart.data.loading import Pixels
+    from headstart.strategy import Phase
+
+BLOCK = 64  # rows whose augmentation is drawn together
+
+
+class _ViewExtractor(Extractor):
+    """Features of one view: a row's augmentation depends on seed, phase, view and the row's place alone.
+
+    Rows are augmented in blocks at fixed places, whatever the batches and however many processes.
+    """
+
+    seed: int
+    side: int  # of the images that the network sees
+
+    def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
+        device = next(self.prefix.parameters()).device
+
+        def block(number: int) -> Tensor:
+            images = pixels.images[number * BLOCK : (number + 1) * BLOCK].to(device)
+            torch.manual_seed(seed_of(self.seed, number))
+            with torch.autocast(device.type, enabled=False):  # crops are computed from coordinates
+                return self.preprocess(images, train=True)
+
+        def batch(start: int, stop: int) -> Tensor:
+            wanted = rows[start:stop]
+            numbers = (wanted // BLOCK).unique().tolist()
+            whole = torch.cat([block(number) for number in numbers])
+            places = torch.cat([torch.arange(number * BLOCK, (number + 1) * BLOCK) for number in numbers])
+            return whole[torch.searchsorted(places, wanted).to(device)]
+
+        size = images_per_batch(self.side, device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            return ranks.shared(
+                len(rows), lambda mine: infer(self.prefix, batch, mine, self.config, part, batch_size=size)
+            )
+
+
+def features_of_views(
+    context: "Context", phase: "Phase", cut: cutting.Cut, views: int, cache: Path | None, costs: dict[str, Extraction]
+) -> Tensor:
+    """Features [n, views, ...] of the training images; what they cost is added to ``costs``, a part a view."""
+    config, train = context.config, context.data.train
+    found = []
+    for view in range(views):
+        seed = seed_of(config.seed, phase.name, view)
+        drawn = {"augment": vars(config.augment), "seed": seed, "images": train.ids}
+        extract = _ViewExtractor(
+            cut,
+            context.preprocess(config.augment),
+            context.features_identity | {"view": drawn},
+            config.hardware,
+            cache,
+        )
+        extract.seed, extract.side = seed, context.data.image_size
+        part = f"view {view + 1} of training"
+        found.append(extract(train, part))
+        costs[part] = extract.costs[part]
+    return torch.stack(found, 1)

@@ -1,0 +1,90 @@
+"""How a phase goes about its work: computed from its rates and its input, never configured."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from headstart.config import RunConfig, is_random, mixes
+from headstart.errors import UserError
+from headstart.features import Extractor
+from headstart.models import cut as cutting
+
+if TYPE_CHECKING:
+    from headstart.context import Context
+    from headstart.strategy import Phase
+
+
+@dataclass
+class Way:
+    """Whether a phase learns on images or on features of its frozen prefix, and why."""
+
+    kind: str  # 'probe', 'features' (gradient steps on cached features) or 'images' (gradient steps on images)
+    cut: cutting.Cut | None
+    why: str = ""
+    views: int = 0  # augmented views of each training image whose features are cached; 0: the image as it is
+    extractor: Extractor | None = None
+
+    def extract(self, context: "Context") -> Extractor:
+        """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""
+        assert self.cut is not None
+        if self.extractor is None:
+            self.extractor = Extractor(
+                self.cut, context.preprocess(), context.features_identity, context.config.hardware, _cache(context)
+            )
+        return self.extractor
+
+    def training_features(self, context: "Context", phase: "Phase") -> tuple[Tensor, Tensor]:
+        """Features and labels of what the phase trains on: a row an image, or a row for each of its views."""
+        from headstart.views import features_of_views
+
+        extract, train = self.extract(context), context.data.train
+        if not self.views:
+            return extract(train, "train"), train.labels
+        assert self.cut is not None
+        features = features_of_views(context, phase, self.cut, self.views, _cache(context), extract.costs)
+        return features.flatten(0, 1), train.labels.repeat_interleave(self.views)
+
+
+def _cache(context: "Context") -> Path | None:
+    return None if context.config.cache_dir is None else Path(context.config.cache_dir)
+
+
+def way(model: Any, phase: "Phase", config: RunConfig, image_size: int) -> Way:
+    """Whether the frozen prefix of a phase can run once per image, and where it ends.
+
+    Args:
+        model: the network on its device; whether its weights are the right ones does not matter.
+
+    Raises:
+        UserError: a probe is asked for, but the network cannot be cut at its head; or views, but there is no prefix.
+    """
+    probe, augmented = phase.config.probe is not None, phase.config.augment is not False
+    if not probe and not phase.config.cache:
+        return Way("images", None, "cache=false")
+    if not probe and augmented and phase.config.views is None:
+        if is_random(config.augment):
+            return Way("images", None, "images are augmented anew each epoch")
+        if mixes(config.augment):
+            return Way("images", None, "images are mixed anew each epoch")
+    device = next(model.parameters()).device
+    example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
+    cut = cutting.find(model, phase.trainable, example)
+    key, views = f"strategy.phases.{phase.name}", phase.config.views or 0
+    if probe:
+        _check_cut_at_head(model, cut, example, f"{key}.probe: {config.model.name}", key)
+        return Way("probe", cut, views=views)
+    if cut is not None:
+        return Way("features", cut, views=views)
+    if views:
+        raise UserError(f"{key}.views={views}: no frozen prefix whose output could be cached; leave views out")
+    return Way("images", None, "no frozen prefix that can be cut off")
+
+
+def _check_cut_at_head(model: Any, cut: cutting.Cut | None, example: Tensor, what: str, key: str) -> None:
+    with torch.no_grad():
+        found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
+    if found != model.get_classifier().weight[0].numel():
+        raise UserError(f"{what} cannot be cut at its head; train it by gradient: {key}.probe=null {key}.epochs=10")
