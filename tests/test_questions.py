@@ -15,8 +15,8 @@ from headstart.report import questions
 from headstart.report.groups import Comparison, compare
 from headstart.report.questions.correlation import adjusted, pearson
 from headstart.report.questions.curves import Crossing, crossings
+from headstart.report.questions.frontier import frontier
 from headstart.report.questions.robustness import outside
-from headstart.report.questions.scatter import frontier
 from headstart.report.study import read
 from study_files import write_run
 
@@ -202,10 +202,9 @@ def test_the_frontier_holds_what_nothing_cheaper_reaches(write: Callable[..., Pa
         write(strategy, 0, accuracy, update={"seconds": {"total": seconds, "features_reused": 0.0}})
     best = [row.strategy for row in frontier(of_study(tmp_path).groups, "seconds")]
     assert best == ["feature_extraction", "partial", "finetune"]
-    figure = questions.Scatter("x", ["seconds", "params.trainable"], [], ["strategy"], frontier=True)
+    figure = questions.Frontier("x", ["seconds", "params.trainable"], lowest=50)
     told = drawn(figure, tmp_path)
-    assert "accuracy against seconds with a cold cache, where nothing cheaper is as accurate: " in told
-    assert told.count(", ".join(best)) == 1
+    assert f"With fewer seconds with a cold cache nothing is as accurate as: {', '.join(best)}." in told
 
 
 def test_seconds_are_those_of_a_cold_cache(write: Callable[..., Path], tmp_path: Path) -> None:

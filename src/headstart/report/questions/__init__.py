@@ -12,6 +12,7 @@ from headstart.report.questions.correlation import Correlation
 from headstart.report.questions.curves import Curves
 from headstart.report.questions.epochs import Errors, Gradients
 from headstart.report.questions.figure import Figure
+from headstart.report.questions.frontier import Frontier
 from headstart.report.questions.levels import Levels
 from headstart.report.questions.response import Response
 from headstart.report.questions.robustness import Robustness
@@ -22,6 +23,7 @@ __all__ = [
     "Curves",
     "Errors",
     "Figure",
+    "Frontier",
     "Gradients",
     "Levels",
     "Response",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions.figure import Figure, known, name_of, series, with_error
-from headstart.report.style import BASELINE, COLOURS, MARKS, MUTED, place_labels, save, sheet
+from headstart.report.style import COLOURS, MARKS, MUTED, place_labels, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,7 +32,6 @@ class Scatter(Figure):
         x: dotted paths in `result.json`, such as ``params.total``, ``gmacs``, ``ms_per_image``; or ``seconds``.
         by: keys whose values share a colour; ``label``: those that name a point.
         connect: draw a line through the points of a colour, in the order of the cost.
-        frontier: show in grey what another point beats in accuracy at no more cost, and name those that none beats.
     """
 
     def __init__(
@@ -42,20 +41,20 @@ class Scatter(Figure):
         by: Sequence[str],
         label: Sequence[str] = (),
         connect: bool = False,
-        frontier: bool = False,
         caption: str = "",
         names: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(title, caption, names)
-        self.x, self.by, self.label, self.connect, self.frontier = x, by, label, connect, frontier
+        self.x, self.by, self.label, self.connect = x, by, label, connect
 
     def fill(self, comparison: Comparison, path: Path) -> str:
         from matplotlib.lines import Line2D
 
         colours = series(comparison, self.by)
-        figure = sheet(max(5.6, (5.6 if self.frontier else 4.3) * len(self.x)), 5.2 if self.frontier else 4.4)
+        figure = sheet(max(5.6, 4.3 * len(self.x)), 4.4)
         panels = [figure.add_subplot(1, len(self.x), place + 1) for place in range(len(self.x))]
-        told = [self._panel(axes, cost, colours) for axes, cost in zip(panels, self.x, strict=True)]
+        for axes, cost in zip(panels, self.x, strict=True):
+            self._panel(axes, cost, colours)
         panels[0].set_ylabel("test accuracy, %", color=MUTED)
         if len(colours) > 1 and list(self.label) != list(self.by):
             keys = [
@@ -66,64 +65,43 @@ class Scatter(Figure):
             ]
             figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 5), frameon=False, fontsize=9.5)
         save(figure, path)
-        return " ".join(filter(None, told))
+        return ""
 
-    def _panel(self, axes: Axes, cost: str, colours: Mapping[str, Sequence[Group]]) -> str:
-        """One cost; returns which rows are on its frontier, where that is asked for."""
-        best = frontier([row for rows in colours.values() for row in rows], cost) if self.frontier else None
+    def _panel(self, axes: Axes, cost: str, colours: Mapping[str, Sequence[Group]]) -> None:
         points = []
         for rank, rows in enumerate(colours.values()):
             colour = COLOURS[rank % len(COLOURS)]
             spots = sorted(((known(row, cost).mean, row) for row in rows), key=lambda spot: spot[0])
             for x, row in spots:
-                beaten = best is not None and row not in best
-                with_error(axes, x, row.accuracy, BASELINE if beaten else colour, MARKS[rank % len(MARKS)])
+                with_error(axes, x, row.accuracy, colour, MARKS[rank % len(MARKS)])
                 points.append((x, 100 * row.accuracy.mean, self.shown(name_of(row, self.label))))
             if self.connect:
                 heights = [100 * row.accuracy.mean for _, row in spots]
                 axes.plot([x for x, _ in spots], heights, color=colour, linewidth=1.4, alpha=0.7, zorder=3)
-        _cost_axis(axes, cost, [x for x, _, _ in points])
-        drawn = list(_neighbours(colours.values(), cost)) if self.connect else []
-        if best:
-            drawn += list(_neighbours([best], cost))
-            steps = [(known(row, cost).mean, 100 * row.accuracy.mean) for row in best]
-            axes.plot(*zip(*steps, strict=True), color=COLOURS[0], linewidth=1.4, alpha=0.6, zorder=3)
-        taken = [(x, y) for x, y, _ in points] + [place for ends in drawn for place in _along(*ends)]
+        cost_axis(axes, cost, [x for x, _, _ in points])
+        drawn = neighbours(colours.values(), cost) if self.connect else ()
+        taken = [(x, y) for x, y, _ in points] + [place for ends in drawn for place in along(*ends)]
         place_labels(axes, [point for point in points if point[2]], taken)
-        if not best:
-            return ""
-        named = ", ".join(self.shown(name_of(row, self.label)) for row in best)
-        words = COSTS.get(cost, cost)
-        return f"On the frontier of accuracy against {words}, where nothing cheaper is as accurate: {named}."
-
-
-def frontier(rows: Sequence[Group], cost: str) -> list[Group]:
-    """The rows that are more accurate than all that cost as much or less, cheapest first."""
-    best: list[Group] = []
-    for row in sorted(rows, key=lambda row: (known(row, cost).mean, -row.accuracy.mean)):
-        if not best or row.accuracy.mean > best[-1].accuracy.mean:
-            best.append(row)
-    return best
 
 
 Spot = tuple[float, float]
 
 
-def _neighbours(lines: Iterable[Sequence[Group]], cost: str) -> Iterator[tuple[Spot, Spot]]:
+def neighbours(lines: Iterable[Sequence[Group]], cost: str) -> Iterator[tuple[Spot, Spot]]:
     """The ends of each piece of the lines that join rows, as cost and percent."""
     for rows in lines:
         spots = sorted((known(row, cost).mean, 100 * row.accuracy.mean) for row in rows)
         yield from pairwise(spots)
 
 
-def _along(start: Spot, end: Spot, pieces: int = 12) -> list[Spot]:
+def along(start: Spot, end: Spot, pieces: int = 12) -> list[Spot]:
     """Places on a straight piece of line, on a logarithmic axis where costs are above 0; labels keep out of them."""
     (x, y), (to_x, to_y) = start, end
     shares = [step / pieces for step in range(1, pieces)]
     return [(x * (to_x / x) ** share if x > 0 else x + share * (to_x - x), y + share * (to_y - y)) for share in shares]
 
 
-def _cost_axis(axes: Axes, cost: str, values: Sequence[float]) -> None:
+def cost_axis(axes: Axes, cost: str, values: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from headstart.report.columns import count
