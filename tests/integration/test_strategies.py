@@ -1,0 +1,175 @@
+"""Every strategy of the catalogue on real digits: what has to move moves, and what is frozen stays byte-identical.
+
+The expectations are written from the papers' words, not from the rules in the files.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from torch.nn.modules.batchnorm import _NormBase
+
+from conftest import FAMILIES
+from headstart import config as configs
+from headstart import strategy
+from headstart.models import weights
+
+STRATEGIES = sorted(path.stem for path in (configs.folder() / "strategy").glob("*.yaml"))
+SIDES = {"inception_v3": 96, "vgg11": 32}  # others see 64 pixels
+ONE_A_MECHANISM = (
+    "feature_extraction", "cached_views", "frozen_augmented", "partial", "gradual_unfreeze", "norm_only", "bias_only",
+    "first_layers", "l2_sp", "ema",
+)  # fmt: skip
+
+
+class Anatomy:
+    """The tensors of a network by what they are."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        parts = dict(model.named_modules())
+        described = strategy.describe(model)
+        self.depth = {parameter.name: parameter.depth for parameter in described}
+        self.deepest = described[0].deepest
+        self.norms = {
+            f"{name}.{kind}"
+            for name, part in parts.items()
+            if "Norm" in type(part).__name__
+            for kind in ("weight", "bias")
+        } & set(self.depth)  # fmt: skip
+        self.statistics = {
+            f"{name}.{kind}": name
+            for name, part in parts.items()
+            if isinstance(part, _NormBase)
+            for kind in ("running_mean", "running_var")
+        }
+
+    def learns(self, strategy_name: str, name: str) -> bool:
+        """Whether a parameter is meant to end elsewhere than it began."""
+        head, depth = self.depth[name] == 0, self.depth[name]
+        return {
+            "feature_extraction": head,
+            "cached_views": head,
+            "frozen_augmented": head,
+            "partial": depth <= 1,
+            "norm_only": head or name in self.norms,
+            "bias_only": head or name.endswith("bias"),
+            "first_layers": head or depth >= self.deepest - 1,
+        }.get(strategy_name, True)
+
+    def follows(self, strategy_name: str, name: str) -> bool:
+        """Whether a batch norm's statistics are meant to follow the data: where a weight of it learns."""
+        return any(self.learns(strategy_name, f"{self.statistics[name]}.{kind}") for kind in ("weight", "bias"))
+
+
+def check(strategy_name: str, model_name: str, run_small: Callable[..., dict], folder: Path, *options: str) -> dict:
+    torch.manual_seed(0)
+    model = timm.create_model(model_name, num_classes=10)
+    with torch.no_grad():
+        for parameter in model.parameters():  # blocks start as the identity, and pass no gradient on
+            parameter += 0.02 * torch.randn_like(parameter)
+    file = folder / f"{model_name}.safetensors"
+    weights.save(model, file)
+    anatomy, before = Anatomy(model), {name: value.clone() for name, value in model.state_dict().items()}
+    result = run_small(
+        "model=timm", f"model.name={model_name}", f"model.weights={file}", f"strategy={strategy_name}", "epochs=1",
+        "optimizer.lr=0.01", f"data.image_size={SIDES.get(model_name, 64)}", *options,
+    )  # fmt: skip
+    after = load_file(result["folder"] / weights.FINAL)
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    meant = {name for name in anatomy.depth if anatomy.learns(strategy_name, name)}
+    following = {name for name in anatomy.statistics if anatomy.follows(strategy_name, name)}
+    frozen = set(anatomy.depth) - meant | set(anatomy.statistics) - following
+    assert not moved & frozen, "frozen, and yet it moved"
+    assert len(moved & meant) >= 0.9 * len(meant), sorted(meant - moved)
+    assert following <= moved
+    assert result["params"]["trainable"] == sum(before[name].numel() for name in meant)
+    return result
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_what_moves_and_what_does_not(name: str, run_small: Callable[..., dict], tmp_path: Path) -> None:
+    check(name, "test_resnet", run_small, tmp_path, "data.image_size=32")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ONE_A_MECHANISM)
+def test_a_strategy_a_mechanism_on_a_model_a_family(
+    name: str, family: str, run_small: Callable[..., dict], tmp_path: Path
+) -> None:
+    check(name, family, run_small, tmp_path)
+
+
+def test_frozen_statistics_stay_while_every_weight_learns(run_small: Callable[..., dict]) -> None:
+    options = ("model=timm", "model.name=test_resnet", "strategy=scratch", "strategy.phases.all.statistics=frozen")
+    after = load_file(run_small(*options)["folder"] / weights.FINAL)
+    statistics = {name: value for name, value in after.items() if name.endswith(("running_mean", "running_var"))}
+    assert statistics
+    assert all((value == ("var" in name)).all() for name, value in statistics.items()), "as a new network has them"
+    assert (after["bn1.weight" if "bn1.weight" in after else "layer1.0.bn1.weight"] != 1).any()
+
+
+def test_views_are_drawn_once_differ_and_are_the_same_in_any_batch(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart import views as module
+
+    options = ("model=timm", "model.name=test_resnet", "model.weights=none", "strategy=cached_views",
+               "strategy.start=scratch", "strategy.phases.head.views=3")  # fmt: skip
+    seen = []
+    original = module.features_of_views
+    monkeypatch.setattr(module, "features_of_views", lambda *arguments: seen.append(original(*arguments)) or seen[-1])
+    first = run_small(*options, "cache_dir=null")
+    monkeypatch.setattr(module, "images_per_batch", lambda side, device: 7)
+    second = run_small(*options, "cache_dir=null", "rerun=true")
+    assert seen[0].shape[:2] == (30, 3)
+    assert not torch.equal(seen[0][:, 0], seen[0][:, 1])
+    assert torch.allclose(seen[0], seen[1], atol=1e-5), "whatever the batches"
+    assert first["backbone_forwards"] == second["backbone_forwards"] == 30 * 3 + 10 + 40 + 30 * 0
+    assert first["test"]["accuracy"] == second["test"]["accuracy"]
+
+
+def test_early_stopping_stops_and_keeps_the_best(run_small: Callable[..., dict]) -> None:
+    result = run_small(
+        "model=timm", "model.name=test_resnet", "strategy=scratch", "epochs=40", "patience=2", "optimizer.lr=1e-6",
+        "scheduler=constant", "select=val_loss", "optimizer.weight_decay=0",
+    )  # fmt: skip
+    assert result["epochs"] < 40
+    assert result["epochs"] == result["phases"][0]["best_epoch"] + 2
+
+
+def test_the_average_is_what_is_validated_and_kept(run_small: Callable[..., dict]) -> None:
+    """The average lags behind: its curves are not the live ones."""
+    options = ("model=timm", "model.name=test_resnet", "strategy=scratch", "epochs=3", "augment=none")
+    live, mean = run_small(*options), run_small(*options, "strategy.phases.all.average=0.9")
+    assert live["val"] != mean["val"]
+    rows = (mean["folder"] / "metrics.csv").read_text().splitlines()[1:]
+    losses = [float(row.split(",")[5]) for row in rows]
+    kept = mean["phases"][0]["best_epoch"] - 1
+    assert mean["val"]["nll"] == pytest.approx(losses[kept], abs=1e-4), "the kept weights are those that were validated"
+
+
+def test_explain_prints_every_table_and_reads_no_data(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "headstart", "train", "-m", "strategy=partial,finetune", "seed=0,1",
+               "--explain", "data=image_folder", f"data.source.root={tmp_path / 'not-there'}")  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("parameters") == 2, "a table for each strategy, whatever the seed"
+    assert "1,281 a class" in done.stdout
+    assert "frozen      2,353,408" in done.stdout
+    assert list(tmp_path.iterdir()) == [], "nothing was written"
+
+
+def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "headstart", "train", "strategy=partail", "seed=-1", "--explain")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "did you mean partial?" in done.stderr
+    assert "seed=-1" in done.stderr
