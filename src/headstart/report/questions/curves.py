@@ -115,11 +115,11 @@ class Curves(Figure):
                 f"; it is ahead at first, and behind from {falls:g}." if lead[min(lead)] > 0 else "."
             )
         places = " and again ".join(f"between {each.low:g} and {each.high:g}" for each in found)
-        own = [crossed[-1].at for crossed in map(crossings, by_seed) if crossed]
-        seeds = f"{len(own)} of {len(by_seed)} single seeds cross" if by_seed else "no seed has all numbers"
-        if own:
-            seeds += f", at {min(own):.3g} to {max(own):.3g}"
-        at = f"the lines meet at {', '.join(f'{each.at:.3g}' for each in found)}; {seeds}"
+        at = f"the lines meet at {', '.join(f'{each.at:.3g}' for each in found)}"
+        if len(by_seed) > 1:
+            own = [crossed[-1].at for crossed in map(crossings, by_seed) if crossed]
+            at += f"; {len(own)} of {len(by_seed)} single seeds cross"
+            at += f", at {min(own):.3g} to {max(own):.3g}" if own else ""
         back = " It is behind again at the end." if lead[last] <= 0 else ""
         return f"{first} overtakes {second} {places} {self.unit} ({at}).{back}"
 
