@@ -13,6 +13,7 @@ import yaml
 
 PARAMS = {"efficientnet_lite0": (3_383_818, 0.083), "resnet18": (11_181_642, 0.297)}
 PROBES = ("feature_extraction", "ridge")
+BINS = 15
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -34,18 +35,16 @@ def drawn(rng: np.random.Generator, n: int, classes: int, skill: float) -> tuple
 
 def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """The metrics of a result.json part."""
-    n, classes = probabilities.shape
+    n = len(labels)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = predicted == labels
     top5 = np.argsort(-probabilities, axis=1)[:, :5]
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    gaps = [
-        abs(right[bins == k].mean() - confidence[bins == k].mean()) * (bins == k).mean() for k in set(bins.tolist())
-    ]
+    bins = np.clip(np.ceil(confidence * BINS), 1, BINS)
+    gaps = [abs((right[bins == k] - confidence[bins == k]).sum()) / n for k in range(1, BINS + 1)]
     return {
         "accuracy": float(right.mean()),
         "top5": float((top5 == labels[:, None]).any(axis=1).mean()),
-        "balanced_accuracy": float(np.mean([right[labels == k].mean() for k in range(classes)])),
+        "balanced_accuracy": float(np.mean([right[labels == k].mean() for k in sorted(set(labels.tolist()))])),
         "nll": float(-np.log(probabilities[np.arange(n), labels]).mean()),
         "ece": float(np.sum(gaps)),
     }
@@ -54,15 +53,17 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
 def config(run: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """A resolved config.yaml; `changes` are dotted keys."""
     strategy, seed = run["strategy"], run["seed"]
-    probe = {"_target_": "headstart.probe.Logistic"} if strategy in PROBES else None
-    phases: dict[str, Any] = {"main": {"rates": {"*": 1.0}, "epochs": None, "probe": probe, "augment": True}}
-    if strategy == "head_then_all":
-        fitted = {
-            "rates": {"backbone": None},
-            "epochs": None,
-            "probe": {"_target_": "headstart.probe.Logistic"},
-        }
-        phases = {"head": fitted, "main": phases["main"]}
+    head = {"head": 1, "backbone": None}
+    probe = {"_target_": f"headstart.probe.{'Ridge' if strategy == 'ridge' else 'Logistic'}"}
+    fitted: dict[str, Any] = {"rates": head, "epochs": None, "probe": probe}
+    gradient = {"epochs": 8, "probe": None, "augment": True}
+    last_layers = {"head": 1, "depth1": 0.5, "backbone": None}
+    rates = last_layers if strategy == "last_layers" else {"head": 1, "backbone": {"rate": 1, "decay": 0.7}}
+    phases: dict[str, Any] = {"main": gradient | {"rates": rates}}
+    if strategy in PROBES:
+        phases = {"main": fitted}
+    elif strategy == "head_then_all":
+        phases = {"head": fitted, "main": gradient | {"rates": {"all": 0.3}}}
     made: dict[str, Any] = {
         "model": {
             "name": run["model"],
@@ -138,7 +139,7 @@ def write_run(
         "params": {"total": total, "trainable": 12_810 if probe else total},
         "gmacs": gmacs,
         "epochs": 0 if probe else epochs,
-        "backbone_forwards": 100 + n_test if probe else 100 * epochs + n_test,
+        "backbone_forwards": 100 + n_test if probe else 100 * (epochs + (strategy == "head_then_all")) + 20 + n_test,
         "seconds": {
             "features": features,
             "features_reused": features if cached else 0.0,
@@ -149,20 +150,43 @@ def write_run(
         "images_per_second": 43.2,
         "hardware": {"device": "cpu", "cores": 2, "precision": "32", "peak_memory_gib": 1.0 + rng.random()},
         "versions": {"headstart": "0.1.0", "torch": "2.15.0", "timm": "1.0.31"},
-        "digests": {"data": "5f2c"},
+        "digests": {"data": data_digest(settings["data"], n_test, names)},
         "config_hash": digest,
         "cached": cached,
         "classes": names,
-        "phases": list(settings["strategy"]["phases"]),
+        "phases": [phase(name, node, epochs) for name, node in settings["strategy"]["phases"].items()],
     }
+    if strategy == "ridge":
+        result["test"] |= {"nll": None, "ece": None}
     if wandb:
         result["wandb_id"] = wandb
     (folder / "result.json").write_text(json.dumps(result | (update or {}), indent=1))
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     (folder / "state.json").write_text(json.dumps({"status": "completed"}))
     write_metrics(folder, strategy, epochs, skill, rng)
-    write_predictions(folder, labels, probabilities)
+    write_predictions(folder, labels, probabilities, sure=strategy != "ridge")
     return folder
+
+
+def phase(name: str, node: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """A phase's record in result.json."""
+    if node["probe"]:
+        return {
+            "name": name,
+            "kind": "probe",
+            "cut_at": "head",
+            "epochs": 0,
+            "seconds": 0.7,
+            "chosen": 1.0,
+            "tried": 13,
+        }
+    return {"name": name, "kind": "images", "cut_at": None, "epochs": epochs, "seconds": 2.0 * epochs}
+
+
+def data_digest(settings: dict[str, Any], n_test: int, classes: list[str]) -> str:
+    """What stands for the content of all images: it follows from what was asked for."""
+    asked = json.dumps([settings, n_test, classes], sort_keys=True)
+    return hashlib.blake2b(asked.encode(), digest_size=16).hexdigest()
 
 
 def write_metrics(folder: Path, strategy: str, epochs: int, skill: float, rng: np.random.Generator) -> None:
@@ -192,14 +216,15 @@ def write_metrics(folder: Path, strategy: str, epochs: int, skill: float, rng: n
         csv.writer(out).writerows([head, *rows])
 
 
-def write_predictions(folder: Path, labels: np.ndarray, probabilities: np.ndarray) -> None:
-    """Write predictions.csv."""
+def write_predictions(folder: Path, labels: np.ndarray, probabilities: np.ndarray, sure: bool = True) -> None:
+    """Write predictions.csv, without confidences where the head gives no probabilities."""
     with (folder / "predictions.csv").open("w", newline="") as out:
         writer = csv.writer(out)
         writer.writerow(["index", "name", "label", "predicted", "confidence", "top5"])
         for index, (label, row) in enumerate(zip(labels.tolist(), probabilities, strict=True)):
             likely = np.argsort(-row)[:5].tolist()
-            writer.writerow([index, f"test[{index}]", label, likely[0], row.max(), " ".join(map(str, likely))])
+            confidence = f"{row.max():.6g}" if sure else ""
+            writer.writerow([index, f"test[{index}]", label, likely[0], confidence, " ".join(map(str, likely))])
 
 
 def write_demo(outputs: Path, study: str = "demo") -> list[Path]:

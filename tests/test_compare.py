@@ -15,8 +15,9 @@ from scipy import stats
 
 from headstart.compare import main
 from headstart.errors import UserError
-from headstart.report.decision import decide
+from headstart.report.decision import Decision, decide
 from headstart.report.groups import compare
+from headstart.report.paired import families
 from headstart.report.study import read
 from study_files import write_demo, write_run
 
@@ -107,7 +108,10 @@ def test_one_seed_has_no_interval(outputs: Path, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out
     accuracy = 100 * float(summary(outputs)[0]["accuracy_mean"])
     assert f"{accuracy:.1f} ± -" in printed
-    assert "single seed" in " ".join(printed.split())
+    told = " ".join(printed.split())
+    assert "By mean accuracy alone take" in told
+    assert "with one common seed nothing is tested" in told
+    assert "shown" not in told
 
 
 def test_only_completed_runs_count(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,41 +233,89 @@ def test_missing_numbers_are_left_empty(outputs: Path, capsys: pytest.CaptureFix
     assert "│     - │" in capsys.readouterr().out
 
 
-def test_decision_names_best_overlap_and_gain(outputs: Path) -> None:
-    write_demo(outputs)
-    comparison = compare(read(outputs / "demo"))
-    accuracies = {group.strategy: group.accuracy for group in comparison.groups}
-    said = decide(comparison).sentence
-    assert said.startswith("finetune has the best mean accuracy")
-    gain = 100 * (accuracies["finetune"].mean - accuracies["scratch"].mean)
-    assert gain > 20
-    assert f"Pretraining gains {gain:.1f} points (finetune over scratch)." in said
-    assert said.endswith("Differences are not tested here.")
-    best, second = accuracies["finetune"], accuracies["feature_extraction"]
-    apart = best.mean - second.mean > (best.interval or 0) + (second.interval or 0)
-    assert ("lies clear of the runner-up's" in said) == apart
+def decided(outputs: Path, study: str = "demo") -> Decision:
+    """The decision over a study."""
+    comparison = compare(read(outputs / study))
+    return decide(comparison, families(comparison))
 
 
-def test_decision_says_when_intervals_overlap_and_when_pretraining_loses(outputs: Path) -> None:
-    for seed in range(3):
-        write_run(outputs, strategy="finetune", seed=seed, skill=2.0)
-        write_run(outputs, strategy="scratch", seed=seed, skill=2.05)
-    comparison = compare(read(outputs / "demo"))
-    best, second = comparison.groups
-    assert best.accuracy.mean - second.accuracy.mean < best.accuracy.interval + second.accuracy.interval
-    said = decide(comparison).sentence
-    assert "its interval overlaps the runner-up's" in said
-    assert ("Pretraining loses" in said) == (best.strategy == "scratch")
+def rescored(outputs: Path, strategy: str, accuracies: list[float], seconds: float) -> None:
+    """Write a strategy's runs, one a seed, and put these accuracies and seconds into their results."""
+    for seed, accuracy in enumerate(accuracies):
+        folder = write_run(outputs, strategy=strategy, seed=seed)
+        path = folder / "result.json"
+        result = json.loads(path.read_text())
+        result["test"]["accuracy"] = accuracy
+        result["seconds"] |= {"total": seconds, "features_reused": 0.0}
+        path.write_text(json.dumps(result))
+
+
+def test_decision_takes_the_best_that_is_shown_to_be_better(outputs: Path) -> None:
+    rescored(outputs, "finetune", [0.91, 0.92, 0.90], 60)
+    rescored(outputs, "feature_extraction", [0.82, 0.83, 0.815], 5)
+    rescored(outputs, "scratch", [0.50, 0.515, 0.49], 58)
+    said = decided(outputs).sentence
+    differences = np.array([0.09, 0.09, 0.085])
+    p = 2 * stats.ttest_1samp(differences, 0).pvalue  # the second smallest of three counts twofold
+    half = 100 * half_width(differences.tolist())
+    assert said.startswith("Take finetune, the best by mean accuracy (91.0 % ± 2.5, 3 seeds). It gains ")
+    assert f"{100 * differences.mean():.1f} ± {half:.1f} points over feature_extraction, the next best" in said
+    assert p < 0.001
+    assert "and the cheapest (shown: adjusted p < 0.001, 3 common seeds)" in said
+    assert "for 12 times the time (60.0 s against 5.0 s)." in said
+    assert "Pretraining gains 40.8 ± 0.7 points (finetune over scratch; shown:" in said
+
+
+def test_decision_takes_the_cheaper_row_where_the_best_is_not_shown_to_be_better(outputs: Path) -> None:
+    rescored(outputs, "finetune", [0.91, 0.86, 0.90], 60)
+    rescored(outputs, "feature_extraction", [0.87, 0.88, 0.875], 5)
+    rescored(outputs, "scratch", [0.60, 0.605, 0.59], 1)
+    said = decided(outputs).sentence
+    assert said.startswith("Take feature_extraction (87.5 % ± 1.2, 3 seeds): finetune has the best mean accuracy")
+    assert "but that it is better is not shown (+1.5 ± " in said
+    assert "and it takes 12 times the time (60.0 s against 5.0 s)." in said
+    assert "feature_extraction gains 27.7 ± " in said
+    assert "over scratch, the cheapest (shown: adjusted p" in said
+
+
+def test_decision_does_not_take_a_row_that_saves_nothing(outputs: Path) -> None:
+    rescored(outputs, "finetune", [0.91, 0.86, 0.90], 60)
+    rescored(outputs, "feature_extraction", [0.87, 0.88, 0.875], 57)
+    assert decided(outputs).sentence.startswith("Take finetune, the best by mean accuracy")
+
+
+def test_two_seeds_decide_nothing(outputs: Path) -> None:
+    rescored(outputs, "finetune", [0.91, 0.90], 60)
+    rescored(outputs, "scratch", [0.45, 0.55], 5)
+    said = decided(outputs).sentence
+    assert said.startswith("Take finetune, the best by mean accuracy")
+    assert "(not shown: adjusted p = 0.08" in said
+
+
+def test_decision_says_when_pretraining_loses(outputs: Path) -> None:
+    rescored(outputs, "finetune", [0.80, 0.81, 0.80], 60)
+    rescored(outputs, "scratch", [0.90, 0.91, 0.905], 50)
+    assert "Pretraining loses 10.2 ± " in decided(outputs).sentence
 
 
 def test_decision_over_several_tasks(outputs: Path) -> None:
     for data in ("digits", "pets"):
-        for strategy, skill in {"finetune": 2.6, "scratch": 1.0}.items():
-            for seed in range(2):
+        for strategy, skill in {"finetune": 2.6, "scratch": 0.4}.items():
+            for seed in range(3):
                 write_run(outputs, strategy=strategy, seed=seed, data=data, skill=skill)
-    decision = decide(compare(read(outputs / "demo")))
-    assert decision.sentence.startswith("finetune has the best mean accuracy on 2 of 2 tasks.")
+    decision = decided(outputs)
+    assert decision.sentence.startswith("Take finetune on 2 of 2 tasks. On 2 of 2 the best row is shown")
     assert [line.split(":")[0] for line in decision.tasks] == ["digits", "pets"]
+
+
+def test_terminal_leads_with_table_decision_and_tests(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_demo(outputs)
+    compared(outputs, "demo")
+    told = " ".join(capsys.readouterr().out.split("╯")[1].split())
+    assert told.startswith("Left out") or told.startswith("Take ")
+    assert "Paired t tests over common seeds, Holm's correction over all of them: " in told
+    assert "of 3 differences shown" in told
+    assert "Differences are not tested" not in told
 
 
 def test_sort(outputs: Path) -> None:

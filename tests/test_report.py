@@ -21,7 +21,7 @@ from headstart.report import write
 from headstart.report.columns import count, duration
 from headstart.report.confusion import count_group, shares
 from headstart.report.curves import read_curve
-from headstart.report.groups import compare, stat
+from headstart.report.groups import Group, compare, stat
 from headstart.report.study import Run, read, read_run
 from headstart.report.style import Palette, spread_out
 from study_files import write_demo, write_run
@@ -220,8 +220,8 @@ def test_new_report_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert "<img" not in text
     assert {path.name for path in (tmp_path / "demo/report").iterdir()} == {
         "index.html",
-        "summary.csv",
-        "runs.csv",
+        *("summary.csv", "runs.csv", "pairs.csv", "worth.csv"),
+        *("per_class.csv", "class_differences.csv", "calibration.csv", "changed.csv"),
     }
     assert [path.name for path in (tmp_path / "demo").glob(".report*")] == []
 
@@ -232,7 +232,8 @@ def test_many_strategies_and_classes(tmp_path: Path, strategies: int, classes: i
         names = [f"a class with the long name {k}" for k in range(classes)]
         write_run(tmp_path, strategy=f"strategy_number_{place}", classes=names, skill=2 + 0.1 * place)
     made(tmp_path)
-    assert len(list((tmp_path / "demo/report").glob("confusion-*.png"))) == strategies
+    assert len(list((tmp_path / "demo/report").glob("confusion-*.png"))) == min(strategies, 12)
+    assert len(list((tmp_path / "demo/report").glob("reliability-*.png"))) == min(strategies, 12)
 
 
 def test_several_tasks_and_models(tmp_path: Path) -> None:
@@ -245,14 +246,23 @@ def test_several_tasks_and_models(tmp_path: Path) -> None:
     assert len(compare(read(tmp_path / "demo")).groups) == 8
 
 
-def test_colours_are_stable() -> None:
-    def rows(*names: str) -> list:
-        return [type("Row", (), {"strategy": name, "model": "m"})() for name in names]
+def rows(*names: str, models: tuple[str, ...] = ("m",)) -> list[Group]:
+    """Rows without runs, a row a strategy and model."""
+    return [Group(model, name, "d", {}, []) for name in names for model in models]
 
-    few, many = Palette(rows("finetune", "scratch")), Palette(rows("finetune", "scratch", "ema", "a", "b"))
-    assert few.colour("finetune") == many.colour("finetune")
-    assert few.colour("scratch") == many.colour("scratch")
-    assert len({many.colour(name) for name in ("finetune", "scratch", "ema", "a", "b")}) == 5
+
+def test_colours_are_stable() -> None:
+    few, many = rows("finetune", "scratch"), rows("finetune", "scratch", "ema", "a", "b")
+    assert [Palette(few).colour(row) for row in few] == [Palette(many).colour(row) for row in many[:2]]
+    assert len({Palette(many).colour(row) for row in many}) == 5
+
+
+def test_looks_are_told_apart() -> None:
+    many = rows(*(f"strategy_{k}" for k in range(33)))
+    palette = Palette(many)
+    assert len({palette.colour(row) for row in many}) == 33
+    models = rows("scratch", models=("a", "b", "c"))
+    assert len({Palette(models).colour(row) for row in models}) == 3
 
 
 def test_spread_out() -> None:

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from headstart.report.groups import Comparison
 
 DESCRIPTION = """\
-Compare the completed runs of a study: print a table over seeds and write outputs/STUDY/report/
-(index.html, summary.csv, runs.csv, plots as PNG), which replaces the report that was there."""
+Compare the completed runs of a study: print a table over seeds and the row to take, and write
+outputs/STUDY/report/ (index.html; CSV files of the rows, runs, paired tests, gains per cost, classes,
+calibration and changed images; plots as PNG), which replaces the report that was there."""
 PIPED_WIDTH = 100
 
 
@@ -34,6 +35,13 @@ def parser() -> argparse.ArgumentParser:
         help="order rows by a column, best or smallest first, such as accuracy, seconds, nll, gmacs, strategy"
         " (default: accuracy within each data set)",
     )
+    made.add_argument(
+        "--between",
+        nargs=2,
+        metavar=("ROW", "ROW"),
+        help="two rows, by the names in the table, to compare class by class and image by image"
+        " (default: the best against the next best and against the cheapest)",
+    )
     made.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
     return made
 
@@ -43,10 +51,13 @@ def main(argv: Sequence[str]) -> int:
     options = parser().parse_args(argv)
     from rich.console import Console
 
-    from headstart.report.decision import decide
+    from headstart.report.contents import Findings
+    from headstart.report.contrast import contrasts
+    from headstart.report.decision import decide, tests_in_short
     from headstart.report.facts import caveats, not_counted
     from headstart.report.find import find
     from headstart.report.groups import compare
+    from headstart.report.paired import families
     from headstart.report.study import read
     from headstart.report.table import show
     from headstart.report.write import report
@@ -63,11 +74,14 @@ def main(argv: Sequence[str]) -> int:
     comparison = compare(study)
     if options.sort:
         comparison = ordered(comparison, options.sort)
+    tested = families(comparison)
+    findings = Findings(comparison, tested, contrasts(comparison, tested, options.between))
     show(comparison, console)
-    decision = decide(comparison)
-    for line in filter(None, [not_counted(study), decision.sentence, *decision.tasks, *caveats(comparison)]):
+    decision = decide(comparison, tested)
+    said = [decision.sentence, *decision.tasks, *tests_in_short(comparison, tested)]
+    for line in filter(None, [not_counted(study), *said, *caveats(comparison)]):
         console.print(line)
-    page = report(comparison, plots=not options.no_plots) / "index.html"
+    page = report(findings, plots=not options.no_plots) / "index.html"
     console.print(f"report: {page}", soft_wrap=True)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headstart.report.compute import is_lower_bound, training_gmacs
 from headstart.report.groups import Group, Stat
 from headstart.report.study import Run
 
@@ -30,7 +31,10 @@ class Column:
         found = group.over_runs(self.value)
         if found is None:
             return "-"
-        return self.with_interval(found, plus_minus) if self.name == "accuracy" else self.write(found.mean)
+        if self.name == "accuracy":
+            return self.with_interval(found, plus_minus)
+        more = "≥ " if self.name == "training_gmacs" and any(is_lower_bound(run) for run in group.runs) else ""
+        return more + self.write(found.mean)
 
     def with_interval(self, found: Stat, plus_minus: str = "±") -> str:
         """A mean with the half-width of its interval, which is `-` for one run."""
@@ -49,6 +53,16 @@ def count(value: float) -> str:
         if abs(value) >= 0.99995 * size:
             return f"{value / size:.1f} {unit}"
     return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
+
+
+def macs(value: float) -> str:
+    """Multiply-adds, given in units of 10^9: 812 M, 12.8 G, 3.4 T, 1.2 P; 0 is 0."""
+    if value == 0:
+        return "0"
+    for size, unit in ((1e6, "P"), (1e3, "T"), (1.0, "G")):
+        if abs(value) >= 0.99995 * size:
+            return f"{value / size:.1f} {unit}"
+    return f"{1000 * value:.3g} M"
 
 
 def duration(value: float) -> str:
@@ -135,5 +149,15 @@ COLUMNS = (
     ),
     Column("params_total", "params", "All parameters of the network.", _at("params.total"), count),
     Column("gmacs", "GMACs", "10⁹ multiply-adds for one image.", _at("gmacs"), "{:.3g}".format),
+    Column(
+        "training_gmacs",
+        "training MACs",
+        "Multiply-adds of training and validation, the test set's left out: GMACs per image times the images that went"
+        " through the backbone, plus twice as much again for each image of a gradient step in which the whole network"
+        " learns (the backward pass). No run records what fitting a head on features takes, which is little, nor a"
+        " backward pass through a part of the network or training on the features of its first layers: ≥ marks those.",
+        training_gmacs,
+        macs,
+    ),
 )
 BY_NAME = {column.name: column for column in COLUMNS}

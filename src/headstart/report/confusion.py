@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
-from headstart.report.style import MUTED, save, sheet
+from headstart.report.style import MUTED, save, sheet, shortened
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
 
+MOST_DRAWN = 12
 ANNOTATED = 12
 TICKED = 40
 NAME_LENGTH = 16
@@ -24,19 +25,15 @@ SHADES = [(0.0, "#f7f9fb"), (0.1, "#cfe1f0"), (0.4, "#63a7d2"), (0.75, "#0072B2"
 def count_run(run: Run, classes: int) -> np.ndarray | None:
     """Count a run's test images by true (row) and predicted (column) class, int64 [classes, classes].
 
-    None where predictions.csv is missing, empty, or names classes that do not exist.
+    None where it has no readable predictions.
     """
     import numpy as np
 
-    try:
-        pairs = np.array([(int(row["label"]), int(row["predicted"])) for row in run.rows("predictions.csv")])
-    except (KeyError, ValueError, OSError):
+    answers = run.answers
+    if answers is None:
         return None
-    if pairs.size == 0 or pairs.min() < 0 or pairs.max() >= classes:
-        return None
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (pairs[:, 0], pairs[:, 1]), 1)
-    return counts
+    places = answers.labels.astype(np.int64) * classes + answers.predicted
+    return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
 
 
 def count_group(group: Group) -> tuple[np.ndarray | None, list[str], list[str]]:
@@ -76,15 +73,20 @@ def worst_pairs(rate: np.ndarray, classes: list[str], most: int = 3) -> str:
     )
 
 
+def leading(comparison: Comparison) -> list[Group]:
+    """The rows that get a picture of their own: the best of each task, about twelve in all."""
+    tasks = comparison.tasks()
+    return [row for rows in tasks.values() for row in rows[: max(1, MOST_DRAWN // len(tasks))]]
+
+
 def draw_confusions(comparison: Comparison, folder: Path) -> tuple[list[tuple[Path, str, str]], str]:
-    """Draw one matrix per group; return (file, label, caption) of each, and a sentence on runs without
-    predictions.
-    """
+    """Draw one matrix per leading row; return (file, label, caption) of each, and a sentence on those left out."""
     drawn, absent = [], []
+    shown = {id(group) for group in leading(comparison)}
     for place, group in enumerate(comparison.groups, start=1):
         counts, classes, without = count_group(group)
         absent += without
-        if counts is None:
+        if counts is None or id(group) not in shown:
             continue
         label = comparison.label(group)
         slug = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower()[:60]
@@ -93,7 +95,9 @@ def draw_confusions(comparison: Comparison, folder: Path) -> tuple[list[tuple[Pa
         pairs = worst_pairs(rate, classes)
         confused = f"Most often taken: {pairs}." if pairs else "No image was taken for another class."
         drawn.append((path, label, f"{label}. {confused}"))
-    return drawn, f"Left out, for want of readable predictions: {', '.join(absent)}." if absent else ""
+    missing = f"Left out, for want of readable predictions: {', '.join(absent)}." if absent else ""
+    few = f"The best {len(drawn)} of {len(comparison.groups)} rows." if len(shown) < len(comparison.groups) else ""
+    return drawn, " ".join(filter(None, [missing, few]))
 
 
 def draw_matrix(rate: np.ndarray, classes: list[str], title: str, path: Path) -> Path:
@@ -111,7 +115,7 @@ def draw_matrix(rate: np.ndarray, classes: list[str], title: str, path: Path) ->
         _cell_numbers(axes, rate)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(title if len(title) <= 46 else title[:45] + "…")
+    axes.set_title(shortened(title, 46))
     axes.set_xlabel("predicted class", color=MUTED)
     axes.set_ylabel("true class", color=MUTED)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
@@ -125,10 +129,7 @@ def _class_ticks(axes: Axes, classes: list[str]) -> None:
     n = len(classes)
     step = 1 if n <= TICKED else -(-n // 25)
     places = list(range(0, n, step))
-    names = [
-        classes[place] if len(classes[place]) <= NAME_LENGTH else classes[place][: NAME_LENGTH - 1] + "…"
-        for place in places
-    ]
+    names = [shortened(classes[place], NAME_LENGTH) for place in places]
     size = 9 if n <= ANNOTATED else 7.5 if n <= 25 else 6.5
     upright = max(len(name) for name in names) * n <= 36 if n <= ANNOTATED else max(len(name) for name in names) <= 2
     axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)

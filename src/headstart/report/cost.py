@@ -1,13 +1,14 @@
-"""Accuracy against what it costs in time."""
+"""Accuracy against what it costs, and the best row for each budget."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
-from headstart.report.style import MUTED, Palette, percent_limits, place_labels, save, sheet
+from headstart.report.style import INK, MUTED, Palette, percent_limits, place_labels, save, sheet
+from headstart.report.worth import SECONDS, Budget, frontier
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,50 +28,47 @@ def reach(group: Group) -> list[float]:
     return [run.accuracy for run in group.runs] + ends
 
 
-def draw_cost(comparison: Comparison, palette: Palette, path: Path) -> Path | None:
-    """Draw accuracy against seconds, a panel per task; None where no group knows its seconds."""
+def draw_cost(comparison: Comparison, palette: Palette, budget: Budget, path: Path) -> Path | None:
+    """Draw accuracy against a cost with the frontier of the best rows, a panel per task; None where no row knows it."""
     tasks = {
-        task: known for task, rows in comparison.tasks().items() if (known := [row for row in rows if _seconds(row)])
+        task: known for task, rows in comparison.tasks().items() if (known := [row for row in rows if budget.of(row)])
     }
     if not tasks:
         return None
     across = min(len(tasks), 2)
     down = -(-len(tasks) // across)
-    figure = sheet(8.6, 4.9 if across == 1 else 3.4 * down + 0.5)
+    alone = (8.6, 4.9) if budget is SECONDS else (5.6, 4.4)
+    figure = sheet(*alone) if across == 1 else sheet(8.6, 3.4 * down + 0.5)
     panels = [figure.add_subplot(down, across, place + 1) for place in range(len(tasks))]
     if across > 1:
         palette.legend(figure)
     for axes, (task, rows) in zip(panels, tasks.items(), strict=True):
-        _cost_panel(axes, rows, palette)
+        _panel(axes, rows, palette, budget)
         if across > 1:
             axes.set_title(task)
     for axes, rows in zip(panels, tasks.values(), strict=True):
         names = [comparison.settings(row) if across > 1 else comparison.label(row, within_task=True) for row in rows]
-        spots = [(_mean_seconds(row), 100 * row.accuracy.mean) for row in rows]
-        place_labels(axes, [(*spot, name) for spot, name in zip(spots, names, strict=True) if name], spots)
+        spots = [(_cost(row, budget), 100 * row.accuracy.mean) for row in rows]
+        taken = spots + list(_along(frontier(rows, budget), axes.get_xlim()[1]))
+        place_labels(axes, [(*spot, name) for spot, name in zip(spots, names, strict=True) if name], taken)
     return save(figure, path)
 
 
-def _seconds(group: Group) -> bool:
-    found = group.over_runs(lambda run: run.seconds)
-    return found is not None and all((run.seconds or 0) > 0 for run in group.runs)
-
-
-def _mean_seconds(group: Group) -> float:
-    found = group.over_runs(lambda run: run.seconds)
+def _cost(group: Group, budget: Budget) -> float:
+    found = budget.of(group)
     assert found is not None
-    return found.mean
+    return found
 
 
-def _cost_panel(axes: Axes, rows: Sequence[Group], palette: Palette) -> None:
+def _panel(axes: Axes, rows: Sequence[Group], palette: Palette, budget: Budget) -> None:
     for row in rows:
-        colour, found = palette.colour(row.strategy), row.accuracy
-        x, y = _mean_seconds(row), 100 * found.mean
+        colour, found = palette.colour(row), row.accuracy
+        x, y = _cost(row, budget), 100 * found.mean
         if found.interval is not None:
             ends = [y - 100 * found.interval, y + 100 * found.interval]
             axes.plot([x, x], ends, color=colour, linewidth=5, alpha=0.28, solid_capstyle="butt", zorder=2)
             axes.plot(
-                [run.seconds or 0.0 for run in row.runs],
+                [budget.value(run) or x for run in row.runs],
                 [100 * run.accuracy for run in row.runs],
                 ".",
                 color=colour,
@@ -80,25 +78,52 @@ def _cost_panel(axes: Axes, rows: Sequence[Group], palette: Palette) -> None:
                 zorder=3,
             )
         axes.plot([x], [y], palette.mark(row), color=colour, markersize=9, markeredgecolor="white", zorder=4)
-    _cost_axes(axes, rows)
+    _axes(axes, rows, budget)
+    best = frontier(list(rows), budget)
+    right = axes.get_xlim()[1]
+    axes.step(
+        [*(cost for cost, _ in best), right],
+        [100 * row.accuracy.mean for _, row in [*best, best[-1]]],
+        where="post",
+        color=INK,
+        linewidth=1.1,
+        alpha=0.55,
+        zorder=1.5,
+    )
 
 
-def _cost_axes(axes: Axes, rows: Sequence[Group]) -> None:
+def _along(best: Sequence[tuple[float, Group]], right: float) -> Iterator[tuple[float, float]]:
+    """Places on the frontier's line, for labels to keep off."""
+    for place, (cost, row) in enumerate(best):
+        y, end = 100 * row.accuracy.mean, best[place + 1][0] if place + 1 < len(best) else right
+        yield from ((cost * (end / cost) ** (step / 40), y) for step in range(41))
+        if place + 1 < len(best):
+            above = 100 * best[place + 1][1].accuracy.mean
+            yield from ((end, y + (above - y) * step / 20) for step in range(21))
+
+
+def _axes(axes: Axes, rows: Sequence[Group], budget: Budget) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    seconds = [run.seconds or 0.0 for row in rows for run in row.runs]
+    costs = [cost for row in rows for run in row.runs if (cost := budget.value(run))]
     axes.set_xscale("log")
-    low, high = min(seconds) / 1.6, max(seconds) * 1.6
+    low, high = min(costs) / 1.6, max(costs) * 1.6
     axes.set_xlim(low, high)
     axes.set_ylim(*percent_limits([100 * value for row in rows for value in reach(row)], margin=0.1))
-    steps = [step for step in TIME_STEPS if low <= step <= high]
-    axes.xaxis.set_major_locator(FixedLocator(steps[:: -(-len(steps) // 7)] or [low, high]))
+    write: Callable[[float], str] = _clock if budget is SECONDS else lambda value: budget.write(value).replace(".0", "")
+    steps = [step for step in (TIME_STEPS if budget is SECONDS else _decades(low, high)) if low <= step <= high]
+    axes.xaxis.set_major_locator(FixedLocator(steps[:: -(-len(steps) // 7)] if steps else [low, high]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _clock(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value)))
     axes.grid(axis="both")
     axes.tick_params(length=0)
-    axes.set_xlabel("time with a cold cache (log scale)", color=MUTED)
+    axes.set_xlabel(f"{budget.axis} (log scale)", color=MUTED)
     axes.set_ylabel("test accuracy, %", color=MUTED)
+
+
+def _decades(low: float, high: float) -> list[float]:
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    return [step * 10.0**power for power in range(-6, 16) for step in steps]
 
 
 def _clock(value: float) -> str:

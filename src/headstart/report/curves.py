@@ -132,7 +132,7 @@ def draw_panel(axes: Axes, rows: list[tuple[Group, list[Curve]]], palette: Palet
     ends: list[tuple[float, float]] = []
     values: list[float] = []
     for row, curves in rows:
-        colour = palette.colour(row.strategy)
+        colour = palette.colour(row)
         probes = [100 * curve.probe for curve in curves if curve.probe is not None]
         live = [curve for curve in curves if curve.probe is None]
         ends.append(
@@ -201,7 +201,7 @@ def _label_ends(
     beside = axes.get_yaxis_transform()
     right = axes.get_xlim()[1]
     for place, y in zip(named, heights, strict=True):
-        (stop, level), colour = ends[place], palette.colour(rows[place][0].strategy)
+        (stop, level), colour = ends[place], palette.colour(rows[place][0])
         if stop < right:
             axes.plot([stop, right], [level, level], color=colour, linewidth=0.7, linestyle=":", zorder=1)
         axes.plot([1.0, 1.035], [level, y], color=colour, linewidth=1.2, transform=beside, clip_on=False)

@@ -1,115 +1,223 @@
-"""Say in plain words what a study shows, and no more than it shows."""
+"""Say in plain words which row to take and what shows it, and no more than is shown."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 
-from headstart.report.columns import percent
+from headstart.report.columns import duration, macs, percent
 from headstart.report.groups import Comparison, Group
+from headstart.report.paired import LEVEL, Family, Pair
+from headstart.report.worth import GMACS, SECONDS, Budget, cheaper, cheapest
 
-UNTESTED = "Differences are not tested here."
+# With two common seeds a t test has one degree of freedom: hardly anything is shown, so not showing says nothing.
+DECIDES = 3
+WEAK = 4
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What a study shows: one paragraph, and one line per task where there are several."""
+    """Which row to take: one paragraph, and one line per task where there are several."""
 
     sentence: str
     tasks: list[str]
+
+
+def decide(comparison: Comparison, families: list[Family]) -> Decision:
+    """The decision over one task or several."""
+    if len(families) == 1:
+        return Decision(_paragraph(comparison, families[0]), [])
+    lines = [f"{family.task}: {_line(comparison, family)}" for family in families]
+    return Decision(_overall(comparison, families), lines)
+
+
+def taken(family: Family) -> Group:
+    """The row to take: the best, or the cheapest of the clearly cheaper ones that it is not shown to be better than.
+
+    "Not shown" is here by the test alone, not corrected: the correction guards against finding differences where
+    there are none, and would make rows look alike that are far apart, the more rows a study has. Fewer than three
+    common seeds decide nothing.
+    """
+    best = family.rows[0]
+    pairs = [family.between(best, row) for row in family.rows[1:] if cheaper(row, best)]
+    alike = [pair.other for pair in pairs if pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES]
+    return cheapest(alike) or best
 
 
 def score(group: Group) -> str:
     """A row's accuracy in words: `83.5 % ± 1.2, 3 seeds`."""
     found = group.accuracy
     if found.interval is None:
-        return f"{percent(found.mean)} %, 1 seed, no interval"
+        return f"{percent(found.mean)} %, 1 seed"
     return f"{percent(found.mean)} % ± {percent(found.interval)}, {found.n} seeds"
 
 
-def overlap(one: Group, other: Group) -> bool | None:
-    """Whether two rows' intervals overlap; None where either has none."""
-    a, b = one.accuracy, other.accuracy
-    if a.interval is None or b.interval is None:
-        return None
-    return abs(a.mean - b.mean) <= a.interval + b.interval
+def points(pair: Pair, plus: bool = False) -> str:
+    """A pair's difference in points: `8.6 ± 2.1 points`, with its sign if asked for or negative."""
+    gain = 100 * pair.gain
+    written = f"{gain:+.1f}" if plus else f"{gain:.1f}"
+    half = None if pair.difference is None else pair.difference.interval
+    return f"{written} points" if half is None or pair.p is None else f"{written} ± {100 * half:.1f} points"
 
 
-def verdict(comparison: Comparison, rows: list[Group]) -> str:
-    """Who leads one task (rows best first), and how firmly, without a full stop."""
-    best = rows[0]
-    name = comparison.label(best, within_task=True)
+def p_value(value: float) -> str:
+    """A p value with its sign of relation: `= 0.012`, `< 0.001`."""
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}" if value < 0.1 else f"= {value:.2f}"
+
+
+def evidence(pair: Pair) -> str:
+    """What shows a difference: `shown: adjusted p = 0.012, 3 common seeds`."""
+    if pair.adjusted is None:
+        return f"not tested: {pair.untested}"
+    adjusted, seeds = f"adjusted p {p_value(pair.adjusted)}", f"{len(pair.runs)} common seeds"
+    if not pair.shown and pair.p is not None and pair.p <= LEVEL:
+        return f"not shown after correction: p {p_value(pair.p)}, {adjusted}, {seeds}"
+    return f"{'shown' if pair.shown else 'not shown'}: {adjusted}, {seeds}"
+
+
+def price(pair: Pair) -> str:
+    """What the first row costs beside the second: `12 times the time (17.9 s against 1.5 s)`; empty if unknown."""
+    sides: list[tuple[Budget, str]] = [(SECONDS, "time"), (GMACS, "multiply-adds")]
+    for budget, name in sides:
+        a, b = budget.of(pair.one), budget.of(pair.other)
+        if a is None or b is None:
+            continue
+        write = duration if budget is SECONDS else macs
+        ratio = a / b
+        if 0.9 <= ratio <= 1.1:
+            return f"about the same {name}"
+        times = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.2g}"
+        return f"{times} times the {name} ({write(a)} against {write(b)})"
+    return ""
+
+
+def _paragraph(comparison: Comparison, family: Family) -> str:
+    rows = family.rows
     if len(rows) == 1:
-        return f"{name} reaches an accuracy of {score(best)}; there is no other row to compare it with"
-    second = rows[1]
-    rival = f"{comparison.label(second, within_task=True)} ({score(second)})"
-    if best.accuracy.mean == second.accuracy.mean:
-        return f"{name} ({score(best)}) ties for the best mean accuracy with {rival}"
-    lead = f"{name} has the best mean accuracy ({score(best)}); "
-    match overlap(best, second):
-        case None:
-            return lead + f"the runner-up is {rival}, and with a single seed the difference may be chance"
-        case True:
-            return lead + f"its interval overlaps the runner-up's, {rival}"
-        case _:
-            return lead + f"its interval lies clear of the runner-up's, {rival}"
+        name = comparison.label(rows[0], within_task=True)
+        return f"{name} reaches an accuracy of {score(rows[0])}; there is no other row to compare it with."
+    row = taken(family)
+    lead = _best(comparison, family) if row is rows[0] else _cheaper(comparison, family, row)
+    return " ".join([*lead, *_pretraining(comparison, family)])
 
 
-def gains(comparison: Comparison, rows: list[Group]) -> list[tuple[float, str]]:
-    """Points that the best pretrained row of each model gains over its best from-scratch row, and which they
-    are.
+def _line(comparison: Comparison, family: Family) -> str:
+    """A task's decision in one short sentence."""
+    rows = family.rows
+    names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for row in rows]
+    if len(rows) == 1:
+        return f"{names[0]} is the only row."
+    row = taken(family)
+    if row is rows[0]:
+        pair = family.between(row, rows[1])
+        lead = "take" if family.tested else "by mean accuracy alone take"
+        return f"{lead} {names[0]}, {points(pair, plus=True)} over {names[1]} ({_short(pair)})."
+    pair = family.between(rows[0], row)
+    tested = f"{points(pair, plus=True)}, {_short(pair).partition(': ')[2]}"
+    return (
+        f"take {names[rows.index(row)]}; {names[0]} is not shown to be better ({tested}) and takes"
+        f" {price(pair).partition(' (')[0]}."
+    )
 
-    Rows come best first, so the first entry belongs to the best pretrained row that has a counterpart.
-    """
+
+def _short(pair: Pair) -> str:
+    return evidence(pair).rpartition(", ")[0] if pair.adjusted is not None else evidence(pair)
+
+
+def _best(comparison: Comparison, family: Family) -> list[str]:
+    """Take the best row: what it gains over the next and over the cheapest."""
+    best, following, least = family.rows[0], family.rows[1], cheapest(family.rows)
+    name = comparison.label(best, within_task=True)
+    if family.tested:
+        lead = [f"Take {name}, the best by mean accuracy ({score(best)})."]
+    else:
+        why = family.between(best, following).untested
+        lead = [f"By mean accuracy alone take {name} ({score(best)}); with {why} nothing is tested."]
+    place = "the next best and the cheapest" if following is least else "the next best"
+    over = [_gain(comparison, family, family.between(best, following), place)]
+    if least is not None and least is not best and least is not following:
+        over.append(_gain(comparison, family, family.between(best, least), "the cheapest"))
+    cheap = " It is also the cheapest." if least is best else ""
+    return [*lead, f"It gains {'; and '.join(over)}.{cheap}"]
+
+
+def _gain(comparison: Comparison, family: Family, pair: Pair, place: str) -> str:
+    name = comparison.label(pair.other, within_task=True)
+    cost = f", for {price(pair)}" if price(pair) else ""
+    shown = f" ({evidence(pair)})" if family.tested else ""
+    return f"{points(pair)} over {name}, {place}{shown}{cost}"
+
+
+def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
+    """Take a cheaper row than the best: the best is not shown to be better, and what it would cost."""
+    best, least = family.rows[0], cheapest(family.rows)
+    pair = family.between(best, row)
+    name, rival = (comparison.label(side, within_task=True) for side in (row, best))
+    said = [
+        f"Take {name} ({score(row)}): {rival} has the best mean accuracy ({score(best)}), but that it is better is not"
+        f" shown ({points(pair, plus=True)}, {evidence(pair).split(': ')[1]}), and it takes {price(pair)}."
+    ]
+    if least is not None and least is not row:
+        said.append(f"{name} gains {_gain(comparison, family, family.between(row, least), 'the cheapest')}.")
+    return said
+
+
+def pretraining(family: Family) -> list[Pair]:
+    """The best pretrained row of each model over its best from-scratch row, the best pretrained row first."""
     found = []
-    for model in dict.fromkeys(row.model for row in rows):
-        scratch = next((row for row in rows if row.model == model and row.from_scratch), None)
-        started = next((row for row in rows if row.model == model and not row.from_scratch), None)
+    for model in dict.fromkeys(row.model for row in family.rows):
+        scratch = next((row for row in family.rows if row.model == model and row.from_scratch), None)
+        started = next((row for row in family.rows if row.model == model and not row.from_scratch), None)
         if scratch and started:
-            names = (comparison.label(started, within_task=True), comparison.label(scratch, within_task=True))
-            found.append((100 * (started.accuracy.mean - scratch.accuracy.mean), " over ".join(names)))
+            found.append(family.between(started, scratch))
     return found
 
 
-def points(gain: float) -> str:
-    """A difference as `gains 28.1 points` or `loses 2.0 points`."""
-    return f"{'gains' if gain >= 0 else 'loses'} {abs(gain):.1f} points"
+def _pretraining(comparison: Comparison, family: Family) -> list[str]:
+    found = pretraining(family)
+    if not found:
+        return []
+    first = found[0]
+    names = " over ".join(comparison.label(side, within_task=True) for side in (first.one, first.other))
+    verb, size = ("gains", first) if first.gain >= 0 else ("loses", first.turned())
+    others = f"; over {len(found)} models {_span(found)}" if len(found) > 1 else ""
+    return [f"Pretraining {verb} {points(size)} ({names}; {evidence(first)}{others})."]
 
 
-def decide(comparison: Comparison) -> Decision:
-    """The decision over one task or several."""
-    tasks = comparison.tasks()
-    if len(tasks) == 1:
-        rows = next(iter(tasks.values()))
-        return Decision(_paragraph(verdict(comparison, rows), gains(comparison, rows), len(rows) > 1), [])
-    lines = [
-        f"{task}: {_paragraph(verdict(comparison, rows), gains(comparison, rows))}" for task, rows in tasks.items()
-    ]
-    return Decision(_overall(comparison, tasks), lines)
-
-
-def _paragraph(lead: str, gained: list[tuple[float, str]], compared: bool = False) -> str:
-    parts = [f"{lead}."]
-    if gained:
-        others = f"; over {len(gained)} models {_span(gained)}" if len(gained) > 1 else ""
-        parts.append(f"Pretraining {points(gained[0][0])} ({gained[0][1]}{others}).")
-    return " ".join([*parts, UNTESTED] if compared else parts)
-
-
-def _span(gained: list[tuple[float, str]]) -> str:
-    values = [gain for gain, _ in gained]
+def _span(pairs: list[Pair]) -> str:
+    values = [100 * pair.gain for pair in pairs]
     return f"{min(values):+.1f} to {max(values):+.1f} points"
 
 
-def _overall(comparison: Comparison, tasks: dict[str, list[Group]]) -> str:
-    wins = Counter(comparison.label(rows[0], within_task=True) for rows in tasks.values()).most_common()
-    clear = sum(len(rows) > 1 and overlap(rows[0], rows[1]) is False for rows in tasks.values())
-    shown = ", ".join(f"{name} on {count}" for name, count in wins[1:4])
-    more = f", {len(wins) - 4} others on the rest" if len(wins) > 4 else ""
-    first = f"{wins[0][0]} has the best mean accuracy on {wins[0][1]} of {len(tasks)} tasks"
-    parts = [f"{first}{', ' + shown if shown else ''}{more}."]
-    parts.append(f"On {clear} of {len(tasks)} the best interval lies clear of the runner-up's. {UNTESTED}")
-    gained = [gain for rows in tasks.values() for gain in gains(comparison, rows)]
-    if gained:
-        parts.append(f"Pretraining changes accuracy by {_span(gained)} over scratch.")
+def _overall(comparison: Comparison, families: list[Family]) -> str:
+    picks = Counter(comparison.label(taken(family), within_task=True) for family in families).most_common()
+    shown = ", ".join(f"{name} on {count}" for name, count in picks[1:4])
+    more = f", {len(picks) - 4} others on the rest" if len(picks) > 4 else ""
+    parts = [f"Take {picks[0][0]} on {picks[0][1]} of {len(families)} tasks{', ' + shown if shown else ''}{more}."]
+    clear = sum(len(family.rows) > 1 and family.between(*family.rows[:2]).shown for family in families)
+    parts.append(f"On {clear} of {len(families)} the best row is shown to be better than the next best.")
+    found = [pair for family in families for pair in pretraining(family)]
+    if found:
+        parts.append(f"Pretraining changes accuracy by {_span(found)} over scratch.")
     return " ".join(parts)
+
+
+def tests_in_short(comparison: Comparison, families: list[Family]) -> list[str]:
+    """How many pairs differ, which of the best row's do not, and how weak the test is: at most three lines."""
+    pairs = [pair for family in families for pair in family.pairs]
+    if not pairs:
+        return []
+    tested = [pair for family in families for pair in family.tested]
+    if not tested:
+        return ["No differences are tested: that takes two rows with two common seeds."]
+    shown = sum(pair.shown for pair in tested)
+    rest = f", {len(pairs) - len(tested)} not tested" if len(pairs) > len(tested) else ""
+    corrected = "over all of them" if len(families) == 1 else "within each task"
+    lines = [
+        f"Paired t tests over common seeds, Holm's correction {corrected}: {shown} of {len(tested)} differences"
+        f" shown{rest}."
+    ]
+    fewest = min(len(pair.runs) for pair in tested)
+    if fewest <= WEAK and shown < len(tested):
+        lines.append(f'With {fewest} common seeds the test is weak: "not shown" is not "no difference".')
+    return lines

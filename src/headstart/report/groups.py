@@ -85,18 +85,25 @@ class Comparison:
     along: list[str]
 
     def label(self, group: Group, within_task: bool = False) -> str:
-        """What tells this row from the study's other rows (or from those of its own task), in a few words."""
-        parts = [group.strategy]
-        if len({other.model for other in self.groups}) > 1:
-            parts.insert(0, group.model)
+        """What tells this row from the study's other rows (or from those of its own task), in a few words.
+
+        The strategy is left out where all rows share it and something else tells them apart.
+        """
+        parts = [group.model] if len({other.model for other in self.groups}) > 1 else []
         if not within_task and len({other.data for other in self.groups}) > 1:
             parts.append(group.data)
         cut = [f"{self.short(key)} {plain(group.keys[key])}" for key in self.keys if is_task_key(key)]
-        return " · ".join(filter(None, [*parts, self.settings(group), *([] if within_task else cut)]))
+        parts = [part for part in [*parts, self.settings(group), *([] if within_task else cut)] if part]
+        if len({other.strategy for other in self.groups}) > 1 or not parts:
+            parts.insert(int(len({other.model for other in self.groups}) > 1), group.strategy)
+        return " · ".join(parts)
 
     def settings(self, group: Group) -> str:
-        """The row's values of the config keys that tell rows of one task apart, or an empty text."""
-        keys = [key for key in self.keys if not is_task_key(key)]
+        """The row's values of the config keys that tell rows of one task apart, or an empty text; a key that its
+        config does not have at all, such as another model's argument, is left out.
+        """
+        config = group.runs[0].config
+        keys = [key for key in self.keys if not is_task_key(key) and (config is None or key in config)]
         return " · ".join(f"{self.short(key)} {plain(group.keys[key])}" for key in keys)
 
     def short(self, key: str) -> str:

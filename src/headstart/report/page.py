@@ -5,25 +5,27 @@ from __future__ import annotations
 import base64
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.columns import COLUMNS, duration, percent
+from headstart.report.columns import COLUMNS, Column, duration, percent
 from headstart.report.decision import decide
 from headstart.report.facts import caveats, hardware, not_counted, sizes, versions
 from headstart.report.groups import Comparison, Group, plain
+from headstart.report.sections import Cell, Section
 from headstart.report.style import Palette
 from headstart.report.table import best_rows, headings, names
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from headstart.report.sections import Section
+    from headstart.report.contents import Findings
 
 
+# The multiply-adds of training stand for the images that went through the backbone; summary.csv has both.
+PAGE_COLUMNS = [column for column in COLUMNS if column.name != "backbone_forwards"]
 # Title, explanation, whether its cells are numbers.
 RUN_HEADS = [
     ("folder", "", False),
@@ -35,24 +37,15 @@ RUN_HEADS = [
 ]
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a sortable table: its text, the value it sorts by (empty: last), and its look."""
-
-    text: str
-    value: str
-    numeric: bool = False
-    bold: bool = False
-    swatch: str = ""
-
-
-def render(comparison: Comparison, sections: Sequence[Section]) -> str:
+def render(findings: Findings, sections: Sequence[Section]) -> str:
     """The whole page; every text in it is escaped, and pictures are embedded."""
+    comparison = findings.comparison
     return template("template.html").render(
         study=comparison.study.name,
         shared=list(headings(comparison).values()),
-        decision=decide(comparison),
+        decision=decide(comparison, findings.families),
         caveats=caveats(comparison),
+        same=same_for_all(comparison),
         not_counted=not_counted(comparison.study),
         heads=_heads(comparison),
         rows=rows(comparison),
@@ -86,7 +79,7 @@ def embedded(path: Path) -> str:
 
 def _heads(comparison: Comparison) -> list[tuple[str, str, bool]]:
     named = [(heading, "", False) for heading in names(comparison, comparison.groups[0])]
-    notes = [(column.title, column.note, True) for column in COLUMNS]
+    notes = [(column.title, column.note, True) for column in telling(comparison)]
     return [*named, ("seeds", "Completed runs of this row, one per seed.", True), *notes]
 
 
@@ -94,20 +87,37 @@ def rows(comparison: Comparison) -> list[list[Cell]]:
     """The cells of the main table."""
     palette = Palette(comparison.groups)
     best = best_rows(comparison)
+    columns = telling(comparison)
     made = []
     for group in comparison.groups:
         cells = [
-            Cell(text, text, swatch=palette.colour(group.strategy) if heading == "strategy" else "")
+            Cell(text, text, swatch=palette.colour(group) if heading == "strategy" else "")
             for heading, text in names(comparison, group).items()
         ]
         cells.append(Cell(str(len(group.runs)), str(len(group.runs)), numeric=True))
-        made.append(cells + _numbers(group, id(group) in best))
+        made.append(cells + _numbers(columns, group, id(group) in best))
     return made
 
 
-def _numbers(group: Group, best: bool) -> list[Cell]:
+def telling(comparison: Comparison) -> list[Column]:
+    """The columns in which rows differ, and the accuracy; of a single row all."""
+    groups = comparison.groups
+    return [
+        column
+        for column in PAGE_COLUMNS
+        if column.name == "accuracy" or len(groups) == 1 or len({column.text(group) for group in groups}) > 1
+    ]
+
+
+def same_for_all(comparison: Comparison) -> str:
+    """The columns that are left out of the table because all rows agree, with their value."""
+    left_out = [column for column in PAGE_COLUMNS if column not in telling(comparison)]
+    return ", ".join(f"{column.title} {column.text(comparison.groups[0])}" for column in left_out)
+
+
+def _numbers(columns: list[Column], group: Group, best: bool) -> list[Cell]:
     cells = []
-    for column in COLUMNS:
+    for column in columns:
         found = group.over_runs(column.value)
         value = "" if found is None else repr(found.mean)
         cells.append(Cell(column.text(group), value, numeric=True, bold=best and column.name == "accuracy"))

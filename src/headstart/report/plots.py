@@ -12,7 +12,8 @@ from headstart.report.curves import draw_curves
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions import asked
 from headstart.report.sections import Picture, Section
-from headstart.report.style import STYLE, Palette, percent_limits, save, sheet
+from headstart.report.style import Palette, percent_limits, save, sheet
+from headstart.report.worth import BUDGETS, SECONDS, tells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,22 +21,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def draw(comparison: Comparison, folder: Path) -> list[Section]:
-    """Write every plot of a comparison into a folder and return the page's sections in order."""
-    import matplotlib
-
-    palette = Palette(comparison.groups)
-    with matplotlib.rc_context(STYLE):
-        return [
-            *(figure.draw(comparison, folder / f"{name}.png") for name, figure in asked(comparison).items()),
-            _accuracy_section(comparison, palette, folder),
-            _cost_section(comparison, palette, folder),
-            _curves_section(comparison, palette, folder),
-            _confusion_section(comparison, folder),
-        ]
+def question_sections(comparison: Comparison, folder: Path) -> list[Section]:
+    """The plots that the study's own question asks for."""
+    return [figure.draw(comparison, folder / f"{name}.png") for name, figure in asked(comparison).items()]
 
 
-def _accuracy_section(comparison: Comparison, palette: Palette, folder: Path) -> Section:
+def accuracy_section(comparison: Comparison, palette: Palette, folder: Path) -> Section:
+    """Test accuracy of every row, with intervals and seeds."""
     path = draw_accuracy(comparison, palette, folder / "accuracy.png")
     caption = (
         "Each row's large mark is its mean test accuracy, the bar its 95 % interval (none for one seed), and"
@@ -44,18 +36,23 @@ def _accuracy_section(comparison: Comparison, palette: Palette, folder: Path) ->
     return Section("Accuracy", caption, [Picture(path, "Test accuracy of each row with intervals and single seeds")])
 
 
-def _cost_section(comparison: Comparison, palette: Palette, folder: Path) -> Section:
-    path = draw_cost(comparison, palette, folder / "accuracy_vs_seconds.png")
-    if path is None:
-        return Section("Accuracy against time", "No run says how many seconds it took.", [])
-    caption = (
-        "Up is more accurate, left is cheaper; time, on a logarithmic axis, is what a run costs with a cold"
-        " cache, the bar is the 95 % interval of accuracy, and small dots are single seeds."
-    )
-    return Section("Accuracy against time", caption, [Picture(path, "Test accuracy against seconds, logarithmic axis")])
+def cost_pictures(comparison: Comparison, palette: Palette, folder: Path) -> list[Picture]:
+    """Accuracy against time, multiply-adds of training and trained parameters, as far as they are known."""
+    tasks = comparison.tasks()
+    alone = len(tasks) == 1
+    pictures = []
+    for budget in BUDGETS:
+        if budget is not SECONDS and not any(tells(rows, budget) for rows in tasks.values()):
+            continue
+        path = draw_cost(comparison, palette, budget, folder / f"accuracy_vs_{budget.name}.png")
+        if path is not None:
+            alt = f"Test accuracy against {budget.axis}, logarithmic axis"
+            pictures.append(Picture(path, alt, wide=budget is SECONDS or not alone))
+    return pictures
 
 
-def _curves_section(comparison: Comparison, palette: Palette, folder: Path) -> Section:
+def curves_section(comparison: Comparison, palette: Palette, folder: Path) -> Section:
+    """Validation accuracy by epoch."""
     path, without = draw_curves(comparison, palette, folder / "learning_curves.png")
     missing = f" Without a readable metrics.csv: {', '.join(without)}." if without else ""
     if path is None:
@@ -68,7 +65,8 @@ def _curves_section(comparison: Comparison, palette: Palette, folder: Path) -> S
     return Section("Learning curves", caption + missing, [Picture(path, "Validation accuracy by epoch")])
 
 
-def _confusion_section(comparison: Comparison, folder: Path) -> Section:
+def confusion_section(comparison: Comparison, folder: Path) -> Section:
+    """Which classes each row takes for which."""
     drawn, missing = draw_confusions(comparison, folder)
     pictures = [Picture(path, f"Confusion matrix of {label}", caption) for path, label, caption in drawn]
     note = f" {missing}" if missing else ""
@@ -122,7 +120,7 @@ def draw_accuracy(comparison: Comparison, palette: Palette, path: Path) -> Path:
 
 
 def _accuracy_row(axes: Axes, y: float, group: Group, palette: Palette) -> None:
-    colour, found = palette.colour(group.strategy), group.accuracy
+    colour, found = palette.colour(group), group.accuracy
     if found.interval is not None:
         ends = [100 * (found.mean - found.interval), 100 * (found.mean + found.interval)]
         axes.plot(ends, [y, y], color=colour, linewidth=7, alpha=0.28, solid_capstyle="butt", zorder=2)

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from headstart.report.answers import Answers, read_answers
+
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -81,6 +83,11 @@ class Run:
         """The class names in label order, or an empty list where `result.json` has none."""
         names = self.result.get("classes")
         return [str(name) for name in names] if isinstance(names, list) else []
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """What it answered on each test image; None where predictions.csv is missing or does not fit the result."""
+        return read_answers(self.folder / "predictions.csv", len(self.classes), self.number("n_test"))
 
     @cached_property
     def wandb_id(self) -> str | None:

@@ -1,6 +1,4 @@
-"""How every plot looks: one colour and mark per strategy, quiet axes, and labels that keep out of each
-other's way.
-"""
+"""How every plot looks: a colour and mark per strategy, quiet axes, labels that keep out of each other's way."""
 
 from __future__ import annotations
 
@@ -9,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.report.groups import Group, is_task_key, plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from headstart.report.groups import Group
 
 INK = "#1f2328"
 MUTED = "#6a737d"
@@ -57,42 +55,64 @@ STYLE: Any = {
 class Palette:
     """A colour for each strategy of a study and a mark for each row, the same in all its plots.
 
-    `scratch` is grey, and twelve colours tell the others apart. The mark stands for the model where a study
-    has several; else it changes with every six strategies, so that look-alike colours differ in it.
+    Where there is one strategy, colours stand for the models, and where there is one model too, for the rows' settings.
+    `scratch` is grey beside other strategies, and twelve colours tell these apart; beyond, they come again darker, then
+    lighter. The mark stands for the model where a study has several; else it changes with every six strategies, so
+    that look-alike colours differ in it.
     """
 
     def __init__(self, groups: Iterable[Group]) -> None:
         rows = list(groups)
-        names = {row.strategy for row in rows} - {"scratch"}
+        self.models = sorted({row.model for row in rows})
+        self.single = len({row.strategy for row in rows}) == 1
+        names = {self.name(row) for row in rows} - (set() if self.single else {"scratch"})
         known = [name for name in FIRST if name in names]
-        free = (slot for slot in range(len(FIRST), 1000))
+        free = range(0 if self.single else len(FIRST), 1000)
         others = sorted(names - set(known))
         self.slots = {name: FIRST.index(name) for name in known} | dict(zip(others, free, strict=False))
-        self.strategies = [
-            *known,
-            *others,
-            *(["scratch"] if any(row.strategy == "scratch" for row in rows) else []),
-        ]
-        self.models = sorted({row.model for row in rows})
+        grey = not self.single and any(row.strategy == "scratch" for row in rows)
+        self.names = [*known, *others, *(["scratch"] if grey else [])]
 
-    def colour(self, strategy: str) -> str:
-        """The strategy's colour."""
-        slot = self.slots.get(strategy)
-        return BASELINE if slot is None else COLOURS[slot % len(COLOURS)]
+    def name(self, group: Group) -> str:
+        """What a row's colour stands for."""
+        if not self.single:
+            return group.strategy
+        if len(self.models) > 1:
+            return group.model
+        settings = [f"{key} {plain(value)}" for key, value in group.keys.items() if not is_task_key(key)]
+        return " · ".join(settings) or group.strategy
+
+    def colour(self, group: Group) -> str:
+        """The row's colour."""
+        return self._colour(self.name(group))
+
+    def _colour(self, name: str) -> str:
+        slot = self.slots.get(name)
+        return BASELINE if slot is None else _shade(COLOURS[slot % len(COLOURS)], slot // len(COLOURS))
+
+    def two(self, one: Group, other: Group) -> tuple[str, str]:
+        """Colours of two rows that are set against each other: their own, or ink for the second where those are one."""
+        colours = self.colour(one), self.colour(other)
+        return colours if colours[0] != colours[1] else (colours[0], INK)
 
     def mark(self, group: Group) -> str:
         """The row's mark, for matplotlib."""
-        slot = self.models.index(group.model) if len(self.models) > 1 else self.slots.get(group.strategy, 0) // 6
+        slot = self.models.index(group.model) if len(self.models) > 1 else self.slots.get(self.name(group), 0) // 6
         return MARKS[slot % len(MARKS)]
 
     def legend(self, figure: Figure) -> None:
         """Name the colours, and the marks where they stand for models, above a figure's panels."""
         from matplotlib.lines import Line2D
 
-        keys = [Line2D([], [], color=self.colour(name), linewidth=4, label=name) for name in self.strategies]
+        keys = [Line2D([], [], color=self._colour(name), linewidth=4, label=name) for name in self.names if name]
         if len(self.models) > 1:
-            marks = zip(self.models, MARKS * len(self.models), strict=False)
-            keys += [Line2D([], [], color=MUTED, marker=mark, linestyle="", label=name) for name, mark in marks]
+            # one key a model where the colour stands for it too
+            keys = [] if self.single else keys
+            colours = [self._colour(name) if self.single else MUTED for name in self.models]
+            marks = zip(self.models, MARKS * len(self.models), colours, strict=False)
+            keys += [Line2D([], [], color=ink, marker=mark, linestyle="", label=name) for name, mark, ink in marks]
+        if not keys:
+            return
         columns = min(len(keys), 3 if max(len(str(key.get_label())) for key in keys) > 20 else 5)
         figure.legend(
             handles=keys,
@@ -102,6 +122,18 @@ class Palette:
             fontsize=9.5,
             handlelength=1.4,
         )
+
+
+def _shade(colour: str, turn: int) -> str:
+    """A colour as it is, then darker, then lighter, in turns."""
+    towards, share = ((0, 0.0), (0, 0.45), (255, 0.45))[turn % 3]
+    parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + share * (towards - part)):02x}" for part in parts)
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, cut to a length with an ellipsis."""
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def sheet(width: float, height: float) -> Figure:
@@ -163,51 +195,52 @@ def place_labels(axes: Axes, points: Sequence[tuple[float, float, str]], taken: 
 
     figure = axes.get_figure()
     assert figure is not None
-    figure.canvas.draw()
+    figure.get_figure(root=True).draw_without_rendering()
     scale = figure.dpi / 72
     dots = [axes.transData.transform(point) for point in taken]
     busy = [Bbox.from_bounds(x - 5 * scale, y - 5 * scale, 10 * scale, 10 * scale) for x, y in dots]
     frame = axes.get_window_extent()
     for x, y, text in sorted(points, key=lambda point: -point[1]):
-        best, lowest = None, math.inf
-        for radius, angle in _around():
-            across, up = radius * math.cos(angle), radius * math.sin(angle)
-            side = "left" if across > 1 else "right" if across < -1 else "center"
-            label = axes.annotate(
-                text, (x, y), (across, up), textcoords="offset points", ha=side, va="center", fontsize=9.5
-            )
-            label.set_in_layout(False)
-            box = label.get_window_extent()
-            cost = radius / 20 + sum(_shared(box, other) for other in busy)
-            cost += (
-                0 if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 else 500
-            )
-            if cost < lowest:
-                if best is not None:
-                    best[0].remove()
-                best, lowest = (label, box, radius, (across, up)), cost
-            else:
-                label.remove()
-        assert best is not None
-        busy.append(best[1])
-        if best[2] > 16:
+        label = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", va="center", fontsize=9.5)
+        label.set_in_layout(False)
+        size = label.get_window_extent()
+        place, box, radius = _free_place(
+            axes.transData.transform((x, y)), (size.width, size.height), busy, frame, scale
+        )
+        label.set_position(place)
+        label.set_horizontalalignment("left" if place[0] > 1 else "right" if place[0] < -1 else "center")
+        busy.append(box)
+        if radius > 16:
             line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
-            axes.annotate("", (x, y), best[3], textcoords="offset points", arrowprops=line).set_in_layout(False)
+            axes.annotate("", (x, y), place, textcoords="offset points", arrowprops=line).set_in_layout(False)
+
+
+def _free_place(
+    point: Any, size: tuple[float, float], busy: Sequence[Any], frame: Any, scale: float
+) -> tuple[tuple[float, float], Any, float]:
+    """Where a label of this size in pixels fits best: its offset in points, its box, and how far away that is."""
+    from matplotlib.transforms import Bbox
+
+    best, lowest = None, math.inf
+    for radius, angle in _around():
+        if radius / 20 >= lowest:
+            break  # what follows lies further away
+        across, up = radius * math.cos(angle), radius * math.sin(angle)
+        left = 0.0 if across > 1 else size[0] if across < -1 else size[0] / 2
+        box = Bbox.from_bounds(point[0] + across * scale - left, point[1] + up * scale - size[1] / 2, *size)
+        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+        cost = radius / 20 + sum(_shared(box, other) for other in busy) + (0 if inside else 500)
+        if cost < lowest:
+            best, lowest = ((across, up), box, radius), cost
+    assert best is not None
+    return best
 
 
 def _around() -> list[tuple[float, float]]:
-    turns = [
-        0,
-        math.pi,
-        math.pi / 2,
-        -math.pi / 2,
-        *(k * math.pi / 4 for k in (1, -1, 3, -3)),
-        0.4,
-        -0.4,
-        2.74,
-        -2.74,
-    ]
-    return [(radius, turn) for radius in (10.0, 15.0, 24.0, 36.0, 50.0, 66.0, 84.0) for turn in turns]
+    """Offsets to try, (distance in points, angle), nearest first: beside, above and below, then all around."""
+    first = [0, math.pi, math.pi / 2, -math.pi / 2]
+    turns = [*first, *(k * math.pi / 12 for k in range(-11, 12) if k % 6)]
+    return [(radius, turn) for radius in (10.0, 15.0, 20.0, 27.0, 36.0, 48.0, 62.0, 80.0, 100.0) for turn in turns]
 
 
 def _shared(one: Any, other: Any) -> float:

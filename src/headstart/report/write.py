@@ -1,4 +1,4 @@
-"""Write a report folder: two CSV files, the plots and the page, all or nothing."""
+"""Write a report folder: CSV files, the plots and the page, all or nothing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.errors import RunFailed
 from headstart.report.columns import COLUMNS
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
+
+if TYPE_CHECKING:
+    from headstart.report.contents import Findings
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +40,19 @@ RUN_NUMBERS = (
 )
 
 
-def report(comparison: Comparison, plots: bool = True) -> Path:
+def report(findings: Findings, plots: bool = True) -> Path:
     """Write `<study>/report/` anew and return it; on any error the old report stays as it was."""
+    from headstart.report.contents import contents
     from headstart.report.page import render
 
+    comparison = findings.comparison
     target = comparison.study.folder / "report"
     with replaced(target) as folder:
         write_summary(comparison, folder / "summary.csv")
         write_runs(comparison, folder / "runs.csv")
-        sections = []
-        if plots:
-            from headstart.report.plots import draw
-
-            sections = draw(comparison, folder)
-        (folder / "index.html").write_text(render(comparison, sections), encoding="utf-8")
+        write_evidence(findings, folder)
+        sections = contents(findings, folder if plots else None)
+        (folder / "index.html").write_text(render(findings, sections), encoding="utf-8")
     return target
 
 
@@ -144,6 +146,19 @@ def write_runs(comparison: Comparison, path: Path) -> None:
         [*_run_names(run), *group.keys.values(), *_run_row(run)] for group in comparison.groups for run in group.runs
     ]
     _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows)
+
+
+def write_evidence(findings: Findings, folder: Path) -> None:
+    """Write what is shown between rows; `headstart.report.csv_tables` says what each file holds."""
+    from headstart.report import csv_tables
+
+    comparison, families, contrasts = findings.comparison, findings.families, findings.contrasts
+    _write(folder / "pairs.csv", *csv_tables.pairs(comparison, families))
+    _write(folder / "worth.csv", *csv_tables.gains(comparison, families))
+    _write(folder / "per_class.csv", *csv_tables.recall_by_class(comparison, families))
+    _write(folder / "class_differences.csv", *csv_tables.class_differences(comparison, contrasts))
+    _write(folder / "calibration.csv", *csv_tables.confidence_bins(comparison, families))
+    _write(folder / "changed.csv", *csv_tables.changed_images(comparison, contrasts))
 
 
 def _run_names(run: Run) -> list[Any]:

@@ -1,0 +1,102 @@
+"""Calibration: how often a network is right when it says how sure it is (Guo et al. 2017, arXiv:1706.04599)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.report.columns import percent
+from headstart.report.groups import Group
+from headstart.report.study import Run
+from headstart.report.style import MUTED, RULE, Palette, save, sheet, shortened
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BINS = 15  # those of `headstart.metrics`: equal widths, open on the left
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A row's test images of all seeds by confidence: counts, mean confidence and accuracy of each bin [15].
+
+    Means are NaN in an empty bin. `error` is the expected calibration error of the pooled images; a table's ECE is
+    the mean over seeds, which is never smaller.
+    """
+
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Mean over images of |accuracy - confidence| of their bin."""
+        import numpy as np
+
+        gaps = np.abs(self.accuracy - self.confidence) * self.counts
+        return float(np.nansum(gaps) / self.counts.sum())
+
+
+def reliability(runs: Sequence[Run]) -> Reliability | None:
+    """Pool the runs' test images; None where one has no readable predictions or gives no probabilities."""
+    import numpy as np
+
+    known = [run.answers for run in runs if run.answers is not None and run.answers.confidence is not None]
+    if not known or len(known) < len(runs):
+        return None
+    sure = np.concatenate([one.confidence for one in known if one.confidence is not None])
+    right = np.concatenate([one.right for one in known])
+    bins = np.clip(np.ceil(sure * BINS), 1, BINS).astype(int) - 1
+    counts = np.bincount(bins, minlength=BINS)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(bins, weights=sure, minlength=BINS) / counts
+        accuracy = np.bincount(bins, weights=right, minlength=BINS) / counts
+    return Reliability(counts, confidence, accuracy)
+
+
+def draw_reliability(group: Group, found: Reliability, title: str, palette: Palette, path: Path) -> Path:
+    """Draw accuracy against confidence, bin by bin, over a histogram of the images' confidence."""
+    colour = palette.colour(group)
+    figure = sheet(4.0, 4.5)
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
+    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    places = [place for place in range(BINS) if found.counts[place]]
+    x = [100 * float(found.confidence[place]) for place in places]
+    y = [100 * float(found.accuracy[place]) for place in places]
+    axes.vlines(x, x, y, color=colour, linewidth=5, alpha=0.22, zorder=2)
+    axes.plot(x, y, color=colour, linewidth=1.4, zorder=3)
+    for across, up, place in zip(x, y, places, strict=True):
+        few = found.counts[place] < 0.01 * found.counts.sum()
+        axes.plot(
+            [across],
+            [up],
+            palette.mark(group),
+            color=colour,
+            markerfacecolor="white" if few else colour,
+            markersize=6,
+            zorder=4,
+        )
+    axes.set_xlim(-2, 102)
+    axes.set_ylim(-3, 103)
+    axes.set_ylabel("accuracy, %", color=MUTED)
+    axes.set_title(shortened(title, 40))
+    axes.text(4, 95, _legend(group, found), va="top", fontsize=9.5)
+    share = 100 * found.counts / found.counts.sum()
+    edges = [100 * place / BINS for place in range(BINS)]
+    below.bar(edges, share, width=0.88 * 100 / BINS, align="edge", color=colour, alpha=0.75)
+    below.set_ylabel("images, %", color=MUTED)
+    below.set_xlabel("confidence, %", color=MUTED)
+    for part in (axes, below):
+        part.grid(axis="both", color=RULE)
+        part.tick_params(length=0)
+    return save(figure, path)
+
+
+def _legend(group: Group, found: Reliability) -> str:
+    seeds = group.over_runs(lambda run: run.number("test.ece"))
+    pooled = f"ECE {percent(found.error)} %"
+    if seeds is None or len(group.runs) == 1:
+        return pooled
+    return f"{pooled} pooled\nECE {percent(seeds.mean)} % mean of seeds"

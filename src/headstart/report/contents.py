@@ -1,0 +1,228 @@
+"""The report's sections in their order: what is shown, what it costs, then where the rows differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headstart.report import evidence
+from headstart.report.calibration import draw_reliability, reliability
+from headstart.report.classes import draw_changes
+from headstart.report.confusion import leading
+from headstart.report.contrast import Contrast
+from headstart.report.grids import MOST_ROWS, draw_pairs, draw_verdicts
+from headstart.report.groups import Comparison
+from headstart.report.paired import Family
+from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
+from headstart.report.sections import Cell, Listing, Picture, Section, number, words
+from headstart.report.style import STYLE, Palette
+
+MATRIX_FROM, HALF_PAGE = 5, 9
+MOST_IMAGES = 15
+MOST_CONTRASTS = 8
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A comparison, its pairs by task, and the pairs that are looked into."""
+
+    comparison: Comparison
+    families: list[Family]
+    contrasts: list[Contrast]
+
+
+def contents(findings: Findings, folder: Path | None) -> list[Section]:
+    """The page's sections; their plots are written into the folder, and left out without one."""
+    comparison, families = findings.comparison, findings.families
+    palette = Palette(comparison.groups)
+    worth = evidence.worth_section(comparison, families, palette)
+    if folder is None:
+        pairs = evidence.paired_section(comparison, families, palette, [])
+        return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed(findings, [])]
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        return [
+            *question_sections(comparison, folder),
+            accuracy_section(comparison, palette, folder),
+            evidence.paired_section(comparison, families, palette, _pair_pictures(findings, folder)),
+            worth,
+            _budgets(findings, cost_pictures(comparison, palette, folder)),
+            _classes(findings, _class_pictures(findings, palette, folder)),
+            _changed(findings, _verdict_pictures(findings, palette, folder)),
+            _calibration(findings, palette, folder),
+            curves_section(comparison, palette, folder),
+            confusion_section(comparison, folder),
+        ]
+
+
+def _pair_pictures(findings: Findings, folder: Path) -> list[Picture]:
+    pictures = []
+    for place, family in enumerate(findings.families, start=1):
+        if len(family.rows) >= MATRIX_FROM:
+            path = draw_pairs(findings.comparison, family, folder / f"pairs-{place:02d}.png")
+            few = f", the best {MOST_ROWS} of {len(family.rows)} rows" if len(family.rows) > MOST_ROWS else ""
+            title = family.task if len(findings.families) > 1 else "Points of accuracy, row less column"
+            wide = len(family.rows) > HALF_PAGE
+            pictures.append(Picture(path, f"Differences between rows, {title}", f"{title}{few}.", wide=wide))
+    return pictures
+
+
+def _budgets(findings: Findings, pictures: list[Picture]) -> Section:
+    points = evidence.budget_points(findings.comparison, findings.families)
+    if not points:
+        return Section("Best for each budget", "No run says what it took.", [])
+    caption = (
+        "The best mean accuracy for a limit on time, multiply-adds or trained parameters; by the means alone, so look"
+        " above for what is shown."
+    )
+    if pictures:
+        caption += (
+            " Up is more accurate, left is cheaper; the stepped line joins the rows that no row of equal or lower cost"
+            " beats, the bar is the 95 % interval of accuracy, and small dots are single seeds."
+        )
+    return Section("Best for each budget", caption, pictures, small=True, points=points)
+
+
+def _named(contrast: Contrast, findings: Findings) -> str:
+    labels = [findings.comparison.label(side, within_task=True) for side in (contrast.pair.one, contrast.pair.other)]
+    task = f"{contrast.task}: " if len(findings.families) > 1 else ""
+    return f"{task}{labels[0]} against {labels[1]}"
+
+
+def _class_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
+    pictures = []
+    for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
+        if contrast.classes:
+            name = _named(contrast, findings)
+            path = folder / f"classes-{place:02d}-{slug(name)}.png"
+            draw_changes(findings.comparison, contrast.pair, contrast.classes, palette, path)
+            pictures.append(Picture(path, f"Recall by class, {name}", f"{name}. {_classes_in_words(contrast)}"))
+    return pictures
+
+
+def _classes_in_words(contrast: Contrast) -> str:
+    found = contrast.classes
+    up = sum(change.difference.mean > 0 for change in found)
+    down = sum(change.difference.mean < 0 for change in found)
+    top = max(found, key=lambda change: abs(change.difference.mean))
+    return (
+        f"Recall is higher in {up} of {len(found)} classes and lower in {down}; the largest change is"
+        f" {100 * top.difference.mean:+.0f} points ({top.name}, {top.images} test images)."
+    )
+
+
+def _classes(findings: Findings, pictures: list[Picture]) -> Section:
+    title = "Class by class"
+    known = [contrast for contrast in findings.contrasts if contrast.classes]
+    if not known:
+        return Section(title, "There are no two rows with readable predictions of the same test images.", [])
+    undrawn = known[len(pictures) :]
+    points = [f"{_named(one, findings)}. {_classes_in_words(one)}" for one in undrawn]
+    caption = (
+        "Recall is the share of a class’s test images that were found, as the mean over the common seeds; bars are 95 %"
+        " intervals of the paired difference, each class by itself: of 20 classes one lies clear of 0 by chance, and of"
+        " many classes the most changed ones are partly chance. Of more than 24 classes those are drawn; per_class.csv"
+        " and class_differences.csv have all."
+    )
+    return Section(title, caption, pictures, points=points)
+
+
+CHANGED_HEADS = [
+    ("image", "Its name in the test set.", False),
+    ("class", "", False),
+    ("right in first", "Seeds of the first row that got it right.", True),
+    ("right in second", "Seeds of the second row that got it right.", True),
+    ("first says", "The class that most seeds of the first row predict.", False),
+    ("second says", "The class that most seeds of the second row predict.", False),
+]
+
+
+def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
+    pictures = []
+    for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
+        if contrast.verdicts is not None:
+            name = _named(contrast, findings)
+            sides = contrast.pair.one, contrast.pair.other
+            one, other = (findings.comparison.label(side, within_task=True) for side in sides)
+            path = folder / f"changed-{place:02d}-{slug(name)}.png"
+            draw_verdicts(contrast.verdicts, (one, other), palette.two(*sides), path)
+            pictures.append(Picture(path, f"Test images by verdict, {name}", f"{name}."))
+    return pictures
+
+
+def _changed(findings: Findings, pictures: list[Picture]) -> Section:
+    title = "Images that changed verdict"
+    tables, points = [], []
+    for place, contrast in enumerate(findings.contrasts):
+        found = contrast.verdicts
+        if found is None:
+            continue
+        order = found.order()
+        won, lost = found.turned
+        always = "" if found.seeds == 1 else f"; in all {found.seeds} seeds {won:,} and {lost:,}"
+        name = _named(contrast, findings)
+        points.append(
+            f"{name}: of {len(found.labels):,} test images {found.gained:,} are gained and {found.lost:,} lost{always}."
+        )
+        if order:
+            count = min(MOST_IMAGES, len(order))
+            told = f"{name}: the {count} that changed most, of {len(order):,}"
+            where = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
+            tables.append(Listing(f"changed-{place}", CHANGED_HEADS, _images(contrast, order[:count]), **where))
+    if not points:
+        return Section(title, "There are no two rows with readable predictions of the same test images.", [])
+    caption = (
+        "An image is gained where more seeds of the first row get it right than of the second, and lost where fewer do;"
+        " changed.csv lists every one."
+    )
+    if pictures:
+        caption += (
+            " The squares count images by the seeds that got them right: gained ones lie above the grey diagonal."
+        )
+    return Section(title, caption, pictures, small=True, points=points, tables=tables)
+
+
+def _images(contrast: Contrast, places: list[int]) -> list[list[Cell]]:
+    found = contrast.verdicts
+    assert found is not None
+    classes, names = contrast.pair.one.runs[0].classes, found.names()
+    rows = []
+    for place in places:
+        shares = [number(int(side[place]), f"{side[place]} of {found.seeds}") for side in (found.one, found.other)]
+        said = [words(classes[side[place]]) for side in found.said]
+        rows.append([words(names[place]), words(classes[found.labels[place]]), *shares, *said])
+    return rows
+
+
+def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:
+    pictures: list[Picture] = []
+    without: list[str] = []
+    label: Callable = findings.comparison.label
+    drawn = {id(group) for group in leading(findings.comparison)}
+    for group in findings.comparison.groups:
+        found = reliability(group.runs)
+        if found is None:
+            without.append(label(group))
+        elif id(group) in drawn:
+            path = folder / f"reliability-{len(pictures) + 1:02d}-{slug(label(group))}.png"
+            draw_reliability(group, found, label(group), palette, path)
+            pictures.append(Picture(path, f"Reliability diagram of {label(group)}"))
+    missing = f" Without probabilities or readable predictions, so left out: {', '.join(without)}." if without else ""
+    rest = len(findings.comparison.groups) - len(without) - len(pictures)
+    missing += f" The best rows are drawn; calibration.csv has the other {rest} too." if rest else ""
+    if not pictures:
+        return Section("Calibration", f"No row gives probabilities.{missing}", [])
+    caption = (
+        "When the network is 80 % sure, is it right 80 % of the time? On the dashed line it is; below it, it is too"
+        " sure. Images of all seeds stand in 15 bins of equal width, with their share below; hollow marks hold less"
+        " than 1 % of them. The expected calibration error (ECE) is the mean distance from the line over images."
+    )
+    return Section("Calibration", caption + missing, pictures, small=True)
+
+
+def slug(text: str) -> str:
+    """A text as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()[:60]

@@ -1,0 +1,83 @@
+"""Which two rows of a task are looked at class by class and image by image."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+
+from headstart.errors import UserError
+from headstart.report.changed import Verdicts, verdicts
+from headstart.report.classes import ClassChange, changes
+from headstart.report.groups import Comparison, Group
+from headstart.report.paired import Family, Pair
+from headstart.report.worth import cheapest
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two rows of a task that are looked into."""
+
+    task: str
+    pair: Pair
+
+    @cached_property
+    def classes(self) -> list[ClassChange]:
+        """Each class's recall in both; empty where predictions cannot be read."""
+        return changes(self.pair)
+
+    @cached_property
+    def verdicts(self) -> Verdicts | None:
+        """Both rows' verdicts on each test image; None where predictions cannot be read."""
+        return verdicts(self.pair)
+
+
+def contrasts(comparison: Comparison, families: list[Family], between: tuple[str, str] | None = None) -> list[Contrast]:
+    """What to look into: of each task the best row against the next best and against the cheapest.
+
+    Args:
+        between: two rows by label instead, in every task that has both.
+
+    Raises:
+        UserError: a label that no row has, one that two rows share, or two labels that no task has both of.
+    """
+    if between is not None:
+        return _named(comparison, families, between)
+    found = []
+    for family in families:
+        if len(family.rows) < 2:
+            continue
+        best, following, least = family.rows[0], family.rows[1], cheapest(family.rows)
+        found.append(Contrast(family.task, family.between(best, following)))
+        if least is not None and least is not best and least is not following:
+            found.append(Contrast(family.task, family.between(best, least)))
+    return found
+
+
+def _named(comparison: Comparison, families: list[Family], between: tuple[str, str]) -> list[Contrast]:
+    for label in between:
+        if not any(_called(comparison, family, label) for family in families):
+            names = [name for family in families for row in family.rows for name in _names(comparison, row)]
+            known = list(dict.fromkeys(names))
+            near = difflib.get_close_matches(label, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"--between: no row is called {label!r}.{hint} Rows: {'; '.join(known)}.")
+    found = []
+    for family in families:
+        one, other = (_called(comparison, family, label) for label in between)
+        for label, rows in zip(between, (one, other), strict=True):
+            if len(rows) > 1:
+                raise UserError(f"--between: {label!r} names {len(rows)} rows of {family.task}.")
+        if one and other and one[0] is not other[0]:
+            found.append(Contrast(family.task, family.between(one[0], other[0])))
+    if not found:
+        raise UserError(f"--between: {between[0]!r} and {between[1]!r} are not two rows of one task.")
+    return found
+
+
+def _names(comparison: Comparison, row: Group) -> list[str]:
+    return [comparison.label(row, within_task=True), comparison.label(row)]
+
+
+def _called(comparison: Comparison, family: Family, label: str) -> list[Group]:
+    return [row for row in family.rows if label in _names(comparison, row)]

@@ -1,0 +1,176 @@
+"""The page's sections on what is shown and what it costs: paired tests, gains per cost, the best row per budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.report.columns import duration, macs
+from headstart.report.decision import p_value, points
+from headstart.report.groups import Comparison, Group
+from headstart.report.paired import Family, Pair
+from headstart.report.sections import Cell, Listing, Picture, Section, number, words
+from headstart.report.style import Palette
+from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontier, cheaper, cheapest, over_cheapest
+
+MOST_PAIRS, MOST_OPEN = 60, 10
+
+PAIR_HEADS = [
+    ("row", "The row with the better mean accuracy.", False),
+    ("against", "", False),
+    ("seeds", "Seeds that both rows have, tested on the same images.", True),
+    ("points", "Mean difference in test accuracy over the common seeds ± half-width of its 95 % interval.", True),
+    ("p", "Two-sided p value of the paired t test, by itself.", True),
+    ("adjusted p", "After Holm's correction for all tests of the task.", True),
+    ("verdict", "Shown: the adjusted p value is at most 0.05.", False),
+    ("right alone", "Images that only the first row got right, pooled over seeds; a description, no test.", True),
+    ("there alone", "Images that only the second row got right, pooled over seeds.", True),
+]
+
+
+def paired_section(
+    comparison: Comparison, families: list[Family], palette: Palette, pictures: list[Picture]
+) -> Section:
+    """Every pair of rows, tested."""
+    tested = [pair for family in families for pair in family.tested]
+    sizes = _span(sorted({len(family.tested) for family in families if family.tested}))
+    seeds = sorted({len(pair.runs) for pair in tested})
+    if not any(family.pairs for family in families):
+        return Section("What is shown", "There is one row only, so there is nothing to compare.", [])
+    caption = (
+        "Each two rows are compared over the seeds that both have: a paired t test of the differences in test accuracy,"
+        " with Holm’s correction over all comparisons of a task"
+        + (f" (family size {sizes}; {_span(seeds)} common seeds)." if tested else ".")
+        + " Seeds are the unit of repetition, since a run's images share one training; counts of images therefore"
+        " describe, and do not test. The test images are the same in every seed: what is shown holds for them."
+    )
+    if not tested:
+        caption += " Nothing is tested here: that takes two rows with at least two common seeds."
+    elif min(seeds) <= 4:
+        caption += (
+            f" With {min(seeds)} common seeds the test has {_freedom(min(seeds))} and shows only differences that are"
+            " large beside their spread: “not shown” does not mean “no difference”."
+        )
+    if pictures:
+        caption += " In the squares, coloured and bold differences are shown; pale ones are not."
+    return Section("What is shown", caption, pictures, small=True, tables=_pair_tables(comparison, families, palette))
+
+
+def _freedom(seeds: int) -> str:
+    return "1 degree of freedom" if seeds == 2 else f"{seeds - 1} degrees of freedom"
+
+
+def _span(values: list[int]) -> str:
+    return " to ".join(str(value) for value in dict.fromkeys(values[:1] + values[-1:]))
+
+
+def _pair_tables(comparison: Comparison, families: list[Family], palette: Palette) -> list[Listing]:
+    made = []
+    for place, family in enumerate(families):
+        if not family.pairs:
+            continue
+        shown = family.pairs[:MOST_PAIRS]
+        title = f"{family.task}: " if len(families) > 1 else ""
+        every = len(shown) == len(family.pairs)
+        count = f"all {len(shown)} pairs" if every else f"{len(shown)} of {len(family.pairs)} pairs; pairs.csv has all"
+        folded = f"{title}{count}" if len(families) > 1 or len(shown) > MOST_OPEN else ""
+        rows = [_pair_row(comparison, pair, palette) for pair in shown]
+        made.append(Listing(f"pairs-{place}", PAIR_HEADS, rows, folded=folded))
+    return made
+
+
+def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell]:
+    names = [_row_cell(comparison, side, palette) for side in (pair.one, pair.other)]
+    here, there = pair.alone or (None, None)
+    verdict = "shown" if pair.shown else "not shown" if pair.p is not None else f"not tested: {pair.untested}"
+    return [
+        *names,
+        number(len(pair.runs), str(len(pair.runs))),
+        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        number(pair.p, "" if pair.p is None else p_value(pair.p).removeprefix("= ")),
+        number(pair.adjusted, "" if pair.adjusted is None else p_value(pair.adjusted).removeprefix("= ")),
+        words(verdict),
+        number(here, f"{here:,}" if here is not None else ""),
+        number(there, f"{there:,}" if there is not None else ""),
+    ]
+
+
+def _row_cell(comparison: Comparison, group: Group, palette: Palette) -> Cell:
+    return words(comparison.label(group, within_task=True), palette.colour(group))
+
+
+WORTH_HEADS = [
+    ("row", "", False),
+    ("over", "", False),
+    ("points", "Accuracy gained over the other row ± half-width of the paired difference's 95 % interval.", True),
+    ("verdict", "Whether the paired test shows the difference.", False),
+    ("extra time", "Seconds with a cold cache, difference of means.", True),
+    ("points per minute", "Points gained per extra minute; “-” where that is within 10 %, or nothing gained.", True),
+    ("extra MACs", "Multiply-adds of training, difference of means.", True),
+    (
+        "points per TMAC",
+        "Points gained per extra 10¹² multiply-adds; “-” where no more of them are spent, or nothing gained.",
+        True,
+    ),
+]
+
+
+def worth_section(comparison: Comparison, families: list[Family], palette: Palette) -> Section:
+    """What more accuracy costs: against the cheapest row, and from one row of the frontier to the next."""
+    tables = []
+    for place, family in enumerate(families):
+        title = f"{family.task}: " if len(families) > 1 else ""
+        reference = cheapest(family.rows)
+        if reference is None or len(family.rows) < 2:
+            continue
+        name = comparison.label(reference, within_task=True)
+        kinds = {
+            f"{title}every row against {name}, the cheapest": over_cheapest(family),
+            f"{title}one step at a time: each row of the frontier against the one before it": along_frontier(family),
+        }
+        for kind, (words_, steps) in enumerate(kinds.items()):
+            same = kind == 1 and [s.pair.other for s in steps] == [reference] * len(steps)
+            if steps and not same:
+                rows = [_worth_row(comparison, found, palette) for found in steps]
+                where = {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
+                tables.append(Listing(f"worth-{place}-{kind}", WORTH_HEADS, rows, **where))
+    if not tables:
+        return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
+    caption = (
+        "Points of test accuracy beside what they cost more; where a gain is not shown, neither is what it costs per"
+        " point. The multiply-adds are those of training and validation, with the backward pass of the whole network as"
+        " twice the forward pass; a backward pass through a part of it is not recorded, and ≥, ≤ or ~ mark where that"
+        " leaves one side, the other or both too low."
+    )
+    return Section("Is it worth it?", caption, [], tables=tables)
+
+
+def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Cell]:
+    pair = found.pair
+    verdict = "shown" if pair.shown else "not shown" if pair.p is not None else "not tested"
+    dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
+    minute = None if found.per_second is None or not dearer else 6000 * found.per_second
+    tera = None if found.per_gmac is None or pair.gain <= 0 else 1e5 * found.per_gmac
+    return [
+        *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
+        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        words(verdict),
+        number(found.seconds, _signed(found.seconds, duration)),
+        number(minute, "" if minute is None else _short(minute)),
+        number(found.gmacs, found.mark + _signed(found.gmacs, macs)),
+        number(tera, "" if tera is None else f"{'~ ' if found.mark else ''}{_short(tera)}"),
+    ]
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _signed(value: float | None, write: Any) -> str:
+    return "" if value is None else ("+" if value > 0 else "-" if value < 0 else "") + write(abs(value))
+
+
+def budget_points(comparison: Comparison, families: list[Family]) -> list[str]:
+    """Which row to take for which limit: a sentence per cost, or, of several tasks, one on each task's time."""
+    if len(families) == 1:
+        return list(filter(None, (advice(comparison, families[0], budget) for budget in BUDGETS)))
+    return [f"{family.task}. {text}" for family in families if (text := advice(comparison, family, SECONDS))]

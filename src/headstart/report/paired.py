@@ -1,0 +1,199 @@
+"""Paired tests between the rows of a task: Student's t over common seeds, corrected for many comparisons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from headstart.report.groups import Comparison, Group, Stat, stat
+from headstart.report.study import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LEVEL = 0.05
+NO_SPREAD = 1e-12  # accuracies are shares of whole images: what lies below is rounding
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of one task over the seeds that both have, tested on the same images; differences are `one - other`.
+
+    `difference` is of test accuracies (0..1), None without a common seed; `p` is two-sided, `adjusted` after Holm
+    over the task's tests, and both are None where nothing can be tested. `alone` counts images, pooled over the
+    seeds, that only `one` and only `other` got right, of `images`.
+    """
+
+    one: Group
+    other: Group
+    runs: list[tuple[Run, Run]]
+    difference: Stat | None
+    p: float | None = None
+    adjusted: float | None = None
+    alone: tuple[int, int] | None = None
+    images: int = 0
+
+    @property
+    def seeds(self) -> list[int]:
+        """The common seeds."""
+        return [run.seed for run, _ in self.runs]
+
+    @property
+    def shown(self) -> bool:
+        """Whether the test shows a difference, at 5 % over all comparisons of the task."""
+        return self.adjusted is not None and self.adjusted <= LEVEL
+
+    @property
+    def gain(self) -> float:
+        """The difference of mean accuracies: over the common seeds, or of the rows' means where there are none."""
+        if self.difference is None:
+            return self.one.accuracy.mean - self.other.accuracy.mean
+        return self.difference.mean
+
+    @property
+    def untested(self) -> str:
+        """Why there is no test, in words; empty where there is one."""
+        if self.p is not None:
+            return ""
+        if len(self.runs) < 2:
+            both = {run.seed for run in self.one.runs} & {run.seed for run in self.other.runs}
+            if len(both) > len(self.runs):
+                return f"{len(self.runs)} common seeds on the same test images" if self.runs else "other test images"
+            return "one common seed" if self.runs else "no common seed"
+        return "the same difference in every seed"
+
+    def turned(self) -> Pair:
+        """The same pair with its rows exchanged."""
+        found = self.difference
+        difference = None if found is None else Stat(found.n, -found.mean, found.std, found.interval)
+        alone = None if self.alone is None else (self.alone[1], self.alone[0])
+        return replace(
+            self,
+            one=self.other,
+            other=self.one,
+            runs=[(b, a) for a, b in self.runs],
+            difference=difference,
+            alone=alone,
+        )
+
+
+@dataclass(frozen=True)
+class Family:
+    """A task's rows, best first, and all their pairs, the better row first; Holm's correction is over those tested."""
+
+    task: str
+    rows: list[Group]
+    pairs: list[Pair]
+
+    @property
+    def tested(self) -> list[Pair]:
+        """The pairs with a test: the family of the correction."""
+        return [pair for pair in self.pairs if pair.p is not None]
+
+    def between(self, one: Group, other: Group) -> Pair:
+        """The pair of two of its rows, as `one - other`."""
+        for pair in self.pairs:
+            if pair.one is one and pair.other is other:
+                return pair
+            if pair.one is other and pair.other is one:
+                return pair.turned()
+        raise LookupError(f"{one.strategy} and {other.strategy} are not two rows of {self.task}")
+
+
+def families(comparison: Comparison) -> list[Family]:
+    """Every task's pairs, tested and corrected."""
+    found = []
+    for task, rows in comparison.tasks().items():
+        pairs = [_pair(one, other) for one, other in combinations(rows, 2)]
+        adjusted = iter(holm([pair.p for pair in pairs if pair.p is not None]))
+        found.append(
+            Family(task, rows, [pair if pair.p is None else replace(pair, adjusted=next(adjusted)) for pair in pairs])
+        )
+    return found
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Adjust p values for testing all of them (Holm 1979): the i-th smallest of m counts (m - i + 1) fold, never
+    less than a smaller one, at most 1.
+    """
+    adjusted = [0.0] * len(values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def t_test(difference: Stat) -> float | None:
+    """The two-sided p value of paired differences under Student's t; None for one, or where they have no spread."""
+    if difference.std is None or difference.std < NO_SPREAD:
+        return None
+    from scipy.special import stdtr
+
+    t = difference.mean / (difference.std / math.sqrt(difference.n))
+    return float(2 * stdtr(difference.n - 1, -abs(t)))
+
+
+def same_test(one: Run, other: Run) -> bool:
+    """Whether two runs were tested on the same images.
+
+    They were if their data's digests agree: it covers the names of the classes and every image and label. Where
+    the digests differ because other training images were asked for, names and labels in predictions.csv decide;
+    where they differ although the same was asked for, the files have changed in between.
+    """
+    if one.classes != other.classes or one.number("n_test") != other.number("n_test"):
+        return False
+    digests = [(run.result.get("digests") or {}).get("data") for run in (one, other)]
+    if None not in digests:
+        if digests[0] == digests[1]:
+            return True
+        if _data_settings(one) == _data_settings(other):
+            return False
+    return one.answers is not None and other.answers is not None and one.answers.images == other.answers.images
+
+
+def _data_settings(run: Run) -> dict[str, object]:
+    return {key: value for key, value in (run.config or {}).items() if key.startswith("data.")}
+
+
+def common_runs(one: Group, other: Group) -> list[tuple[Run, Run]]:
+    """The runs of equal seed that were tested on the same images, by seed; of a seed that was run twice, the first."""
+    found: dict[int, tuple[Run, Run]] = {}
+    for a in one.runs:
+        for b in other.runs:
+            if a.seed == b.seed and a.seed not in found and same_test(a, b):
+                found[a.seed] = (a, b)
+    return [found[seed] for seed in sorted(found)]
+
+
+def right_in_both(runs: Sequence[tuple[Run, Run]]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Which images each side got right, bool [seeds, n] twice; None where a run has no readable predictions."""
+    import numpy as np
+
+    answers = [(a.answers, b.answers) for a, b in runs]
+    known = [(a, b) for a, b in answers if a is not None and b is not None]
+    if not known or len(known) < len(runs) or len({side.images for pair in known for side in pair}) > 1:
+        return None
+    return np.stack([a.right for a, _ in known]), np.stack([b.right for _, b in known])
+
+
+def _pair(one: Group, other: Group) -> Pair:
+    runs = common_runs(one, other)
+    difference = stat([a.accuracy - b.accuracy for a, b in runs])
+    p = None if difference is None else t_test(difference)
+    right = right_in_both(runs)
+    if right is None:
+        return Pair(one, other, runs, difference, p)
+    here, there = right
+    return Pair(
+        one,
+        other,
+        runs,
+        difference,
+        p,
+        alone=(int((here & ~there).sum()), int((there & ~here).sum())),
+        images=here.size,
+    )
