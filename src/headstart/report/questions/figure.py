@@ -65,11 +65,11 @@ def series(comparison: Comparison, keys: Sequence[str]) -> dict[str, list[Group]
 
 def colours_of(comparison: Comparison, keys: Sequence[str]) -> dict[str, str]:
     """A colour for each of `series`; strategies have theirs of the report's other plots."""
-    names = series(comparison, keys)
+    found = series(comparison, keys)
     if list(keys) == ["strategy"]:
         palette = Palette(comparison.groups)
-        return {name: palette.colour(name) for name in names}
-    return {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(names)}
+        return {name: palette.colour(rows[0]) for name, rows in found.items()}
+    return {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(found)}
 
 
 def known(group: Group, path: str) -> Stat:
