@@ -61,7 +61,7 @@ class Frontier(Figure):
     def _panel(self, axes: Axes, cost: str, rows: Sequence[Group], best: Sequence[Group]) -> None:
         costs = {id(row): known(row, cost).mean for row in rows}
         high = [row for row in rows if 100 * row.accuracy.mean >= self.lowest] or list(rows)
-        for row in high:
+        for row in sorted(high, key=lambda row: row in best):  # the best on top of their equals
             with_error(axes, costs[id(row)], row.accuracy, COLOURS[0] if row in best else BASELINE)
         joined = [row for row in best if row in high]
         steps = [(costs[id(row)], 100 * row.accuracy.mean) for row in joined]
