@@ -1,7 +1,7 @@
 """Every promise about time and memory, measured in one run and printed as ratios.
 
-Command:   python -m benchmarks [startup] [extraction] [memory] [stress] [probe] [--repeats 3] [--save]
-Expected:  about ten minutes on 2 otherwise idle cores; every line ends in 'reached'. Exit code 1 where one does not.
+Command:   python -m benchmarks [NAME ...] [--repeats 3] [--save]
+Expected:  about twenty minutes on 2 otherwise idle cores; every line ends in 'reached'. Exit code 1 where one does not.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import extraction, fashion, memory, startup, stress
+from benchmarks import extraction, fashion, memory, partial, startup, stress, training
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -26,6 +26,8 @@ MEASURES = {
     "extraction": extraction.measure,
     "memory": memory.measure,
     "stress": stress.measure,
+    "training": training.measure,
+    "partial": partial.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
 

@@ -73,9 +73,9 @@ def probes(x: Tensor, y: Tensor, seed: int) -> dict[str, tuple[Tensor, Tensor]]:
     for scale in SCALES:
         grid = probe.Logistic(scale=scale).fit(x[fit], y[fit], x[choose], y[choose], 10)
         by_accuracy = max(grid.table, key=lambda row: row["val_accuracy"])["value"]
-        for rule, value in (("nll", grid.chosen), ("accuracy", by_accuracy)):
+        for rule, value in (("nll", grid.chosen["value"]), ("accuracy", by_accuracy)):
             final = probe.Logistic(grid=[value], scale=scale, refit=True).fit(x[fit], y[fit], x[choose], y[choose], 10)
-            found[f"probe scale={scale:g} by {rule}"] = final.weight, final.bias
+            found[f"probe scale={scale:g} by {rule}"] = final.head.weight.detach(), final.head.bias.detach()
     return found
 
 

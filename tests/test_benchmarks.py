@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks import fashion
+from benchmarks import fashion, gpu
 from benchmarks.measure import Figure, Process, figures_in, interleaved, run
+
+from headstart.hardware import _gpus_at_most
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,24 @@ def test_images_on_disk(tmp_path: Path) -> None:
     counts = {part: len(list((root / part).glob("*/*.png"))) for part in ("train", "test")}
     assert counts == {"train": 80, "test": 50}
     assert sorted(folder.name for folder in (root / "train").iterdir()) == [str(label) for label in range(10)]
+
+
+@pytest.mark.skipif(_gpus_at_most() != 0, reason="this machine may have a GPU")
+def test_without_a_gpu_its_benchmark_says_so() -> None:
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-m", "benchmarks.gpu"], capture_output=True, text=True, cwd=root)
+    assert (done.returncode, done.stderr) == (2, "benchmarks: this machine has no GPU\n")
+
+
+@pytest.mark.gpu
+def test_one_training_speed_on_a_gpu() -> None:
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "benchmarks.steps", "ours", *gpu.RUN, "model.name=resnet18", *gpu.OURS["tuned"]]
+    small = ["data.image_size=64", "data.batch_size=32", "epochs=3"]
+    done = subprocess.run([*command, *small], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["images_per_second"] > 100
+    assert {f"{precision} channels_last" for precision in ("32", "bf16", "16")} <= set(
+        found["hardware"]["tuned"]["images_per_second"]
+    )

@@ -19,7 +19,7 @@ COUNTS = {
     "data": 32,
     "debug": 2,
     "experiment": 17,
-    "head": 2,
+    "head": 4,
     "hardware": 5,
     "logger": 3,
     "model": 67,

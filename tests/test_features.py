@@ -11,12 +11,14 @@ import torch
 
 from conftest import compose
 from headstart import hardware, strategy
-from headstart.config import HardwareConfig, PhaseConfig
+from headstart.config import FeaturesConfig, HardwareConfig, PhaseConfig
 from headstart.data import prepare
 from headstart.data.augment import Preprocess
 from headstart.data.loading import Pixels
-from headstart.features import Extractor, FeatureStore
-from headstart.models import cut
+from headstart.errors import UserError
+from headstart.features import Extractor, FeatureStore, _Room
+from headstart.models import cut, own  # noqa: F401
+from headstart.models.stages import Stages
 
 CPU = HardwareConfig(accelerator="cpu", precision="32")
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -42,6 +44,7 @@ def extractor(
     rules: dict[str, Any] | None = None,
     config: HardwareConfig = CPU,
     transform: dict[str, Any] | None = None,
+    kept: FeaturesConfig | None = None,
 ) -> tuple[Extractor, cut.Cut]:
     """The frozen prefix under the rules, over a cache."""
     rules = rules or {"head": 1, "backbone": None}
@@ -49,7 +52,7 @@ def extractor(
     found = cut.find(model, phase.trainable, torch.randn(2, 3, SIZE, SIZE))
     assert found is not None
     known = transform or {"image_size": SIZE, "mean": MEAN, "std": STD}
-    return Extractor(found, Preprocess(SIZE, MEAN, STD), known, config, cache), found
+    return Extractor(found, Preprocess(SIZE, MEAN, STD), known, config, cache, kept), found
 
 
 def live_logits(model: torch.nn.Module, pixels: Pixels) -> torch.Tensor:
@@ -174,3 +177,60 @@ def test_settling_auto_is_concrete() -> None:
     settled = hardware.settle(HardwareConfig())
     assert settled.accelerator in ("cpu", "gpu")
     assert settled.precision in ("32", "bf16")
+
+
+@pytest.mark.parametrize("storage", ["memory", "mapped"])
+def test_features_are_kept_in_the_precision_that_is_asked_for(
+    storage: str, model: torch.nn.Module, pixels: Pixels, tmp_path: Path
+) -> None:
+    exact = extractor(model, None)[0](pixels, "test")
+    keys = set()
+    for dtype in ("auto", "float32", "bfloat16"):
+        for again in (False, True):
+            extract, _ = extractor(model, tmp_path, kept=FeaturesConfig(dtype, storage))
+            features = extract(pixels, "test")
+            assert extract.costs["test"].computed == (0 if again else len(pixels))
+            assert features.dtype == (torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+            assert torch.equal(features, exact.to(features.dtype))
+        keys.add(extract.key)
+    assert len(keys) == 3, "what changes the numbers is in the key"
+    assert extractor(model, None, kept=FeaturesConfig("bfloat16", "auto"))[0].key in keys, "where they are kept is not"
+
+
+def test_mapped_features_are_not_held_in_memory() -> None:
+    room = _Room(200_000, "mapped")
+    before = anonymous_memory()
+    for start in range(0, 200_000, 50_000):
+        room.put(torch.arange(start, start + 50_000), torch.full((50_000, 256), float(start)))
+    assert room.tensor.shape == (200_000, 256)
+    assert float(room.tensor[::50_000, 0].sum()) == 300_000
+    assert anonymous_memory() - before < 0.5 * 200_000 * 256 * 4
+
+
+def anonymous_memory() -> int:
+    """Bytes of this process that no file backs."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def test_several_stages_are_one_pass_and_their_own_features(model: torch.nn.Module, pixels: Pixels) -> None:
+    images = Preprocess(SIZE, MEAN, STD).eval()(pixels.images[:4])
+    stages = Stages(model, [0, -2, -1], ["avg", "max"])
+    columns = stages.columns(images)
+    assert list(columns) == ["stage0 avg", "stage0 max", "stage4 avg", "stage4 max", "pre-logits", "all"]
+    with torch.no_grad():
+        found = stages(images)
+        maps = model.forward_intermediates(images, intermediates_only=True)
+        own = model.forward_head(model.forward_features(images), pre_logits=True)
+        assert torch.allclose(found[:, columns["stage0 max"]], maps[0].amax((2, 3)), atol=1e-5)
+        assert torch.allclose(found[:, columns["stage4 avg"]], maps[4].mean((2, 3)), atol=1e-5)
+        assert torch.allclose(found[:, columns["pre-logits"]], own, atol=1e-5)
+        assert torch.allclose(cut.folded(stages)(images), found, atol=1e-3)
+    assert found.shape[1] == columns["all"].stop
+
+
+def test_stages_that_a_network_does_not_have_are_refused(model: torch.nn.Module) -> None:
+    with pytest.raises(UserError, match=r"5 stages, 0 to 4"):
+        Stages(model, [6], ["avg"])
+    with pytest.raises(UserError, match="does not offer its stages"):
+        Stages(timm.create_model("linear"), [0], ["avg"])

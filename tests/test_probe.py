@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.newton import Problem, path
-from headstart.probe import GRID, Logistic, Ridge
+from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, beside
+from headstart.probe.newton import Problem, path
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -75,7 +76,7 @@ def test_every_value_has_a_certificate(digits: Rows, rows: int) -> None:
     x = x - x.mean(0)
     heads = Logistic(scale=0)._solve(x, y, 10, list(GRID))
     assert heads.weight.shape == (45, 10, 320)
-    assert all(heads.converged)
+    assert all(facts["converged"] for facts in heads.facts)
     for c, weight, bias in zip(GRID, heads.weight.double(), heads.bias.double(), strict=True):
         miss = (x.double() @ weight.T + bias).softmax(1) - functional.one_hot(y, 10)
         gap = 0.5 * (c * miss.T @ x.double() + weight).square().sum()
@@ -86,8 +87,8 @@ def test_a_lone_weak_value_is_solved_from_nothing(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     alone = Logistic(scale=0, grid=[1e3]).fit(x, y, val_x, val_y, 10)
     weight, bias = reference(x, y, 1e3)
-    assert alone.table[0]["converged"]
-    assert objective(alone.weight, alone.bias, x, y, 1e3) <= objective(weight, bias, x, y, 1e3) * (1 + 1e-4)
+    assert alone.chosen["converged"]
+    assert objective(alone.head.weight, alone.head.bias, x, y, 1e3) <= objective(weight, bias, x, y, 1e3) * (1 + 1e-4)
 
 
 def test_too_few_steps_are_not_called_converged(digits: Rows, caplog: pytest.LogCaptureFixture) -> None:
@@ -101,8 +102,8 @@ def test_the_head_is_folded_back_to_raw_features(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     for probe in (Logistic(scale=0, grid=[1e-3, 1e-1]), Ridge(grid=[1.0, 10.0])):
         fit = probe.fit(x, y, val_x, val_y, 10)
-        accuracy = ((val_x @ fit.weight.T + fit.bias).argmax(1) == val_y).float().mean()
-        row = next(row for row in fit.table if row["value"] == fit.chosen)
+        accuracy = ((val_x @ fit.head.weight.T + fit.head.bias).argmax(1) == val_y).float().mean()
+        row = fit.chosen
         assert float(accuracy) == pytest.approx(row["val_accuracy"], abs=1e-6)
         assert row["val_accuracy"] == max(other["val_accuracy"] for other in fit.table)
 
@@ -112,14 +113,14 @@ def test_bfloat16_features_are_fitted_as_their_float32_values(digits: Rows) -> N
     low, val_low = x.bfloat16(), val_x.bfloat16()
     one = Logistic(scale=0).fit(low, y, val_low, val_y, 10)
     two = Logistic(scale=0).fit(low.float(), y, val_low.float(), val_y, 10)
-    assert one.weight.dtype == torch.float32
-    assert torch.equal(one.weight, two.weight)
+    assert one.head.weight.dtype == torch.float32
+    assert torch.equal(one.head.weight, two.head.weight)
 
 
 def test_the_same_input_gives_the_same_bytes(digits: Rows) -> None:
     one, two = Logistic(scale=0).fit(*digits, 10), Logistic(scale=0).fit(*digits, 10)
-    assert torch.equal(one.weight, two.weight)
-    assert torch.equal(one.bias, two.bias)
+    assert torch.equal(one.head.weight, two.head.weight)
+    assert torch.equal(one.head.bias, two.head.bias)
     assert one.table == two.table
 
 
@@ -128,19 +129,19 @@ def test_the_lowest_nll_is_chosen_then_stronger_regularisation() -> None:
     y = torch.tensor([0, 0, 1, 1])
     sure = Logistic(scale=0, grid=[0.1, 10.0]).fit(x, y, x, y, 2)  # all accuracies 1, nll falls with C
     assert [row["val_accuracy"] for row in sure.table] == [1.0, 1.0]
-    assert sure.chosen == 10.0
-    assert Ridge(grid=[0.1, 10.0]).fit(x, y, x, y, 2).chosen == 10.0  # no nll: the stronger, which is the larger
+    assert sure.chosen["value"] == 10.0
+    assert Ridge(grid=[0.1, 10.0]).fit(x, y, x, y, 2).chosen["value"] == 10.0  # no nll: the stronger wins
 
 
 def test_a_class_missing_from_training_is_never_predicted(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     kept = y != 4
     fit = Logistic(scale=0).fit(x[kept], y[kept], val_x, val_y, 10)
-    logits = val_x @ fit.weight.T + fit.bias
+    logits = val_x @ fit.head.weight.T + fit.head.bias
     assert torch.isfinite(logits).all()
     assert not (logits.argmax(1) == 4).any()
-    assert not fit.weight[4].any()
-    assert float(fit.bias[4]) == -10
+    assert not fit.head.weight[4].any()
+    assert float(fit.head.bias[4]) == -10
     assert float((logits.argmax(1) == val_y)[val_y != 4].float().mean()) > 0.9
 
 
@@ -158,7 +159,7 @@ def test_ridge_is_the_closed_form(digits: Rows) -> None:
         targets = functional.one_hot(y, 10).double()
         gram = centred.T @ centred + 10 * torch.eye(x.shape[1], dtype=torch.float64)
         expected = torch.linalg.solve(gram, centred.T @ (targets - targets.mean(0))).T
-        assert torch.allclose(fit.weight.double(), expected, atol=1e-5)
+        assert torch.allclose(fit.head.weight.double(), expected, atol=1e-5)
         assert fit.probabilities is False
         assert fit.table[0]["val_nll"] is None
 
@@ -167,7 +168,7 @@ def test_ridge_predicts_as_scikit_learns_classifier(digits: Rows) -> None:
     x, y, val_x, val_y = digits
     fit = Ridge(grid=[1.0]).fit(x, y, val_x, val_y, 10)
     theirs = RidgeClassifier(alpha=1.0).fit(x.double().numpy(), y.numpy()).predict(val_x.double().numpy())
-    own = (val_x @ fit.weight.T + fit.bias).argmax(1).numpy()
+    own = (val_x @ fit.head.weight.T + fit.head.bias).argmax(1).numpy()
     assert np.mean(own == theirs) >= 0.995
 
 
@@ -175,10 +176,10 @@ def test_refit_uses_the_validation_rows_with_the_chosen_value(digits: Rows) -> N
     x, y, val_x, val_y = digits
     for probe in (Logistic, Ridge):
         plain, again = probe().fit(*digits, 10), probe(refit=True).fit(*digits, 10)
-        assert again.chosen == plain.chosen
-        both = probe(grid=[plain.chosen]).fit(torch.cat([x, val_x]), torch.cat([y, val_y]), x[:0], y[:0], 10)
-        assert torch.allclose(again.weight, both.weight, atol=1e-6)
-        assert not torch.allclose(again.weight, plain.weight, atol=1e-4)
+        assert again.chosen["value"] == plain.chosen["value"]
+        both = probe(grid=[plain.chosen["value"]]).fit(torch.cat([x, val_x]), torch.cat([y, val_y]), x[:0], y[:0], 10)
+        assert torch.allclose(again.head.weight, both.head.weight, atol=1e-6)
+        assert not torch.allclose(again.head.weight, plain.head.weight, atol=1e-4)
 
 
 def test_several_values_need_validation_rows_and_a_grid_needs_positive_numbers(digits: Rows) -> None:
@@ -191,7 +192,7 @@ def test_several_values_need_validation_rows_and_a_grid_needs_positive_numbers(d
 
 
 def test_all_classes_may_share_one_preconditioner(digits: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headstart.newton.BLOCK_BYTES", 0)
+    monkeypatch.setattr("headstart.probe.newton.BLOCK_BYTES", 0)
     x, y = digits[0], digits[1]
     problem = Problem(x - x.mean(0), y, 10)
     _, _, converged = path(problem, list(GRID), 1e-5, 100)
@@ -206,8 +207,139 @@ def test_scale_is_folded_back(digits: Rows) -> None:
     factor = (spread + 1e-3 * spread.mean()) ** -0.5
     scaled = Logistic(grid=[1.0], scale=0.5).fit(x, y, val_x, val_y, 10)
     by_hand = Logistic(grid=[1.0], scale=0).fit(x * factor, y, val_x * factor, val_y, 10)
-    ours = val_x @ scaled.weight.T + scaled.bias
-    theirs = (val_x * factor) @ by_hand.weight.T + by_hand.bias
+    ours = val_x @ scaled.head.weight.T + scaled.head.bias
+    theirs = (val_x * factor) @ by_hand.head.weight.T + by_hand.head.bias
     assert torch.allclose(ours, theirs, atol=1e-3)
     plain = Logistic(grid=[1.0], scale=0).fit(x, y, val_x, val_y, 10)
-    assert not torch.allclose(ours, val_x @ plain.weight.T + plain.bias, atol=1e-2)
+    assert not torch.allclose(ours, val_x @ plain.head.weight.T + plain.head.bias, atol=1e-2)
+
+
+def test_a_rows_weight_is_how_often_it_counts(digits: Rows) -> None:
+    """Integer weights are repetitions, and 0 leaves a row out."""
+    x, y, val_x, val_y = digits
+    x, y = x[:200], y[:200]
+    weights = torch.arange(200).remainder(3).float()
+    again = torch.arange(200).repeat_interleave(weights.long())
+    for probe in (Logistic(grid=[0.01], scale=0), Ridge(grid=[10.0]), NearestNeighbours(k=[300])):
+        weighed = probe.fit(x, y, val_x, val_y, 10, weights).head(val_x)
+        repeated = probe.fit(x[again], y[again], val_x, val_y, 10).head(val_x)
+        if isinstance(probe, NearestNeighbours):  # k counts rows, so the one vote that all share differs
+            weighed, repeated = weighed.argmax(1), repeated.argmax(1)
+        assert torch.allclose(weighed.float(), repeated.float(), atol=2e-2), probe
+    heavy = LinearHeads(lrs=[0.05], epochs=5).fit(x, y, val_x, val_y, 10, 1 + 9 * (y == 3).float())
+    plain = LinearHeads(lrs=[0.05], epochs=5).fit(x, y, val_x, val_y, 10)
+    assert (heavy.head(val_x).argmax(1) == 3).sum() > (plain.head(val_x).argmax(1) == 3).sum()
+
+
+def test_neighbours_vote_as_counted_by_hand(digits: Rows) -> None:
+    x, y, val_x, val_y = digits
+    fit = NearestNeighbours(k=[1, 7, 5000], temperature=0.1).fit(x, y, val_x, val_y, 10)
+    near, bank = functional.normalize(val_x), functional.normalize(x)
+    for row in fit.table:
+        similar, rows = (near @ bank.T).topk(row["value"], dim=1)
+        votes = torch.zeros(len(val_y), 10)
+        for query in range(len(val_y)):
+            for s, at in zip(similar[query], rows[query], strict=True):
+                votes[query, y[at]] += float((s / 0.1).exp())
+        assert row["val_accuracy"] == pytest.approx(float((votes.argmax(1) == val_y).float().mean()))
+    assert [row["value"] for row in fit.table] == [600, 7, 1], "more than all is all"
+    assert fit.chosen["val_accuracy"] == max(row["val_accuracy"] for row in fit.table)
+    assert torch.allclose(fit.head(val_x).exp().sum(1), torch.ones(len(val_y)), atol=1e-5)
+
+
+def test_neighbours_in_pieces_are_the_same(digits: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, val_x, val_y = digits
+    for metric in ("cosine", "euclidean"):
+        whole = NearestNeighbours(metric=metric).fit(x, y, val_x, val_y, 10)
+        monkeypatch.setattr("headstart.probe.neighbours.ELEMENTS", 64 * 37)
+        pieces = NearestNeighbours(metric=metric).fit(x, y, val_x, val_y, 10)
+        monkeypatch.undo()
+        assert torch.allclose(whole.head(val_x), pieces.head(val_x), atol=1e-4)
+        assert whole.chosen["val_accuracy"] > 0.9
+
+
+def test_heads_trained_together_are_those_trained_alone(digits: Rows) -> None:
+    x, y, val_x, _ = digits
+    options = {"epochs": 4, "batch_size": 128}
+    both = LinearHeads(lrs=[0.01, 0.1], weight_decays=[0.0, 0.1], **options)
+    (together,) = both.solve([x], y, 10, both.values, None, 3)
+    for index, (lr, decay) in enumerate(both.values):
+        head = torch.nn.Linear(64, 10)  # the same by torch's own SGD, on features prepared by hand
+        torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
+        spread = (x - x.mean(0)).square().mean(0).sqrt()
+        factor = (spread + 1e-3 * spread.mean()) ** -0.5
+        factor = factor / (factor * spread).square().mean().sqrt()
+        groups = [{"params": [head.weight], "weight_decay": decay}, {"params": [head.bias]}]
+        optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
+        generator = torch.Generator().manual_seed(3)
+        for step in range(20):
+            if step % 5 == 0:
+                order = torch.randperm(600, generator=generator).split(128)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * 0.5 * (1 + np.cos(np.pi * step / 20))
+            optimizer.zero_grad()
+            rows = order[step % 5]
+            functional.cross_entropy(head((x[rows] - x.mean(0)) * factor), y[rows]).backward()
+            optimizer.step()
+        expected = head((val_x - x.mean(0)) * factor)
+        assert torch.allclose(together.head(index)(val_x), expected, atol=1e-3), (lr, decay)
+    assert torch.equal(both.fit(*digits, 10, seed=1).head.weight, both.fit(*digits, 10, seed=1).head.weight)
+    assert not torch.equal(both.fit(*digits, 10, seed=1).head.weight, both.fit(*digits, 10, seed=2).head.weight)
+
+
+def test_a_rate_that_diverges_is_not_chosen(digits: Rows) -> None:
+    fit = LinearHeads(lrs=[0.05, 1e30], epochs=60).fit(*digits, 10)
+    assert fit.chosen["value"] == 0.05
+    assert fit.chosen["val_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("probe", [Logistic, Ridge, NearestNeighbours, LinearHeads])
+def test_the_odd_cases_end_in_finite_logits(probe: type, digits: Rows) -> None:
+    """Fewer rows than features, repeated rows, constant features, a class without rows, bfloat16."""
+    x, y, val_x, val_y = digits
+    kept = (y != 4).nonzero()[:40, 0].repeat(2)
+    wide = torch.cat([widened(x), torch.full((600, 3), 5.0)], 1)[kept].bfloat16()
+    val_wide = torch.cat([widened(val_x), torch.full((400, 3), 5.0)], 1).bfloat16()
+    fit = probe().fit(wide, y[kept], val_wide, val_y, 10)
+    logits = fit.head(val_wide.float())
+    assert torch.isfinite(logits).all()
+    assert (logits.argmax(1) == val_y).float().mean() > 0.6
+    assert not (logits.argmax(1) == 4).any()
+
+
+@pytest.mark.parametrize("probe", [Logistic, Ridge, NearestNeighbours, LinearHeads])
+def test_validation_chooses_among_sets_of_features(probe: type, digits: Rows, tmp_path: Path) -> None:
+    x, y, val_x, val_y = digits
+    noise = torch.randn(1000, 40, generator=torch.Generator().manual_seed(0))
+    both, val_both = torch.cat([noise[:600], x], 1), torch.cat([noise[600:], val_x], 1)
+    parts = {"noise": slice(0, 40), "pixels": slice(40, 104)}
+    fit = probe().fit(both, y, val_both, val_y, 10, parts=parts)
+    assert fit.chosen["features"] == "pixels"
+    alone = probe().fit(x, y, val_x, val_y, 10)
+    assert torch.allclose(fit.head(val_both), alone.head(val_x), atol=1e-4)
+    beside.save(fit.head, tmp_path / "probe.safetensors")
+    assert torch.equal(beside.load(tmp_path / "probe.safetensors")(val_both), fit.head(val_both))
+
+
+def test_a_refit_weighs_validation_rows_as_their_class(digits: Rows) -> None:
+    x, y, val_x, val_y = digits
+    by_class = torch.linspace(0.5, 2, 10)
+    fit = Ridge(grid=[10.0], refit=True).fit(x, y, val_x, val_y, 10, by_class[y])
+    rows, labels = torch.cat([x, val_x]), torch.cat([y, val_y])
+    whole = Ridge(grid=[10.0]).fit(rows, labels, x[:0], y[:0], 10, by_class[labels])
+    assert torch.allclose(fit.head.weight, whole.head.weight, atol=1e-6)
+
+
+def test_what_a_probe_cannot_try_is_refused() -> None:
+    for make in (
+        lambda: NearestNeighbours(k=[0]),
+        lambda: NearestNeighbours(metric="l1"),
+        lambda: NearestNeighbours(temperature=0),
+        lambda: LinearHeads(lrs=[]),
+        lambda: LinearHeads(weight_decays=[-1.0]),
+        lambda: LinearHeads(epochs=0),
+        lambda: Ridge(layers=[]),
+        lambda: Ridge(poolings=["sum"]),
+    ):
+        with pytest.raises(UserError, match=r"^probe"):
+            make()

@@ -58,7 +58,7 @@ def _component_problems(config: RunConfig, trial: bool) -> Iterator[str]:
     from timm.scheduler import create_scheduler_v2
 
     problems = [problem for key, node, given in _nodes(config) for problem in bind(key, node, given)]
-    problems += problems or _observer_problems(config)
+    problems += problems or [*_observer_problems(config), *_probe_problems(config)]
     problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
     for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
         problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
@@ -79,6 +79,25 @@ def _observer_problems(config: RunConfig) -> list[str]:
             except Exception as error:
                 found.append(f"{group}.{name}: {_first_line(error.__cause__ or error)}")
     return found
+
+
+def _probe_problems(config: RunConfig) -> Iterator[str]:
+    """Values that only a probe itself refuses, and a head kept beside the network that a later phase would need."""
+    phases = list(config.strategy.phases.items())
+    for index, (name, phase) in enumerate(phases):
+        if phase.probe is None:
+            continue
+        key = f"strategy.phases.{name}"
+        try:
+            probe = configs.build(phase.probe)
+        except Exception as error:
+            yield f"{key}.{_first_line(error.__cause__ or error)}"
+            continue
+        if getattr(probe, "beside", False) and index < len(phases) - 1:
+            yield (
+                f"{key}.probe: its head is no layer on what the network's own head reads, so {phases[index + 1][0]} "
+                "cannot go on from it: let it be the last phase, or use a linear probe with layers=[-1]"
+            )
 
 
 def _trial_problems(config: RunConfig) -> Iterator[str]:

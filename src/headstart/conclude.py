@@ -16,7 +16,7 @@ from headstart.models.cost import gmacs
 from headstart.strategy import Phase
 from headstart.ways import Way
 
-LIVE = Way("images", None, "images that the run has not seen before")
+QUERIES = 1024  # rows of features that go through a probe's head at once
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
 
 
@@ -28,7 +28,7 @@ def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: l
     scores, speed = _timed_test(context, ways[-1])
     testing = time.monotonic() - started
     for measure in context.measures:
-        measure.tested(context, lambda pixels: logits(context, pixels, "measure", LIVE))
+        measure.tested(context, lambda pixels: logits(context, pixels, "measure", ways[-1].live()))
     if not context.run.leads:
         return
     test = metrics.evaluate(scores, data.test.labels, probabilities)
@@ -41,7 +41,7 @@ def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: l
         {"status": "completed"}
         | _names(context)
         | {"test": test, "val": val}
-        | _sizes(context, phases)
+        | _sizes(context, phases, ways[-1])
         | _costs(context, ways, outcomes, extractions, testing, began)
         | {"ms_per_image": speed}
         | _circumstances(context)
@@ -64,13 +64,15 @@ def _timed_test(context: Context, way: Way) -> tuple[Tensor, float | None]:
 def logits(context: Context, pixels: Pixels, part: str, way: Way) -> Tensor:
     """The network's outputs [n, classes] on images; through cached features where the phase had them."""
     config = context.config.hardware
-    if way.cut is not None:
-        extract = way.extract(context)
-        network, features = way.cut.rest, extract(pixels, part)
-    else:
-        network = cutting.folded(context.model.eval()).to(memory_format=hardware.memory_format(config))
-        features = None
+    network, features = way.head, None
     size = images_per_batch(context.data.image_size, context.device)
+    if way.cut is not None:
+        features = way.extract(context)(pixels, part)
+        size = size if network is None else QUERIES
+        network = way.cut.rest if network is None else network
+    elif network is None:
+        network = cutting.folded(context.model.eval())
+    network = network.to(memory_format=hardware.memory_format(config))
     preprocess = context.preprocess().eval()
 
     def batch(start: int, stop: int) -> Tensor:
@@ -100,9 +102,14 @@ def _names(context: Context) -> dict[str, Any]:
     }
 
 
-def _sizes(context: Context, phases: list[Phase]) -> dict[str, Any]:
+def _sizes(context: Context, phases: list[Phase], way: Way) -> dict[str, Any]:
     sizes = {name: parameter.numel() for name, parameter in context.model.named_parameters()}
     learned = frozenset().union(*(phase.trainable for phase in phases))
+    if way.head is not None:  # it stands in the place of the network's own
+        own = phases[-1].trainable
+        sizes = {name: size for name, size in sizes.items() if name not in own}
+        sizes["probe"] = sum(parameter.numel() for parameter in way.head.parameters())
+        learned = (learned - own) | {"probe"}
     parts = context.data.sizes
     return {
         "n_train": parts["train"],
@@ -151,11 +158,12 @@ def _costs(
 
 
 def _circumstances(context: Context) -> dict[str, Any]:
+    state = context.run.read_state()
     return {
-        "hardware": hardware.facts(context.config.hardware),
+        "hardware": hardware.facts(context.config.hardware) | {"tuned": state.get("tuned")},
         "versions": {"headstart": __version__} | {name: version(name) for name in PACKAGES},
         "digests": context.digests,
         "config_hash": context.run.hash,
-        "attempts": context.run.read_state().get("attempts", 1),
+        "attempts": state.get("attempts", 1),
         "wandb_id": context.run.id if context.config.logger.wandb else None,
     }

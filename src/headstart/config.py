@@ -106,10 +106,20 @@ class HardwareConfig:
     precision: str = "auto"
     memory_format: str = "channels_last"
     compile: bool = False
+    tune: bool = False  # a trial of a few steps picks memory_format, precision and compile; see `headstart.tune`
+    allow_bf16: bool = False  # whether it may pick another precision than the one that auto stands for
     accumulate: int = 1
     clip: float | None = None
     workers: int = 0
     threads: int | None = None
+
+
+@dataclass
+class FeaturesConfig:
+    """How the features of frozen prefixes are kept: in which precision, and in memory or in a mapped file."""
+
+    dtype: str = "auto"  # auto: as the prefix puts them out
+    storage: str = "auto"  # auto: mapped where they would fill more than half of the free memory
 
 
 @dataclass
@@ -135,6 +145,7 @@ class RunConfig:
     optimizer: dict[str, Any] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     study: str = MISSING
     seed: int = MISSING

@@ -55,3 +55,8 @@ class Context:
     def best_weights(self, phase: "Phase") -> Path:
         """Where a phase leaves the weights that it hands on."""
         return self.run.checkpoints / phase.name / weights.BEST
+
+    @property
+    def probe_head(self) -> Path:
+        """Where a probe leaves a head that the network cannot take as its own."""
+        return self.run.folder / weights.PROBE

@@ -9,29 +9,35 @@ renamed; its name is the digest of its content, so a torn or damaged one is neve
 import hashlib
 import json
 import logging
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headstart import __version__, hardware, ranks
+from headstart.data.loading import free_memory
 from headstart.errors import RunFailed
-from headstart.files import whole
+from headstart.files import unwritten, whole
 from headstart.models import cut as cutting
 from headstart.models import weights
 
 if TYPE_CHECKING:
-    from headstart.config import HardwareConfig
+    from headstart.config import FeaturesConfig, HardwareConfig
     from headstart.data.loading import Pixels
 
 log = logging.getLogger(__name__)
 
 ID_BYTES = 16
 SHARD = 16_384  # rows that are written together: what a crash in a long extraction can cost
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass
@@ -72,7 +78,7 @@ def infer(
         batch: ``batch(start, stop)`` gives the inputs of those rows, on any device.
         what: named in the progress lines, one every few seconds.
     """
-    device = next(network.parameters()).device
+    device = next(chain(network.parameters(), network.buffers())).device
     network.eval()
     outputs: Tensor | None = None
     n = rows.stop - rows.start
@@ -173,6 +179,44 @@ def _read_shard(path: Path) -> tuple[list[str], Tensor, float] | None:
     return ids, tensors["features"], seconds / max(len(ids), 1)
 
 
+class _Room:
+    """Where a part's features are gathered: in memory, or in a mapped file, of which the system holds what is used.
+
+    The file has no name: it goes away with the process.
+    """
+
+    def __init__(self, rows: int, storage: str) -> None:
+        self.rows, self.storage = rows, storage
+        self.made: Tensor | None = None
+
+    def put(self, at: Tensor, features: Tensor) -> None:
+        """Put features [n, ...] at the rows ``at`` [n]."""
+        if self.made is None:
+            self.made = self._make(features)
+        self.made[at] = features
+
+    @property
+    def tensor(self) -> Tensor:
+        """Features [rows, ...]."""
+        assert self.made is not None, "no images"
+        return self.made
+
+    def _make(self, like: Tensor) -> Tensor:
+        shape = (self.rows, *like.shape[1:])
+        need = self.rows * like[0].numel() * like.element_size()
+        if self.storage == "memory" or (self.storage == "auto" and need <= free_memory() / 2):
+            return torch.empty(shape, dtype=like.dtype)
+        log.info("%.2f GB of features are kept in a mapped file in %s", need / 1e9, tempfile.gettempdir())
+        try:
+            with tempfile.TemporaryFile() as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, need)  # a disk that fills up later would kill the process
+                flat = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(need,)))
+        except OSError as error:
+            raise unwritten(Path(tempfile.gettempdir()), need, error) from error
+        return flat.view(like.dtype).view(shape)
+
+
 class Extractor:
     """The frozen prefix of a phase, ready to turn images into features.
 
@@ -182,6 +226,7 @@ class Extractor:
         identity: what decides the features besides the prefix's tensors: the network and its arguments, the input
             transform.
         cache_dir: the cache's folder, or None.
+        kept: the precision that features are kept in, and whether in memory.
     """
 
     def __init__(
@@ -191,10 +236,13 @@ class Extractor:
         identity: dict[str, Any],
         config: "HardwareConfig",
         cache_dir: Path | None,
+        kept: "FeaturesConfig | None" = None,
     ) -> None:
         import timm
 
         self.preprocess, self.config = preprocess.eval(), config
+        self.dtype = None if kept is None else DTYPES.get(kept.dtype)  # None: as the prefix puts them out
+        self.storage = "memory" if kept is None else kept.storage
         self.costs: dict[str, Extraction] = {}  # by part of the data
         self.prefix = cutting.folded(cut.prefix).to(memory_format=hardware.memory_format(config))
         behind = {id(tensor) for tensor in [*cut.rest.parameters(), *cut.rest.buffers()]}
@@ -207,7 +255,7 @@ class Extractor:
             "layers": repr(cut.prefix),  # strides, paddings and poolings too
             "code": getattr(cut.prefix, "code", ""),
             "identity": identity,
-            "precision": config.precision,
+            "precision": config.precision if self.dtype is None else f"{config.precision} kept as {self.dtype}",
             "device": config.accelerator,
             "versions": [__version__, torch.__version__, timm.__version__],
         }
@@ -239,6 +287,10 @@ class Extractor:
             missing = [row for row, id_ in enumerate(pixels.ids) if id_ in lacking and first[id_] == row]
         cost.reused, cost.computed = len(pixels.ids) - len(missing), len(missing)
         cost.seconds = cost.reused_seconds = seconds
+        room = _Room(len(pixels.ids), self.storage)
+        present = [row for row, id_ in enumerate(pixels.ids) if id_ in rows]
+        for block in torch.tensor(present).split(SHARD) if present else ():
+            room.put(block, torch.stack([rows[pixels.ids[row]] for row in block]))
         for block in torch.tensor(missing).split(SHARD) if missing else ():
             began = time.monotonic()
             computed = self._compute(pixels, block, part)
@@ -246,13 +298,15 @@ class Extractor:
             took = time.monotonic() - began + reading
             cost.seconds += took
             cost.earlier_seconds += reading
-            ids = [pixels.ids[row] for row in block]
             if ranks.leads():
-                self.store.write(ids, computed, took)
-            if len(block) == len(pixels.ids):
+                self.store.write([pixels.ids[row] for row in block], computed, took)
+            if len(block) == len(pixels.ids) and self.storage != "mapped":
                 return computed
-            rows |= dict(zip(ids, computed, strict=True))
-        return torch.stack([rows[id_] for id_ in pixels.ids])
+            room.put(block, computed)
+        again = [row for row, id_ in enumerate(pixels.ids) if id_ not in rows and first[id_] != row]
+        if again:
+            room.put(torch.tensor(again), room.tensor[[first[pixels.ids[row]] for row in again]])
+        return room.tensor
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
@@ -261,7 +315,8 @@ class Extractor:
         def batch(start: int, stop: int) -> Tensor:
             return self.preprocess(pixels.images[rows[start:stop]].to(device))
 
-        def features(mine: slice) -> Tensor:
-            return infer(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
+        return ranks.shared(len(rows), lambda mine: self._inferred(batch, mine, part, size))
 
-        return ranks.shared(len(rows), features)
+    def _inferred(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
+        found = infer(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
+        return found if self.dtype is None else found.to(self.dtype)

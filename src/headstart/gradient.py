@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 
-from headstart import checkpoints, ranks, stopping, strategy
+from headstart import checkpoints, hardware, ranks, stopping, strategy
 from headstart import config as configs
 from headstart.averaging import Average
 from headstart.config import RunConfig
@@ -25,7 +25,7 @@ from headstart.ways import Way
 
 def learn(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
     """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
-    config, hardware = _settled(context.config, phase), context.config.hardware
+    config = _settled(context.config, phase)
     train, val, network, preprocess = _input(context, phase, way)
     groups = strategy.optimizer_groups(
         context.model, phase, config.optimizer["lr"], config.optimizer.get("weight_decay")
@@ -36,7 +36,7 @@ def learn(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
     common: dict[str, Any] = {
         "seed": config.seed,
         "phase": phase.name,
-        "workers": hardware.workers,
+        "workers": config.hardware.workers,
         "pin_memory": context.device.type == "cuda",
     }
     drawn = loader(
@@ -60,7 +60,7 @@ def learn(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
         *([average.exchanged] if average else []),
     )
     callbacks = _callbacks(context, phase, average, keeper)
-    with stopping.deferred():
+    with stopping.deferred(), hardware.memory_kept(config.hardware):
         before = ranks.collected(checkpoints.newest(best.parent) if ranks.leads() else None)[0]
         assert phase.config.epochs is not None
         try:

@@ -80,7 +80,7 @@ class PhaseModule(pl.LightningModule):
         self.config, self.index = config, index
         # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
         self.__dict__["run_network"] = torch.compile(network) if config.hardware.compile else network
-        self.__dict__["validated"] = self.run_network if validated is None else validated
+        self.__dict__["validated"] = network if validated is None else validated
         # classifiers on the network's side (`headstart.models.auxiliary`), each with a loss of its own
         self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
         self.restored: dict[str, Any] | None = None
@@ -151,7 +151,10 @@ class PhaseModule(pl.LightningModule):
             inputs, targets = self.objective.targets(inputs, labels)
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=hardware.memory_format(self.config.hardware))
-        logits = (self.run_network if learning else self.validated)(inputs)
+        # Another size would be compiled anew: an epoch's last batch, like validation, runs as it is.
+        whole = len(labels) == self.config.data.batch_size
+        network = self.validated if not learning else self.run_network if whole else self.network
+        logits = network(inputs)
         loss = (self.objective if learning else functional.cross_entropy)(logits.float(), targets)
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)

@@ -36,6 +36,9 @@ IRRELEVANT = (
     "head",  # what of it a strategy uses stands in the strategy
     "logger",
     "hardware.workers",
+    "features.storage",
+    "hardware.tune",  # what it picked counts
+    "hardware.allow_bf16",
 )
 
 
@@ -133,7 +136,7 @@ class Run:
                     half_written.unlink()
         before = self.read_state()
         if fresh or before.get("status") == "completed":
-            for name in ("result.json", "state.json", "predictions.csv", "metrics.csv"):
+            for name in ("result.json", "state.json", "predictions.csv", "metrics.csv", "probe.safetensors"):
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from headstart import components, explain, fit, hardware, runs, strategy, torchrun
+from headstart import components, explain, fit, hardware, runs, strategy, torchrun, tune
 from headstart import config as configs
 from headstart.conclude import conclude
 from headstart.config import RunConfig
@@ -17,7 +17,7 @@ from headstart.data import Data, prepare
 from headstart.data.checks import say_duplicates
 from headstart.logger import RunLog, Silent
 from headstart.models import factory, weights
-from headstart.ways import Way, way
+from headstart.ways import Way, check_probes, way
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +28,15 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     Raises:
         UserError: the config, the data, the weights or the machine cannot do what is asked.
     """
-    config.hardware = hardware.settle(config.hardware)
+    asked = config.hardware
+    config.hardware = hardware.settle(asked)
     components.check(config)
     spec = factory.expected_input(config.model)
-    strategy.plan(factory.outline(config.model), config.strategy.phases)
+    outline = factory.outline(config.model)
+    strategy.plan(outline, config.strategy.phases)
+    check_probes(outline, config.strategy)
     data = _data(config, spec)
+    config.hardware, tuned = tune.settle(config, asked.precision, data)
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
     with runs.hold(configs.plain(config), digests) as here:
@@ -42,6 +46,9 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
             log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", here.folder, accuracy)
             return done
         here.begin(configs.plain(config), overrides, fresh=done is not None)
+        if tuned:
+            here.state(tuned=tuned)
+            log.info("  hardware.tune: %s", tune.said(tuned))
         phases_done = here.read_state().get("done", [])
         if config.hardware.devices == 1:
             work(config, here, digests, phases_done, data)

@@ -26,6 +26,8 @@ CHOICES = {
     "hardware.accelerator": ACCELERATORS,
     "hardware.precision": PRECISIONS,
     "hardware.memory_format": MEMORY_FORMATS,
+    "features.dtype": ("auto", "float32", "bfloat16"),
+    "features.storage": ("auto", "memory", "mapped"),
     "logger.mode": ("auto", "online", "offline"),
 }
 STATISTICS = ("live", "frozen")
@@ -193,6 +195,11 @@ def _problems(config: RunConfig) -> Iterator[str]:
             yield f"{key}={value}: must be {allowed(key)}"
     if config.hardware.devices == 0:
         yield "hardware.devices=0: must be 1 or more, or -1 for all of them"
+    if config.hardware.allow_bf16 and not (config.hardware.tune and config.hardware.precision == "auto"):
+        yield (
+            "hardware.allow_bf16=true: is for a trial to make use of; set hardware.tune=true and leave "
+            "hardware.precision=auto, or set hardware.precision=bf16"
+        )
     yield from _data_problems(config)
     yield from _optimizer_problems(config)
     yield from _strategy_problems(config)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from headstart import ranks
-from headstart.features import Extraction, Extractor, images_per_batch, infer
+from headstart.features import Extraction, Extractor, images_per_batch
 from headstart.models import cut as cutting
 from headstart.randomness import seed_of
 
@@ -46,9 +46,7 @@ class _ViewExtractor(Extractor):
 
         size = images_per_batch(self.side, device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            return ranks.shared(
-                len(rows), lambda mine: infer(self.prefix, batch, mine, self.config, part, batch_size=size)
-            )
+            return ranks.shared(len(rows), lambda mine: self._inferred(batch, mine, part, size))
 
 
 def features_of_views(
@@ -66,6 +64,7 @@ def features_of_views(
             context.features_identity | {"view": drawn},
             config.hardware,
             cache,
+            config.features,
         )
         extract.seed, extract.side = seed, context.data.image_size
         part = f"view {view + 1} of training"

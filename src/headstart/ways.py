@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from headstart.config import RunConfig, is_random, mixes
+from headstart import config as configs
+from headstart.config import RunConfig, StrategyConfig, is_random, mixes
 from headstart.errors import UserError
 from headstart.features import Extractor
 from headstart.models import cut as cutting
+from headstart.models.stages import Stages
 
 if TYPE_CHECKING:
     from headstart.context import Context
@@ -26,15 +28,30 @@ class Way:
     why: str = ""
     views: int = 0  # augmented views of each training image whose features are cached; 0: the image as it is
     extractor: Extractor | None = None
+    probe: Any = None
+    parts: dict[str, slice] | None = None  # columns of the features that a probe chooses among
+    head: nn.Module | None = None  # a fitted head that is kept beside the network
 
     def extract(self, context: "Context") -> Extractor:
         """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""
         assert self.cut is not None
         if self.extractor is None:
             self.extractor = Extractor(
-                self.cut, context.preprocess(), context.features_identity, context.config.hardware, _cache(context)
+                self.cut,
+                context.preprocess(),
+                context.features_identity,
+                context.config.hardware,
+                _cache(context),
+                context.config.features,
             )
         return self.extractor
+
+    def live(self) -> "Way":
+        """The same network on images that the run has not seen before: none of their features is kept."""
+        whole = None
+        if self.head is not None and self.cut is not None:
+            whole = nn.Sequential(cutting.folded(self.cut.prefix), self.head)
+        return Way("images", None, "images that the run has not seen before", head=whole)
 
     def training_features(self, context: "Context", phase: "Phase") -> tuple[Tensor, Tensor]:
         """Features and labels of what the phase trains on: a row an image, or a row for each of its views."""
@@ -71,20 +88,42 @@ def way(model: Any, phase: "Phase", config: RunConfig, image_size: int) -> Way:
             return Way("images", None, "images are mixed anew each epoch")
     device = next(model.parameters()).device
     example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
-    cut = cutting.find(model, phase.trainable, example)
-    key, views = f"strategy.phases.{phase.name}", phase.config.views or 0
+    cut, views = cutting.find(model, phase.trainable, example), phase.config.views or 0
     if probe:
-        _check_cut_at_head(model, cut, example, f"{key}.probe: {config.model.name}", key)
-        return Way("probe", cut, views=views)
+        return _probe_way(model, phase, cut, example, views)
     if cut is not None:
         return Way("features", cut, views=views)
     if views:
-        raise UserError(f"{key}.views={views}: no frozen prefix whose output could be cached; leave views out")
+        key = f"strategy.phases.{phase.name}.views"
+        raise UserError(f"{key}={views}: no frozen prefix whose output could be cached; leave views out")
     return Way("images", None, "no frozen prefix that can be cut off")
 
 
-def _check_cut_at_head(model: Any, cut: cutting.Cut | None, example: Tensor, what: str, key: str) -> None:
+def check_probes(model: nn.Module, plan: StrategyConfig) -> None:
+    """Raises UserError where a probe asks for stages that the network does not offer; needs no weights."""
+    for phase in plan.phases.values():
+        if phase.probe is not None:
+            probe = configs.build(phase.probe)
+            if getattr(probe, "beside", False) and probe.layers != (-1,):
+                Stages(model, probe.layers, probe.poolings)
+
+
+def _probe_way(model: Any, phase: "Phase", cut: cutting.Cut | None, example: Tensor, views: int) -> Way:
+    """The features that a probe is fitted on: what the network's head reads, or several stages pooled."""
+    assert phase.config.probe is not None
+    probe = configs.build(phase.config.probe)
+    layers = tuple(getattr(probe, "layers", (-1,)))
+    if layers != (-1,):
+        stages = Stages(model, layers, probe.poolings)
+        parts = stages.columns(example)
+        cut = cutting.Cut(stages, model.get_classifier(), ", ".join(stages.names), True)
+        return Way("probe", cut, views=views, probe=probe, parts=parts)
     with torch.no_grad():
         found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
-    if found != model.get_classifier().weight[0].numel():
-        raise UserError(f"{what} cannot be cut at its head; train it by gradient: {key}.probe=null {key}.epochs=10")
+    if cut is None or found != model.get_classifier().weight[0].numel():
+        key = f"strategy.phases.{phase.name}"
+        raise UserError(
+            f"{key}.probe: {type(model).__name__} cannot be cut at its head; train it by gradient: {key}.probe=null "
+            f"{key}.epochs=10"
+        )
+    return Way("probe", cut, views=views, probe=probe)

@@ -129,6 +129,8 @@ def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool)
     else:
         notes.append(f"head replaced: {model.num_classes} outputs -> {len(classes)} new ones")
         model.reset_classifier(len(classes))
+        if stored.is_headless(config.weights):
+            notes.append(f"the run's own head is a probe beside its network ({stored.PROBE}), which is not taken over")
     return model, notes
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMES = ("imagenet", "none", "FILE", "local-dir:FOLDER", "hf-hub:ID", "package:MODULE", "run:FOLDER")
 BEST = "best.safetensors"  # in a phase's folder: what it hands on
 FINAL = Path("checkpoints") / BEST
+PROBE = "probe.safetensors"  # in a run's folder: the head of a probe that is kept beside its network
 
 
 def locate(weights: str) -> Path | None:
@@ -122,14 +123,20 @@ def file_digest(path: Path) -> str:
 
 
 def classes_of_run(weights: str) -> list[str] | None:
-    """The class names that the head of ``run:FOLDER`` was trained on; None for every other source."""
+    """The class names that the head of ``run:FOLDER`` was trained on; None for every other source, or without one."""
     scheme, _, folder = weights.partition(":")
-    if scheme != "run":
+    if scheme != "run" or is_headless(weights):
         return None
     try:
         return list(json.loads((Path(folder).expanduser() / "result.json").read_text("utf-8"))["classes"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model.weights={weights}: its result.json cannot be read: {error}") from None
+
+
+def is_headless(weights: str) -> bool:
+    """Whether ``model.weights`` names a run whose probe is kept beside its network, whose own head is untrained."""
+    scheme, _, folder = weights.partition(":")
+    return scheme == "run" and (Path(folder).expanduser() / PROBE).is_file()
 
 
 def save(model: "nn.Module", path: Path) -> None:

@@ -1,6 +1,7 @@
 """Many L2-penalised multinomial logistic regressions on the same features, by truncated Newton along the path of C.
 
-For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias.
+For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias; rows may
+count unequally.
 
 - Every STRIDE-th value is solved in turn, from strong to weak regularisation, each from the two before it. The values
   between start from a cubic in log C through those, mostly within a step or two of their solution, and are solved
@@ -28,7 +29,8 @@ BLOCK_BYTES = 2**30  # of the preconditioner; above it all classes share one blo
 STRIDE = 4  # of the values that are solved along the path
 FORCING = 0.1  # a Newton system is solved to this share of its starting error
 PATIENCE = 5  # conjugate-gradient steps before a new preconditioner is thought of
-ROWS = 2  # per feature, that the preconditioner sums over
+ROWS = 2, 100  # that the preconditioner sums over: per feature, or of all rows per feature, whichever is more
+PIECE = 2**19  # features that both halves of a Hessian product read together
 
 
 @dataclass
@@ -53,25 +55,61 @@ class State:
 
 
 class Problem:
-    """The training rows: features [n, r] whose last column is the bias's ones, labels [n] in 0..classes-1."""
+    """The training rows: features [n, r] whose last column is the bias's ones, labels [n] in 0..classes-1.
 
-    def __init__(self, features: Tensor, labels: Tensor, classes: int) -> None:
+    Args:
+        importance: how much each row counts [n], above 0; None: 1.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, classes: int, importance: Tensor | None = None) -> None:
         ones = features.new_ones(len(features), 1)
         self.features = torch.cat([features, ones], 1)
-        self.labels, self.classes = labels, classes
+        self.labels, self.classes, self.importance = labels, classes, importance
         self.penalty = torch.ones_like(self.features[0])
         self.penalty[-1] = 0
-        self.squares = self.features.square().sum(0)
+        squares = self.features.square()
+        self.squares = (squares if importance is None else squares.mul_(importance[:, None])).sum(0)
         self.inverse: Tensor | None = None
+
+    @property
+    def sampled(self) -> int:
+        """How many rows the preconditioner sums over."""
+        rows, width = self.features.shape
+        return min(rows, max(ROWS[0] * width, ROWS[1] * rows // width))
 
     def margins(self, weight: Tensor) -> Tensor:
         """Logits less the true class's logit [K, B, n], of weights [K, B, r]."""
         logits = (weight.flatten(0, 1) @ self.features.T).view(*weight.shape[:2], -1)
         return logits.sub_(logits.gather(0, self.labels.expand(1, weight.shape[1], -1)))
 
+    def curved(self, probability: Tensor, search: Tensor) -> tuple[Tensor, Tensor]:
+        """Margins [K, B, n] of directions [K, B, r], and the loss's Hessian times these directions.
+
+        Rows are taken a piece at a time, which both products find in the processor's cache.
+        """
+        flat, reach = search.flatten(0, 1), torch.empty_like(probability)
+        product = torch.zeros_like(flat)
+        size = max(256, PIECE // self.features.shape[1])
+        for start in range(0, len(self.labels), size):
+            rows = slice(start, start + size)
+            part, chance = self.features[rows], probability[..., rows]
+            logits = (flat @ part.T).view(*chance.shape)
+            logits.sub_(logits.gather(0, self.labels[rows].expand(1, search.shape[1], -1)))
+            reach[..., rows] = logits
+            inner = logits.mul_(chance)
+            inner.sub_(chance * inner.sum(0))
+            if self.importance is not None:
+                inner.mul_(self.importance[rows])
+            product.addmm_(inner.flatten(0, 1), part)
+        return reach, product.view_as(search)
+
     def back(self, rows: Tensor) -> Tensor:
         """The transpose: [K, B, n] -> [K, B, r]."""
         return (rows.flatten(0, 1) @ self.features).view(*rows.shape[:2], -1)
+
+    def weighed(self, rows: Tensor) -> Tensor:
+        """[..., n] times the rows' importance."""
+        return rows if self.importance is None else rows * self.importance
 
     def state(self, weight: Tensor, margins: Tensor, values: Tensor) -> State:
         """Objective and residuals at `weight`, whose `margins` are given."""
@@ -84,7 +122,8 @@ class Problem:
         total = others + own[0]
         residual = odds.div_(total).scatter_(0, true, -(others / total)[None])
         norm = (weight.square() * self.penalty).sum((0, 2), dtype=torch.float64)
-        return State(weight, margins, values, values * loss.sum(1, dtype=torch.float64) + 0.5 * norm, residual)
+        objective = values * self.weighed(loss).sum(1, dtype=torch.float64) + 0.5 * norm
+        return State(weight, margins, values, objective, residual)
 
     def curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities p and p (1 - p), both [K, B, n], the second without cancellation."""
@@ -99,8 +138,7 @@ class Problem:
         size = self.features.shape[1]
         if 4 * self.classes * size * size > BLOCK_BYTES:
             weights = weights.mean(0, keepdim=True)
-        count = min(len(self.features), ROWS * size)
-        top, rows = weights.topk(count, dim=1)
+        top, rows = weights.topk(self.sampled, dim=1)
         top = top * (weights.sum(1, keepdim=True) / top.sum(1, keepdim=True).clamp_min(1e-30))
         blocks = self.features.new_empty(len(weights), size, size)
         for block, scale, chosen in zip(blocks, top.sqrt(), rows, strict=True):
@@ -136,8 +174,9 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
     """A truncated Newton step [K, B, r], its margins [K, B, n], and its slope (float64 [B], negative)."""
     values = state.values.to(state.weight.dtype)
     scale = values[None, :, None]
-    gradient = level(scale * problem.back(state.residual) + problem.penalty * state.weight)
+    gradient = level(scale * problem.back(problem.weighed(state.residual)) + problem.penalty * state.weight)
     probability, spread = problem.curvature(state.residual)
+    spread = problem.weighed(spread)
     mean = spread.mean((0, 2))
     penalty = problem.penalty.repeat(len(values), 1)
     penalty[:, -1] = 1e-3 * values * mean * len(problem.labels) + 1e-9  # the bias's curvature vanishes once saturated
@@ -150,10 +189,8 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
     count = 0
     while count < 100:
         count += 1
-        reach = problem.margins(search)
-        inner = probability * reach
-        inner.sub_(probability * inner.sum(0))
-        product = scale * problem.back(inner) + penalty * search
+        reach, product = problem.curved(probability, search)
+        product = scale * product + penalty * search
         bend = dot(search, product)
         length = torch.where((error > goal) & (bend > 0), error / bend, 0.0)[None, :, None]
         step += length * search
@@ -166,7 +203,7 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
         search = ready + torch.where(left > goal, left / error, 0.0)[None, :, None] * search
         error = torch.where(left > goal, left, 0.0)
     rows, width = problem.features.shape
-    if count > PATIENCE + width * width / (10 * rows):  # a factorisation's price in steps
+    if count > PATIENCE + problem.sampled * width / (10 * rows):  # a factorisation's price in steps
         problem.factorise((spread * scale).mean(1), float(penalty[:, -1].mean()))
     return step, margins, dot(gradient, step).double()
 

@@ -1,0 +1,90 @@
+"""Features of several stages of a network, pooled, in one pass: what a probe on inner layers is fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+POOLINGS = ("avg", "max", "avgmax", "catavgmax")  # timm's names
+
+
+class Stages(nn.Module):
+    """The chosen layers' features [n, d] side by side; ``names`` say of each column range what it is.
+
+    Args:
+        layers: indices, as Python counts, into timm's ``feature_info`` stages with the pre-logits features behind them.
+        poolings: of each stage's map; the pre-logits come pooled by the network.
+
+    Raises:
+        UserError: the network does not offer its stages, or has no such stage.
+    """
+
+    def __init__(self, model: Any, layers: Sequence[int], poolings: Sequence[str]) -> None:
+        from timm.layers import SelectAdaptivePool2d
+
+        super().__init__()
+        self.model = model
+        self.stages, self.with_logits = _chosen(model, layers)
+        self.poolings = tuple(poolings)
+        self.pools = nn.ModuleList(SelectAdaptivePool2d(pool_type=name, flatten=True) for name in poolings)
+        self.code = f"stages {self.stages} {self.with_logits} {self.poolings}"  # a part of the features' cache key
+
+    @property
+    def names(self) -> list[str]:
+        """The parts in the order of their columns."""
+        pooled = [f"stage{stage} {pooling}" for stage in self.stages for pooling in self.poolings]
+        return [*pooled, "pre-logits"] if self.with_logits else pooled
+
+    def parts(self, x: Tensor) -> list[Tensor]:
+        """Each part's features [n, d_i]."""
+        final, maps = self.model.forward_intermediates(x, indices=list(self.stages))
+        found = [pool(each) for each in maps for pool in self.pools]
+        return [*found, self.model.forward_head(final, pre_logits=True).flatten(1)] if self.with_logits else found
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat(self.parts(x), 1)
+
+    @torch.no_grad()
+    def columns(self, example: Tensor) -> dict[str, slice]:
+        """The columns of each part, and, of several, of all of them together.
+
+        Args:
+            example: float images [n, 3, h, w].
+
+        Raises:
+            UserError: what the stages end in is not what the network itself gives its head.
+        """
+        parts = self.eval().parts(example)
+        if self.with_logits:
+            own = self.model.forward_head(self.model.forward_features(example), pre_logits=True).flatten(1)
+            if not torch.allclose(parts[-1], own, rtol=1e-3, atol=1e-5):
+                name = type(self.model).__name__
+                raise UserError(f"probe.layers: {name} gives its last stage otherwise than its features; use [-1]")
+        ends = torch.tensor([part.shape[1] for part in parts]).cumsum(0).tolist()
+        named = {name: slice(end - part.shape[1], end) for name, end, part in zip(self.names, ends, parts, strict=True)}
+        return named if len(named) == 1 else named | {"all": slice(0, ends[-1])}
+
+
+def _chosen(model: Any, layers: Sequence[int]) -> tuple[tuple[int, ...], bool]:
+    """The stages' indices in order, and whether the pre-logits are asked for too."""
+    name = type(model).__name__
+    if not hasattr(model, "forward_intermediates") or not getattr(model, "feature_info", None):
+        raise UserError(
+            f"probe.layers={list(layers)}: {name} does not offer its stages (timm's forward_intermediates); use [-1]"
+        )
+    count = len(model.feature_info)
+    if not all(-count - 1 <= layer <= count for layer in layers):
+        raise UserError(
+            f"probe.layers={list(layers)}: {name} has {count} stages, 0 to {count - 1}, and {count} or -1 for its "
+            f"pre-logits features; counted from the end they are {-count - 1} to -1"
+        )
+    indices = {layer % (count + 1) for layer in layers}
+    return tuple(sorted(indices - {count})), count in indices

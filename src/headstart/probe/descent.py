@@ -1,0 +1,122 @@
+"""Linear heads trained by gradient, a grid of learning rates and weight decays in one pass over the features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headstart.errors import UserError
+from headstart.probe.choice import Probe, ascending
+from headstart.probe.linear import Heads
+
+ROWS = 8192  # that are looked at together for their mean and variance
+RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class LinearHeads(Probe):
+    """Heads of one linear layer each, one per learning rate and weight decay, trained together by SGD with a cosine.
+
+    All heads are the rows of one matrix per set of features: a step is one product forward and one backward, and one
+    optimizer. A head's rate scales its loss, which is the same as scaling its steps. Features are centred, divided by
+    the root of their standard deviation, as `Logistic` does, and scaled to a mean variance of 1, so that rates mean the
+    same on any network; all that is folded into the head.
+
+    Args:
+        lrs: learning rates that are tried.
+        weight_decays: of the heads' weights, tried with each rate.
+        epochs: passes over the training rows.
+        batch_size: rows per step.
+        momentum: of SGD.
+        refit, layers, poolings: as in `headstart.probe.choice.Probe`.
+    """
+
+    def __init__(
+        self,
+        lrs: Sequence[float] = RATES,
+        weight_decays: Sequence[float] = (0.0,),
+        epochs: int = 100,
+        batch_size: int = 1024,
+        momentum: float = 0.9,
+        refit: bool = False,
+        layers: Sequence[int] = (-1,),
+        poolings: Sequence[str] = ("avg",),
+    ) -> None:
+        decays = ascending(weight_decays, "weight_decays", zero=True)[::-1]
+        super().__init__([(lr, decay) for lr in ascending(lrs, "lrs") for decay in decays], refit, layers, poolings)
+        if epochs < 1 or batch_size < 1:
+            raise UserError(f"probe: epochs={epochs} and batch_size={batch_size} must be at least 1")
+        if not 0 <= momentum < 1:
+            raise UserError(f"probe.momentum={momentum}: must be at least 0 and below 1")
+        self.epochs, self.batch_size, self.momentum = epochs, batch_size, momentum
+
+    def solve(
+        self,
+        parts: Sequence[Tensor],
+        labels: Tensor,
+        classes: int,
+        values: Sequence[Any],
+        weights: Tensor | None,
+        seed: int,
+    ) -> list[Heads]:
+        """A head per rate and decay on each set of features, all trained in the same steps."""
+        rates, decays = torch.tensor(values, device=labels.device).T
+        stacks = [_Stack(part, rates, decays, classes) for part in parts]
+        optimizer = torch.optim.SGD([p for s in stacks for p in s.parameters()], lr=1.0, momentum=self.momentum)
+        importance = None if weights is None else (weights / weights.mean()).float()
+        generator = torch.Generator().manual_seed(seed)
+        done, steps = 0, self.epochs * math.ceil(len(labels) / self.batch_size)
+        for _ in range(self.epochs):
+            for rows in torch.randperm(len(labels), generator=generator).to(labels.device).split(self.batch_size):
+                optimizer.param_groups[0]["lr"] = 0.5 * (1 + math.cos(math.pi * done / steps))
+                for stack in stacks:
+                    stack.differentiate(rows, labels[rows], None if importance is None else importance[rows])
+                optimizer.step()
+                done += 1
+        facts = [{"value": lr, "weight_decay": decay, "iterations": steps} for lr, decay in values]
+        return [stack.heads(facts) for stack in stacks]
+
+
+class _Stack(nn.Module):
+    """Heads on one set of features, zero at the start: weights [heads x classes, d], biases [heads x classes]."""
+
+    def __init__(self, x: Tensor, rates: Tensor, decays: Tensor, classes: int) -> None:
+        super().__init__()
+        self.x, self.rates, self.classes = x, rates, classes
+        self.mean, spread = _moments(x)
+        factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12).rsqrt()
+        self.factor = factor / (factor * spread).square().mean().sqrt().clamp_min(1e-12)
+        self.shrink = (rates * decays).repeat_interleave(classes)[:, None]
+        self.decaying = bool(decays.any())
+        self.weight = nn.Parameter(torch.zeros(len(rates) * classes, x.shape[1], device=rates.device))
+        self.bias = nn.Parameter(torch.zeros(len(rates) * classes, device=rates.device))
+
+    def differentiate(self, rows: Tensor, labels: Tensor, importance: Tensor | None) -> None:
+        """Leave each head's gradient, times its rate, on the parameters."""
+        x = (self.x[rows].float() - self.mean) * self.factor
+        with torch.no_grad():
+            logits = torch.addmm(self.bias[:, None], self.weight, x.T)  # rows last: softmax is vectorised
+            miss = logits.view(len(self.rates), self.classes, len(x)).softmax(1)
+            miss.sub_(functional.one_hot(labels, self.classes).T.float())
+            share = self.rates[:, None, None] / len(x)
+            miss = miss.mul_(share if importance is None else share * importance).flatten(0, 1)
+            self.weight.grad, self.bias.grad = miss @ x, miss.sum(1)
+            if self.decaying:
+                self.weight.grad.addcmul_(self.shrink, self.weight)
+
+    def heads(self, facts: list[dict[str, Any]]) -> Heads:
+        """The heads on features as they were given."""
+        weight = (self.weight.detach() * self.factor).view(len(self.rates), self.classes, -1)
+        return Heads(weight, self.bias.detach().view(len(self.rates), -1), facts).moved(self.mean)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [d] of features [n, d], looked at a part at a time."""
+    zero = torch.zeros(x.shape[1], device=x.device)
+    mean = sum((part.float().sum(0) for part in x.split(ROWS)), zero) / len(x)
+    squares = sum(((part.float() - mean).square_().sum(0) for part in x.split(ROWS)), zero)
+    return mean, (squares / len(x)).sqrt()

@@ -1,0 +1,108 @@
+"""Probes in whole runs: heads kept beside the network are written, restored and tested, or refused in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import SMALL, compose
+from headstart import components, conclude, train
+from headstart.errors import UserError
+from headstart.models import weights
+
+PROBE = "strategy.phases.head.probe"
+BASE = ("model=efficientnet_lite0", "strategy=feature_extraction", "data.train_per_class=8")
+BESIDE = {
+    "neighbours": (f"{PROBE}._target_=headstart.probe.NearestNeighbours",),
+    "layers": (f"{PROBE}._target_=headstart.probe.LinearHeads", f"+{PROBE}.layers=[-1,-2]", f"+{PROBE}.poolings=[avg]"),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_a_head_beside_the_network_is_restored_when_its_run_goes_on(
+    kind: str, run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cut(Exception):
+        pass
+
+    def cut(*_: Any) -> None:
+        raise Cut
+
+    options = (*BASE, *BESIDE[kind])
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "conclude", cut)
+        with pytest.raises(Cut):
+            run_small(*options)
+    fits = []
+    monkeypatch.setattr("headstart.probe.phase.fit_head", lambda *_: fits.append(1))
+    result = run_small(*options)
+    assert not fits, "the phase was finished, so it is not fitted again"
+    assert (result["folder"] / weights.PROBE).is_file()
+    assert result["test"]["accuracy"] > 0.5
+    assert result["test"]["nll"] is not None
+    assert result["params"]["trainable"] == (0 if kind == "neighbours" else result["params"]["trainable"])
+    monkeypatch.undo()
+    again = run_small(*options, "rerun=true")
+    assert again["test"] == result["test"]
+
+
+def test_a_damaged_head_is_fitted_again(run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch) -> None:
+    options = (*BASE, *BESIDE["neighbours"])
+    first = run_small(*options)
+    (first["folder"] / "result.json").unlink()
+    path = first["folder"] / weights.PROBE
+    path.write_bytes(path.read_bytes()[:-8] + bytes(8))
+    monkeypatch.setattr("headstart.runs.Run.begin", lambda *_, **__: None)  # as after a crash
+    assert run_small(*options)["test"] == first["test"]
+
+
+def test_the_network_of_such_a_run_starts_another_with_a_new_head(
+    run_small: Callable[..., dict], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = run_small(*BASE, *BESIDE["neighbours"])
+    caplog.set_level("INFO")
+    second = run_small(*BASE, f"model.weights=run:{first['folder']}")
+    assert "a probe beside its network (probe.safetensors), which is not taken over" in caplog.text
+    assert "head replaced" in caplog.text
+    assert second["test"]["accuracy"] > 0.5
+
+
+def test_other_images_go_through_the_probe_too(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a measure sees live is what the test saw through cached features."""
+    seen = {}
+    original = conclude._timed_test
+
+    def watched(context: Any, way: Any) -> Any:
+        scores, speed = original(context, way)
+        seen["live"] = conclude.logits(context, context.data.test, "again", way.live())
+        seen["cached"] = scores
+        return scores, speed
+
+    monkeypatch.setattr(conclude, "_timed_test", watched)
+    for options in BESIDE.values():
+        run_small(*BASE, *options, "hardware.precision=32")
+        assert (seen["live"].argmax(1) == seen["cached"].argmax(1)).float().mean() >= 0.95
+        assert (seen["live"] - seen["cached"]).abs().mean() < 0.05 * seen["cached"].std()
+
+
+def test_a_phase_after_a_head_beside_the_network_is_refused_before_any_data_is_read() -> None:
+    config = compose(*SMALL, "strategy=head_then_all", f"{PROBE}._target_=headstart.probe.NearestNeighbours")
+    (problem,) = components.problems(config)
+    assert problem.startswith("strategy.phases.head.probe: its head is no layer")
+    assert "all cannot go on from it" in problem
+    bad = compose(*SMALL, "strategy=feature_extraction", f"+{PROBE}.grid=[-1]")
+    with pytest.raises(UserError, match=r"strategy.phases.head.probe.grid: needs one or more numbers above 0"):
+        components.check(bad)
+
+
+def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_read(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "_data", lambda *_: pytest.fail("data were read"))
+    with pytest.raises(UserError, match=r"probe.layers=\[7\]: .* has 5 stages"):
+        run_small(*BASE, f"+{PROBE}.layers=[7]")
