@@ -18,7 +18,7 @@ COUNTS = {
     "augment": 3,
     "data": 32,
     "debug": 2,
-    "experiment": 12,
+    "experiment": 17,
     "head": 4,
     "hardware": 5,
     "logger": 3,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from conftest import compose
-from headstart import components, measures
+from headstart import changes, components, measures
 from headstart.errors import UserError
 
 TINY = ("model=resnet20_cifar", "+model.args.width=0.25", "strategy=scratch", "hardware.threads=1")
@@ -39,7 +39,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_a_shift_by_whole_pixels_moves_exactly_and_continues_the_border(images: torch.Tensor, pixels: int) -> None:
-    right, left, down, up = measures.changed(images, "shift", pixels / 16)
+    right, left, down, up = changes.changed(images, "shift", pixels / 16)
     assert torch.equal(right[..., pixels:], images[..., :-pixels])
     assert torch.equal(right[..., :pixels], images[..., :1].expand(-1, -1, -1, pixels))
     assert torch.equal(left[..., :-pixels], images[..., pixels:])
@@ -49,43 +49,101 @@ def test_a_shift_by_whole_pixels_moves_exactly_and_continues_the_border(images: 
     assert torch.equal(up[..., -1, :], images[..., -1, :])
 
 
-@pytest.mark.parametrize(("change", "size"), [("shift", 0), ("scale", 1), ("stroke", 0)])
+UNCHANGED = [
+    *(("shift", 0), ("scale", 1), ("rotation", 0), ("stroke", 0), ("noise", 0), ("blur", 0), ("contrast", 1)),
+    ("brightness", 0),
+]
+
+
+@pytest.mark.parametrize(("change", "size"), UNCHANGED)
 def test_no_change_changes_nothing(images: torch.Tensor, change: str, size: float) -> None:
-    (same,) = measures.changed(images, change, size)
+    (same,) = changes.changed(images, change, size)
     assert same.dtype == torch.uint8
     assert torch.equal(same, images)
 
 
 @pytest.mark.parametrize("size", [-2, -1, 1, 2])
 def test_a_stroke_grows_and_shrinks_by_pixels_on_each_side(size: int) -> None:
-    (made,) = measures.changed(square(5), "stroke", size)
+    (made,) = changes.changed(square(5), "stroke", size)
     assert torch.equal(made, square(5 + 2 * size))
 
 
 def test_a_scale_is_about_the_centre() -> None:
-    (twice,) = measures.changed(square(3), "scale", 2)
+    (twice,) = changes.changed(square(3), "scale", 2)
     assert torch.equal(twice, twice.flip(2))
     assert torch.equal(twice, twice.flip(3))
     middle, bright = twice[0, 0, 7], square(3)[0, 0, 7]
     assert int(middle.sum()) == 2 * int(bright.sum()), "3 bright pixels cover 6: 5 whole ones and 2 by half"
-    (half,) = measures.changed(square(6), "scale", 0.5)
+    (half,) = changes.changed(square(6), "scale", 0.5)
     assert 0.9 < float(half.float().sum() / square(3).float().sum()) < 1.1
+
+
+def test_a_rotation_goes_both_ways_about_the_centre(images: torch.Tensor) -> None:
+    one, other = changes.changed(images, "rotation", 90)
+    assert torch.equal(one, images.rot90(1, (2, 3)))
+    assert torch.equal(other, images.rot90(-1, (2, 3)))
+
+
+def test_noise_has_the_size_asked_for_and_is_the_same_again() -> None:
+    middle = torch.full((40, 3, 32, 32), 128, dtype=torch.uint8)
+    middle[20:, 2] = 127  # these have colour
+    (made,) = changes.changed(middle, "noise", 0.1, seed=3)
+    added = made.float() - middle.float()
+    assert 25.3 < float(added.std()) < 25.7, "a tenth of 255, give or take rounding"
+    assert abs(float(added.mean())) < 0.3
+    assert torch.equal(added[:20, :1].expand(-1, 3, -1, -1), added[:20]), "grey images stay grey"
+    channels = added[20:].transpose(0, 1).flatten(1)
+    assert float(torch.corrcoef(channels).fill_diagonal_(0).abs().max()) < 0.05
+    assert torch.equal(made, *changes.changed(middle, "noise", 0.1, seed=3))
+    assert not torch.equal(made, *changes.changed(middle, "noise", 0.1, seed=4))
+
+
+def test_a_blur_has_the_width_asked_for_and_keeps_the_light() -> None:
+    spot = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    spot[..., 24:40, 24:40] = 255
+    (made,) = changes.changed(spot, "blur", 3 / 64)
+    columns, places = made[0, 0].float().sum(0), torch.arange(64.0)
+    centre = float((columns * places).sum() / columns.sum())
+    variance = float((columns * (places - centre) ** 2).sum() / columns.sum())
+    assert centre == pytest.approx(31.5, abs=0.02)
+    assert variance == pytest.approx((16**2 - 1) / 12 + 3**2, rel=0.03), "variances add: a box of 16, a Gaussian of 3"
+    assert float(made.float().sum() / spot.float().sum()) == pytest.approx(1, abs=0.01)
+    (wide,) = changes.changed(torch.full_like(spot, 200), "blur", 0.25)
+    assert torch.equal(wide, torch.full_like(spot, 200)), "the border is continued"
+
+
+def test_contrast_is_about_an_images_own_mean_and_brightness_is_added(images: torch.Tensor) -> None:
+    grey = images[:, :1].expand(-1, 3, -1, -1).contiguous()
+    (pale,) = changes.changed(grey, "contrast", 0.5)
+    means = grey.float().mean((1, 2, 3), keepdim=True)
+    assert (pale.float() - (means + 0.5 * (grey.float() - means))).abs().max() < 0.6
+    (bright,) = changes.changed(images, "brightness", 0.2)
+    assert torch.equal(bright.int(), (images.int() + 51).clamp(max=255))
 
 
 def test_more_images_than_a_part_are_all_changed() -> None:
     many = torch.arange(300, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 3, 8, 8)
-    for change, size in (("shift", 0.25), ("scale", 0.5), ("stroke", 1)):
-        for made in measures.changed(many.contiguous(), change, size):
+    for change, size in (("shift", 0.25), ("scale", 0.5), ("rotation", 30), ("stroke", 1), ("blur", 0.1)):
+        for made in changes.changed(many.contiguous(), change, size):
             assert torch.equal(made, many)
 
 
 def test_changes_are_measured_in_a_run(run_small: Callable[..., dict]) -> None:
-    node = "{_target_: headstart.measures.Changes, shift: [0, 0.125], scale: [1, 0.5], stroke: [0, 1]}"
+    node = "{_target_: headstart.measures.Changes, shift: [0, 0.125], scale: [1, 0.5], stroke: [0, 1], noise: [1]}"
     result = run_small(*TINY, f"+measures.changes={node}", "epochs=1")
     found = {
         (row["change"], float(row["size"])): float(row["accuracy"]) for row in rows(result["folder"] / "changes.csv")
     }
-    assert list(found) == [("shift", 0), ("shift", 0.125), ("scale", 1), ("scale", 0.5), ("stroke", 0), ("stroke", 1)]
+    assert list(found) == [
+        ("shift", 0),
+        ("shift", 0.125),
+        ("scale", 1),
+        ("scale", 0.5),
+        ("stroke", 0),
+        ("stroke", 1),
+        ("noise", 1),
+    ]
+    assert found["noise", 1] < 0.5, "noise as strong as white on black"
     for change, nothing in (("shift", 0), ("scale", 1), ("stroke", 0)):
         assert found[change, nothing] == pytest.approx(result["test"]["accuracy"]), "unchanged images: the test's own"
     assert all(round(share * 4 * 40, 6).is_integer() for share in found.values()), "shares of 40 images, four ways"
@@ -160,6 +218,15 @@ def test_what_is_wrong_with_a_measure_is_named(node: str, words: str) -> None:
         components.check(compose(f"+measures.x={node}"))
 
 
-def test_a_scale_of_nothing_is_refused() -> None:
-    with pytest.raises(UserError, match=r"scale=\[1, 0\]: must be numbers from 0.05"):
-        measures.Changes(scale=[1, 0])
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"scale": [1, 0]}, r"scale=\[1, 0\]: must be numbers from 0.05"),
+        ({"stroke": [0.5]}, r"stroke=\[0.5\]: must be whole numbers from -99 to 99"),
+        ({"noise": [True]}, "noise"),
+        ({"brightness": ["dark"]}, "brightness"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused(sizes: dict[str, list], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        measures.Changes(**sizes)

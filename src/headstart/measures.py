@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from headstart import ranks
-from headstart.errors import UserError
+from headstart import changes, ranks
 from headstart.files import write_text
 
 if TYPE_CHECKING:
@@ -77,26 +75,51 @@ class _GradientWatch(pl.Callback):
 
 
 class Changes(Measure):
-    """Test accuracy of images that were moved, scaled, or drawn thicker and thinner: ``changes.csv``.
+    """Test accuracy of images that were changed after training on clean ones: ``changes.csv``.
 
-    Columns: change, size, accuracy (a share of 1). What leaves the image is lost, and its border is continued.
+    Columns: change, size, accuracy (a share of 1). What leaves the image is lost, and its border is continued. Images
+    are changed at the size at which they are kept, before the centre crop. The kinds are some of Hendrycks &
+    Dietterich's (2019); their sizes are given here, and are not the severities of ImageNet-C.
 
     Args:
         shift: how far, as shares of the side; the accuracy is the mean over left, right, up and down.
         scale: factors about the centre.
+        rotation: degrees; the accuracy is the mean over both directions.
         stroke: by how many pixels a bright stroke on dark ground grows on each side (below 0: shrinks).
+        noise: standard deviations of Gaussian noise, as shares of the range of values; grey images get grey noise.
+        blur: standard deviations of a Gaussian, as shares of the side.
+        contrast: factors about an image's mean value.
+        brightness: what is added, as shares of the range of values.
+        seed: of the noise, which is the same in all runs.
     """
 
     FILE = "changes.csv"
 
-    def __init__(self, shift: Sequence[float] = (), scale: Sequence[float] = (), stroke: Sequence[int] = ()) -> None:
-        for name, sizes, low, high in (("shift", shift, 0, 1), ("scale", scale, 0.05, 20), ("stroke", stroke, -99, 99)):
-            for size in sizes:
-                whole = name != "stroke" or isinstance(size, int)
-                if not isinstance(size, int | float) or not whole or not low <= size <= high:
-                    kind = "whole numbers" if name == "stroke" else "numbers"
-                    raise UserError(f"{name}={list(sizes)}: must be {kind} from {low} to {high}")
-        self.sizes: dict[str, Sequence[float]] = {"shift": shift, "scale": scale, "stroke": stroke}
+    def __init__(
+        self,
+        shift: Sequence[float] = (),
+        scale: Sequence[float] = (),
+        rotation: Sequence[float] = (),
+        stroke: Sequence[int] = (),
+        noise: Sequence[float] = (),
+        blur: Sequence[float] = (),
+        contrast: Sequence[float] = (),
+        brightness: Sequence[float] = (),
+        seed: int = 0,
+    ) -> None:
+        self.sizes: dict[str, Sequence[float]] = {
+            "shift": shift,
+            "scale": scale,
+            "rotation": rotation,
+            "stroke": stroke,
+            "noise": noise,
+            "blur": blur,
+            "contrast": contrast,
+            "brightness": brightness,
+        }
+        for change, sizes in self.sizes.items():
+            changes.check(change, sizes)
+        self.seed = seed
 
     def tested(self, context: Context, logits: Callable[[Pixels], Tensor]) -> None:
         from headstart.data.loading import Pixels
@@ -106,45 +129,12 @@ class Changes(Measure):
         for change, sizes in self.sizes.items():
             for size in sizes:
                 shares = []
-                for images in changed(test.images, change, size):
+                for images in changes.changed(test.images, change, size, self.seed):
                     found = logits(Pixels(images, test.labels, test.ids, test.names)).argmax(1)
                     shares.append(float((found.cpu() == test.labels).double().mean()))
                 rows.append({"change": change, "size": size, "accuracy": sum(shares) / len(shares)})
         if ranks.leads():
             _write(context.run.folder / self.FILE, rows)
-
-
-def changed(images: Tensor, change: str, size: float) -> Iterable[Tensor]:
-    """Images uint8 [n, 3, S, S] under a change; a shift comes in its four directions."""
-    if change == "shift":
-        for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1)) if size else ((0, 0),):
-            yield _moved(images, 1.0, 2 * size * right, 2 * size * down)
-    elif change == "scale":
-        yield _moved(images, size, 0.0, 0.0)
-    else:
-        yield _stroked(images, int(size))
-
-
-def _moved(images: Tensor, factor: float, right: float, down: float) -> Tensor:
-    """Scaled about the centre, then moved; in units of half a side."""
-    grid_of = torch.tensor([[1 / factor, 0.0, -right / factor], [0.0, 1 / factor, -down / factor]])
-    parts = []
-    for part in images.split(256):
-        grid = functional.affine_grid(grid_of.expand(len(part), 2, 3), list(part.shape), align_corners=False)
-        moved = functional.grid_sample(part.float(), grid, padding_mode="border", align_corners=False)
-        parts.append(moved.round().clamp(0, 255).to(torch.uint8))
-    return torch.cat(parts)
-
-
-def _stroked(images: Tensor, pixels: int) -> Tensor:
-    """Grey-scale dilation with a square of side 2 ``pixels`` + 1; below 0: erosion."""
-    sign = 1.0 if pixels >= 0 else -1.0
-    side = 2 * abs(pixels) + 1
-    parts = [
-        sign * functional.max_pool2d(sign * part.float(), side, stride=1, padding=side // 2)
-        for part in images.split(256)
-    ]
-    return torch.cat(parts).to(torch.uint8)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ TINY = (
     "size=small", "data.n_train=40", "data.train_per_class=null", "data.train_fraction=null", "data.n_test=20",
     "data.batch_size=16", "epochs=1", "seed=0", "logger=csv", "hardware=cpu",
 )  # fmt: skip
+LARGER = {"shots": ("data.n_train=null", "data.train_per_class=2,4")}  # what it sweeps cannot be one number
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = [
     line.split("#")[0].strip()
@@ -47,7 +48,7 @@ def headstart(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs_through_and_draws_its_figures(name: str, tmp_path: Path) -> None:
-    trained = headstart("train", "-m", f"experiment={name}", *TINY, cwd=tmp_path)
+    trained = headstart("train", "-m", f"experiment={name}", *TINY, *LARGER.get(name, ()), cwd=tmp_path)
     assert trained.returncode == 0, trained.stdout + trained.stderr
     compared = headstart("compare", name, cwd=tmp_path)
     assert compared.returncode == 0, compared.stdout + compared.stderr

@@ -17,12 +17,12 @@ from typing import Any
 
 import timm
 import torch
-import torchvision
 
 from headstart import hardware
 from headstart.config import HardwareConfig
 from headstart.models import (
     cost,
+    imagenet,
     own,  # noqa: F401
 )
 from headstart.zoo.plan import WARM_UP, Plan
@@ -72,12 +72,8 @@ def published(name: str, model: Any) -> dict[str, Any]:
     """ImageNet accuracies, in %, of torchvision's weights where they are weights of this very network; else nothing."""
     if model.pretrained_cfg.get("tag") == "untrained" or not timm.list_pretrained(f"{name}.tv_in1k"):
         return {}
-    try:
-        first = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-        figures = first.meta["_metrics"]["ImageNet-1K"]
-    except (KeyError, ValueError):
-        return {}
-    return {"top1": figures["acc@1"], "top5": figures["acc@5"], "source": "torchvision IMAGENET1K_V1"}
+    found = imagenet.torchvision(name)
+    return {} if found is None else {"top1": found.top1, "top5": found.top5, "source": found.source}
 
 
 def _outline(name: str) -> Any:

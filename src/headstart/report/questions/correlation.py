@@ -1,0 +1,169 @@
+"""Transfer accuracy over networks' published ImageNet accuracy (Kornblith et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.models import imagenet
+from headstart.report.groups import Comparison, Group, Stat, stat
+from headstart.report.questions.figure import Figure, colours_of, series
+from headstart.report.study import Run
+from headstart.report.style import MUTED, place_labels, save, sheet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEAST = 5  # networks: with fewer, the interval of r covers nearly everything from -1 to 1
+
+
+@dataclass(frozen=True)
+class Pearson:
+    """A correlation of n pairs, and its 95 % interval by Fisher's z."""
+
+    n: int
+    r: float
+    low: float
+    high: float
+
+
+def pearson(x: Sequence[float], y: Sequence[float]) -> Pearson | None:
+    """Pearson's r; None where there are fewer than `LEAST` pairs, or one side does not vary."""
+    n = len(x)
+    if n < LEAST:
+        return None
+    mean_x, mean_y = math.fsum(x) / n, math.fsum(y) / n
+    across = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    wide = math.fsum((a - mean_x) ** 2 for a in x) * math.fsum((b - mean_y) ** 2 for b in y)
+    if wide == 0:
+        return None
+    r = max(-1.0, min(1.0, across / math.sqrt(wide)))
+    z, half = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, r))), 1.959964 / math.sqrt(n - 3)
+    return Pearson(n, r, math.tanh(z - half), math.tanh(z + half))
+
+
+def log_odds(run: Run) -> float:
+    """The log odds of a run's test accuracy; half an image is added to right and wrong ones, so that 100 % has them."""
+    n = run.number("n_test") or 0.0
+    right = run.accuracy * n
+    return math.log((right + 0.5) / (n - right + 0.5))
+
+
+def adjusted(rows: Sequence[Group]) -> tuple[dict[str, Stat], list[str]]:
+    """Each network's log odds, less those of the mean network on the same data, averaged over data, as over seeds.
+
+    Rows are a grid of networks and data; networks that lack a cell of it are left out, and named.
+
+    Raises:
+        LookupError: no seed has the whole grid, or a network has two rows of one data set.
+    """
+    cells: dict[tuple[str, str], dict[int, float]] = {}
+    for row in rows:
+        if (row.model, row.data) in cells:
+            raise LookupError(f"several rows are of {row.model} on {row.data}")
+        cells[row.model, row.data] = {run.seed: log_odds(run) for run in row.runs}
+    data = sorted({data for _, data in cells})
+    every = sorted({model for model, _ in cells})
+    models = [model for model in every if all((model, each) in cells for each in data)]
+    grid = [cells[model, each] for model in models for each in data]
+    seeds = sorted(set.intersection(*map(set, grid))) if grid else []
+    if not seeds:
+        raise LookupError("no seed has every network on every data set")
+    found: dict[str, list[float]] = {model: [] for model in models}
+    for seed in seeds:
+        mean = {each: math.fsum(cells[model, each][seed] for model in models) / len(models) for each in data}
+        for model in models:
+            above = [cells[model, each][seed] - mean[each] for each in data]
+            found[model].append(math.fsum(above) / len(data))
+    stats = {model: stat(values) for model, values in found.items()}
+    return {model: each for model, each in stats.items() if each is not None}, sorted(set(every) - set(models))
+
+
+class Correlation(Figure):
+    """Log odds of test accuracy against published ImageNet accuracy: a network a point, a panel for each of ``by``.
+
+    As in Kornblith et al. 2019, log odds are taken against those of the mean network on the same data, and averaged
+    over data. No correlation is told of fewer than five networks.
+
+    Args:
+        by: keys whose values have a panel each, usually ``[strategy]``.
+        published: published correlations by the panel's name; ``source`` says where they stand.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        by: Sequence[str] = ("strategy",),
+        published: Mapping[str, float] | None = None,
+        source: str = "",
+        caption: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(title, caption, names)
+        self.by, self.published, self.source = by, published or {}, source
+
+    def fill(self, comparison: Comparison, path: Path) -> str:
+        panels, colours = series(comparison, self.by), colours_of(comparison, self.by)
+        figure = sheet(max(5.4, 4.0 * len(panels)), 4.3)
+        first: Any = None
+        told: list[str] = []
+        sources: dict[str, None] = {}
+        without: set[str] = set()
+        for place, (name, rows) in enumerate(panels.items(), start=1):
+            spots, incomplete = adjusted(rows)
+            known = {model: imagenet.top1(model) for model in spots}
+            without |= {model for model, figures in known.items() if figures is None} | set(incomplete)
+            points = {model: (figures.top1, spots[model]) for model, figures in known.items() if figures is not None}
+            if not points:
+                raise LookupError("of no network the published ImageNet accuracy is known")
+            sources |= {figures.source: None for figures in known.values() if figures is not None}
+            found = pearson([x for x, _ in points.values()], [y.mean for _, y in points.values()])
+            first = axes = figure.add_subplot(1, len(panels), place, sharey=first)
+            self._panel(axes, points, colours[name], found)
+            mean = math.fsum(row.accuracy.mean for row in rows) / len(rows)
+            axes.set_title(f"{self.shown(name)}, mean {100 * mean:.1f} %")
+            axes.tick_params(length=0, labelleft=place == 1)
+            told.append(self._told(name, found, len(points)))
+        figure.axes[0].set_ylabel("log odds of test accuracy,\nagainst the mean network's", color=MUTED)
+        save(figure, path)
+        if without:
+            told.append(f"Left out, as data or a published figure is missing: {', '.join(sorted(without))}.")
+        return " ".join([*told, f"ImageNet accuracies: {'; '.join(sources)}."])
+
+    def _panel(self, axes: Axes, points: Mapping[str, tuple[float, Stat]], colour: str, found: Pearson | None) -> None:
+        for x, y in points.values():
+            if y.interval is not None:
+                ends = [y.mean - y.interval, y.mean + y.interval]
+                axes.plot([x, x], ends, color=colour, linewidth=5, alpha=0.25, solid_capstyle="butt", zorder=2)
+            axes.plot([x], [y.mean], "o", color=colour, markersize=8, markeredgecolor="white", zorder=4)
+        if found is not None:
+            xs, ys = [x for x, _ in points.values()], [y.mean for _, y in points.values()]
+            _fit(axes, xs, ys)
+        words = f"r = {found.r:.2f} ({found.low:.2f} to {found.high:.2f})" if found else f"{len(points)} networks: no r"
+        axes.text(0.03, 0.97, words, transform=axes.transAxes, va="top", color=MUTED)
+        axes.margins(0.2)
+        axes.grid(axis="both")
+        axes.set_xlabel("published ImageNet top-1, %", color=MUTED)
+        labels = [(x, y.mean, self.shown(model)) for model, (x, y) in points.items()]
+        place_labels(axes, labels, [(x, y) for x, y, _ in labels])
+
+    def _told(self, name: str, found: Pearson | None, networks: int) -> str:
+        beside = f"published: {self.published[name]:.2f}" if name in self.published else ""
+        if found is None:
+            few = f"{self.shown(name)}: no correlation is told of {networks} networks"
+            return f"{few} ({beside})." if beside else f"{few}."
+        interval = f"95 % interval {found.low:.2f} to {found.high:.2f}, {found.n} networks"
+        return f"{self.shown(name)}: r = {found.r:.2f} ({', '.join(filter(None, [interval, beside]))})."
+
+
+def _fit(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    """The straight line of least squares."""
+    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    slope = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / math.fsum(
+        (a - mean_x) ** 2 for a in x
+    )
+    ends = [min(x), max(x)]
+    axes.plot(ends, [mean_y + slope * (end - mean_x) for end in ends], "--", color=MUTED, linewidth=1.2, zorder=1)
