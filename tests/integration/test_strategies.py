@@ -65,6 +65,8 @@ class Anatomy:
 
     def follows(self, strategy_name: str, name: str) -> bool:
         """Whether a batch norm's statistics are meant to follow the data: where a weight of it learns."""
+        if strategy_name in ("head_then_all", "first_layers"):
+            return False
         return any(self.learns(strategy_name, f"{self.statistics[name]}.{kind}") for kind in ("weight", "bias"))
 
 
