@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,9 @@ def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
 
 def test_train_help_lists_groups_and_choices(tmp_path: Path) -> None:
     shown = headstart("train", "--help", cwd=tmp_path).stdout
-    assert "strategy: feature_extraction, finetune, head_then_all, scratch" in shown
+    groups = dict(re.findall(r"^(\w+): (.+)$", shown, flags=re.MULTILINE))
+    assert {"feature_extraction", "finetune", "head_then_all", "scratch"} <= set(groups["strategy"].split(", "))
+    assert groups["head"] == "gradient, knn, logistic, ridge"
     assert "hardware: auto, cpu" in shown
 
 
