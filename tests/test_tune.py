@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import json
 import logging
 import math
-import resource
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -258,7 +257,6 @@ def test_compiled_networks_see_one_size_in_training_alone(
     assert seen == [(True, 12)] * 2 * (result["n_train"] // 12)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts Linux's page faults")
 KEPT = """
 import resource
 from pathlib import Path
@@ -284,6 +282,7 @@ assert resident() < held - 50 * 2**20, "the system has it back"
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts Linux's page faults")
 def test_freed_memory_is_kept_for_the_next_tensor() -> None:
     """In a process of its own: what the allocator does depends on all that went before."""
     done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=False)
