@@ -7,7 +7,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from timm.utils import ModelEmaV3
+from torch import distributed as dist
 from torch import nn
+
+from headstart import ranks
 
 
 class Average(pl.Callback):
@@ -33,6 +36,12 @@ class Average(pl.Callback):
         if trainer.global_step > self.steps:  # not while gradients are accumulated
             self.steps = trainer.global_step
             self.ema.update(self.network, self.steps)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Of several processes each has averaged the batch statistics of its own images; the first one's are kept."""
+        if ranks.world() > 1:
+            for buffer in self.module.buffers():
+                dist.broadcast(buffer, src=0)
 
     @contextmanager
     def exchanged(self) -> Iterator[None]:

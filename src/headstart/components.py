@@ -58,7 +58,7 @@ def _component_problems(config: RunConfig, trial: bool) -> Iterator[str]:
     from timm.scheduler import create_scheduler_v2
 
     problems = [problem for key, node, given in _nodes(config) for problem in bind(key, node, given)]
-    problems += problems or [*_observer_problems(config), *_probe_problems(config)]
+    problems += problems or [*_observer_problems(config), *_probe_problems(config), *_penalty_problems(config)]
     problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
     for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
         problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
@@ -98,6 +98,16 @@ def _probe_problems(config: RunConfig) -> Iterator[str]:
                 f"{key}.probe: its head is no layer on what the network's own head reads, so {phases[index + 1][0]} "
                 "cannot go on from it: let it be the last phase, or use a linear probe with layers=[-1]"
             )
+
+
+def _penalty_problems(config: RunConfig) -> Iterator[str]:
+    """Values that only a penalty itself refuses."""
+    for name, phase in config.strategy.phases.items():
+        if phase.penalty is not None:
+            try:
+                configs.build(phase.penalty)
+            except Exception as error:
+                yield f"strategy.phases.{name}.{_first_line(error.__cause__ or error)}"
 
 
 def _trial_problems(config: RunConfig) -> Iterator[str]:

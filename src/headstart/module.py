@@ -240,8 +240,9 @@ def _meters(classes: int) -> nn.ModuleDict:
 
 def random_state() -> dict[str, Tensor]:
     """The state of torch's and numpy's global generators of this process."""
-    numpy_state: Any = np.random.get_state()  # noqa: NPY002 the name, 624 keys, a place, and normal deviates: undrawn
-    state = {"cpu": torch.get_rng_state(), "numpy": torch.tensor([*numpy_state[1].tolist(), numpy_state[2]])}
+    _, keys, *others = np.random.get_state()  # noqa: NPY002 a place, and a normal deviate that may be left over
+    numbers = [*map(float, keys), *map(float, others)]  # float64 holds all of them exactly
+    state = {"cpu": torch.get_rng_state(), "numpy": torch.tensor(numbers, dtype=torch.float64)}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
@@ -250,7 +251,7 @@ def random_state() -> dict[str, Tensor]:
 def set_random_state(state: dict[str, Tensor]) -> None:
     """Put back what `random_state` returned."""
     torch.set_rng_state(state["cpu"].cpu())
-    *keys, place = state["numpy"].tolist()
-    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), place, 0, 0.0))  # noqa: NPY002
+    *keys, place, left, deviate = state["numpy"].tolist()
+    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), int(place), int(left), deviate))  # noqa: NPY002
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from headstart.errors import UserError
+
 
 class L2SP:
     """L2-SP: ``alpha / 2 ||w - w0||^2 + beta / 2 ||v||^2`` (Li, Grandvalet & Davoine 2018, equation 2).
@@ -18,8 +20,9 @@ class L2SP:
     """
 
     def __init__(self, alpha: float = 0.1, beta: float = 0.01) -> None:
-        if alpha < 0 or beta < 0:
-            raise ValueError(f"alpha={alpha}, beta={beta}: must be 0 or above")
+        for name, value in (("alpha", alpha), ("beta", beta)):
+            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise UserError(f"penalty.{name}={value}: must be a number, 0 or above")
         self.alpha, self.beta = alpha, beta
 
     def __call__(self, learning: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> Tensor:

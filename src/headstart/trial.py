@@ -116,7 +116,7 @@ class Trial:
                 logits = network(images)
             loss = functional.cross_entropy(logits.float(), self.labels)
             for part in heads:
-                loss = loss + part.auxiliary_loss(self.labels, 0.0)
+                loss = loss + part.auxiliary_loss(functional.cross_entropy, self.labels)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()

@@ -61,7 +61,8 @@ def settle(config: "RunConfig", asked: str, data: "Data") -> "tuple[HardwareConf
         picked = Setting(**pin["setting"]) if pin else None
         if pin is None or (steps and not pin["steps"]):
             pin = _pick(config, data, steps, [picked] if picked else candidates(config.hardware, asked))
-            write_json(study / PINS, pins | {key: pin})
+            if pin["images_per_second"]:  # else nothing was learned that a study should be held to
+                write_json(study / PINS, pins | {key: pin})
     picked = Setting(**pin["setting"])
     if picked.compile and not compiler(config.hardware.accelerator):
         raise UserError(

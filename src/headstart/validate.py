@@ -265,6 +265,8 @@ def _phase_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Iterator
     """What is wrong with a phase, however it learns."""
     if (phase.epochs is None) == (phase.probe is None):
         yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
+    if phase.statistics not in STATISTICS:
+        yield f"{key}.statistics={phase.statistics}: must be one of {', '.join(STATISTICS)}"
     if phase.views is not None:
         if phase.views < 1:
             yield f"{key}.views={phase.views}: must be at least 1"
@@ -289,6 +291,8 @@ def _probe_problems(key: str, phase: PhaseConfig) -> Iterator[str]:
     for name in ("penalty", "average", "lr", "weight_decay"):
         if getattr(phase, name) is not None:
             yield f"{key}.{name}: is for phases that learn by gradient; this one fits a probe: leave {name} out"
+    if phase.statistics == "frozen":
+        yield f"{key}.statistics=frozen: a probe leaves batch norms alone anyway: leave statistics out"
     if not phase.cache:
         yield f"{key}.cache=false: a probe is fitted on cached features: leave cache out"
     with suppress(UserError):  # told already
@@ -303,8 +307,6 @@ def _gradient_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Itera
         yield f"{key}.lr={phase.lr}: must be a number above 0"
     if phase.weight_decay is not None and phase.weight_decay < 0:
         yield f"{key}.weight_decay={phase.weight_decay}: must be a number, 0 or above"
-    if phase.statistics not in STATISTICS:
-        yield f"{key}.statistics={phase.statistics}: must be one of {', '.join(STATISTICS)}"
     if phase.average is not None and not 0 < phase.average < 1:
         yield f"{key}.average={phase.average}: the decay of an average must be above 0 and below 1, such as 0.998"
     if phase.penalty is not None and config.strategy.start == "scratch":

@@ -29,8 +29,16 @@ class _ViewExtractor(Extractor):
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
+        newest: dict[int, Tensor] = {}  # a batch may end in the middle of a block, in which the next one begins
 
         def block(number: int) -> Tensor:
+            if number not in newest:
+                augmented = drawn(number)
+                newest.clear()
+                newest[number] = augmented
+            return newest[number]
+
+        def drawn(number: int) -> Tensor:
             images = pixels.take(torch.arange(len(pixels))[number * BLOCK : (number + 1) * BLOCK]).to(device)
             torch.manual_seed(seed_of(self.seed, number))
             with torch.autocast(device.type, enabled=False):  # crops are computed from coordinates

@@ -175,3 +175,26 @@ def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "did you mean partial?" in done.stderr
     assert "seed=-1" in done.stderr
+
+
+def test_a_head_on_an_inner_stage_as_wide_as_the_networks_own_features_is_kept_beside_it(
+    run_small: Callable[..., dict],
+) -> None:
+    """The last stage, pooled otherwise, has the width of what the network's head reads, and is not the same."""
+    result = run_small(
+        "model=timm", "model.name=test_resnet", "model.weights=none", "strategy=feature_extraction",
+        "strategy.start=scratch", "head=ridge", "+head.probe.layers=[-2]", "+head.probe.poolings=[max]", "data.n_test=200", "data.train_per_class=20",
+        "+measures.changes={_target_: headstart.measures.Changes, contrast: [1.0]}",
+    )  # fmt: skip
+    assert (result["folder"] / weights.PROBE).is_file()
+    rows = (result["folder"] / "changes.csv").read_text().splitlines()
+    assert float(rows[-1].split(",")[-1]) == pytest.approx(result["test"]["accuracy"], abs=0.011), "the same head"
+
+
+def test_neighbours_answer_on_a_network_whose_head_is_a_convolution(run_small: Callable[..., dict]) -> None:
+    result = run_small(
+        "model=timm", "model.name=resnetv2_50", "model.weights=none", "strategy=feature_extraction", "head=knn",
+        "strategy.start=scratch",
+    )  # fmt: skip
+    assert result["test"]["accuracy"] > 0
+    assert result["params"]["trainable"] == 0

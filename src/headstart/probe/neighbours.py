@@ -59,8 +59,8 @@ class Neighbours(nn.Module):
         return {"classes": self.classes, "k": self.k, "metric": self.metric, "temperature": self.temperature}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log-probabilities [n, classes] of features [n, d]."""
-        return self.log_probabilities(x, [self.k])[0]
+        """Log-probabilities [n, classes] of features [n, d], or [n, d, 1, 1] as heads that are convolutions read."""
+        return self.log_probabilities(x.flatten(1), [self.k])[0]
 
     def log_probabilities(self, x: Tensor, ks: Sequence[int]) -> Tensor:
         """Log-probabilities [len(ks), n, classes] of features [n, d], every k from one search."""

@@ -73,7 +73,8 @@ def _settle(context: Context, phase: Phase, way: Way, fitted: nn.Module) -> str 
     Every process goes on with what the first one wrote.
     """
     head: Any = context.model.get_classifier()
-    aside = not isinstance(fitted, nn.Linear) or fitted.weight.numel() != head.weight.numel()
+    # one that was fitted on chosen stages is kept aside, even where it is as wide as the network's own
+    aside = way.parts is not None or not isinstance(fitted, nn.Linear) or fitted.weight.numel() != head.weight.numel()
     if isinstance(fitted, nn.Linear) and not aside:
         with torch.no_grad():
             head.weight.copy_(fitted.weight.reshape(head.weight.shape))
