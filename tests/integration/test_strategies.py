@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from conftest import FAMILIES
 from headstart import config as configs
 from headstart import strategy
+from headstart.errors import UserError
 from headstart.models import weights
 
 STRATEGIES = sorted(path.stem for path in (configs.folder() / "strategy").glob("*.yaml"))
@@ -27,6 +28,8 @@ ONE_A_MECHANISM = (
     "feature_extraction", "cached_views", "frozen_augmented", "partial", "gradual_unfreeze", "norm_only", "bias_only",
     "first_layers", "l2_sp", "ema",
 )  # fmt: skip
+
+NOT_TOGETHER = ("norm_only", "vgg11")  # which has no norms
 
 
 class Anatomy:
@@ -101,12 +104,20 @@ def test_what_moves_and_what_does_not(name: str, run_small: Callable[..., dict],
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", ONE_A_MECHANISM)
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [(name, family) for name in ONE_A_MECHANISM for family in FAMILIES if (name, family) != NOT_TOGETHER],
+)
 def test_a_strategy_a_mechanism_on_a_model_a_family(
     name: str, family: str, run_small: Callable[..., dict], tmp_path: Path
 ) -> None:
     check(name, family, run_small, tmp_path)
+
+
+def test_a_network_without_norms_is_told_apart(run_small: Callable[..., dict]) -> None:
+    name, family = NOT_TOGETHER
+    with pytest.raises(UserError, match=r"phases\.all\.rates: norm matches no parameter"):
+        run_small("model=timm", f"model.name={family}", f"strategy={name}", "strategy.start=scratch")
 
 
 def test_frozen_statistics_stay_while_every_weight_learns(run_small: Callable[..., dict]) -> None:
@@ -183,7 +194,8 @@ def test_a_head_on_an_inner_stage_as_wide_as_the_networks_own_features_is_kept_b
     """The last stage, pooled otherwise, has the width of what the network's head reads, and is not the same."""
     result = run_small(
         "model=timm", "model.name=test_resnet", "model.weights=none", "strategy=feature_extraction",
-        "strategy.start=scratch", "head=ridge", "+head.probe.layers=[-2]", "+head.probe.poolings=[max]", "data.n_test=200", "data.train_per_class=20",
+        "strategy.start=scratch", "head=ridge", "+head.probe.layers=[-2]", "+head.probe.poolings=[max]",
+        "data.n_test=200", "data.train_per_class=20",
         "+measures.changes={_target_: headstart.measures.Changes, contrast: [1.0]}",
     )  # fmt: skip
     assert (result["folder"] / weights.PROBE).is_file()
