@@ -9,12 +9,12 @@ from headstart.config import PhaseConfig, RunConfig
 from headstart.strategy import Phase
 from headstart.ways import Way, way
 
-COLUMNS = ("phase", "depth", "rate", "parameters", "frozen", "prefix", "work")
+# phase, depth, rate (None: frozen), parameters, whether frozen, how its prefix is run, what the phase does
 Row = tuple[str, str, float | None, int, bool, str, str]
 
 
 def rows(phases: Sequence[Phase], ways: Sequence[Way], config: RunConfig) -> list[Row]:
-    """A row for each phase and range of depths with one rate, under `COLUMNS`; a rate of None is frozen."""
+    """A row for each phase and range of depths with one rate."""
     return [
         (phase.name, depth, rate, count, rate is None, _prefix(way), _work(phase.config, config))
         for phase, way in zip(phases, ways, strict=True)

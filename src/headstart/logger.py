@@ -121,15 +121,9 @@ class RunLog:
         point |= {**shared, "epoch": place, f"{phase}/epoch": epoch, f"{phase}/step": step}
         self._send(lambda run: run.log(point))
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Show a table on the dashboard."""
-
-        def call(run: Any) -> None:
-            import wandb
-
-            run.log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])})
-
-        self._send(call)
+    def text(self, name: str, lines: Sequence[str]) -> None:
+        """Show lines beside the run's config; as a table of W&B's they would be a file, which a bad network loses."""
+        self._send(lambda run: run.config.update({name: "\n".join(lines)}, allow_val_change=True))
 
     def finish(
         self,
@@ -194,7 +188,7 @@ class Silent(RunLog):
     def epoch(self, phase: str, epoch: int, step: int, **values: float | None) -> None:
         """Nothing: the metrics are the same in every process."""
 
-    def table(self, *arguments: Any) -> None:
+    def text(self, name: str, lines: Sequence[str]) -> None:
         """Nothing."""
 
     def finish(self, *arguments: Any, **options: Any) -> None:

@@ -165,7 +165,7 @@ def _say_facts(context: Context, phases: list[strategy.Phase], ways: list[Way]) 
             config.optimizer["lr"],
         )
     say_duplicates(context.data.duplicates)
-    rows = explain.rows(phases, ways, config)
-    for line in explain.lines(rows):
+    table = explain.lines(explain.rows(phases, ways, config))
+    for line in table:
         log.info("  %s", line)
-    context.run_log.table("strategy", explain.COLUMNS, rows)
+    context.run_log.text("strategy_table", table)
