@@ -127,6 +127,15 @@ def test_a_torn_last_row_is_dropped_and_the_others_stay(tmp_path: Path) -> None:
 # W&B, offline
 
 
+def test_the_strategys_table_stands_beside_the_config(tmp_path: Path) -> None:
+    with open_log(tmp_path / "r") as run_log:
+        run_log.text("strategy_table", ["phase  depth", "head   head"])
+        run_log.finish({})
+    sent = json.dumps(of("config", records(tmp_path / "r")))
+    assert "strategy_table" in sent
+    assert "head   head" in sent
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
     """One finished run and its records."""
