@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
@@ -33,21 +33,7 @@ def learn(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
     average = None if phase.config.average is None else Average(network, phase.config.average)
     validated = None if average is None else average.module
     module = PhaseModule(phase, network, preprocess, groups, config, index, _objective(context, phase), validated)
-    common: dict[str, Any] = {
-        "seed": config.seed,
-        "phase": phase.name,
-        "workers": config.hardware.workers,
-        "pin_memory": context.device.type == "cuda",
-    }
-    drawn = loader(
-        train,
-        config.data.batch_size,
-        shuffle=True,
-        views=max(1, way.views),
-        balanced=config.data.sampling == "balanced",
-        **common,
-    )
-    check = loader(val, config.data.batch_size, shuffle=False, **common)
+    drawn, check = _loaders(context, phase, way, train, val)
     best = context.best_weights(phase)
     keeper = Keeper(
         context.model,
@@ -55,7 +41,7 @@ def learn(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
         config.select,
         best.parent,
         context.run_log,
-        cast(Any, drawn.sampler),
+        drawn.sampler,
         config.checkpoint_every,
         *([average.exchanged] if average else []),
     )
@@ -104,6 +90,20 @@ def _input(context: Context, phase: Phase, way: Way) -> tuple[Pixels, Pixels, nn
     checked = way.extract(context)(val, "val")
     learned = Pixels(features, labels, train.ids, train.names)
     return learned, Pixels(checked, val.labels, val.ids, val.names), way.cut.rest, None
+
+
+def _loaders(context: Context, phase: Phase, way: Way, train: Pixels, val: Pixels) -> tuple[Any, Any]:
+    """Batches to learn from, drawn anew each epoch, and batches to validate on."""
+    config = context.config
+    common: dict[str, Any] = {
+        "seed": config.seed,
+        "phase": phase.name,
+        "workers": config.hardware.workers,
+        "pin_memory": context.device.type == "cuda",
+    }
+    evened = config.data.sampling == "balanced"
+    drawn = loader(train, config.data.batch_size, shuffle=True, views=max(1, way.views), balanced=evened, **common)
+    return drawn, loader(val, config.data.batch_size, shuffle=False, **common)
 
 
 def _objective(context: Context, phase: Phase) -> Objective:
