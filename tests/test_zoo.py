@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -143,6 +144,26 @@ def test_a_network_that_fails_is_a_row_with_the_reason(
     assert command.main(["--no-time", "--format", "csv"]) == 1, "nothing could be measured"
 
 
+def test_an_interrupt_keeps_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real = children.ask
+
+    def ask(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
+        if arguments and arguments[0] == "resnet34":
+            raise KeyboardInterrupt
+        return real(work, *arguments, timeout_s=timeout_s)
+
+    monkeypatch.setattr(children, "ask", ask)
+    assert command.main(["resnet18", "resnet34", "--no-time", "--output", str(tmp_path)]) == 130
+    assert "1 of 2 networks are measured" in capfd.readouterr().err
+    assert list(read((tmp_path / "zoo.csv").read_text("utf-8"))) == ["resnet18"]
+    for name in ("zoo.md", "index.html"):
+        assert "Interrupted: 1 of 2 networks" in (tmp_path / name).read_text("utf-8")
+    with pytest.raises(KeyboardInterrupt):
+        command.main(["resnet34", "--no-time", "--output", str(tmp_path)])
+
+
 def raising() -> Iterator[dict[str, int]]:
     """Work for `children.ask` that finds something and then fails."""
     yield {"found": 1, "silent": os.path.samestat(os.fstat(1), Path(os.devnull).stat())}
@@ -191,6 +212,15 @@ def test_mistakes_are_named(arguments: list[str], words: str, monkeypatch: pytes
     with pytest.raises(UserError) as told:
         command.main(arguments)
     assert words in str(told.value)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(command, "_measured", lambda *_: pytest.fail("measured"))
+    with pytest.raises(UserError, match=r"--output: cannot make .*file"):
+        command.main(["resnet18", "--output", str(tmp_path / "file" / "zoo")])
 
 
 @pytest.mark.parametrize("arguments", [["--batch", "0"], ["--repeats", "-1"], ["--format", "xml"], ["--batch", "x"]])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from headstart.errors import RunFailed
+from headstart.errors import RunFailed, UserError
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +83,16 @@ class LogFile(logging.FileHandler):
     def close(self) -> None:
         with suppress(OSError):  # what could not be written before cannot be now
             super().close()
+
+
+def make_folder(folder: Path, key: str) -> None:
+    """Make a folder, with its parents, that can be written; a UserError that names ``key`` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(None, "not writable")
+    except OSError as error:
+        raise UserError(f"{key}: cannot make {folder}: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:

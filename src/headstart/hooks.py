@@ -3,7 +3,6 @@
 ``conf/config.yaml`` names both callbacks.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +63,6 @@ class Folders(Callback):
 
 def _make(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(None, "not writable")
-    except OSError as error:
-        raise Ended(UserError(f"output_dir: cannot make {folder}: {error.strerror or error}")) from error
+        files.make_folder(folder, "output_dir")
+    except UserError as error:
+        raise Ended(error) from error

@@ -65,7 +65,7 @@ class Logistic(Probe):
     def __init__(
         self,
         grid: Sequence[float] = GRID,
-        tolerance: float = 1e-5,
+        tolerance: float = 1e-6,
         max_iterations: int = 100,
         scale: float = 0.5,
         refit: bool = False,
@@ -103,13 +103,9 @@ class Logistic(Probe):
             return self._without_absent(x, labels, classes, values, weights, present)
         spread = x.square().mean(0).sqrt()  # of centred features
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12) ** -self.scale
-        x, basis = x * factor, None
-        if len(x) < x.shape[1]:  # the optimum lies in the row space: rotating onto it loses nothing
-            basis, small = torch.linalg.qr(x.T)
-            x = small.T.contiguous()
-        found, steps, converged = path(
-            Problem(x, labels, classes, weights), values, self.tolerance, self.max_iterations
-        )
+        x, basis, penalty = whitened(x * factor)
+        problem = Problem(x, labels, classes, penalty, weights)
+        found, steps, converged = path(problem, values, self.tolerance, self.max_iterations)
         heads, bias = found[..., :-1], found[..., -1]
         if not all(converged):
             missed = ", ".join(f"{value:g}" for value, good in zip(values, converged, strict=True) if not good)
@@ -118,7 +114,8 @@ class Logistic(Probe):
             {"value": value, "iterations": taken, "converged": good}
             for value, taken, good in zip(values, steps, converged, strict=True)
         ]
-        return Heads((heads if basis is None else heads @ basis.T) * factor, bias, facts)
+        weight = torch.stack([(head.double() @ basis.T).float() for head in heads])
+        return Heads(weight * factor, bias, facts)
 
     def _without_absent(
         self, x: Tensor, labels: Tensor, classes: int, values: list[float], weights: Tensor | None, present: Tensor
@@ -199,6 +196,32 @@ class Ridge(Probe):
         facts = [{"value": value, "iterations": 1, "converged": True} for value in values]
         bias = centre - weight @ mean
         return Heads(weight.float(), bias.float(), facts)
+
+
+def whitened(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centred features [n, d] along their principal axes, each axis of variance 1.
+
+    Axes of less than 1e-13 of the largest variance are left out: they are single precision's rounding.
+
+    Returns:
+        The features z [n, k]; the basis (float64 [d, k]) that takes a head on z to the head on x of the same logits;
+        and how much each squared weight on z adds to that head's squared norm [k].
+    """
+    rows, width = x.shape
+    wide = rows < width  # the rows' products are the smaller matrix
+    products = torch.zeros(min(rows, width), min(rows, width), dtype=torch.float64, device=x.device)
+    for part in x.T.split(ROWS) if wide else x.split(ROWS):
+        held = part.double()
+        products.addmm_(held.T, held)
+    squares, axes = torch.linalg.eigh(products)
+    kept = squares > 1e-13 * squares[-1]
+    squares, axes = squares[kept], axes[:, kept]
+    if wide:
+        axes = torch.cat([part.double() @ axes for part in x.T.split(ROWS)]) / squares.sqrt()
+    penalty = rows / squares
+    basis = axes * penalty.sqrt()
+    z = torch.cat([(part.double() @ basis).to(x.dtype) for part in x.split(ROWS)])
+    return z, basis, penalty.to(x.dtype)
 
 
 def _blocks(*tensors: Tensor) -> zip[tuple[Tensor, ...]]:

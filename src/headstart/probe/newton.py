@@ -1,16 +1,17 @@
 """Many L2-penalised multinomial logistic regressions on the same features, by truncated Newton along the path of C.
 
-For each value C the objective is scikit-learn's, ``C * sum_i loss_i + 0.5 * ||weight||^2`` with a free bias; rows may
-count unequally.
+For each value C the objective is ``C * sum_i loss_i + 0.5 * sum_j penalty_j weight_j^2`` with a free bias; rows may
+count unequally. Features are expected whitened, which is what the penalty's vector is for.
 
-- Every STRIDE-th value is solved in turn, from strong to weak regularisation, each from the two before it. The values
-  between start from a cubic in log C through those, mostly within a step or two of their solution, and are solved
-  in blocks: one matrix product with the features serves all values and classes of a block.
+- Every STRIDE-th value is solved in turn, from strong to weak regularisation, each from a cubic in log C through those
+  before it: the further a start is from its solution, the less a Newton step's quadratic model holds. The values
+  between start from a cubic through their neighbours and are solved in blocks: one matrix product with the features
+  serves all values and classes of a block.
 - Newton steps come by conjugate gradients on Hessian products (Lin, Weng & Keerthi 2008, "Trust region Newton method
   for large-scale logistic regression", with a line search in place of the region).
-- The preconditioner is the Hessian's diagonal block of each class, ``C X' diag(p_k (1 - p_k)) X + I``, summed only
-  over the rows that weigh most and rescaled to the whole weight (a sub-sampled Hessian: Erdogdu & Montanari 2015). It
-  is made anew only when a solve took more steps than that costs: as C grows, p (1 - p) shrinks about as fast.
+- The preconditioner is made anew only when a solve took more steps than that costs (`headstart.probe.precondition`).
+- Weights sum to zero over the classes, as at the optimum: an equal shift of all changes no probability, and only the
+  penalty, too weak to be seen by conjugate gradients, would take it back.
 - Losses, residuals and Hessian products are formed from differences to the true class's logit (margins): so float32
   keeps their relative precision where separable data and weak regularisation drive them towards zero.
 """
@@ -23,13 +24,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-BLOCK = 9  # values between the path's that are solved together: they share a preconditioner, so not too many
+from headstart.probe.precondition import Curvature, Inverse, blocks, pairs, price
+
+BLOCK = 3  # values between the path's that are solved together: they share a preconditioner, so not too many
 ELEMENTS = 2**25  # of one logits array; half a dozen live at once
-BLOCK_BYTES = 2**30  # of the preconditioner; above it all classes share one block
-STRIDE = 4  # of the values that are solved along the path
+STRIDE = 2  # of the values that are solved along the path
+POINTS = 4  # that a start is extrapolated from
 FORCING = 0.1  # a Newton system is solved to this share of its starting error
 PATIENCE = 5  # conjugate-gradient steps before a new preconditioner is thought of
-ROWS = 2, 100  # that the preconditioner sums over: per feature, or of all rows per feature, whichever is more
+SOLVES = 20  # that a preconditioner of pairs has to pay off in
+DAMPING = 1e-9  # of the biases, by the mean curvature; more than their own, and Newton steps fall short
 PIECE = 2**19  # features that both halves of a Hessian product read together
 
 
@@ -55,27 +59,23 @@ class State:
 
 
 class Problem:
-    """The training rows: features [n, r] whose last column is the bias's ones, labels [n] in 0..classes-1.
+    """The training rows: features [n, r - 1], to which the bias's ones are added, and labels [n] in 0..classes-1.
 
     Args:
+        penalty: of each weight's square [r - 1].
         importance: how much each row counts [n], above 0; None: 1.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, classes: int, importance: Tensor | None = None) -> None:
-        ones = features.new_ones(len(features), 1)
-        self.features = torch.cat([features, ones], 1)
+    def __init__(
+        self, features: Tensor, labels: Tensor, classes: int, penalty: Tensor, importance: Tensor | None = None
+    ) -> None:
+        self.features = torch.cat([features, features.new_ones(len(features), 1)], 1)
+        self.penalty = torch.cat([penalty, penalty.new_zeros(1)])
         self.labels, self.classes, self.importance = labels, classes, importance
-        self.penalty = torch.ones_like(self.features[0])
-        self.penalty[-1] = 0
         squares = self.features.square()
         self.squares = (squares if importance is None else squares.mul_(importance[:, None])).sum(0)
-        self.inverse: Tensor | None = None
-
-    @property
-    def sampled(self) -> int:
-        """How many rows the preconditioner sums over."""
-        rows, width = self.features.shape
-        return min(rows, max(ROWS[0] * width, ROWS[1] * rows // width))
+        self.inverse: Inverse | None = None
+        self.paired = False  # whether that is of pairs
 
     def margins(self, weight: Tensor) -> Tensor:
         """Logits less the true class's logit [K, B, n], of weights [K, B, r]."""
@@ -133,36 +133,23 @@ class Problem:
         rest = (1 - residual).scatter_(0, true, miss)
         return probability, rest.mul_(probability)
 
-    def factorise(self, weights: Tensor, damping: float) -> None:
-        """The preconditioner: inverses [K or 1, r, r] of class blocks; weights [K, n] are mean C p (1 - p)."""
-        size = self.features.shape[1]
-        if 4 * self.classes * size * size > BLOCK_BYTES:
-            weights = weights.mean(0, keepdim=True)
-        top, rows = weights.topk(self.sampled, dim=1)
-        top = top * (weights.sum(1, keepdim=True) / top.sum(1, keepdim=True).clamp_min(1e-30))
-        blocks = self.features.new_empty(len(weights), size, size)
-        for block, scale, chosen in zip(blocks, top.sqrt(), rows, strict=True):
-            part = self.features[chosen] * scale[:, None]
-            torch.mm(part.T, part, out=block)
-        diagonal = blocks.diagonal(dim1=1, dim2=2)
-        diagonal += self.penalty + 1e-6 * diagonal.amax(1, keepdim=True)
-        diagonal[:, -1] += damping
-        factor, failed = torch.linalg.cholesky_ex(blocks)
-        self.inverse = None if bool(failed.any()) else torch.cholesky_inverse(factor)
-
     def precondition(self, rows: Tensor, diagonal: Tensor) -> Tensor:
-        """The preconditioner's inverse times [K, B, r]; the Hessian's diagonal [B, r] stands in until there is one."""
-        if self.inverse is None:
-            return level(rows / diagonal)
-        if len(self.inverse) == 1:
-            return level((rows.flatten(0, 1) @ self.inverse[0]).view(rows.shape))
-        return level(rows @ self.inverse)
+        """The preconditioner times [K, B, r], levelled; the Hessian's diagonal [B, r] stands in until there is one."""
+        return level(rows / diagonal if self.inverse is None else self.inverse(rows))
+
+    def renew(self, steps: int, at: Curvature) -> None:
+        """A new preconditioner, where a solve of so many steps says that one is worth its price."""
+        cheap, dear = price(*self.features.shape, self.classes)
+        made = pairs(at) if steps > PATIENCE + dear / SOLVES else None
+        if made is not None:
+            self.inverse, self.paired = made, True
+        elif steps > PATIENCE + (dear / SOLVES if self.paired else cheap):
+            self.inverse, self.paired = blocks(at) or self.inverse, False
 
 
 def level(rows: Tensor) -> Tensor:
-    """Biases made to sum to zero over the classes: an equal shift of all changes nothing and would drift."""
-    rows[..., -1] -= rows[..., -1].mean(0)
-    return rows
+    """Made, in place, to sum to zero over the classes: an equal shift of all is in no gradient, and would drift."""
+    return rows.sub_(rows.mean(0))
 
 
 def dot(left: Tensor, right: Tensor) -> Tensor:
@@ -176,10 +163,9 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
     scale = values[None, :, None]
     gradient = level(scale * problem.back(problem.weighed(state.residual)) + problem.penalty * state.weight)
     probability, spread = problem.curvature(state.residual)
-    spread = problem.weighed(spread)
-    mean = spread.mean((0, 2))
+    mean = problem.weighed(spread).mean((0, 2))
     penalty = problem.penalty.repeat(len(values), 1)
-    penalty[:, -1] = 1e-3 * values * mean * len(problem.labels) + 1e-9  # the bias's curvature vanishes once saturated
+    penalty[:, -1] = DAMPING * values * mean * len(problem.labels) + 1e-9  # none is left where all rows are right
     diagonal = (values * mean)[:, None] * problem.squares + penalty
     step, margins = torch.zeros_like(gradient), torch.zeros_like(state.margins)
     residual = -gradient
@@ -202,9 +188,8 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
             break
         search = ready + torch.where(left > goal, left / error, 0.0)[None, :, None] * search
         error = torch.where(left > goal, left, 0.0)
-    rows, width = problem.features.shape
-    if count > PATIENCE + problem.sampled * width / (10 * rows):  # a factorisation's price in steps
-        problem.factorise((spread * scale).mean(1), float(penalty[:, -1].mean()))
+    scale = state.values[:, None] if problem.importance is None else state.values[:, None] * problem.importance
+    problem.renew(count, Curvature(problem.features, probability, spread, scale.to(penalty.dtype), penalty.mean(0)))
     return step, margins, dot(gradient, step).double()
 
 
@@ -242,13 +227,13 @@ def descend(
     return found, taken, converged
 
 
-def predict(problem: Problem, solved: dict[float, Tensor], values: Tensor, points: int) -> Tensor:
+def predict(problem: Problem, solved: dict[float, Tensor], values: Tensor) -> Tensor:
     """Starting weights [K, B, r]: a polynomial in log C through the nearest solutions, or the nearest if better."""
     if not solved:
         return problem.features.new_zeros(problem.classes, len(values), problem.features.shape[1])
     guesses, nearest = [], []
     for value in values.tolist():
-        near = sorted(solved, key=lambda other: abs(math.log(other / value)))[:points]
+        near = sorted(solved, key=lambda other: abs(math.log(other / value)))[:POINTS]
         lagrange = [math.prod(math.log(value / b) / math.log(a / b) for b in near if b != a) for a in near]
         guesses.append(torch.stack([c * solved[a] for c, a in zip(lagrange, near, strict=True)]).sum(0))
         nearest.append(solved[near[0]])
@@ -262,13 +247,12 @@ def path(problem: Problem, values: list[float], tolerance: float, steps: int) ->
     block = max(1, min(BLOCK, ELEMENTS // (problem.classes * len(problem.labels))))
     nodes = sorted({*values[::STRIDE], values[-1]})
     between = [value for value in reversed(values) if value not in nodes]
-    rounds = [([value], 2) for value in nodes]
-    rounds += [(between[at : at + block], 4) for at in range(0, len(between), block)]
+    rounds = [[value] for value in nodes] + [between[at : at + block] for at in range(0, len(between), block)]
     solved: dict[float, Tensor] = {}
     facts: dict[float, tuple[int, bool]] = {}
-    for part, points in rounds:
+    for part in rounds:
         tensor = torch.tensor(part, dtype=torch.float64, device=problem.features.device)
-        start = predict(problem, solved, tensor, points)
+        start = predict(problem, solved, tensor)
         weight, count, good = descend(problem, start, tensor, tolerance, steps)
         solved.update(zip(part, weight.unbind(1), strict=True))
         facts.update(zip(part, zip(count.tolist(), good.tolist(), strict=True), strict=True))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunFailed, UserError
-from headstart.files import whole, write_text
+from headstart.files import make_folder, whole, write_text
 from headstart.models.keras import ROWS
 from headstart.zoo import children, rows, tables
 from headstart.zoo.plan import Machine, Plan
@@ -69,7 +69,7 @@ def _count(text: str) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the verb: 0, or 1 where every network failed; bad input raises a UserError."""
+    """Run the verb: 0, 1 where every network failed, 130 where Ctrl-C cut it short; bad input raises a UserError."""
     options = parser().parse_args(argv)
     if options.sort:
         rows.check_sort(options.sort)
@@ -79,12 +79,25 @@ def main(argv: Sequence[str]) -> int:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does, so that times are alike
     children.warm_up()
     machine = Machine(**_answer("machine", options.timeout))
-    plan = Plan(_devices(options, machine), options.batch, options.precision, options.repeats)
+    devices = _devices(options, machine)
     names = _names(options.patterns, options.timeout)
-    found = [rows.row(name, part) for name, part in _measured(names, plan, options.timeout)]
+    plan = Plan(devices, options.batch, options.precision, options.repeats, len(names))
+    folder = options.output or (FOLDER if options.format == "table" else None)
+    if folder is not None:
+        make_folder(folder, "--output")
+    found: list[rows.Row] = []
+    try:
+        for name, part in _measured(names, plan, options.timeout):
+            found.append(rows.row(name, part))
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        print(f"headstart: interrupted; {len(found)} of {len(names)} networks are measured", file=sys.stderr)
     if options.sort:
         found = rows.ordered(found, options.sort)
-    _publish(found, plan, machine, options.format, options.output)
+    _publish(found, plan, machine, options.format, folder)
+    if len(found) < len(names):
+        return 130
     return 1 if all(row.error for row in found) else 0
 
 
@@ -140,8 +153,6 @@ def _measured(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator[tu
 def _publish(found: Sequence[rows.Row], plan: Plan, machine: Machine, form: str, folder: Path | None) -> None:
     """Write the files, where they are wanted, and then to standard output."""
     lines = [*tables.caption(found, plan, machine), *tables.frontiers(found), *tables.remarks(found)]
-    if form == "table":
-        folder = folder or FOLDER
     made = {"csv": lambda: tables.to_csv(found), "markdown": lambda: tables.to_markdown(found, lines)}
     made["json"] = lambda: tables.to_json(found, plan, machine)
     with tempfile.TemporaryDirectory() as place:
@@ -156,8 +167,8 @@ def _publish(found: Sequence[rows.Row], plan: Plan, machine: Machine, form: str,
             _replace(folder / "frontier.png", picture)
         if form in made:
             sys.stdout.write(made[form]())
-    if form == "table":
-        _print(found, lines, folder or FOLDER)
+    if form == "table" and folder is not None:
+        _print(found, lines, folder)
 
 
 def _replace(path: Path, picture: Path | None) -> None:

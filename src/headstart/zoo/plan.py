@@ -10,12 +10,13 @@ PRECISIONS = {"32": "float32", "bf16": "bfloat16 by autocast", "16": "float16 by
 
 @dataclass(frozen=True)
 class Plan:
-    """Where, on how many images, at what precision, how often; nothing is timed where there is no device."""
+    """Where, on how many images, at what precision, how often, and how many networks; without a device no time."""
 
     devices: tuple[str, ...]  # of cpu and cuda
     batch: int = 1
     precision: str = "32"
     repeats: int = 10
+    networks: int = 0
 
 
 @dataclass(frozen=True)

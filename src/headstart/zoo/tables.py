@@ -27,6 +27,8 @@ def caption(rows: Sequence[Row], plan: Plan, machine: Machine) -> list[str]:
     if any(row.published for row in rows):
         keras = "batch 32, on 92 cores and on an A100"
         lines.insert(0, f"In brackets: published by Keras (keras.io/api/applications); it timed {keras}.")
+    if len(rows) < plan.networks:
+        lines.insert(0, f"Interrupted: {len(rows)} of {plan.networks} networks are here.")
     if not plan.devices:
         return [*lines, f"Nothing was timed ({machine.versions})."]
     precision = PRECISIONS[plan.precision]
