@@ -64,10 +64,9 @@ def main() -> int:
         figures[name] = MEASURES[name](arguments.repeats)
         for figure in figures[name]:
             say(f"  {figure.line()}")
-    summary = _summary(figures)
-    say(f"\n{summary}")
-    if arguments.save:
-        say(f"written: {_save(facts, figures, summary)}")
+        if arguments.save:
+            say(f"written: {_save(facts, figures, _summary(figures))}")
+    say(f"\n{_summary(figures)}")
     return int(any(figure.reached is False for part in figures.values() for figure in part))
 
 

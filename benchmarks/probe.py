@@ -266,7 +266,7 @@ def main() -> None:
             figures = [ridge(name, train, val), heads(name, train)]
             figures += logistic(name, train, val, test, arguments.every, arguments.iterations)
             if rows < 10_000:
-                figures.append(exact(name, train, [1e-3, 1.0]))
+                figures.append(exact(name, train, [1e-4, 1e-3]))
             for figure in figures:
                 say(figure.line())
 
