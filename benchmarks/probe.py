@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "headstart-probe")
     parser.add_argument("--every", type=int, default=5, help="of the values on scikit-learn's side; the output says so")
     parser.add_argument("--iterations", type=int, default=1500, help="after which scikit-learn gives a value up")
+    parser.add_argument("--only", choices=("ridge", "heads", "logistic"), help="one of the three, on both sets")
     parser.add_argument("--threads", type=int, default=threads(), help="of both sides")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -263,10 +264,13 @@ def main() -> None:
         for name, key, rows in (("5000x1280", "last", 5000), ("50000x512", "stages", 50000)):
             parts = [slice(0, rows), slice(50000, 55000), slice(60000, 70000)]
             train, val, test = ((found[key][part].clone(), found["labels"][part].clone()) for part in parts)
-            figures = [ridge(name, train, val), heads(name, train)]
-            figures += logistic(name, train, val, test, arguments.every, arguments.iterations)
-            if rows < 10_000:
-                figures.append(exact(name, train, [1e-4, 1e-3]))
+            figures = [ridge(name, train, val)] if arguments.only in (None, "ridge") else []
+            if arguments.only in (None, "heads"):
+                figures.append(heads(name, train))
+            if arguments.only in (None, "logistic"):
+                figures += logistic(name, train, val, test, arguments.every, arguments.iterations)
+                if rows < 10_000:
+                    figures.append(exact(name, train, [1e-4, 1e-3]))
             for figure in figures:
                 say(figure.line())
 

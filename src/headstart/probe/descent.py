@@ -91,6 +91,7 @@ class _Stack(nn.Module):
         self.mean, spread = _moments(x)
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12).rsqrt()
         self.factor = factor / (factor * spread).square().mean().sqrt().clamp_min(1e-12)
+        self.steps = rates.repeat_interleave(classes)
         self.shrink = (rates * decays).repeat_interleave(classes)[:, None]
         self.decaying = bool(decays.any())
         self.weight = nn.Parameter(torch.zeros(len(rates) * classes, x.shape[1], device=rates.device))
@@ -103,10 +104,12 @@ class _Stack(nn.Module):
             logits = torch.addmm(self.bias, x, self.weight.T)  # the long side first: its rows are shared among threads
             miss = logits.T.reshape(len(self.rates), self.classes, len(x)).softmax(1)  # rows last: vectorised
             miss.sub_(functional.one_hot(labels, self.classes).T.float())
-            share = self.rates[:, None, None] / len(x)
-            miss = miss.mul_(share if importance is None else share * importance).flatten(0, 1)
-            self.weight.grad = (x.T @ miss.T).T.contiguous() if len(miss) >= WIDE else miss @ x
-            self.bias.grad = miss.sum(1)
+            if importance is not None:
+                miss *= importance
+            miss = miss.flatten(0, 1)
+            gradient = (x.T @ miss.T).T.contiguous() if len(miss) >= WIDE else miss @ x
+            share = self.steps / len(x)
+            self.weight.grad, self.bias.grad = gradient.mul_(share[:, None]), miss.sum(1).mul_(share)
             if self.decaying:
                 self.weight.grad.addcmul_(self.shrink, self.weight)
 
