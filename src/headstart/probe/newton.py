@@ -139,7 +139,8 @@ class Problem:
 
     def renew(self, steps: int, at: Curvature) -> None:
         """A new preconditioner, where a solve of so many steps says that one is worth its price."""
-        cheap, dear = price(*self.features.shape, self.classes)
+        rows, width = self.features.shape
+        cheap, dear = price(rows, width, self.classes)
         made = pairs(at) if steps > PATIENCE + dear / SOLVES else None
         if made is not None:
             self.inverse, self.paired = made, True
