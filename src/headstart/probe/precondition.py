@@ -84,8 +84,8 @@ def pairs(at: Curvature) -> Inverse | None:
     """The whole Hessian ``C sum_{j<k} p_j p_k (e_j - e_k)(e_j - e_k)' x x'``, of each pair's heaviest rows.
 
     The others count by their diagonal. Along equal shifts of all classes, which no gradient has, it is made as stiff as
-    elsewhere. Pairs are summed and the sum factorised in double precision: directions in which classes move apart that
-    nobody takes for each other are softer than single precision's error of the rest.
+    elsewhere. Each pair's products are in single precision; they are added up and factorised in double: directions in
+    which classes move apart that nobody takes for each other are softer than single precision's error of the rest.
 
     Returns:
         None where rows have no pairs that stand out, as under strong regularisation, or no room.
