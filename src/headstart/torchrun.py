@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart import config as configs
-from headstart import ranks, stopping
+from headstart import leaving, ranks, stopping
 from headstart.errors import RunFailed, UserError, told
 from headstart.runs import Run, logged, write_json
 
@@ -183,11 +183,13 @@ def _wait_for(path: Path) -> None:
 def main(place: str, role: str = "agent") -> int:
     """The two kinds of process that `start` brings about."""
     if role == "rank":
+        codes = leaving.prepared()
         stopping.end_with_parent(signal.SIGKILL)
         code = rank(Path(place))
         if code:
             sys.stderr.flush()
-            os._exit(code)  # the usual way waits for collectives that nobody will answer
+            os._exit(code)  # exit handlers may wait for collectives that nobody will answer
+        codes.append(code)
         return code
     stopping.end_with_parent(signal.SIGTERM)
     return agent(Path(place))

@@ -88,7 +88,26 @@ def test_job_after_job_in_a_multirun(tmp_path: Path) -> None:
     assert again.count("is complete") == 2
 
 
-RANK = "import headstart.torchrun as t, sys, os; {fault}; sys.exit(t.main(*sys.argv[1:]))"
+BUSY_THREAD = """
+import sys, threading, time, torch
+from headstart import torchrun
+
+def work():
+    numbers = torch.ones(100)
+    while True:
+        numbers + numbers
+
+torchrun.rank = lambda place: 0
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.2)
+sys.exit(torchrun.main("nowhere", "rank"))
+"""
+
+
+def test_a_rank_that_is_done_ends_well_whatever_a_thread_still_does() -> None:
+    """As one of gloo's does now and then: it asks for the interpreter that is being taken down, and aborts the rank."""
+    ended = subprocess.run([sys.executable, "-c", BUSY_THREAD], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
 
 
 def ranks_of(parent: int) -> list[int]:
