@@ -46,7 +46,7 @@ def learn(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
         *([average.exchanged] if average else []),
     )
     callbacks = _callbacks(context, phase, average, keeper)
-    with stopping.deferred(), hardware.memory_kept(config.hardware):
+    with stopping.deferred():
         before = ranks.collected(checkpoints.newest(best.parent) if ranks.leads() else None)[0]
         assert phase.config.epochs is not None
         try:

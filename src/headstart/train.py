@@ -76,23 +76,24 @@ def work(
 ) -> None:
     """The run itself, in its one process or in each of several; leaves its result in its folder."""
     began = time.monotonic()
-    device = hardware.apply(config.hardware)
-    spec = factory.expected_input(config.model)
-    data = data or _data(config, spec)
-    data.check(config.data.on_bad_image, None if config.cache_dir is None else Path(config.cache_dir))
-    with _logger(config, here) as run_log:
-        model = _model(config, data, device)
-        factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-        measures = [configs.build(node) for node in config.measures.values()]
-        start = _pretrained(config, model)
-        context = Context(config, here, run_log, data, model, spec, device, digests, measures, start)
-        phases = strategy.plan(model, config.strategy.phases)
-        ways = [way(model, phase, config, data.image_size) for phase in phases]
-        _say_facts(context, phases, ways)
-        outcomes = fit.run_phases(context, phases, ways, done)
-        if here.leads:
-            weights.save(model, here.folder / weights.FINAL)
-        conclude(context, phases, ways, outcomes, began)
+    with hardware.memory_kept(config.hardware):
+        device = hardware.apply(config.hardware)
+        spec = factory.expected_input(config.model)
+        data = data or _data(config, spec)
+        data.check(config.data.on_bad_image, None if config.cache_dir is None else Path(config.cache_dir))
+        with _logger(config, here) as run_log:
+            model = _model(config, data, device)
+            factory.check_size(model, config.model.name, data.image_size, spec.image_size)
+            measures = [configs.build(node) for node in config.measures.values()]
+            start = _pretrained(config, model)
+            context = Context(config, here, run_log, data, model, spec, device, digests, measures, start)
+            phases = strategy.plan(model, config.strategy.phases)
+            ways = [way(model, phase, config, data.image_size) for phase in phases]
+            _say_facts(context, phases, ways)
+            outcomes = fit.run_phases(context, phases, ways, done)
+            if here.leads:
+                weights.save(model, here.folder / weights.FINAL)
+            conclude(context, phases, ways, outcomes, began)
 
 
 def _data(config: RunConfig, spec: factory.Input) -> Data:
