@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 
-from headstart import checkpoints, hardware, ranks, stopping, strategy
+from headstart import checkpoints, ranks, stopping, strategy
 from headstart import config as configs
 from headstart.averaging import Average
 from headstart.config import RunConfig
