@@ -350,6 +350,18 @@ def test_heads_trained_together_are_those_trained_alone(digits: Rows) -> None:
     assert not torch.equal(both.fit(*digits, 10, seed=1).head.weight, both.fit(*digits, 10, seed=2).head.weight)
 
 
+def test_products_in_bfloat16_learn_the_same_heads_but_for_their_rounding(digits: Rows) -> None:
+    x, y, val_x, val_y = digits
+    exact, rounded = (LinearHeads(lrs=[0.01, 0.1], epochs=20, precision=name) for name in ("32", "bf16"))
+    (wanted,), (found,) = (probe.solve([x], y, 10, probe.values, None, 3) for probe in (exact, rounded))
+    away = (found.weight - wanted.weight).norm(dim=(1, 2)) / wanted.weight.norm(dim=(1, 2))
+    assert found.weight.dtype == torch.float32
+    assert (away > 1e-5).all(), "float32 products would be as near as that"
+    assert (away < 0.02).all()
+    right = [(heads.logits(val_x).argmax(2) == val_y).float().mean(1) for heads in (wanted, found)]
+    assert torch.allclose(*right, atol=0.01)
+
+
 def test_a_rate_that_diverges_is_not_chosen(digits: Rows) -> None:
     fit = LinearHeads(lrs=[0.05, 1e30], epochs=60).fit(*digits, 10)
     assert fit.chosen["value"] == 0.05
@@ -401,6 +413,7 @@ def test_what_a_probe_cannot_try_is_refused() -> None:
         lambda: LinearHeads(lrs=[]),
         lambda: LinearHeads(weight_decays=[-1.0]),
         lambda: LinearHeads(epochs=0),
+        lambda: LinearHeads(precision="16"),
         lambda: Ridge(layers=[]),
         lambda: Ridge(poolings=["sum"]),
     ):
