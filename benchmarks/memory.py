@@ -26,7 +26,8 @@ LOADING = """
 import json, sys
 import numpy, PIL.Image, torch
 import headstart.data.loading, headstart.data.sources
-from headstart.config import DataConfig
+from headstart import hardware
+from headstart.config import DataConfig, HardwareConfig
 from headstart.data import prepare
 
 def level(key):
@@ -41,9 +42,10 @@ with open("/proc/self/clear_refs", "w") as reset:
     reset.write("5")  # the peak starts anew at the present level
 before = level("VmRSS")
 data = prepare(config, image_size=size, crop_pct=crop, interpolation="bicubic")
-images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
-touched = sum(int(part.images[:, :, 0, 0].sum()) for part in (data.train, data.val, data.test))
-print(json.dumps({"images": images, "peak": level("VmHWM") - before, "kept": level("VmRSS") - before}))
+with hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
+    images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
+    touched = sum(int(part.images[:, :, 0, 0].sum()) for part in (data.train, data.val, data.test))
+    print(json.dumps({"images": images, "peak": level("VmHWM") - before, "kept": level("VmRSS") - before}))
 """
 
 

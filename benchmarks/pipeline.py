@@ -178,11 +178,11 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     augment = SimpleNamespace(
         crop_scale=CROP["scale"], crop_ratio=CROP["ratio"], flip=True, rotation=0, color_jitter=0.0, erasing=0.0
     )
+    began = time.perf_counter()
+    config = _config(root, n_train=int(n), storage=storage)
+    data = prepare(config, image_size=int(size), crop_pct=0.875, interpolation="bicubic")
+    data.digest  # noqa: B018
     with hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
-        began = time.perf_counter()
-        config = _config(root, n_train=int(n), storage=storage)
-        data = prepare(config, image_size=int(size), crop_pct=0.875, interpolation="bicubic")
-        data.digest  # noqa: B018
         data.check("raise", None)
         preprocess = Preprocess(int(size), MEAN, STD, augment)
         batches = loader(data.train, BATCH, shuffle=True, seed=0, phase="benchmark")

@@ -350,10 +350,16 @@ def test_heads_trained_together_are_those_trained_alone(digits: Rows) -> None:
     assert not torch.equal(both.fit(*digits, 10, seed=1).head.weight, both.fit(*digits, 10, seed=2).head.weight)
 
 
-def test_products_in_bfloat16_learn_the_same_heads_but_for_their_rounding(digits: Rows) -> None:
+@pytest.mark.parametrize("count", [2, 8])  # of float32 heads, few and many are multiplied in different orders
+@pytest.mark.parametrize("weighted", [False, True])
+def test_products_in_bfloat16_learn_the_same_heads_but_for_their_rounding(
+    count: int, weighted: bool, digits: Rows
+) -> None:
     x, y, val_x, val_y = digits
-    exact, rounded = (LinearHeads(lrs=[0.01, 0.1], epochs=20, precision=name) for name in ("32", "bf16"))
-    (wanted,), (found,) = (probe.solve([x], y, 10, probe.values, None, 3) for probe in (exact, rounded))
+    weights = torch.arange(len(y)).remainder(3).float() if weighted else None
+    rates = [0.01 * 1.5**step for step in range(count)]
+    exact, rounded = (LinearHeads(lrs=rates, epochs=20, precision=name) for name in ("32", "bf16"))
+    (wanted,), (found,) = (probe.solve([x], y, 10, probe.values, weights, 3) for probe in (exact, rounded))
     away = (found.weight - wanted.weight).norm(dim=(1, 2)) / wanted.weight.norm(dim=(1, 2))
     assert found.weight.dtype == torch.float32
     assert (away > 1e-5).all(), "float32 products would be as near as that"

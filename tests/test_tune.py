@@ -277,8 +277,14 @@ before = faults()
 with hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32")):
     faults()
     inside, held = faults(), resident()
+    held_on = [torch.ones(32 * 2**20 // 4) for _ in range(8)]
 assert inside < before / 10, (inside, before)
-assert resident() < held - 50 * 2**20, "the system has it back"
+assert resident() - 256 * 2**20 < held - 50 * 2**20, "the system has it back"
+last = held_on.pop()  # so that what is freed does not lie at the end
+del held_on
+full = resident()
+hardware.give_memory_back()
+assert resident() < full - 200 * 2**20, "and what was in use then as well, once that is asked for"
 """
 
 

@@ -23,7 +23,7 @@ def prepared() -> list[int]:
 
 def _leave(codes: list[int]) -> None:
     if codes:
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+                stream.flush()
         os._exit(codes[0])

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart import config as configs
-from headstart import leaving, ranks, stopping
+from headstart import leaving, stopping
 from headstart.errors import RunFailed, UserError, told
 from headstart.runs import Run, logged, write_json
 
@@ -156,6 +156,8 @@ def rank(place: Path) -> int:
 def _work(place: Path, number: int) -> None:
     import torch
     from torch import distributed as dist
+
+    from headstart import ranks
 
     stopping.watch(place / STOP)
     spec = json.loads((place / SPEC).read_text("utf-8"))

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.data import get_worker_info
 
+from headstart import hardware
 from headstart.data.decoding import be_patient, fault, patient, square
 from headstart.data.sources import FileImages
 from headstart.errors import UserError
@@ -137,6 +138,7 @@ def cores() -> int:
 
 def free_memory() -> float:
     """Bytes that this process can still use: of the machine, or of its cgroup where that is less."""
+    hardware.give_memory_back()
     free = float("inf")
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

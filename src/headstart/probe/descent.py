@@ -16,7 +16,7 @@ from headstart.probe.linear import Heads
 
 ROWS = 8192  # that are looked at together for their mean and variance
 WIDE = 64  # rows of a gradient from which `_product` turns it round, on 2 threads
-PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
+PRODUCTS = {"32": torch.float32, "bf16": torch.bfloat16}
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -34,8 +34,9 @@ class LinearHeads(Probe):
         epochs: passes over the training rows.
         batch_size: rows per step.
         momentum: of SGD.
-        precision: ``32``, or ``bf16`` for the products alone, as autocast would have them: half the time of many heads
-            on a processor that has such products. Weights, normalisation, softmax and steps stay in float32.
+        precision: ``32``, or ``bf16`` for the products alone, their results rounded as autocast has them: half the time
+            of many heads on a processor that has such instructions, slower on one that has not. Weights, normalisation,
+            softmax and steps stay in float32.
         refit, layers, poolings: as in `headstart.probe.choice.Probe`.
     """
 
@@ -57,10 +58,10 @@ class LinearHeads(Probe):
             raise UserError(f"probe: epochs={epochs} and batch_size={batch_size} must be at least 1")
         if not 0 <= momentum < 1:
             raise UserError(f"probe.momentum={momentum}: must be at least 0 and below 1")
-        if str(precision) not in PRECISIONS:
-            raise UserError(f"probe.precision={precision}: one of {', '.join(PRECISIONS)}")
+        if str(precision) not in PRODUCTS:
+            raise UserError(f"probe.precision={precision}: one of {', '.join(PRODUCTS)}")
         self.epochs, self.batch_size, self.momentum = epochs, batch_size, momentum
-        self.kind = PRECISIONS[str(precision)]  # of the products
+        self.dtype = PRODUCTS[str(precision)]
 
     def solve(
         self,
@@ -73,7 +74,7 @@ class LinearHeads(Probe):
     ) -> list[Heads]:
         """A head per rate and decay on each set of features, all trained in the same steps."""
         rates, decays = torch.tensor(values, device=labels.device).T
-        stacks = [_Stack(part, rates, decays, classes, self.kind) for part in parts]
+        stacks = [_Stack(part, rates, decays, classes, self.dtype) for part in parts]
         optimizer = torch.optim.SGD([p for s in stacks for p in s.parameters()], lr=1.0, momentum=self.momentum)
         importance = None if weights is None else (weights / weights.mean()).float()
         generator = torch.Generator().manual_seed(seed)
@@ -92,9 +93,9 @@ class LinearHeads(Probe):
 class _Stack(nn.Module):
     """Heads on one set of features, zero at the start: weights [heads x classes, d], biases [heads x classes]."""
 
-    def __init__(self, x: Tensor, rates: Tensor, decays: Tensor, classes: int, kind: torch.dtype) -> None:
+    def __init__(self, x: Tensor, rates: Tensor, decays: Tensor, classes: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self.x, self.rates, self.classes, self.kind = x, rates, classes, kind
+        self.x, self.rates, self.classes, self.dtype = x, rates, classes, dtype
         self.mean, spread = _moments(x)
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12).rsqrt()
         self.factor = factor / (factor * spread).square().mean().sqrt().clamp_min(1e-12)
@@ -106,16 +107,16 @@ class _Stack(nn.Module):
 
     def differentiate(self, rows: Tensor, labels: Tensor, importance: Tensor | None) -> None:
         """Leave each head's gradient, times its rate, on the parameters."""
-        x = ((self.x[rows].float() - self.mean) * self.factor).to(self.kind)
+        x = ((self.x[rows].float() - self.mean) * self.factor).to(self.dtype)
         with torch.no_grad():
             # the long side first: its rows are shared among threads
-            logits = torch.addmm(self.bias.to(self.kind), x, self.weight.to(self.kind).T).float()
+            logits = torch.addmm(self.bias.to(self.dtype), x, self.weight.to(self.dtype).T).float()
             miss = logits.T.reshape(len(self.rates), self.classes, len(x)).softmax(1)  # rows last: vectorised
             miss.sub_(functional.one_hot(labels, self.classes).T.float())
             if importance is not None:
                 miss *= importance
             miss = miss.flatten(0, 1)
-            gradient = _product(miss.to(self.kind), x).float()
+            gradient = _product(miss.to(self.dtype), x).float()
             share = self.steps / len(x)
             self.weight.grad, self.bias.grad = gradient.mul_(share[:, None]), miss.sum(1).mul_(share)
             if self.decaying:
