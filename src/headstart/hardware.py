@@ -89,8 +89,7 @@ def memory_kept(config: "HardwareConfig") -> Iterator[None]:
     """While this lasts, memory that is freed on a CPU is kept for the next tensor; then it goes back to the system.
 
     glibc gives the system each large block back, and whoever takes the next one pays for it page by page:
-    EfficientNet-Lite0 trained 1.3 times as fast with this (96 px, batch 50), and images of 224 px are augmented twice
-    as fast. Elsewhere nothing happens.
+    EfficientNet-Lite0 trained 1.3 times as fast with this (96 px, batch 50). Elsewhere nothing happens.
     """
     libc = _glibc() if config.accelerator == "cpu" else None
     if libc is not None:

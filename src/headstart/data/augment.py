@@ -80,15 +80,14 @@ class Preprocess(nn.Module):
         shape = tuple(images.shape)
         boxes = None if self.crop is None else _boxes(self.crop.forward_parameters(shape)["src"])
         flips = None if self.flip is None else self.flip.forward_parameters(shape)["batch_prob"].bool()
-        if boxes is not None and (images.is_cuda or images.is_floating_point()):
-            return sampled(_in_0_to_1(images), boxes, flips, self.image_size)
-        views = self._centre(images).clone() if boxes is None else resized(images, boxes, self.image_size)
-        if flips is not None and views.is_cuda:
-            views = torch.where(flips.to(views.device)[:, None, None, None], views.flip(-1), views)
-        elif flips is not None:
-            for at in flips.nonzero().flatten().tolist():  # a twelfth of the time that indexing by a mask takes
-                views[at].copy_(views[at].flip(-1))
-        return views
+        if boxes is not None:
+            if images.is_cuda or images.is_floating_point():
+                return sampled(_in_0_to_1(images), boxes, flips, self.image_size)
+            return resized(images, boxes, flips, self.image_size)
+        views = self._centre(images)
+        if flips is None:
+            return views.clone()
+        return torch.where(flips.to(views.device)[:, None, None, None], views.flip(-1), views)
 
     def _centre(self, images: torch.Tensor) -> torch.Tensor:
         """The offsets of torchvision's CenterCrop, which rounds halves to even."""
@@ -117,21 +116,22 @@ def _boxes(corners: torch.Tensor) -> torch.Tensor:
     return torch.cat([corners[:, 0], corners[:, 2] - corners[:, 0] + 1], dim=1)
 
 
-def resized(images: torch.Tensor, boxes: torch.Tensor, side: int) -> torch.Tensor:
-    """uint8 [b, 3, side, side]: each image's box, resized bilinearly by torch's uint8 kernel; on the CPU.
+def resized(images: torch.Tensor, boxes: torch.Tensor, flips: torch.Tensor | None, side: int) -> torch.Tensor:
+    """uint8 [b, 3, side, side]: each image's box, resized bilinearly by torch's uint8 kernel, and its flip; on the CPU.
 
     It takes an image at a time, and a quarter of the time of one `grid_sample` over the batch in float32: 0.12 ms
     against 0.6 for a crop of 224 px on one core.
     """
     images = images.contiguous(memory_format=torch.channels_last)
     crops = np.empty((len(images), side, side, images.shape[1]), np.uint8)
-    places = boxes.tolist()
+    places, turned = boxes.tolist(), [False] * len(images) if flips is None else flips.tolist()
 
     def fill(some: range) -> None:
         for at in some:
             left, top, width, height = places[at]
             box = images[at : at + 1, :, top : top + height, left : left + width]
-            crops[at] = interpolate(box, size=(side, side), mode="bilinear")[0].permute(1, 2, 0).numpy()
+            view = interpolate(box, size=(side, side), mode="bilinear")[0]
+            crops[at] = (view.flip(-1) if turned[at] else view).permute(1, 2, 0).numpy()
 
     threads = min(torch.get_num_threads(), len(images))
     shares = [range(at, len(images), threads) for at in range(threads)]
