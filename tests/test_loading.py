@@ -394,3 +394,18 @@ def test_peak_memory_is_little_more_than_the_images() -> None:
     """By VmHWM, since a child's ru_maxrss starts at its parent's."""
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert 0.9 < float(done.stdout) <= 1.3
+
+
+@pytest.mark.parametrize(("side", "ahead"), [(224, True), (8, False)])
+def test_large_batches_are_made_ahead_of_their_use_and_small_ones_when_asked_for(side: int, ahead: bool) -> None:
+    images = torch.randint(0, 256, (40, 3, side, side), dtype=torch.uint8)
+    pixels = Pixels(images, torch.arange(40), [str(at) for at in range(40)], [""] * 40)
+    makers = []
+    take = pixels.take
+    pixels.take = lambda rows: makers.append(threading.current_thread()) or take(rows)  # type: ignore[method-assign]
+    batches = loader(pixels, 8, shuffle=True, seed=0, phase="all")
+    for made, labels, rows in batches:
+        assert torch.equal(made, images[rows])
+        assert torch.equal(labels, rows)
+    here = [maker is threading.current_thread() for maker in makers]
+    assert here == [True, *[not ahead] * 4], "the first tells how large they are"

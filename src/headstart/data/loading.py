@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from headstart.data.splits import Part
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-AHEAD = 2  # batches that are decoded while one is used, where threads of this process do it
+AHEAD = 2  # batches that a thread of this process makes while one is used
+LARGE = 2**20  # bytes of a batch from which a thread is worth its while
 
 
 class Pixels:
@@ -164,14 +165,22 @@ class Rows(Dataset[Batch]):
 
 
 class Ahead(DataLoader[Batch]):
-    """Makes its batches in a thread of this process, some ahead of the one in use."""
+    """Makes large batches in a thread of this process, some ahead of the one in use, and small ones when asked for."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # any iterator will do
+        rows = iter(self.sampler)
+        for some in rows:
+            batch = self._batch(some)
+            yield batch
+            if batch[0].nbytes >= LARGE:
+                yield from self._ahead(rows)
+
+    def _ahead(self, rows: Iterator[torch.Tensor]) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1) as pool:
             try:
-                for rows in self.sampler:
-                    waiting.append(pool.submit(self._batch, rows))
+                for some in rows:
+                    waiting.append(pool.submit(self._batch, some))
                     if len(waiting) > AHEAD:
                         yield waiting.popleft().result()
                 while waiting:
@@ -216,8 +225,8 @@ def loader(
 
 
 def _loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int, pin: bool) -> DataLoader[Batch]:
-    """Batches of the given rows: by worker processes, or without any in this one, ahead where they are decoded."""
-    kind = Ahead if pixels.streamed and not workers else DataLoader
+    """Batches of the given rows: by worker processes, or without any by a thread of this one."""
+    kind = DataLoader if workers else Ahead
     return kind(
         Rows(pixels),
         sampler=batches,
