@@ -396,16 +396,21 @@ def test_peak_memory_is_little_more_than_the_images() -> None:
     assert 0.9 < float(done.stdout) <= 1.3
 
 
+def makers(pixels: Pixels, size: int) -> list[bool]:
+    """Of each batch, whether the thread that asks for it makes it; batches are compared with the images."""
+    made, take = [], pixels.take
+    pixels.take = lambda rows: made.append(threading.current_thread()) or take(rows)  # type: ignore[method-assign]
+    for images, _, rows in loader(pixels, size, shuffle=True, seed=0, phase="all"):
+        assert torch.equal(images, take(rows))
+    return [maker is threading.current_thread() for maker in made]
+
+
 @pytest.mark.parametrize(("side", "ahead"), [(224, True), (8, False)])
 def test_large_batches_are_made_ahead_of_their_use_and_small_ones_when_asked_for(side: int, ahead: bool) -> None:
     images = torch.randint(0, 256, (40, 3, side, side), dtype=torch.uint8)
     pixels = Pixels(images, torch.arange(40), [str(at) for at in range(40)], [""] * 40)
-    makers = []
-    take = pixels.take
-    pixels.take = lambda rows: makers.append(threading.current_thread()) or take(rows)  # type: ignore[method-assign]
-    batches = loader(pixels, 8, shuffle=True, seed=0, phase="all")
-    for made, labels, rows in batches:
-        assert torch.equal(made, images[rows])
-        assert torch.equal(labels, rows)
-    here = [maker is threading.current_thread() for maker in makers]
-    assert here == [True, *[not ahead] * 4], "the first tells how large they are"
+    assert makers(pixels, 8) == [True, *[not ahead] * 4], "the first tells how large they are"
+
+
+def test_streamed_batches_of_any_size_are_decoded_ahead_of_their_use(tmp_path: Path) -> None:
+    assert makers(streamed(jpegs(tmp_path, 12)), 2) == [False] * 6

@@ -101,7 +101,7 @@ def memory_kept(config: "HardwareConfig") -> Iterator[None]:
         if libc is not None:
             libc.mallopt(M_MMAP_MAX, 65536)  # glibc's own default, and what its other limit grows to
             libc.mallopt(M_TRIM_THRESHOLD, 2**26)
-        give_memory_back()
+            give_memory_back()
 
 
 def give_memory_back() -> None:

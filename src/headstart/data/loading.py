@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 AHEAD = 2  # batches that a thread of this process makes while one is used
-LARGE = 2**20  # bytes of a batch from which a thread is worth its while
+LARGE = 2**20  # bytes of a batch in memory from which a thread is worth its while
 
 
 class Pixels:
@@ -165,15 +165,18 @@ class Rows(Dataset[Batch]):
 
 
 class Ahead(DataLoader[Batch]):
-    """Makes large batches in a thread of this process, some ahead of the one in use, and small ones when asked for."""
+    """Makes batches in a thread of this process, some ahead of the one in use; small ones in memory when asked for."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # any iterator will do
+        assert isinstance(self.dataset, Rows)
         rows = iter(self.sampler)
-        for some in rows:
-            batch = self._batch(some)
-            yield batch
-            if batch[0].nbytes >= LARGE:
-                yield from self._ahead(rows)
+        if not self.dataset.pixels.streamed:
+            for some in rows:
+                batch = self._batch(some)
+                yield batch
+                if batch[0].nbytes >= LARGE:
+                    break
+        yield from self._ahead(rows)
 
     def _ahead(self, rows: Iterator[torch.Tensor]) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()

@@ -34,9 +34,9 @@ class LinearHeads(Probe):
         epochs: passes over the training rows.
         batch_size: rows per step.
         momentum: of SGD.
-        precision: ``32``, or ``bf16`` for the products alone, their results rounded as autocast has them: half the time
-            of many heads on a processor that has such instructions, slower on one that has not. Weights, normalisation,
-            softmax and steps stay in float32.
+        precision: ``32``, or ``bf16`` for the products alone, rounded as autocast has them: many heads then take
+            two thirds of the time on a processor that has such instructions, and longer on one that has not. Weights,
+            normalisation, softmax and steps stay in float32.
         refit, layers, poolings: as in `headstart.probe.choice.Probe`.
     """
 
