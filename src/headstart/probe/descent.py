@@ -91,19 +91,22 @@ class LinearHeads(Probe):
 
 
 class _Stack(nn.Module):
-    """Heads on one set of features, zero at the start: weights [heads x classes, d], biases [heads x classes]."""
+    """Heads on one set of features, zero at the start: weights [heads x (classes - 1), d], biases alike.
+
+    A gradient's rows sum to zero over a head's classes, and so do its weights: the last class is what is missing.
+    """
 
     def __init__(self, x: Tensor, rates: Tensor, decays: Tensor, classes: int, dtype: torch.dtype) -> None:
         super().__init__()
-        self.x, self.rates, self.classes, self.dtype = x, rates, classes, dtype
+        self.x, self.rates, self.free, self.dtype = x, rates, classes - 1, dtype
         self.mean, spread = _moments(x)
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12).rsqrt()
         self.factor = factor / (factor * spread).square().mean().sqrt().clamp_min(1e-12)
-        self.steps = rates.repeat_interleave(classes)
-        self.shrink = (rates * decays).repeat_interleave(classes)[:, None]
+        self.steps = rates.repeat_interleave(self.free)
+        self.shrink = (rates * decays).repeat_interleave(self.free)[:, None]
         self.decaying = bool(decays.any())
-        self.weight = nn.Parameter(torch.zeros(len(rates) * classes, x.shape[1], device=rates.device))
-        self.bias = nn.Parameter(torch.zeros(len(rates) * classes, device=rates.device))
+        self.weight = nn.Parameter(torch.zeros(len(rates) * self.free, x.shape[1], device=rates.device))
+        self.bias = nn.Parameter(torch.zeros(len(rates) * self.free, device=rates.device))
 
     def differentiate(self, rows: Tensor, labels: Tensor, importance: Tensor | None) -> None:
         """Leave each head's gradient, times its rate, on the parameters."""
@@ -111,8 +114,8 @@ class _Stack(nn.Module):
         with torch.no_grad():
             # the long side first: its rows are shared among threads
             logits = torch.addmm(self.bias.to(self.dtype), x, self.weight.to(self.dtype).T).float()
-            miss = logits.T.reshape(len(self.rates), self.classes, len(x)).softmax(1)  # rows last: vectorised
-            miss.sub_(functional.one_hot(labels, self.classes).T.float())
+            logits = _whole(logits.T.reshape(len(self.rates), self.free, len(x)))  # rows last: vectorised
+            miss = logits.softmax(1)[:, :-1] - functional.one_hot(labels, self.free + 1).T[:-1]
             if importance is not None:
                 miss *= importance
             miss = miss.flatten(0, 1)
@@ -124,8 +127,14 @@ class _Stack(nn.Module):
 
     def heads(self, facts: list[dict[str, Any]]) -> Heads:
         """The heads on features as they were given."""
-        weight = (self.weight.detach() * self.factor).view(len(self.rates), self.classes, -1)
-        return Heads(weight, self.bias.detach().view(len(self.rates), -1), facts).moved(self.mean)
+        weight = _whole((self.weight.detach() * self.factor).view(len(self.rates), self.free, -1))
+        bias = _whole(self.bias.detach().view(len(self.rates), self.free))
+        return Heads(weight, bias, facts).moved(self.mean)
+
+
+def _whole(classes: Tensor) -> Tensor:
+    """With the last class, which the others [heads, classes - 1, ...] leave, so that all sum to zero."""
+    return torch.cat([classes, -classes.sum(1, keepdim=True)], dim=1)
 
 
 def _product(miss: Tensor, x: Tensor) -> Tensor:
