@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -215,6 +216,16 @@ def test_normalisation_is_timms() -> None:
         Image.fromarray(image[0].permute(1, 2, 0).numpy())
     )
     assert torch.allclose(preprocess(mean=MEAN, std=STD)(image)[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{"flip": True}, {"crop_scale": (0.5, 1.0)}, {"color_jitter": 0.4}])
+def test_a_training_view_is_normalised_as_an_evaluated_one(changes: dict[str, Any]) -> None:
+    views = []
+    for options in ({}, {"mean": MEAN, "std": STD}):
+        torch.manual_seed(0)
+        views.append(preprocess(**options, **changes)(ramp(4), train=True))
+    expected = (views[0] - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+    assert torch.allclose(views[1], expected, atol=2e-6)
 
 
 def test_kornia_is_imported_only_when_something_is_random() -> None:

@@ -67,10 +67,10 @@ class Preprocess(nn.Module):
             return self._normalise(_in_0_to_1(self._centre(images)))
         for step in self.before:
             images = step(_in_0_to_1(images))
-        pixels = _in_0_to_1(self._views(images))
+        pixels = self._views(images)
         for step in self.after:
-            pixels = step(pixels)
-        pixels = self._normalise(pixels)
+            pixels = step(_in_0_to_1(pixels))
+        pixels = self._normalise_at_once(pixels.float(), 1.0 if pixels.is_floating_point() else 255.0)
         for step in self.erase:
             pixels = step(pixels)
         return pixels
@@ -95,14 +95,25 @@ class Preprocess(nn.Module):
         return images[..., top : top + self.image_size, left : left + self.image_size]
 
     def _normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """In place: always on a copy of the stored images."""
+        """In place, bit for bit as torchvision does."""
+        values, mean, std = self._by_channel(pixels)
+        values.sub_(mean).div_(std)
+        return pixels
+
+    def _normalise_at_once(self, pixels: torch.Tensor, largest: float) -> torch.Tensor:
+        """In place, pixels of 0 … `largest`: one multiply-add, in a third of the time and but for the last bits."""
+        values, mean, std = self._by_channel(pixels)
+        torch.addcmul(-mean / std, values, 1 / (largest * std), out=values)
+        return pixels
+
+    def _by_channel(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The pixels, and the mean and deviation that go with them, in the shapes that are fastest together."""
         n, channels, height, width = pixels.shape
         if pixels.is_cuda or not pixels.is_contiguous(memory_format=torch.channels_last):
-            return pixels.sub_(self.mean).div_(self.std)
+            return pixels, self.mean, self.std
         rows = pixels.permute(0, 2, 3, 1).view(n, height, width * channels)
-        for value, change in ((self.mean, rows.sub_), (self.std, rows.div_)):
-            change(value.flatten().repeat(width))  # three numbers are too few for a vector instruction: a row of them
-        return pixels
+        # three numbers are too few for a vector instruction: a row of them
+        return rows, self.mean.flatten().repeat(width), self.std.flatten().repeat(width)
 
 
 def _in_0_to_1(images: torch.Tensor) -> torch.Tensor:
