@@ -278,6 +278,13 @@ def test_decision_takes_the_cheaper_row_where_the_best_is_not_shown_to_be_better
     assert "over scratch, the cheapest (shown: adjusted p" in said
 
 
+def test_decision_does_not_take_a_row_far_behind_because_its_seeds_scatter(outputs: Path) -> None:
+    rescored(outputs, "finetune", [0.90, 0.90, 0.90], 60)
+    rescored(outputs, "feature_extraction", [0.85, 0.60, 0.44], 5)
+    rescored(outputs, "scratch", [0.30, 0.305, 0.29], 58)
+    assert decided(outputs).sentence.startswith("Take finetune, the best by mean accuracy")
+
+
 def test_decision_does_not_take_a_row_that_saves_nothing(outputs: Path) -> None:
     rescored(outputs, "finetune", [0.91, 0.86, 0.90], 60)
     rescored(outputs, "feature_extraction", [0.87, 0.88, 0.875], 57)

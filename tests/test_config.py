@@ -115,6 +115,12 @@ def test_every_file_explains_itself(path: Path) -> None:
         ("strategy.phases.head.epochs=3", "not both"),
         ("strategy.phases.head.rates.backbone=0.1", "a probe fits the head alone"),
         ("+strategy.phases.head.rates.dpeth=1", "unknown selector"),
+        (
+            "strategy=gradual_unfreeze epochs=10 scheduler=warmup_cosine",
+            "use scheduler.warmup_epochs=1, or more epochs",
+        ),
+        ("strategy=finetune epochs=1 scheduler=warmup_cosine", "use scheduler=cosine, or more epochs"),
+        ("strategy=discriminative scheduler.min_lr=1e-4", "the same for all rates, but those of strategy.phases.all"),
         ("augment.flip=true", "data.flip=false"),
         ("augment.crop_scale=[0.5,2]", "larger than the image"),
         ("strategy.phases.head.statistics=frosen", "one of live, frozen"),
@@ -127,7 +133,7 @@ def test_every_file_explains_itself(path: Path) -> None:
 )
 def test_what_is_wrong_is_named(override: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        compose(override)
+        compose(*override.split())
     assert words in str(caught.value)
 
 

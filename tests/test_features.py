@@ -16,7 +16,7 @@ from headstart.data import prepare
 from headstart.data.augment import Preprocess
 from headstart.data.loading import Pixels
 from headstart.errors import UserError
-from headstart.features import Extractor, FeatureStore, _Room
+from headstart.features import Extractor, FeatureStore, Room
 from headstart.models import cut, own  # noqa: F401
 from headstart.models.stages import Stages
 
@@ -198,7 +198,7 @@ def test_features_are_kept_in_the_precision_that_is_asked_for(
 
 
 def test_mapped_features_are_not_held_in_memory() -> None:
-    room = _Room(200_000, "mapped")
+    room = Room(200_000, "mapped")
     before = anonymous_memory()
     for start in range(0, 200_000, 50_000):
         room.put(torch.arange(start, start + 50_000), torch.full((50_000, 256), float(start)))

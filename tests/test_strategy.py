@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import FAMILIES, compose
+from headstart import config as configs
 from headstart import strategy
 from headstart.config import PhaseConfig
 from headstart.errors import UserError
@@ -20,6 +23,53 @@ SHIPPED = {
     "feature_extraction": {"head": {"head": 1.0, "backbone": None}},
     "finetune": {"all": {"head": 1.0, "backbone": 1.0}},
     "head_then_all": {"head": {"head": 1.0, "backbone": None}, "all": {"head": 0.3, "backbone": 0.3}},
+}
+
+
+FIT = [1, *[None] * 5]
+ALL = [1] * 6
+FALLING = [0.75**depth for depth in range(6)]
+BY_DEPTH = {  # of resnet18: head, layer4 ... layer1, stem
+    "scratch": {"all": ALL},
+    "feature_extraction": {"head": FIT},
+    "cached_views": {"head": FIT},
+    "frozen_augmented": {"head": FIT},
+    "finetune": {"all": ALL},
+    "ema": {"all": ALL},
+    "l2_sp": {"all": ALL},
+    "head_then_all": {"head": FIT, "all": [0.3] * 6},
+    "discriminative": {"all": [1, *[0.1] * 5]},
+    "layerwise_decay": {"all": FALLING},
+    "partial": {"tail": [1, 1, *[None] * 4]},
+    "first_layers": {"head": FIT, "first": [*[None] * 4, 1, 1]},
+    "gradual_unfreeze": {
+        "head": FIT,
+        "last": [*[1, 0.75], *[None] * 4],
+        "half": [*FALLING[:4], None, None],
+        "all": FALLING,
+    },
+}
+BY_NAME = {"norm_only": ("bn", "downsample.1"), "bias_only": (".bias",)}  # what learns besides the head
+PROBED = ("feature_extraction", "cached_views", "head_then_all", "first_layers")
+BESIDES = {  # what differs from a plain phase of 12 epochs, for epochs=12
+    "cached_views": {"head": {"views": 8}},
+    "frozen_augmented": {"head": {"augment": True}},
+    "ema": {"all": {"average": 0.998}},
+    "l2_sp": {
+        "all": {
+            "weight_decay": 0.0,
+            "penalty": {"_target_": "headstart.penalty.L2SP", "alpha": 0.1, "beta": 0.01},
+        }
+    },
+    "head_then_all": {"all": {"statistics": "frozen"}},
+    "first_layers": {"first": {"statistics": "frozen"}},
+    "partial": {"tail": {"augment": False}},
+    "gradual_unfreeze": {
+        "head": {"augment": False, "epochs": 3},
+        "last": {"augment": False, "epochs": 3},
+        "half": {"augment": False, "epochs": 3},
+        "all": {"epochs": 6},
+    },
 }
 
 
@@ -47,6 +97,29 @@ def test_shipped_strategies(name: str, shipped: str) -> None:
         for key in dict(model.named_parameters()):
             assert phase.rates[key] == expected["head" if key in head else "backbone"], key
         assert sum(row[3] for row in phase.rows) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("path", sorted((configs.folder() / "strategy").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_file_says_what_its_header_does(path: Path) -> None:
+    config, model = compose(f"strategy={path.stem}", "epochs=12", "augment=standard").strategy, network("resnet18")
+    assert config.start == ("scratch" if path.stem == "scratch" else "pretrained")
+    depths = {parameter.name: parameter.depth for parameter in strategy.describe(model)}
+    names = {"all": BY_NAME.get(path.stem, ())}
+    for phase in strategy.plan(model, config.phases):
+        for name, depth in depths.items():
+            if path.stem in BY_NAME:
+                expected = 1 if depth == 0 or any(part in name for part in names[phase.name]) else None
+            else:
+                expected = BY_DEPTH[path.stem][phase.name][depth]
+            assert phase.rates[name] == (None if expected is None else pytest.approx(expected)), name
+        fitted = path.stem in PROBED and phase.name == "head"
+        plain = vars(PhaseConfig(rates=phase.config.rates, probe=phase.config.probe, epochs=None if fitted else 12))
+        assert vars(phase.config) == plain | BESIDES.get(path.stem, {}).get(phase.name, {})
+        assert (phase.config.probe is not None) == fitted
+    assert set(config.phases) == set(BY_DEPTH.get(path.stem, names))
+    header = path.read_text("utf-8").partition("name:")[0]
+    assert re.search(r"\b(19|20)\d\d\b", header), "the paper and its year"
+    assert "Measured:" in header
 
 
 @pytest.mark.parametrize("name", FAMILIES)

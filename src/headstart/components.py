@@ -93,6 +93,11 @@ def _probe_problems(config: RunConfig) -> Iterator[str]:
         except Exception as error:
             yield f"{key}.{_first_line(error.__cause__ or error)}"
             continue
+        if getattr(probe, "refit", False) and index < len(phases) - 1:
+            yield (
+                f"{key}.probe.refit=true: {phases[index + 1][0]} validates on the images that it would be fitted on: "
+                "refit in the last phase only"
+            )
         if getattr(probe, "beside", False) and index < len(phases) - 1:
             yield (
                 f"{key}.probe: its head is no layer on what the network's own head reads, so {phases[index + 1][0]} "

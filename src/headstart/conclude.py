@@ -26,6 +26,9 @@ def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: l
     data, probabilities = context.data, outcomes[-1].probabilities
     started = time.monotonic()
     val = metrics.evaluate(logits(context, data.val, "val", ways[-1]), data.val.labels, probabilities)
+    if getattr(ways[-1].probe, "refit", False):  # fitted on these images too: what counts is what it was chosen by
+        chosen = outcomes[-1].details or {}
+        val = dict.fromkeys(val) | {"accuracy": chosen["val_accuracy"], "nll": chosen["val_nll"]}
     scores, speed = _timed_test(context, ways[-1])
     testing = time.monotonic() - started
     for measure in context.measures:
@@ -141,7 +144,7 @@ def _costs(
     """Epochs, passes through the backbone and seconds; what was read from the cache counts as when it was computed."""
     costs = [cost for parts in extractions for cost in parts.values()]
     fitting = sum(outcome.seconds for outcome in outcomes)
-    images = sum(outcome.images for outcome in outcomes)
+    stepped = [outcome for outcome in outcomes if outcome.images]
     parts = context.data.sizes
     evaluated = 0 if ways[-1].cut else parts["val"] + parts["test"]
     return {
@@ -155,7 +158,7 @@ def _costs(
             "total": time.monotonic() - began + sum(outcome.earlier for outcome in outcomes),
         },
         "cached": any(cost.reused for cost in costs) and not any(cost.computed for cost in costs),
-        "images_per_second": images / fitting if images else None,
+        "images_per_second": sum(o.images for o in stepped) / sum(o.seconds for o in stepped) if stepped else None,
         "phases": [
             {"name": o.phase, "kind": o.kind, "cut_at": o.cut_at, "epochs": o.epochs, "seconds": o.seconds}
             | (o.details or {})

@@ -30,15 +30,25 @@ def _prefix(way: Way) -> str:
 
 def _work(phase: PhaseConfig, config: RunConfig) -> str:
     """What a phase does, in words."""
+    mixing = {name: getattr(config.augment, name) for name in ("mixup", "cutmix")}
+    mixing = {name: strength for name, strength in mixing.items() if strength}
     if phase.probe is not None:
-        return f"{str(phase.probe.get('_target_')).rpartition('.')[2]} head, one solve"
+        idle = [*mixing, *(name for name in ("label_smoothing", "patience") if getattr(config, name))]
+        return f"{str(phase.probe.get('_target_')).rpartition('.')[2]} head, one solve{_without(idle)}"
     words = [f"{phase.epochs} epochs", f"lr {phase.lr or config.optimizer['lr']:g}"]
     words += [f"stops after {config.patience} without gain"] if config.patience else []
+    words += [f"labels smoothed by {config.label_smoothing:g}"] if config.label_smoothing else []
+    words += [] if phase.augment is False else [f"{name} {strength:g}" for name, strength in mixing.items()]
     words += ["batch statistics frozen"] if phase.statistics == "frozen" else []
     if phase.penalty is not None:
         words.append(f"{str(phase.penalty.get('_target_')).rpartition('.')[2]} penalty")
     words += [f"weights averaged, decay {phase.average:g}"] if phase.average else []
-    return ", ".join(words)
+    return ", ".join(words) + (_without(list(mixing)) if phase.augment is False else "")
+
+
+def _without(options: Sequence[str]) -> str:
+    """Options that are on, but change nothing in this phase."""
+    return f"; without effect on it: {', '.join(options)}" if options else ""
 
 
 def lines(table: Iterable[Row], heads: str = "") -> list[str]:

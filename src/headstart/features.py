@@ -179,7 +179,7 @@ def _read_shard(path: Path) -> tuple[list[str], Tensor, float] | None:
     return ids, tensors["features"], seconds / max(len(ids), 1)
 
 
-class _Room:
+class Room:
     """Where a part's features are gathered: in memory, or in a mapped file, of which the system holds what is used.
 
     The file has no name: it goes away with the process.
@@ -287,7 +287,7 @@ class Extractor:
             missing = [row for row, id_ in enumerate(pixels.ids) if id_ in lacking and first[id_] == row]
         cost.reused, cost.computed = len(pixels.ids) - len(missing), len(missing)
         cost.seconds = cost.reused_seconds = seconds
-        room = _Room(len(pixels.ids), self.storage)
+        room = Room(len(pixels.ids), self.storage)
         present = [row for row, id_ in enumerate(pixels.ids) if id_ in rows]
         for block in torch.tensor(present).split(SHARD) if present else ():
             room.put(block, torch.stack([rows[pixels.ids[row]] for row in block]))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from headstart import ranks
-from headstart.features import Extraction, Extractor, images_per_batch
+from headstart.features import Extraction, Extractor, Room, images_per_batch
 from headstart.models import cut as cutting
 from headstart.randomness import seed_of
 
@@ -61,7 +61,7 @@ def features_of_views(
 ) -> Tensor:
     """Features [n, views, ...] of the training images; what they cost is added to ``costs``, a part a view."""
     config, train = context.config, context.data.train
-    found = []
+    n, room = len(train), Room(len(train) * views, config.features.storage)
     for view in range(views):
         seed = seed_of(config.seed, phase.name, view)
         drawn = {"augment": vars(config.augment), "seed": seed, "images": train.ids}
@@ -75,6 +75,6 @@ def features_of_views(
         )
         extract.seed = seed
         part = f"view {view + 1} of training"
-        found.append(extract(train, part))
+        room.put(torch.arange(view, n * views, views), extract(train, part))
         costs[part] = extract.costs[part]
-    return torch.stack(found, 1)
+    return room.tensor.view(n, views, *room.tensor.shape[1:])

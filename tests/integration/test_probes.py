@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from conftest import SMALL, compose
 from headstart import components, conclude, train
 from headstart.errors import UserError
+from headstart.features import Room
 from headstart.models import weights
 
 PROBE = "strategy.phases.head.probe"
@@ -98,6 +100,46 @@ def test_a_phase_after_a_head_beside_the_network_is_refused_before_any_data_is_r
     bad = compose(*SMALL, "strategy=feature_extraction", f"+{PROBE}.grid=[-1]")
     with pytest.raises(UserError, match=r"strategy.phases.head.probe.grid: needs one or more numbers above 0"):
         components.check(bad)
+
+
+def test_a_refit_is_refused_where_a_later_phase_validates_on_its_images() -> None:
+    config = compose(*SMALL, "strategy=head_then_all", f"+{PROBE}.refit=true")
+    (problem,) = components.problems(config)
+    assert problem.startswith("strategy.phases.head.probe.refit=true: all validates on the images")
+
+
+def test_a_refitted_head_reports_what_it_was_chosen_by(run_small: Callable[..., dict]) -> None:
+    options = (*BASE, f"{PROBE}._target_=headstart.probe.LinearHeads", f"+{PROBE}.weight_decays=[0.001,0.1]")
+    plain, again = (run_small(*options, f"+{PROBE}.refit={word}") for word in ("false", "true"))
+    assert again["test"] != plain["test"]
+    assert again["val"]["accuracy"] == plain["val"]["accuracy"]
+    assert again["val"]["nll"] == pytest.approx(plain["val"]["nll"], abs=1e-4)
+    assert again["val"]["ece"] is None, "never measured before the refit"
+    assert again["phases"][0]["weight_decay"] in (0.001, 0.1)
+
+
+def test_views_are_gathered_in_a_mapped_file_where_asked_for(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered = []
+
+    def room(rows: int, storage: str) -> Room:
+        gathered.append(Room(rows, storage))
+        return gathered[-1]
+
+    monkeypatch.setattr("headstart.views.Room", room)
+    options = (BASE[0], "strategy=cached_views", "augment=standard", "data.train_per_class=5", "rerun=true")
+    held, mapped = (run_small(*options, f"features.storage={storage}") for storage in ("memory", "mapped"))
+    assert mapped["test"] == held["test"]
+    assert [each.storage for each in gathered] == ["memory", "mapped"]
+    assert torch.equal(gathered[0].tensor, gathered[1].tensor)
+    views = gathered[0].tensor.view(-1, 8, gathered[0].tensor.shape[1])
+    assert len(views) == held["n_train"]
+    assert not torch.equal(views[:, 0], views[:, 1]), "each its own"
+    own = torch.nn.functional.normalize(views - views.mean((0, 1)), dim=2)
+    assert (own[:, 0] * own[:, 1]).sum(1).mean() > (own[:, 0] * own.roll(1, 0)[:, 1]).sum(1).mean() + 0.2, (
+        "of one image"
+    )
 
 
 def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_read(

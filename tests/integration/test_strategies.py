@@ -180,6 +180,17 @@ def test_explain_prints_every_table_and_reads_no_data(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing was written"
 
 
+def test_explain_names_the_options_that_are_without_effect_on_a_phase() -> None:
+    command = (sys.executable, "-m", "headstart", "train", "-m", "strategy=feature_extraction,partial,finetune",
+               "augment=standard", "augment.mixup=0.4", "label_smoothing=0.1", "patience=3", "--explain")  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    fitted, cached, live = done.stdout.split("\n\n")
+    assert "one solve; without effect on it: mixup, label_smoothing, patience; cached" in fitted
+    assert "stops after 3 without gain, labels smoothed by 0.1; without effect on it: mixup; cached" in cached
+    assert "labels smoothed by 0.1, mixup 0.4" in live
+    assert "without effect" not in live
+
+
 def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "headstart", "train", "strategy=partail", "seed=-1", "--explain")
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)

@@ -52,6 +52,7 @@ def fit_head(context: Context, phase: Phase, way: Way) -> Outcome:
         seconds=seconds,
     )
     details = {"chosen": best["value"], "tried": len(fitted.table)} | ({"on": best["features"]} if way.parts else {})
+    details |= {name: best[name] for name in ("weight_decay", "val_accuracy", "val_nll") if name in best}
     return Outcome(
         phase.name,
         "probe",

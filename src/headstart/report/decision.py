@@ -13,6 +13,7 @@ from headstart.report.worth import GMACS, SECONDS, Budget, cheaper, cheapest
 # With two common seeds a t test has one degree of freedom: hardly anything is shown, so not showing says nothing.
 DECIDES = 3
 WEAK = 4
+NEAR = 0.02  # of accuracy: a row further behind is not taken for its price, however little is shown
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,17 @@ def taken(family: Family) -> Group:
     """The row to take: the best, or the cheapest of the clearly cheaper ones that it is not shown to be better than.
 
     "Not shown" is here by the test alone, not corrected: the correction guards against finding differences where
-    there are none, and would make rows look alike that are far apart, the more rows a study has. Fewer than three
-    common seeds decide nothing.
+    there are none, and would make rows look alike that are far apart, the more rows a study has. Seeds that scatter
+    show nothing either: so a row has to be within 2 points of the best, too. Fewer than three common seeds decide
+    nothing.
     """
     best = family.rows[0]
     pairs = [family.between(best, row) for row in family.rows[1:] if cheaper(row, best)]
-    alike = [pair.other for pair in pairs if pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES]
+    alike = [
+        pair.other
+        for pair in pairs
+        if pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR
+    ]
     return cheapest(alike) or best
 
 
