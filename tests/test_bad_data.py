@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 from tests.conftest import compose
 
 from headstart import runs
 from headstart.config import plain
 from headstart.data import Data, catalogue, prepare, sources
 from headstart.data.checks import Decodable
-from headstart.data.decoding import _shortened
+from headstart.data.decoding import ORIENTATION, _shortened, sound
 from headstart.data.loading import load, loader
 from headstart.data.names import readable
 from headstart.data.sources import FileImages, Source, Split, array_split
@@ -67,8 +67,16 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-3000])
 
 
+def cut_short(path: Path) -> None:
+    """A file that is small enough to be looked at by libjpeg alone."""
+    picture(7, (40, 30)).save(path, "JPEG")
+    assert sound(str(path), 32)
+    path.write_bytes(path.read_bytes()[:-300])
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (truncated, "image file is truncated"),
+    "cut short": (cut_short, "image file is truncated"),
     "zero-byte": (lambda path: path.write_bytes(b""), "no image in a format that Pillow knows"),
     "text named jpg": (lambda path: path.write_text("an image, believe me"), "no image in a format"),
     "bomb": (lambda path: path.write_bytes(png_header(40_000, 40_000)), "178,956,970 pixels.*decompression bomb"),
@@ -76,15 +84,34 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+@pytest.mark.parametrize("storage", ["memory", "stream"])
 @pytest.mark.parametrize("part", SOUND)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_bad_image_is_named_with_its_part_and_the_fix(fault: str, part: str, tmp_path: Path) -> None:
+def test_a_bad_image_is_named_with_its_part_and_the_fix(fault: str, part: str, storage: str, tmp_path: Path) -> None:
     make, reason = FAULTS[fault]
     make(folder(tmp_path) / part / "a" / "bad.jpg")
     with pytest.raises(UserError, match=rf"(?s)1 of \d+ {part} images cannot be read.*bad\.jpg: .*{reason}") as caught:
-        read(tmp_path).check("raise", None)
+        read(tmp_path, storage=storage).check("raise", None)
     assert "data.on_bad_image=skip" in str(caught.value)
     assert "0.png" not in str(caught.value)
+
+
+def test_only_plain_photographs_are_left_to_libjpeg_alone(tmp_path: Path) -> None:
+    image, turned = picture(7, (40, 30)), Image.Exif()
+    turned[ORIENTATION] = 6
+    kinds = {
+        "plain.jpg": {},
+        "turned.jpg": {"exif": turned},
+        "profile.jpg": {"icc_profile": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()},
+        "other.png": {},
+    }
+    for name, options in kinds.items():
+        image.save(tmp_path / name, **options)
+    image.convert("L").save(tmp_path / "grey.jpg")
+    image.convert("CMYK").save(tmp_path / "print.jpg")
+    image.resize((80, 64)).save(tmp_path / "large.jpg")
+    names = sorted([path.name for path in tmp_path.iterdir()] + ["gone.jpg"])
+    assert [name for name in names if sound(str(tmp_path / name), 32)] == ["plain.jpg"]
 
 
 def test_all_bad_images_of_all_parts_are_told_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ LONGEST = 16  # of a strip, only this many times its width is resized: the crop 
 DRAFT = 2  # times the stored size that a JPEG file keeps at least when it is decoded at a fraction of its size
 TORCH_MODES = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 ORIENTATION = 0x0112  # the EXIF tag
+PLAIN = re.compile(rb"\xff\xd8\xff\xe0..JFIF\0.{9}\xff[^\xe0-\xef]", re.DOTALL)  # a JPEG file: JFIF's segment alone
 
 
 @contextmanager
@@ -101,6 +103,28 @@ def _by_libjpeg(image: ImageFile.ImageFile) -> np.ndarray | None:
         return None  # Pillow may be more patient, or knows what is wrong with it
     image.close()
     return pixels
+
+
+def sound(path: str, enough: int) -> bool:
+    """Whether a file is a plain JPEG photograph that libjpeg decodes without complaint; False: `decoded` has to tell.
+
+    It takes an eighth of Pillow's time for a small file. Large ones, which `decoded` need not decode whole, are left to
+    it, and so are those with EXIF data or anything else that Pillow reads and libjpeg does not.
+    """
+    from simplejpeg import decode_jpeg, decode_jpeg_header
+
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 a Path takes longer than what is read here
+            content = file.read()
+        if not PLAIN.match(content):
+            return False
+        height, width, colours, _ = decode_jpeg_header(content)
+        if colours != "YCbCr" or min(height, width) >= 2 * enough or height * width > (Image.MAX_IMAGE_PIXELS or 0):
+            return False
+        decode_jpeg(content)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 
 from headstart import hardware
-from headstart.data.decoding import be_patient, fault, patient, square
+from headstart.data.decoding import DRAFT, be_patient, decoded, fault, patient, sound, square
 from headstart.data.sources import FileImages
 from headstart.errors import UserError
 
@@ -93,12 +93,10 @@ class Decoder:
         chunks = [range(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
 
         def fill(places: range) -> int:
-            spare = np.empty((self.size, self.size, 3), np.uint8)
             for place in places:
                 row = rows[place]
                 try:
-                    image = self.part.split.images[int(self.part.rows[row])]
-                    square(image, self.size, self.method, self.crop, spare if target is None else target[place])
+                    self._decode(row, None if target is None else target[place])
                 except MemoryError:
                     raise
                 except Exception as error:  # decoders raise whatever the file makes them trip over
@@ -110,6 +108,16 @@ class Decoder:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 yield from pool.map(fill, chunks)
+
+    def _decode(self, row: int, out: np.ndarray | None) -> None:
+        """Decode one image, into `out`, or to see whether it can be."""
+        images, at = self.part.split.images, int(self.part.rows[row])
+        if out is not None:
+            square(images[at], self.size, self.method, self.crop, out)
+        elif not (isinstance(images, FileImages) and sound(images.paths[at], DRAFT * self.size)):
+            image = images[at]
+            if not isinstance(image, np.ndarray):
+                decoded(image, DRAFT * self.size)
 
 
 def listed(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:
