@@ -285,6 +285,15 @@ def test_decision_does_not_take_a_row_far_behind_because_its_seeds_scatter(outpu
     assert decided(outputs).sentence.startswith("Take finetune, the best by mean accuracy")
 
 
+def test_decision_takes_a_cheaper_row_that_is_two_points_behind(outputs: Path) -> None:
+    ahead, behind = [0.86, 0.81, 0.81], [0.82, 0.80, 0.80]
+    assert np.mean(np.subtract(ahead, behind)) > 0.02, "by a rounding error"
+    rescored(outputs, "finetune", ahead, 60)
+    rescored(outputs, "feature_extraction", behind, 5)
+    rescored(outputs, "scratch", [0.60, 0.605, 0.59], 1)
+    assert decided(outputs).sentence.startswith("Take feature_extraction (80.7 %")
+
+
 def test_decision_does_not_take_a_row_that_saves_nothing(outputs: Path) -> None:
     rescored(outputs, "finetune", [0.91, 0.86, 0.90], 60)
     rescored(outputs, "feature_extraction", [0.87, 0.88, 0.875], 57)

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from headstart.errors import UserError
 from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, beside, precondition
+from headstart.probe.descent import _Stack
 from headstart.probe.linear import whitened
 from headstart.probe.newton import Problem, level, path
 
@@ -366,6 +367,23 @@ def test_products_in_bfloat16_learn_the_same_heads_but_for_their_rounding(
     assert (away < 0.02).all()
     right = [(heads.logits(val_x).argmax(2) == val_y).float().mean(1) for heads in (wanted, found)]
     assert torch.allclose(*right, atol=0.01)
+
+
+def test_no_class_is_rounded_more_than_the_others() -> None:
+    """The last class is not stored: as minus the sum of the others' rounded logits it would gather their errors."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 256, generator=generator)
+    found = []
+    for dtype in (torch.float32, torch.bfloat16):
+        stack = _Stack(x, torch.ones(2), torch.zeros(2), 100, dtype)
+        weight = torch.randn(2, 100, 256, generator=torch.Generator().manual_seed(1))
+        stack.weight.data = (weight - weight.mean(1, keepdim=True))[:, :-1].flatten(0, 1)
+        found.append(stack.logits(x.to(dtype)).detach())
+    assert found[0].shape == (2, 100, 64)
+    assert found[0].sum(1).abs().max() < 1e-2, "all classes sum to zero"
+    assert torch.allclose(found[0][:, :-1].flatten(0, 1), stack.weight @ x.T, atol=1e-3)
+    error = (found[1] - found[0]).square().mean((0, 2)).sqrt()
+    assert error[-1] < 2 * error[:-1].mean()
 
 
 def test_a_rate_that_diverges_is_not_chosen(digits: Rows) -> None:

@@ -118,8 +118,22 @@ def test_each_file_says_what_its_header_does(path: Path) -> None:
         assert (phase.config.probe is not None) == fitted
     assert set(config.phases) == set(BY_DEPTH.get(path.stem, names))
     header = path.read_text("utf-8").partition("name:")[0]
-    assert re.search(r"\b(19|20)\d\d\b", header), "the paper and its year"
-    assert "Measured:" in header
+    paper, _, measured = header.partition("Measured:")
+    assert re.search(r"[A-Z]\w+( et al\.)? (19|20)\d\d\b", paper), "who wrote of it, and when"
+    assert re.search(r"\d %", measured)
+
+
+def test_a_floor_of_the_schedule_lies_below_every_rate() -> None:
+    model = network("resnet18")
+    for name, floor, lowest in (("layerwise_decay", 2e-4, "0.000237"), ("head_then_all", 3e-4, "0.0003")):
+        for low in (floor / 10, 10 * floor):
+            config = compose(f"strategy={name}", "optimizer.lr=0.001", f"scheduler.min_lr={low}")
+            phases = strategy.plan(model, config.strategy.phases)
+            if low < floor:
+                strategy.check_floor(phases, config)
+            else:
+                with pytest.raises(UserError, match=rf"scheduler.min_lr={low}: .*lowest is {lowest}: use scheduler"):
+                    strategy.check_floor(phases, config)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

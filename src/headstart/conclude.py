@@ -12,6 +12,7 @@ from headstart.context import Context
 from headstart.data.loading import Pixels
 from headstart.features import Extraction, images_per_batch, infer
 from headstart.fit import Outcome
+from headstart.logger import SCORES
 from headstart.models import cut as cutting
 from headstart.models.cost import gmacs
 from headstart.strategy import Phase
@@ -25,10 +26,11 @@ def conclude(context: Context, phases: list[Phase], ways: list[Way], outcomes: l
     """Test once, write `predictions.csv` and `result.json`, tell the dashboard."""
     data, probabilities = context.data, outcomes[-1].probabilities
     started = time.monotonic()
-    val = metrics.evaluate(logits(context, data.val, "val", ways[-1]), data.val.labels, probabilities)
     if getattr(ways[-1].probe, "refit", False):  # fitted on these images too: what counts is what it was chosen by
         chosen = outcomes[-1].details or {}
-        val = dict.fromkeys(val) | {"accuracy": chosen["val_accuracy"], "nll": chosen["val_nll"]}
+        val = dict.fromkeys(SCORES) | {name: chosen.get(f"val_{name}") for name in ("accuracy", "nll")}
+    else:
+        val = metrics.evaluate(logits(context, data.val, "val", ways[-1]), data.val.labels, probabilities)
     scores, speed = _timed_test(context, ways[-1])
     testing = time.monotonic() - started
     for measure in context.measures:

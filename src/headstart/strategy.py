@@ -1,6 +1,6 @@
 """A phase's rules applied to one network: one rate per parameter, what that freezes, and the optimizer's groups."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from headstart.rules import Parameter
 if TYPE_CHECKING:
     from torch import nn
 
-    from headstart.config import PhaseConfig
+    from headstart.config import PhaseConfig, RunConfig
 
 
 def describe(model: Any) -> list[Parameter]:
@@ -84,6 +84,19 @@ def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]
             raise UserError(f"{where}: nothing learns; give at least one part a rate")
         planned.append(Phase(name, config, rates, tuple(_rows(parameters, rates))))
     return planned
+
+
+def check_floor(phases: Sequence[Phase], config: "RunConfig") -> None:
+    """Raise UserError where a rate of a phase begins at or below the schedule's floor, which is one for all rates."""
+    floor = config.scheduler.get("min_lr") or 0
+    for phase in phases:
+        lr = phase.config.lr or config.optimizer["lr"]
+        least = lr * min(rate for rate in phase.rates.values() if rate is not None)
+        if phase.config.probe is None and 0 < least <= floor:
+            raise UserError(
+                f"scheduler.min_lr={floor}: is not below every rate of strategy.phases.{phase.name}, whose lowest is "
+                f"{least:.3g}: use scheduler.min_lr=0"
+            )
 
 
 def _rows(

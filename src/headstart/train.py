@@ -33,7 +33,7 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     components.check(config)
     spec = factory.expected_input(config.model)
     outline = factory.outline(config.model)
-    strategy.plan(outline, config.strategy.phases)
+    strategy.check_floor(strategy.plan(outline, config.strategy.phases), config)
     check_probes(outline, config.strategy)
     data = _data(config, spec)
     config.data.storage = "stream" if data.streamed else "memory"  # the same in every process

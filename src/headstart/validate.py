@@ -240,18 +240,6 @@ def _optimizer_problems(config: RunConfig) -> Iterator[str]:
         yield f"optimizer.weight_decay={decay}: must be a number, 0 or above"
 
 
-def _schedule_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Iterator[str]:
-    """Where a schedule does not fit into a phase, or its floor is no floor for every rate."""
-    warmup, floor = (config.scheduler.get(name) or 0 for name in ("warmup_epochs", "min_lr"))
-    if phase.epochs and 0 < phase.epochs <= warmup:
-        fix = f"scheduler.warmup_epochs={phase.epochs - 1}" if phase.epochs > 1 else "scheduler=cosine"
-        yield f"scheduler.warmup_epochs={warmup}: all of the {phase.epochs} epochs of {key}; use {fix}, or more epochs"
-    with suppress(UserError):  # told already
-        learning = [rule for rule in rules.parse(phase.rates) if rule.rate is not None]
-        if floor > 0 and any((rule.rate, rule.decay) != (1, 1) for rule in learning):
-            yield f"scheduler.min_lr={floor}: the same for all rates, but those of {key} differ: use scheduler.min_lr=0"
-
-
 def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
@@ -317,7 +305,10 @@ def _gradient_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Itera
         yield f"{key}.epochs={phase.epochs}: must be at least 1"
     if phase.lr is not None and not _is_positive(phase.lr):
         yield f"{key}.lr={phase.lr}: must be a number above 0"
-    yield from _schedule_problems(key, phase, config)
+    warmup, epochs = config.scheduler.get("warmup_epochs") or 0, phase.epochs or 0
+    if config.scheduler.get("sched") != "none" and _is_positive(warmup) and 0 < epochs <= warmup:
+        fix = f"scheduler.warmup_epochs={epochs - 1}" if epochs > 1 else "scheduler=cosine"
+        yield f"scheduler.warmup_epochs={warmup}: all of the {epochs} epochs of {key}; use {fix}, or more epochs"
     if phase.weight_decay is not None and phase.weight_decay < 0:
         yield f"{key}.weight_decay={phase.weight_decay}: must be a number, 0 or above"
     if phase.average is not None and not 0 < phase.average < 1:

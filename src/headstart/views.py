@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headstart.strategy import Phase
 
 BLOCK = 64  # rows whose augmentation is drawn together
+TRANSFORM = 2  # raised when `Preprocess` gives other numbers, be it in their last bits: older views do not count then
 
 
 class _ViewExtractor(Extractor):
@@ -64,7 +65,7 @@ def features_of_views(
     n, room = len(train), Room(len(train) * views, config.features.storage)
     for view in range(views):
         seed = seed_of(config.seed, phase.name, view)
-        drawn = {"augment": vars(config.augment), "seed": seed, "images": train.ids}
+        drawn = {"augment": vars(config.augment), "code": TRANSFORM, "seed": seed, "images": train.ids}
         extract = _ViewExtractor(
             cut,
             context.preprocess(config.augment),

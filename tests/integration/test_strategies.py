@@ -169,6 +169,14 @@ def test_the_average_is_what_is_validated_and_kept(run_small: Callable[..., dict
     assert mean["val"]["nll"] == pytest.approx(losses[kept], abs=1e-4), "the kept weights are those that were validated"
 
 
+def test_speed_is_that_of_the_phases_that_learn_by_gradient(run_small: Callable[..., dict]) -> None:
+    result = run_small("model=timm", "model.name=test_resnet", "model.weights=none", "strategy=head_then_all",
+                       "strategy.start=scratch")  # fmt: skip
+    fitted, learned = result["phases"]
+    assert fitted["seconds"] > 0
+    assert result["images_per_second"] == pytest.approx(result["n_train"] * learned["epochs"] / learned["seconds"])
+
+
 def test_explain_prints_every_table_and_reads_no_data(tmp_path: Path) -> None:
     command = (sys.executable, "-m", "headstart", "train", "-m", "strategy=partial,finetune", "seed=0,1",
                "--explain", "data=image_folder", f"data.source.root={tmp_path / 'not-there'}")  # fmt: skip

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,12 +35,13 @@ ID_BYTES = 16
 
 
 class Decodable:
-    """The ids of image files that this Pillow could decode; ``folder`` None remembers nothing."""
+    """The ids of image files that these decoders could decode; ``folder`` None remembers nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         import PIL
 
-        self.folder = None if folder is None else folder / "images" / f"pillow-{PIL.__version__}"
+        decoders = f"pillow-{PIL.__version__}-simplejpeg-{version('simplejpeg')}"
+        self.folder = None if folder is None else folder / "images" / decoders
 
     def read(self) -> set[str]:
         """All ids known; a torn or damaged file, known by its name, which is its content's digest, gives none."""

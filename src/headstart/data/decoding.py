@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ LONGEST = 16  # of a strip, only this many times its width is resized: the crop 
 DRAFT = 2  # times the stored size that a JPEG file keeps at least when it is decoded at a fraction of its size
 TORCH_MODES = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 ORIENTATION = 0x0112  # the EXIF tag
-PLAIN = re.compile(rb"\xff\xd8\xff\xe0..JFIF\0.{9}\xff[^\xe0-\xef]", re.DOTALL)  # a JPEG file: JFIF's segment alone
+JFIF = b"\xff\xd8\xff\xe0\0\x10JFIF\0"  # how a JPEG file begins
+TABLES, SCAN = b"\xdb\xc0\xc1\xc2\xc4\xdd", 0xDA  # what of it libjpeg needs before the pixels, and where they begin
 
 
 @contextmanager
@@ -105,18 +105,18 @@ def _by_libjpeg(image: ImageFile.ImageFile) -> np.ndarray | None:
     return pixels
 
 
-def sound(path: str, enough: int) -> bool:
+def is_sound_photo(path: str, enough: int) -> bool:
     """Whether a file is a plain JPEG photograph that libjpeg decodes without complaint; False: `decoded` has to tell.
 
     It takes an eighth of Pillow's time for a small file. Large ones, which `decoded` need not decode whole, are left to
-    it, and so are those with EXIF data or anything else that Pillow reads and libjpeg does not.
+    it, and so are those with EXIF data, a profile, comments or whatever else libjpeg does not need.
     """
     from simplejpeg import decode_jpeg, decode_jpeg_header
 
     try:
         with open(path, "rb") as file:  # noqa: PTH123 a Path takes longer than what is read here
             content = file.read()
-        if not PLAIN.match(content):
+        if not _is_plain(content):
             return False
         height, width, colours, _ = decode_jpeg_header(content)
         if colours != "YCbCr" or min(height, width) >= 2 * enough or height * width > (Image.MAX_IMAGE_PIXELS or 0):
@@ -125,6 +125,16 @@ def sound(path: str, enough: int) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _is_plain(content: bytes) -> bool:
+    """Whether nothing but tables stands between a JPEG file's beginning and its pixels."""
+    if not content.startswith(JFIF):
+        return False
+    at = 20
+    while content[at : at + 1] == b"\xff" and content[at + 1] in TABLES:
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content[at : at + 2] == bytes((0xFF, SCAN))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

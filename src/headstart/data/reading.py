@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.data import get_worker_info
 
 from headstart import hardware
-from headstart.data.decoding import DRAFT, be_patient, decoded, fault, patient, sound, square
+from headstart.data.decoding import DRAFT, be_patient, decoded, fault, is_sound_photo, patient, square
 from headstart.data.sources import FileImages
 from headstart.errors import UserError
 
@@ -114,10 +114,8 @@ class Decoder:
         images, at = self.part.split.images, int(self.part.rows[row])
         if out is not None:
             square(images[at], self.size, self.method, self.crop, out)
-        elif not (isinstance(images, FileImages) and sound(images.paths[at], DRAFT * self.size)):
-            image = images[at]
-            if not isinstance(image, np.ndarray):
-                decoded(image, DRAFT * self.size)
+        elif isinstance(images, FileImages) and not is_sound_photo(images.paths[at], DRAFT * self.size):
+            decoded(images[at], DRAFT * self.size)
 
 
 def listed(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:

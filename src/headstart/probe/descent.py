@@ -112,10 +112,7 @@ class _Stack(nn.Module):
         """Leave each head's gradient, times its rate, on the parameters."""
         x = ((self.x[rows].float() - self.mean) * self.factor).to(self.dtype)
         with torch.no_grad():
-            # the long side first: its rows are shared among threads
-            logits = torch.addmm(self.bias.to(self.dtype), x, self.weight.to(self.dtype).T).float()
-            logits = _whole(logits.T.reshape(len(self.rates), self.free, len(x)))  # rows last: vectorised
-            miss = logits.softmax(1)[:, :-1] - functional.one_hot(labels, self.free + 1).T[:-1]
+            miss = self.logits(x).softmax(1)[:, :-1] - functional.one_hot(labels, self.free + 1).T[:-1]
             if importance is not None:
                 miss *= importance
             miss = miss.flatten(0, 1)
@@ -125,16 +122,26 @@ class _Stack(nn.Module):
             if self.decaying:
                 self.weight.grad.addcmul_(self.shrink, self.weight)
 
+    def logits(self, x: Tensor) -> Tensor:
+        """float32 [heads, classes, b] of normalised features [b, d]; rows last, so that a softmax is vectorised."""
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        exact = self.dtype == torch.float32
+        if not exact:  # a sum of rounded logits would gather their errors: the last class is multiplied too
+            weight, bias = (self._with_last(values).flatten(0, 1) for values in (weight, bias))
+        # the long side first: its rows are shared among threads
+        found = torch.addmm(bias.to(self.dtype), x, weight.to(self.dtype).T).float().T
+        return self._with_last(found) if exact else found.reshape(len(self.rates), -1, len(x))
+
+    def _with_last(self, values: Tensor) -> Tensor:
+        """[heads, classes, ...] from [heads x (classes - 1), ...], all classes but the last: they sum to zero."""
+        others = values.reshape(len(self.rates), self.free, *values.shape[1:])
+        return torch.cat([others, -others.sum(1, keepdim=True)], dim=1)
+
     def heads(self, facts: list[dict[str, Any]]) -> Heads:
         """The heads on features as they were given."""
-        weight = _whole((self.weight.detach() * self.factor).view(len(self.rates), self.free, -1))
-        bias = _whole(self.bias.detach().view(len(self.rates), self.free))
-        return Heads(weight, bias, facts).moved(self.mean)
-
-
-def _whole(classes: Tensor) -> Tensor:
-    """With the last class, which the others [heads, classes - 1, ...] leave, so that all sum to zero."""
-    return torch.cat([classes, -classes.sum(1, keepdim=True)], dim=1)
+        weight = self._with_last(self.weight.detach() * self.factor)
+        return Heads(weight, self._with_last(self.bias.detach()), facts).moved(self.mean)
 
 
 def _product(miss: Tensor, x: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def taken(family: Family) -> Group:
     alike = [
         pair.other
         for pair in pairs
-        if pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR
+        if pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR + 1e-9
     ]
     return cheapest(alike) or best
 
