@@ -105,14 +105,14 @@ class _Stack(nn.Module):
         self.steps = rates.repeat_interleave(self.free)
         self.shrink = (rates * decays).repeat_interleave(self.free)[:, None]
         self.decaying = bool(decays.any())
-        self.weight = nn.Parameter(torch.zeros(len(rates) * self.free, x.shape[1], device=rates.device))
         self.bias = nn.Parameter(torch.zeros(len(rates) * self.free, device=rates.device))
+        self.weight = nn.Parameter(_laid_out(self.bias.new_zeros(len(rates) * self.free, x.shape[1]), dtype))
 
     def differentiate(self, rows: Tensor, labels: Tensor, importance: Tensor | None) -> None:
         """Leave each head's gradient, times its rate, on the parameters."""
         x = ((self.x[rows].float() - self.mean) * self.factor).to(self.dtype)
         with torch.no_grad():
-            miss = self.logits(x).softmax(1)[:, :-1] - functional.one_hot(labels, self.free + 1).T[:-1]
+            miss = self.logits(x).softmax(1)[:, :-1].sub_(functional.one_hot(labels, self.free + 1).T[:-1].float())
             if importance is not None:
                 miss *= importance
             miss = miss.flatten(0, 1)
@@ -147,8 +147,14 @@ class _Stack(nn.Module):
 def _product(miss: Tensor, x: Tensor) -> Tensor:
     """``miss @ x``; many rows of float32 are multiplied the other way round, which is faster."""
     if x.dtype == torch.float32 and len(miss) >= WIDE:
-        return (x.T @ miss.T).T.contiguous()
+        return (x.T @ miss.T).T
     return miss @ x
+
+
+def _laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """A weight whose elements lie in memory as those of its gradients, which `_product` gives, do."""
+    turned = dtype == torch.float32 and len(weight) >= WIDE
+    return weight.T.contiguous().T if turned else weight
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
