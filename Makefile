@@ -17,7 +17,7 @@ demo: install  ## three strategies x three seeds on real digits, then the compar
 	$(BIN)/headstart compare demo
 
 test: install  ## every test that is not slow
-	$(BIN)/python -m pytest -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu'
 
 test-slow: install  ## the slow tests
 	$(BIN)/python -m pytest -m 'slow and not gpu'
