@@ -146,15 +146,16 @@ class _Stack(nn.Module):
 
 def _product(miss: Tensor, x: Tensor) -> Tensor:
     """``miss @ x``; many rows of float32 are multiplied the other way round, which is faster."""
-    if x.dtype == torch.float32 and len(miss) >= WIDE:
-        return (x.T @ miss.T).T
-    return miss @ x
+    return (x.T @ miss.T).T if _turned(miss) else miss @ x
 
 
 def _laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """A weight whose elements lie in memory as those of its gradients, which `_product` gives, do."""
-    turned = dtype == torch.float32 and len(weight) >= WIDE
-    return weight.T.contiguous().T if turned else weight
+    return weight.T.contiguous().T if _turned(weight.to(dtype)) else weight
+
+
+def _turned(rows: Tensor) -> bool:
+    return rows.dtype == torch.float32 and len(rows) >= WIDE
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
