@@ -36,6 +36,7 @@ from headstart.config import HardwareConfig
 from headstart.models.cut import folded
 from headstart.models.stages import Stages
 from headstart.probe import GRID, LinearHeads, Logistic, Ridge
+from headstart.probe.choice import Targets
 from headstart.probe.linear import whitened
 from headstart.probe.newton import Problem, descend
 
@@ -141,7 +142,7 @@ def excess(head: Head, rows: Rows, c: float) -> float:
     weight, bias = head[0].double(), head[1].double() + head[0].double() @ mean
     start = torch.cat([(weight - weight.mean(0)) @ basis / penalty, (bias - bias.mean())[:, None]], 1)
     value = torch.tensor([c], dtype=torch.float64)
-    found, _, _ = descend(Problem(z, y, len(bias), penalty), start[:, None], value, 1e-12, 30)
+    found, _, _ = descend(Problem(z, Targets(y, len(bias)), penalty), start[:, None], value, 1e-12, 30)
     weight, bias = found[:, 0, :-1] @ basis.T, found[:, 0, -1]
     best = (weight, bias - weight @ mean)
     return objective(head, rows, c) / objective(best, rows, c) * (1 + above(best, rows, c)) - 1
@@ -162,7 +163,7 @@ def logistic(name: str, train: Rows, val: Rows, test: Rows, every: int, iteratio
     probe = Logistic(scale=0, grid=grid)
     seconds = probe.fit(*train, *val, 10).seconds
     say(f"  ours: {seconds:.2f} s")
-    (solved,) = probe.solve([train[0]], train[1], 10, grid, None, 0)
+    (solved,) = probe.solve([train[0]], Targets(train[1], 10), grid, 0)
     heads = list(zip(solved.weight, solved.bias, strict=True))
     bounds = [excess(head, train, c) for head, c in zip(heads, grid, strict=True)]
     worst = max(range(len(grid)), key=bounds.__getitem__)
@@ -202,7 +203,7 @@ def exact(name: str, train: Rows, values: list[float]) -> Figure:
     minutes.
     """
     probe = Logistic(scale=0, grid=values)
-    (solved,) = probe.solve([train[0]], train[1], 10, values, None, 0)
+    (solved,) = probe.solve([train[0]], Targets(train[1], 10), values, 0)
     _, references, stopped = theirs((train[0].double(), train[1]), values, 100, tol=1e-10, solver="newton-cholesky")
     if stopped:
         raise RuntimeError("scikit-learn did not converge, so there is nothing to compare with")
@@ -253,7 +254,7 @@ def heads(name: str, train: Rows) -> list[Figure]:
 
     def side(rates: list[float], precision: str) -> Callable[[], object]:
         probe = LinearHeads(lrs=rates, epochs=epochs, batch_size=1024, precision=precision)
-        return lambda: probe.solve([train[0]], train[1], 10, probe.values, None, 0)
+        return lambda: probe.solve([train[0]], Targets(train[1], 10), probe.values, 0)
 
     figures = []
     for precision in ("32", "bf16"):

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from headstart.errors import UserError
 from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, beside, precondition
+from headstart.probe.choice import Targets
 from headstart.probe.descent import _Stack
 from headstart.probe.linear import whitened
 from headstart.probe.newton import Problem, level, path
@@ -63,7 +64,7 @@ def test_objective_is_never_above_scikit_learns(digits: Rows, c: float) -> None:
     weight, bias = reference(x, y, c)
     best = objective(weight, bias, x, y, c)
     grid = [value for value in GRID if value < c * 0.99] + [c]
-    heads = Logistic(scale=0, grid=grid)._solve(x - x.mean(0), y, 10, grid)
+    heads = Logistic(scale=0, grid=grid)._solve(x - x.mean(0), Targets(y, 10), grid)
     ours = objective(heads.weight[-1], heads.bias[-1] - heads.weight[-1] @ x.mean(0), x, y, c)
     assert ours <= best * (1 + 1e-4)
     theirs = (val_x.double() @ weight.T + bias).argmax(1) == val_y
@@ -76,13 +77,47 @@ def test_every_value_has_a_certificate(digits: Rows, rows: int) -> None:
     """The penalty makes the objective 1-strongly convex in the weights, so ||gradient||^2 / 2 bounds what is left."""
     x, y = widened(digits[0])[:rows], digits[1][:rows]
     x = x - x.mean(0)
-    heads = Logistic(scale=0)._solve(x, y, 10, list(GRID))
+    heads = Logistic(scale=0)._solve(x, Targets(y, 10), list(GRID))
     assert heads.weight.shape == (45, 10, 320)
     assert all(facts["converged"] for facts in heads.facts)
     for c, weight, bias in zip(GRID, heads.weight.double(), heads.bias.double(), strict=True):
         miss = (x.double() @ weight.T + bias).softmax(1) - functional.one_hot(y, 10)
         gap = 0.5 * (c * miss.T @ x.double() + weight).square().sum()
         assert float(gap) <= 1e-4 * objective(weight, bias, x, y, c), c
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothed_labels_reach_scikit_learns_objective_on_rows_repeated_for_every_class(
+    weighted: bool, digits: Rows
+) -> None:
+    """A class without rows has its share of every target, and so an optimum like the others."""
+    kept = digits[1] != 4
+    x, y = digits[0][kept] - digits[0][kept].mean(0), digits[1][kept]
+    weights = 0.5 + torch.arange(len(y)).remainder(3).float() if weighted else None
+    wanted = 0.9 * functional.one_hot(y, 10).double() + 0.01
+    counts = wanted if weights is None else weights.double()[:, None] * wanted
+    rows, labels = x.repeat_interleave(10, 0).double().numpy(), np.tile(np.arange(10), len(y))
+    heads = Logistic(scale=0)._solve(x, Targets(y, 10, weights, smoothing=0.1), list(GRID))
+    assert all(facts["converged"] for facts in heads.facts)
+
+    def objective(weight: Tensor, bias: Tensor, c: float) -> float:
+        logits = x.double() @ weight.double().T + bias.double()
+        return float(-c * (counts * logits.log_softmax(1)).sum() + 0.5 * weight.double().square().sum())
+
+    for at in (0, 12, 24, 44):
+        model = LogisticRegression(C=GRID[at], tol=1e-10, max_iter=1000, solver="newton-cholesky")
+        model.fit(rows, labels, sample_weight=counts.flatten().numpy())
+        best = objective(torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_), GRID[at])
+        assert objective(heads.weight[at], heads.bias[at], GRID[at]) <= best * (1 + 1e-6), GRID[at]
+
+
+@torch.no_grad()
+def test_smoothed_labels_make_a_head_less_sure(digits: Rows) -> None:
+    x, y, val_x, val_y = digits
+    for probe in (Logistic(grid=[100.0]), LinearHeads(lrs=[0.05])):
+        plain, smooth = (probe.fit(x, y, val_x, val_y, 10, smoothing=share).head(x) for share in (0.0, 0.2))
+        assert plain.softmax(1).amax(1).mean() > 0.95
+        assert 0.7 < smooth.softmax(1).amax(1).mean() < 0.85, "0.8 + 0.2 / 10 is asked for"
 
 
 def test_a_lone_weak_value_is_solved_from_nothing(digits: Rows) -> None:
@@ -205,7 +240,7 @@ def test_all_classes_may_share_one_preconditioner(digits: Rows, monkeypatch: pyt
     assert torch.allclose(shared(alike)[0], shared(alike)[1])
     x, y = digits[0], digits[1]
     z, _, penalty = whitened(x - x.mean(0))
-    problem = Problem(z, y, 10, penalty)
+    problem = Problem(z, Targets(y, 10), penalty)
     _, _, converged = path(problem, list(GRID), 1e-5, 100)
     assert all(converged)
     assert problem.inverse is not None
@@ -216,7 +251,7 @@ def curvature(digits: Rows, c: float) -> tuple[precondition.Curvature, Tensor]:
     """What preconditioners are made of, for two values of C and weighted rows, and the mean Hessian there."""
     x, y = digits[0], digits[1]
     z, _, penalty = whitened(x - x.mean(0))
-    problem = Problem(z, y, 10, penalty)
+    problem = Problem(z, Targets(y, 10), penalty)
     weight = path(problem, [c], 1e-5, 100)[0][0][:, None]
     state = problem.state(weight, problem.margins(weight), torch.tensor([c], dtype=torch.float64))
     probability, spread = problem.curvature(state.residual)
@@ -260,7 +295,7 @@ def test_features_of_very_different_scales_are_solved(digits: Rows, c: float) ->
     x, y = digits[0] * torch.logspace(0, -3, digits[0].shape[1]), digits[1]
     x = x - x.mean(0)
     weight, bias = reference(x, y, c)
-    heads = Logistic(scale=0)._solve(x, y, 10, [value for value in GRID if value < c * 0.99] + [c])
+    heads = Logistic(scale=0)._solve(x, Targets(y, 10), [value for value in GRID if value < c * 0.99] + [c])
     assert objective(heads.weight[-1], heads.bias[-1], x, y, c) <= objective(weight, bias, x, y, c) * (1 + 1e-5)
     assert heads.weight.sum(1).norm() < 1e-3 * heads.weight.norm()
 
@@ -322,11 +357,12 @@ def test_neighbours_in_pieces_are_the_same(digits: Rows, monkeypatch: pytest.Mon
         assert whole.chosen["val_accuracy"] > 0.9
 
 
-def test_heads_trained_together_are_those_trained_alone(digits: Rows) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_heads_trained_together_are_those_trained_alone(smoothing: float, digits: Rows) -> None:
     x, y, val_x, _ = digits
     options = {"epochs": 4, "batch_size": 128}
     both = LinearHeads(lrs=[0.01, 0.1], weight_decays=[0.0, 0.1], **options)
-    (together,) = both.solve([x], y, 10, both.values, None, 3)
+    (together,) = both.solve([x], Targets(y, 10, smoothing=smoothing), both.values, 3)
     for index, (lr, decay) in enumerate(both.values):
         head = torch.nn.Linear(64, 10)  # the same by torch's own SGD, on features prepared by hand
         torch.nn.init.zeros_(head.weight), torch.nn.init.zeros_(head.bias)
@@ -343,7 +379,8 @@ def test_heads_trained_together_are_those_trained_alone(digits: Rows) -> None:
                 group["lr"] = lr * 0.5 * (1 + np.cos(np.pi * step / 20))
             optimizer.zero_grad()
             rows = order[step % 5]
-            functional.cross_entropy(head((x[rows] - x.mean(0)) * factor), y[rows]).backward()
+            logits = head((x[rows] - x.mean(0)) * factor)
+            functional.cross_entropy(logits, y[rows], label_smoothing=smoothing).backward()
             optimizer.step()
         expected = head((val_x - x.mean(0)) * factor)
         assert torch.allclose(together.head(index)(val_x), expected, atol=1e-3), (lr, decay)
@@ -360,7 +397,7 @@ def test_products_in_bfloat16_learn_the_same_heads_but_for_their_rounding(
     weights = torch.arange(len(y)).remainder(3).float() if weighted else None
     rates = [0.01 * 1.5**step for step in range(count)]
     exact, rounded = (LinearHeads(lrs=rates, epochs=20, precision=name) for name in ("32", "bf16"))
-    (wanted,), (found,) = (probe.solve([x], y, 10, probe.values, weights, 3) for probe in (exact, rounded))
+    (wanted,), (found,) = (probe.solve([x], Targets(y, 10, weights), probe.values, 3) for probe in (exact, rounded))
     away = (found.weight - wanted.weight).norm(dim=(1, 2)) / wanted.weight.norm(dim=(1, 2))
     assert found.weight.dtype == torch.float32
     assert (away > 1e-5).all(), "float32 products would be as near as that"
@@ -375,7 +412,7 @@ def test_no_class_is_rounded_more_than_the_others() -> None:
     x = torch.randn(64, 256, generator=generator)
     found = []
     for dtype in (torch.float32, torch.bfloat16):
-        stack = _Stack(x, torch.ones(2), torch.zeros(2), 100, dtype)
+        stack = _Stack(x, torch.ones(2), torch.zeros(2), Targets(torch.arange(64), 100), dtype)
         weight = torch.randn(2, 100, 256, generator=torch.Generator().manual_seed(1))
         stack.weight.data = (weight - weight.mean(1, keepdim=True))[:, :-1].flatten(0, 1)
         found.append(stack.logits(x.to(dtype)).detach())

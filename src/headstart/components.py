@@ -62,6 +62,7 @@ def _component_problems(config: RunConfig, trial: bool) -> Iterator[str]:
     problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
     for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
         problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
+    problems += _number_problems("scheduler", create_scheduler_v2, config.scheduler)
     trained = trial and any(phase.epochs is not None for phase in config.strategy.phases.values())
     yield from problems or (_trial_problems(config) if trained else ())
 
@@ -138,6 +139,14 @@ def _trial_problems(config: RunConfig) -> Iterator[str]:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0][:200]
+
+
+def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterator[str]:
+    """Arguments that a call has numbers for by default, and is given something else."""
+    for name, parameter in inspect.signature(call).parameters.items():
+        value = options.get(name, parameter.default)
+        if type(parameter.default) in (int, float) and not isinstance(value, int | float):
+            yield f"{key}.{name}={value}: must be a number, such as {parameter.default}"
 
 
 def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:

@@ -16,7 +16,7 @@ Row = tuple[str, str, float | None, int, bool, str, str]
 def rows(phases: Sequence[Phase], ways: Sequence[Way], config: RunConfig) -> list[Row]:
     """A row for each phase and range of depths with one rate."""
     return [
-        (phase.name, depth, rate, count, rate is None, _prefix(way), _work(phase.config, config))
+        (phase.name, depth, rate, count, rate is None, _prefix(way), _work(phase.config, way, config))
         for phase, way in zip(phases, ways, strict=True)
         for depth, _, rate, count in phase.rows
     ]
@@ -28,16 +28,19 @@ def _prefix(way: Way) -> str:
     return f"cached up to {way.cut.at}" + (f", {way.views} views" if way.views else "")
 
 
-def _work(phase: PhaseConfig, config: RunConfig) -> str:
+def _work(phase: PhaseConfig, way: Way, config: RunConfig) -> str:
     """What a phase does, in words."""
     mixing = {name: getattr(config.augment, name) for name in ("mixup", "cutmix")}
     mixing = {name: strength for name, strength in mixing.items() if strength}
+    smoothed = [f"labels smoothed by {config.label_smoothing:g}"] if config.label_smoothing else []
     if phase.probe is not None:
-        idle = [*mixing, *(name for name in ("label_smoothing", "patience") if getattr(config, name))]
-        return f"{str(phase.probe.get('_target_')).rpartition('.')[2]} head, one solve{_without(idle)}"
+        words = [f"{str(phase.probe.get('_target_')).rpartition('.')[2]} head", "one solve"]
+        words += smoothed if way.smooths else []
+        idle = {"label_smoothing": smoothed and not way.smooths, "patience": config.patience}
+        return ", ".join(words) + _without([*mixing, *(name for name, on in idle.items() if on)])
     words = [f"{phase.epochs} epochs", f"lr {phase.lr or config.optimizer['lr']:g}"]
     words += [f"stops after {config.patience} without gain"] if config.patience else []
-    words += [f"labels smoothed by {config.label_smoothing:g}"] if config.label_smoothing else []
+    words += smoothed
     words += [] if phase.augment is False else [f"{name} {strength:g}" for name, strength in mixing.items()]
     words += ["batch statistics frozen"] if phase.statistics == "frozen" else []
     if phase.penalty is not None:
@@ -99,5 +102,6 @@ def _outlined(config: RunConfig) -> tuple[list[Row], str]:
     model, _ = factory.create(config.model, ("any",), pretrained=False)
     factory.check_size(model, config.model.name, side, factory.expected_input(config.model).image_size)
     phases = strategy.plan(model, config.strategy.phases)
+    strategy.check_floor(phases, config)
     ways = [way(model, phase, config, side) for phase in phases]
     return rows(phases, ways, config), " a class"

@@ -32,6 +32,11 @@ class Way:
     parts: dict[str, slice] | None = None  # columns of the features that a probe chooses among
     head: nn.Module | None = None  # a fitted head that is kept beside the network
 
+    @property
+    def smooths(self) -> bool:
+        """Whether labels are smoothed where that is asked for: not by probes that it would not change."""
+        return self.probe is None or bool(getattr(self.probe, "smooths", False))
+
     def extract(self, context: "Context") -> Extractor:
         """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""
         assert self.cut is not None

@@ -5,10 +5,12 @@ The expectations are written from the papers' words, not from the rules in the f
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import timm
@@ -190,13 +192,30 @@ def test_explain_prints_every_table_and_reads_no_data(tmp_path: Path) -> None:
 
 def test_explain_names_the_options_that_are_without_effect_on_a_phase() -> None:
     command = (sys.executable, "-m", "headstart", "train", "-m", "strategy=feature_extraction,partial,finetune",
-               "augment=standard", "augment.mixup=0.4", "label_smoothing=0.1", "patience=3", "--explain")  # fmt: skip
+               "head=logistic,ridge", "augment=standard", "augment.mixup=0.4", "label_smoothing=0.1",
+               "patience=3", "--explain")  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    fitted, cached, live = done.stdout.split("\n\n")
-    assert "one solve; without effect on it: mixup, label_smoothing, patience; cached" in fitted
+    fitted, ridge, cached, live = done.stdout.split("\n\n")
+    assert "one solve, labels smoothed by 0.1; without effect on it: mixup, patience; cached" in fitted
+    assert "one solve; without effect on it: mixup, label_smoothing, patience; cached" in ridge
     assert "stops after 3 without gain, labels smoothed by 0.1; without effect on it: mixup; cached" in cached
     assert "labels smoothed by 0.1, mixup 0.4" in live
     assert "without effect" not in live
+
+
+@pytest.mark.parametrize("head", ["logistic", "gradient", "ridge"])
+def test_smoothed_labels_reach_the_heads_that_they_change(head: str, run_small: Callable[..., dict]) -> None:
+    chosen = {"logistic": "grid=[10.0]", "gradient": "lrs=[0.05]", "ridge": "grid=[10.0]"}[head]
+    plain, smooth = (
+        run_small("strategy=feature_extraction", f"head={head}", f"+head.probe.{chosen}", f"label_smoothing={share}")
+        for share in (0.0, 0.5)
+    )
+    rows = [list(csv.DictReader((run["folder"] / "predictions.csv").open())) for run in (plain, smooth)]
+    if head == "ridge":
+        assert rows[0] == rows[1]
+    else:
+        sure, less = (fmean(float(row["confidence"]) for row in each) for each in rows)
+        assert less < sure - 0.1
 
 
 def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:

@@ -19,6 +19,23 @@ ELEMENTS = 2**24  # of the logits of all values that are looked at together
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What heads are fitted to.
+
+    Attributes:
+        labels: each row's class, int64 [n].
+        classes: how many there are.
+        weights: how much each row counts [n], 0 or more; None: 1.
+        smoothing: the share of a row's target that is spread over all classes (Szegedy et al. 2016, section 7).
+    """
+
+    labels: Tensor
+    classes: int
+    weights: Tensor | None = None
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
 class ProbeFit:
     """A fitted head, and how it was chosen."""
 
@@ -61,6 +78,7 @@ class Probe:
     probabilities = True
     by_accuracy = False  # else by nll: of few images it says more than their accuracy
     copied = True  # whether the head is a linear layer that the network can take as its own
+    smooths = False  # whether smoothed labels make another head
 
     def __init__(self, values: Sequence[Any], refit: bool, layers: Sequence[int], poolings: Sequence[str]) -> None:
         self.values, self.refit = list(values), refit
@@ -75,15 +93,7 @@ class Probe:
         """Whether the head cannot become the network's own, but is kept beside it."""
         return not self.copied or self.layers != (-1,)
 
-    def solve(
-        self,
-        parts: Sequence[Tensor],
-        labels: Tensor,
-        classes: int,
-        values: Sequence[Any],
-        weights: Tensor | None,
-        seed: int,
-    ) -> Sequence[Fits]:
+    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> Sequence[Fits]:
         """A head per value on each of several sets of features [n, d] of the same rows."""
         raise NotImplementedError
 
@@ -96,6 +106,7 @@ class Probe:
         classes: int,
         weights: Tensor | None = None,
         *,
+        smoothing: float = 0.0,
         parts: Mapping[str, slice] | None = None,
         seed: int = 0,
     ) -> ProbeFit:
@@ -108,13 +119,15 @@ class Probe:
         Args:
             weights: how much each training row counts [n], 0 or more; None: 1. In a refit a validation row counts as
                 the training rows of its class do on average.
+            smoothing: of the training labels; validation scores are those of the labels as they are.
             parts: sets of features by name, each a range of columns; None: all columns.
             seed: of whatever the fit draws at random.
         """
         began = time.perf_counter()
         parts = parts or {"all": slice(0, train_x.shape[1])}
         self._check(len(val_y), len(parts), weights, len(train_y))
-        fits = self.solve([train_x[:, part] for part in parts.values()], train_y, classes, self.values, weights, seed)
+        targets = Targets(train_y, classes, weights, smoothing)
+        fits = self.solve([train_x[:, part] for part in parts.values()], targets, self.values, seed)
         table: list[dict[str, Any]] = []
         for (name, part), fitted in zip(parts.items(), fits, strict=True):
             scores = _scores(fitted, val_x[:, part], val_y, classes)
@@ -128,7 +141,8 @@ class Probe:
         if self.refit:
             weights = None if weights is None else torch.cat([weights, _by_class(weights, train_y, val_y, classes)])
             train_x, train_y = torch.cat([train_x[:, part], val_x[:, part]]), torch.cat([train_y, val_y])
-            (fitted,), index = self.solve([train_x], train_y, classes, [self.values[index]], weights, seed), 0
+            targets = Targets(train_y, classes, weights, smoothing)
+            (fitted,), index = self.solve([train_x], targets, [self.values[index]], seed), 0
         else:
             train_x = train_x[:, part]
         head = fitted.head(index).eval()

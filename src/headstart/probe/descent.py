@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.probe.choice import Probe, ascending
+from headstart.probe.choice import Probe, Targets, ascending
 from headstart.probe.linear import Heads
 
 ROWS = 8192  # that are looked at together for their mean and variance
@@ -40,6 +40,8 @@ class LinearHeads(Probe):
         refit, layers, poolings: as in `headstart.probe.choice.Probe`.
     """
 
+    smooths = True
+
     def __init__(
         self,
         lrs: Sequence[float] = RATES,
@@ -63,18 +65,11 @@ class LinearHeads(Probe):
         self.epochs, self.batch_size, self.momentum = epochs, batch_size, momentum
         self.dtype = PRODUCTS[str(precision)]
 
-    def solve(
-        self,
-        parts: Sequence[Tensor],
-        labels: Tensor,
-        classes: int,
-        values: Sequence[Any],
-        weights: Tensor | None,
-        seed: int,
-    ) -> list[Heads]:
+    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
         """A head per rate and decay on each set of features, all trained in the same steps."""
+        labels, weights = targets.labels, targets.weights
         rates, decays = torch.tensor(values, device=labels.device).T
-        stacks = [_Stack(part, rates, decays, classes, self.dtype) for part in parts]
+        stacks = [_Stack(part, rates, decays, targets, self.dtype) for part in parts]
         optimizer = torch.optim.SGD([p for s in stacks for p in s.parameters()], lr=1.0, momentum=self.momentum)
         importance = None if weights is None else (weights / weights.mean()).float()
         generator = torch.Generator().manual_seed(seed)
@@ -96,9 +91,10 @@ class _Stack(nn.Module):
     A gradient's rows sum to zero over a head's classes, and so do its weights: the last class is what is missing.
     """
 
-    def __init__(self, x: Tensor, rates: Tensor, decays: Tensor, classes: int, dtype: torch.dtype) -> None:
+    def __init__(self, x: Tensor, rates: Tensor, decays: Tensor, targets: Targets, dtype: torch.dtype) -> None:
         super().__init__()
-        self.x, self.rates, self.free, self.dtype = x, rates, classes - 1, dtype
+        self.x, self.rates, self.free, self.dtype = x, rates, targets.classes - 1, dtype
+        self.smoothing = targets.smoothing
         self.mean, spread = _moments(x)
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12).rsqrt()
         self.factor = factor / (factor * spread).square().mean().sqrt().clamp_min(1e-12)
@@ -112,7 +108,7 @@ class _Stack(nn.Module):
         """Leave each head's gradient, times its rate, on the parameters."""
         x = ((self.x[rows].float() - self.mean) * self.factor).to(self.dtype)
         with torch.no_grad():
-            miss = self.logits(x).softmax(1)[:, :-1].sub_(functional.one_hot(labels, self.free + 1).T[:-1].float())
+            miss = self.logits(x).softmax(1)[:, :-1].sub_(self._wanted(labels))
             if importance is not None:
                 miss *= importance
             miss = miss.flatten(0, 1)
@@ -121,6 +117,11 @@ class _Stack(nn.Module):
             self.weight.grad, self.bias.grad = gradient.mul_(share[:, None]), miss.sum(1).mul_(share)
             if self.decaying:
                 self.weight.grad.addcmul_(self.shrink, self.weight)
+
+    def _wanted(self, labels: Tensor) -> Tensor:
+        """The probabilities that labels [b] ask for of all classes but the last [classes - 1, b]."""
+        own = functional.one_hot(labels, self.free + 1).T[:-1].float()
+        return own.mul_(1 - self.smoothing).add_(self.smoothing / (self.free + 1))
 
     def logits(self, x: Tensor) -> Tensor:
         """float32 [heads, classes, b] of normalised features [b, d]; rows last, so that a softmax is vectorised."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.probe.choice import Probe, ascending
+from headstart.probe.choice import Probe, Targets, ascending
 from headstart.probe.newton import Problem, path
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ class Logistic(Probe):
         refit, layers, poolings: as in `headstart.probe.choice.Probe`.
     """
 
+    smooths = True
+
     def __init__(
         self,
         grid: Sequence[float] = GRID,
@@ -75,36 +77,29 @@ class Logistic(Probe):
         super().__init__(ascending(grid, "grid"), refit, layers, poolings)
         self.tolerance, self.max_iterations, self.scale = tolerance, max_iterations, scale
 
-    def solve(
-        self,
-        parts: Sequence[Tensor],
-        labels: Tensor,
-        classes: int,
-        values: Sequence[Any],
-        weights: Tensor | None,
-        seed: int,
-    ) -> list[Heads]:
+    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
         """A head per value of C on each set of features."""
-        return [self._centred(part, labels, classes, list(values), weights) for part in parts]
+        return [self._centred(part, targets, list(values)) for part in parts]
 
-    def _centred(self, x: Tensor, labels: Tensor, classes: int, values: list[float], weights: Tensor | None) -> Heads:
-        if weights is not None:
-            kept = weights > 0
-            x, labels, weights = x[kept], labels[kept], weights[kept].float()
+    def _centred(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
+        if targets.weights is not None:
+            kept = targets.weights > 0
+            x = x[kept]
+            targets = replace(targets, labels=targets.labels[kept], weights=targets.weights[kept].float())
         x = x.float()
         mean = x.mean(0)
-        return self._solve(x - mean, labels, classes, values, weights).moved(mean)
+        return self._solve(x - mean, targets, values).moved(mean)
 
-    def _solve(
-        self, x: Tensor, labels: Tensor, classes: int, values: list[float], weights: Tensor | None = None
-    ) -> Heads:
-        present = labels.unique()
-        if len(present) < classes:
-            return self._without_absent(x, labels, classes, values, weights, present)
+    def _solve(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
+        present = targets.labels.unique()
+        if len(present) < 2:
+            raise UserError("probe: the training images show fewer than two classes; raise data.train_per_class")
+        if len(present) < targets.classes and not targets.smoothing:
+            return self._without_absent(x, targets, values, present)
         spread = x.square().mean(0).sqrt()  # of centred features
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12) ** -self.scale
         x, basis, penalty = whitened(x * factor)
-        problem = Problem(x, labels, classes, penalty, weights)
+        problem = Problem(x, targets, penalty)
         found, steps, converged = path(problem, values, self.tolerance, self.max_iterations)
         heads, bias = found[..., :-1], found[..., -1]
         if not all(converged):
@@ -117,18 +112,16 @@ class Logistic(Probe):
         weight = torch.stack([(head.double() @ basis.T).float() for head in heads])
         return Heads(weight * factor, bias, facts)
 
-    def _without_absent(
-        self, x: Tensor, labels: Tensor, classes: int, values: list[float], weights: Tensor | None, present: Tensor
-    ) -> Heads:
+    def _without_absent(self, x: Tensor, targets: Targets, values: list[float], present: Tensor) -> Heads:
         """Classes without training rows have no optimum (bias -> -inf): they get weight 0 and a bias of -10.
 
         The present classes' logits sum to zero, so their largest is never below 0: an absent class is never predicted.
+        (Smoothed labels give each class a share of every row, and so an optimum.)
         """
-        if len(present) < 2:
-            raise UserError("probe: the training images show fewer than two classes; raise data.train_per_class")
-        heads = self._solve(x, torch.searchsorted(present, labels), len(present), values, weights)
-        weight = x.new_zeros(len(values), classes, x.shape[1])
-        bias = x.new_full((len(values), classes), -10.0)
+        labels = torch.searchsorted(present, targets.labels)
+        heads = self._solve(x, replace(targets, labels=labels, classes=len(present)), values)
+        weight = x.new_zeros(len(values), targets.classes, x.shape[1])
+        bias = x.new_full((len(values), targets.classes), -10.0)
         weight[:, present] = heads.weight - heads.weight.mean(1, keepdim=True)
         bias[:, present] = heads.bias - heads.bias.mean(1, keepdim=True)
         return Heads(weight, bias, heads.facts)
@@ -139,7 +132,7 @@ class Ridge(Probe):
 
     Args:
         grid: penalties alpha in ``sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2`` on centred features: large is
-            strong regularisation.
+            strong regularisation. Smoothed labels would scale all scores alike, and so are left out.
         refit, layers, poolings: as in `headstart.probe.choice.Probe`.
     """
 
@@ -154,24 +147,17 @@ class Ridge(Probe):
     ) -> None:
         super().__init__(ascending(grid, "grid")[::-1], refit, layers, poolings)  # from strong to weak, as everywhere
 
-    def solve(
-        self,
-        parts: Sequence[Tensor],
-        labels: Tensor,
-        classes: int,
-        values: Sequence[Any],
-        weights: Tensor | None,
-        seed: int,
-    ) -> list[Heads]:
+    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
         """A head per penalty on each set of features."""
-        return [self._solve(part, labels, classes, list(values), weights) for part in parts]
+        return [self._solve(part, targets, list(values)) for part in parts]
 
-    def _solve(self, x: Tensor, labels: Tensor, classes: int, values: list[float], weights: Tensor | None) -> Heads:
-        rows = torch.ones(len(x), device=x.device) if weights is None else weights
+    def _solve(self, x: Tensor, wanted: Targets, values: list[float]) -> Heads:
+        classes = wanted.classes
+        rows = torch.ones(len(x), device=x.device) if wanted.weights is None else wanted.weights
         rows = rows.double()[:, None]
         total = rows.sum()
         mean = sum((part.double() * w).sum(0) for part, w in _blocks(x, rows)) / total
-        targets = functional.one_hot(labels, classes).double()
+        targets = functional.one_hot(wanted.labels, classes).double()
         centre = (targets * rows).sum(0) / total
         targets = (targets - centre) * rows.sqrt()
         wide = len(x) < x.shape[1]
@@ -182,10 +168,10 @@ class Ridge(Probe):
         else:
             gram = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
             cross = torch.zeros(x.shape[1], classes, dtype=torch.float64, device=x.device)
-            for part, w, wanted in _blocks(x, rows, targets):
+            for part, w, aim in _blocks(x, rows, targets):
                 held = (part.double() - mean) * w.sqrt()
                 gram.addmm_(held.T, held)
-                cross.addmm_(held.T, wanted)
+                cross.addmm_(held.T, aim)
             spectrum, vectors = torch.linalg.eigh(gram)
             inside = vectors.T @ cross
         scales = torch.tensor(values, dtype=torch.float64, device=x.device)[:, None] + spectrum.clamp_min(0)

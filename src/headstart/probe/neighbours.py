@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.probe.choice import Probe
+from headstart.probe.choice import Probe, Targets
 
 METRICS = ("cosine", "euclidean")
 ELEMENTS = 2**24  # similarities that are held at once
@@ -150,20 +150,13 @@ class NearestNeighbours(Probe):
         super().__init__(sorted(set(k), reverse=True), refit, layers, poolings)
         self.metric, self.temperature = metric, temperature
 
-    def solve(
-        self,
-        parts: Sequence[Tensor],
-        labels: Tensor,
-        classes: int,
-        values: Sequence[Any],
-        weights: Tensor | None,
-        seed: int,
-    ) -> list[Searched]:
+    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Searched]:
         """The rows of each set of features, to be searched with every k."""
-        rows = torch.ones(len(labels), device=labels.device) if weights is None else weights.float()
+        labels = targets.labels
+        rows = torch.ones(len(labels), device=labels.device) if targets.weights is None else targets.weights.float()
         kept = rows > 0
         ks = [min(k, int(kept.sum())) for k in values]
         facts = [{"value": k} for k in ks]
-        options: dict[str, Any] = {"metric": self.metric, "temperature": self.temperature, "classes": classes}
+        options: dict[str, Any] = {"metric": self.metric, "temperature": self.temperature, "classes": targets.classes}
         banks = [part.contiguous() if bool(kept.all()) else part[kept] for part in parts]
         return [Searched(Neighbours(bank, labels[kept], rows[kept], k=max(ks), **options), ks, facts) for bank in banks]

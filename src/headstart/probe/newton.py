@@ -12,6 +12,8 @@ count unequally. Features are expected whitened, which is what the penalty's vec
 - The preconditioner is made anew only when a solve took more steps than that costs (`headstart.probe.precondition`).
 - Weights sum to zero over the classes, as at the optimum: an equal shift of all changes no probability, and only the
   penalty, too weak to be seen by conjugate gradients, would take it back.
+- Smoothed labels, (1 - s) one-hot + s / K, add to the loss what is linear in the weights: the sum over rows of
+  ``s (logit of the label - mean logit)``, whose gradient is made once.
 - Losses, residuals and Hessian products are formed from differences to the true class's logit (margins): so float32
   keeps their relative precision where separable data and weak regularisation drive them towards zero.
 """
@@ -23,7 +25,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from headstart.probe.choice import Targets
 from headstart.probe.precondition import Curvature, Inverse, blocks, pairs, price
 
 BLOCK = 3  # values between the path's that are solved together: they share a preconditioner, so not too many
@@ -59,21 +63,21 @@ class State:
 
 
 class Problem:
-    """The training rows: features [n, r - 1], to which the bias's ones are added, and labels [n] in 0..classes-1.
+    """The training rows: features [n, r - 1], to which the bias's ones are added, and what they are fitted to.
 
     Args:
         penalty: of each weight's square [r - 1].
-        importance: how much each row counts [n], above 0; None: 1.
     """
 
-    def __init__(
-        self, features: Tensor, labels: Tensor, classes: int, penalty: Tensor, importance: Tensor | None = None
-    ) -> None:
+    def __init__(self, features: Tensor, targets: Targets, penalty: Tensor) -> None:
         self.features = torch.cat([features, features.new_ones(len(features), 1)], 1)
         self.penalty = torch.cat([penalty, penalty.new_zeros(1)])
-        self.labels, self.classes, self.importance = labels, classes, importance
+        self.labels, self.classes, self.importance = targets.labels, targets.classes, targets.weights
         squares = self.features.square()
-        self.squares = (squares if importance is None else squares.mul_(importance[:, None])).sum(0)
+        self.squares = (squares if self.importance is None else squares.mul_(self.importance[:, None])).sum(0)
+        own = functional.one_hot(self.labels, self.classes).T.to(squares.dtype)
+        smoothed = targets.smoothing * self.weighed(own - 1 / self.classes)
+        self.smoothing = (smoothed @ self.features)[:, None]  # the gradient of what smoothing adds [K, 1, r]
         self.inverse: Inverse | None = None
         self.paired = False  # whether that is of pairs
 
@@ -112,7 +116,7 @@ class Problem:
         return rows if self.importance is None else rows * self.importance
 
     def state(self, weight: Tensor, margins: Tensor, values: Tensor) -> State:
-        """Objective and residuals at `weight`, whose `margins` are given."""
+        """Objective and residuals, those of the labels as they are, at `weight`, whose `margins` are given."""
         true = self.labels.expand(1, margins.shape[1], -1)
         top = margins.amax(0)
         odds = (margins - top).exp_()
@@ -122,7 +126,8 @@ class Problem:
         total = others + own[0]
         residual = odds.div_(total).scatter_(0, true, -(others / total)[None])
         norm = (weight.square() * self.penalty).sum((0, 2), dtype=torch.float64)
-        objective = values * self.weighed(loss).sum(1, dtype=torch.float64) + 0.5 * norm
+        smoothed = (weight * self.smoothing).sum((0, 2), dtype=torch.float64)
+        objective = values * (self.weighed(loss).sum(1, dtype=torch.float64) + smoothed) + 0.5 * norm
         return State(weight, margins, values, objective, residual)
 
     def curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,7 +167,8 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
     """A truncated Newton step [K, B, r], its margins [K, B, n], and its slope (float64 [B], negative)."""
     values = state.values.to(state.weight.dtype)
     scale = values[None, :, None]
-    gradient = level(scale * problem.back(problem.weighed(state.residual)) + problem.penalty * state.weight)
+    losses = problem.back(problem.weighed(state.residual)) + problem.smoothing
+    gradient = level(scale * losses + problem.penalty * state.weight)
     probability, spread = problem.curvature(state.residual)
     mean = problem.weighed(spread).mean((0, 2))
     penalty = problem.penalty.repeat(len(values), 1)

@@ -29,7 +29,9 @@ def fit_head(context: Context, phase: Phase, way: Way) -> Outcome:
     evened = "balanced" in (config.class_weights, config.data.sampling)  # in expectation the same
     weights_ = balanced(labels, classes)[labels] if evened else None
     began = time.monotonic()
-    fitted = way.probe.fit(train, labels, val, val_labels, classes, weights_, parts=way.parts, seed=config.seed)
+    options: dict[str, Any] = {"parts": way.parts, "seed": config.seed}
+    options |= {"smoothing": config.label_smoothing} if way.smooths else {}
+    fitted = way.probe.fit(train, labels, val, val_labels, classes, weights_, **options)
     seconds = time.monotonic() - began
     kept, best = _settle(context, phase, way, fitted.head), fitted.chosen
     log.info(
