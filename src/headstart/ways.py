@@ -34,8 +34,8 @@ class Way:
 
     @property
     def smooths(self) -> bool:
-        """Whether labels are smoothed where that is asked for: not by probes that it would not change."""
-        return self.probe is None or bool(getattr(self.probe, "smooths", False))
+        """Whether the phase's probe fits another head where labels are smoothed."""
+        return bool(getattr(self.probe, "smooths", False))
 
     def extract(self, context: "Context") -> Extractor:
         """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""

@@ -26,7 +26,8 @@ class Targets:
         labels: each row's class, int64 [n].
         classes: how many there are.
         weights: how much each row counts [n], 0 or more; None: 1.
-        smoothing: the share of a row's target that is spread over all classes (Szegedy et al. 2016, section 7).
+        smoothing: the share of a row's target that is spread over all classes (Szegedy et al. 2016, section 7). A row's
+            weight counts for all of it; torch's cross-entropy weighs each class's share by that class's weight.
     """
 
     labels: Tensor

@@ -151,24 +151,24 @@ class Ridge(Probe):
         """A head per penalty on each set of features."""
         return [self._solve(part, targets, list(values)) for part in parts]
 
-    def _solve(self, x: Tensor, wanted: Targets, values: list[float]) -> Heads:
-        classes = wanted.classes
-        rows = torch.ones(len(x), device=x.device) if wanted.weights is None else wanted.weights
+    def _solve(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
+        classes = targets.classes
+        rows = torch.ones(len(x), device=x.device) if targets.weights is None else targets.weights
         rows = rows.double()[:, None]
         total = rows.sum()
         mean = sum((part.double() * w).sum(0) for part, w in _blocks(x, rows)) / total
-        targets = functional.one_hot(wanted.labels, classes).double()
-        centre = (targets * rows).sum(0) / total
-        targets = (targets - centre) * rows.sqrt()
+        wanted = functional.one_hot(targets.labels, classes).double()
+        centre = (wanted * rows).sum(0) / total
+        wanted = (wanted - centre) * rows.sqrt()
         wide = len(x) < x.shape[1]
         if wide:  # the kernel form: its matrix is the smaller
             held = (x.double() - mean) * rows.sqrt()
             spectrum, vectors = torch.linalg.eigh(held @ held.T)
-            inside = vectors.T @ targets
+            inside = vectors.T @ wanted
         else:
             gram = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
             cross = torch.zeros(x.shape[1], classes, dtype=torch.float64, device=x.device)
-            for part, w, aim in _blocks(x, rows, targets):
+            for part, w, aim in _blocks(x, rows, wanted):
                 held = (part.double() - mean) * w.sqrt()
                 gram.addmm_(held.T, held)
                 cross.addmm_(held.T, aim)
