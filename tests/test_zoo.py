@@ -78,7 +78,10 @@ def test_accuracies_are_published_ones_with_their_source_and_sort_unknown_last(f
 
 def test_the_page_stands_alone(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["frontier.png", "index.html", "zoo.csv", "zoo.md"]
-    page = Page((folder / "index.html").read_text("utf-8"))
+    html = (folder / "index.html").read_text("utf-8")
+    assert "<th" in html
+    assert "Keras&#39; name" not in html, "none of these networks has one"
+    page = Page(html)
     assert not page.unclosed
     assert not page.mistakes
     links = [value or "" for tag, name, value in page.attributes if name in ("src", "href") and tag != "a"]
@@ -138,7 +141,9 @@ def test_a_network_that_fails_is_a_row_with_the_reason(
     shown = capfd.readouterr().out
     assert "no_such_net (failed)" in shown
     assert "no_such_net failed: RuntimeError: Unknown model" in shown
-    assert "Unknown model" in (tmp_path / "index.html").read_text("utf-8")
+    html = (tmp_path / "index.html").read_text("utf-8")
+    assert "Unknown model" in html
+    assert "Keras&#39; name" in html
     assert "Unknown model" in (tmp_path / "zoo.md").read_text("utf-8")
     monkeypatch.setattr(command, "ROWS", (made_up,))
     assert command.main(["--no-time", "--format", "csv"]) == 1, "nothing could be measured"

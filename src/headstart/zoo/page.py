@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -14,24 +14,27 @@ from headstart.zoo import tables
 from headstart.zoo.plan import Machine, Plan
 from headstart.zoo.rows import Column, Row, shown
 
+Text = Callable[[Row], str]  # what a column of words says of a network
+
 
 def render(rows: Sequence[Row], plan: Plan, machine: Machine, picture: Path | None) -> str:
     """The whole page; every text in it is escaped, and the picture is embedded."""
     columns = shown(rows)
-    failed = any(row.error for row in rows)
     sources = len({row.source for row in rows if row.source}) > 1  # one is named below the table
+    before = _filled(rows, {"model": lambda row: row.model, "Keras' name": _label})
+    after = _filled(
+        rows, {"accuracies from": lambda row: row.source if sources else "", "failed": lambda row: row.error}
+    )
     heads = [
-        ("model", "", False),
-        ("Keras' name", "", False),
+        *((title, "", False) for title in before),
         *((column.title, column.note, True) for column in columns),
-        *([("accuracies from", "", False)] if sources else []),
-        *([("failed", "", False)] if failed else []),
+        *((title, "", False) for title in after),
     ]
     return template("zoo.html").render(
         title=title(rows),
         lead=tables.frontiers(rows),
         heads=heads,
-        rows=[_cells(row, columns, sources, failed) for row in rows],
+        rows=[[*_texts(row, before), *_numbers(row, columns), *_texts(row, after)] for row in rows],
         captions=tables.caption(rows, plan, machine),
         remarks=tables.remarks(rows),
         sections=[] if picture is None else [_section(picture)],
@@ -46,14 +49,22 @@ def title(rows: Sequence[Row]) -> str:
     return f"{len(rows)} network{'' if len(rows) == 1 else 's'}"
 
 
-def _cells(row: Row, columns: Sequence[Column], sources: bool, failed: bool) -> list[Cell]:
-    label = row.published.label if row.published else ""
-    cells = [Cell(row.model, row.model), Cell(label, label)]
-    for column in columns:
-        value = row.known(column.name)
-        cells.append(Cell(column.text(row), "" if value is None else repr(value), numeric=True))
-    cells += [Cell(row.source, row.source)] if sources else []
-    return cells + ([Cell(row.error, row.error)] if failed else [])
+def _label(row: Row) -> str:
+    return row.published.label if row.published else ""
+
+
+def _filled(rows: Sequence[Row], texts: dict[str, Text]) -> dict[str, Text]:
+    """The columns of text that have any."""
+    return {title: text for title, text in texts.items() if any(text(row) for row in rows)}
+
+
+def _texts(row: Row, texts: dict[str, Text]) -> list[Cell]:
+    return [Cell(text(row), text(row)) for text in texts.values()]
+
+
+def _numbers(row: Row, columns: Sequence[Column]) -> list[Cell]:
+    values = [(column.text(row), row.known(column.name)) for column in columns]
+    return [Cell(text, "" if value is None else repr(value), numeric=True) for text, value in values]
 
 
 def _section(picture: Path) -> Section:
