@@ -1,6 +1,7 @@
 """What a config builds by name: every ``_target_`` exists, is allowed, and takes the arguments it is given."""
 
 import inspect
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -142,11 +143,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterator[str]:
-    """Arguments that a call has numbers for by default, and is given something else."""
-    for name, parameter in inspect.signature(call).parameters.items():
-        value = options.get(name, parameter.default)
-        if type(parameter.default) in (int, float) and not isinstance(value, int | float):
-            yield f"{key}.{name}={value}: must be a number, such as {parameter.default}"
+    """Arguments that are no numbers, though the call's annotations say that they have to be."""
+    hints = typing.get_type_hints(call)
+    for name, value in options.items():
+        kinds = {*(typing.get_args(hints.get(name)) or (hints.get(name),))}
+        if not kinds & {int, float} or kinds - {int, float, type(None)} or (value is None and type(None) in kinds):
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            yield f"{key}.{name}={'null' if value is None else value}: must be a number"
 
 
 def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:

@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Sequence
 
 from headstart.config import PhaseConfig, RunConfig
+from headstart.errors import UserError
 from headstart.strategy import Phase
 from headstart.ways import Way, way
 
@@ -82,7 +83,11 @@ def main(argv: Sequence[str]) -> int:
     validate.listed(found)
     tables: dict[str, None] = {}
     for config in jobs:
-        tables.setdefault("\n".join([title(config), *lines(*_outlined(config))]))
+        try:
+            tables.setdefault("\n".join([title(config), *lines(*_outlined(config))]))
+        except UserError as error:
+            found.append(str(error))
+    validate.listed(list(dict.fromkeys(found)))
     print("\n\n".join(tables))
     return 0
 

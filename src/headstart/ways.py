@@ -34,7 +34,7 @@ class Way:
 
     @property
     def smooths(self) -> bool:
-        """Whether the phase's probe fits another head where labels are smoothed."""
+        """Whether the phase's probe takes smoothed labels."""
         return bool(getattr(self.probe, "smooths", False))
 
     def extract(self, context: "Context") -> Extractor:

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from conftest import FAMILIES
 from headstart import config as configs
-from headstart import strategy
+from headstart import explain, strategy
 from headstart.errors import UserError
 from headstart.models import weights
 
@@ -216,6 +216,12 @@ def test_smoothed_labels_reach_the_heads_that_they_change(head: str, run_small: 
     else:
         sure, less = (fmean(float(row["confidence"]) for row in each) for each in rows)
         assert less < sure - 0.1
+
+
+def test_explain_lists_every_jobs_rates_below_the_floor() -> None:
+    with pytest.raises(UserError, match=r"2 problems(.|\n)*phases\.all, whose(.|\n)*phases\.tail, whose"):
+        explain.main(["-m", "strategy=finetune,partial,feature_extraction", "scheduler.min_lr=1"])
+    assert explain.main(["strategy=finetune", "scheduler=constant", "+scheduler.min_lr=1"]) == 0
 
 
 def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:

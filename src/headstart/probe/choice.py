@@ -79,7 +79,7 @@ class Probe:
     probabilities = True
     by_accuracy = False  # else by nll: of few images it says more than their accuracy
     copied = True  # whether the head is a linear layer that the network can take as its own
-    smooths = False  # whether smoothed labels make another head
+    smooths = False  # whether it takes smoothed labels: `fit` is then given ``smoothing``
 
     def __init__(self, values: Sequence[Any], refit: bool, layers: Sequence[int], poolings: Sequence[str]) -> None:
         self.values, self.refit = list(values), refit

@@ -132,7 +132,8 @@ class Ridge(Probe):
 
     Args:
         grid: penalties alpha in ``sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2`` on centred features: large is
-            strong regularisation. Smoothed labels would scale all scores alike, and so are left out.
+            strong regularisation. Smoothed labels are left out: all scores would be scaled and shifted
+            alike.
         refit, layers, poolings: as in `headstart.probe.choice.Probe`.
     """
 

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from headstart.probe.choice import Targets
 from headstart.probe.precondition import Curvature, Inverse, blocks, pairs, price
@@ -43,7 +42,7 @@ PIECE = 2**19  # features that both halves of a Hessian product read together
 
 @dataclass
 class State:
-    """Solutions under way: weights [K, B, r], margins and residuals p - y [K, B, n], values, objectives [B]."""
+    """Solutions under way: weights [K, B, r], margins and one-hot residuals [K, B, n], values, objectives [B]."""
 
     weight: Tensor
     margins: Tensor
@@ -75,9 +74,9 @@ class Problem:
         self.labels, self.classes, self.importance = targets.labels, targets.classes, targets.weights
         squares = self.features.square()
         self.squares = (squares if self.importance is None else squares.mul_(self.importance[:, None])).sum(0)
-        own = functional.one_hot(self.labels, self.classes).T.to(squares.dtype)
-        smoothed = targets.smoothing * self.weighed(own - 1 / self.classes)
-        self.smoothing = (smoothed @ self.features)[:, None]  # the gradient of what smoothing adds [K, 1, r]
+        counted = self.features if self.importance is None else self.features * self.importance[:, None]
+        sums = self.features.new_zeros(self.classes, self.features.shape[1]).index_add_(0, self.labels, counted)
+        self.pull = targets.smoothing * level(sums)[:, None]  # the gradient of what smoothing adds [K, 1, r]
         self.inverse: Inverse | None = None
         self.paired = False  # whether that is of pairs
 
@@ -116,7 +115,7 @@ class Problem:
         return rows if self.importance is None else rows * self.importance
 
     def state(self, weight: Tensor, margins: Tensor, values: Tensor) -> State:
-        """Objective and residuals, those of the labels as they are, at `weight`, whose `margins` are given."""
+        """The objective, and the residuals of the labels before smoothing, at `weight`, whose `margins` are given."""
         true = self.labels.expand(1, margins.shape[1], -1)
         top = margins.amax(0)
         odds = (margins - top).exp_()
@@ -126,8 +125,8 @@ class Problem:
         total = others + own[0]
         residual = odds.div_(total).scatter_(0, true, -(others / total)[None])
         norm = (weight.square() * self.penalty).sum((0, 2), dtype=torch.float64)
-        smoothed = (weight * self.smoothing).sum((0, 2), dtype=torch.float64)
-        objective = values * (self.weighed(loss).sum(1, dtype=torch.float64) + smoothed) + 0.5 * norm
+        pulled = (weight * self.pull).sum((0, 2), dtype=torch.float64)
+        objective = values * (self.weighed(loss).sum(1, dtype=torch.float64) + pulled) + 0.5 * norm
         return State(weight, margins, values, objective, residual)
 
     def curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,8 +166,8 @@ def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor,
     """A truncated Newton step [K, B, r], its margins [K, B, n], and its slope (float64 [B], negative)."""
     values = state.values.to(state.weight.dtype)
     scale = values[None, :, None]
-    losses = problem.back(problem.weighed(state.residual)) + problem.smoothing
-    gradient = level(scale * losses + problem.penalty * state.weight)
+    from_rows = problem.back(problem.weighed(state.residual)) + problem.pull
+    gradient = level(scale * from_rows + problem.penalty * state.weight)
     probability, spread = problem.curvature(state.residual)
     mean = problem.weighed(spread).mean((0, 2))
     penalty = problem.penalty.repeat(len(values), 1)

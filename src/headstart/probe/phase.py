@@ -26,11 +26,11 @@ def fit_head(context: Context, phase: Phase, way: Way) -> Outcome:
     features, labels = way.training_features(context, phase)
     train, val = (x.flatten(1).to(context.device) for x in (features, way.extract(context)(context.data.val, "val")))
     labels, val_labels = labels.to(context.device), context.data.val.labels.to(context.device)
-    evened = "balanced" in (config.class_weights, config.data.sampling)  # in expectation the same
+    evened = "balanced" in (config.class_weights, config.data.sampling)  # in expectation the same, but for smoothing
     weights_ = balanced(labels, classes)[labels] if evened else None
     began = time.monotonic()
     options: dict[str, Any] = {"parts": way.parts, "seed": config.seed}
-    options |= {"smoothing": config.label_smoothing} if way.smooths else {}
+    options |= {"smoothing": config.label_smoothing} if way.smooths and config.label_smoothing else {}
     fitted = way.probe.fit(train, labels, val, val_labels, classes, weights_, **options)
     seconds = time.monotonic() - began
     kept, best = _settle(context, phase, way, fitted.head), fitted.chosen
