@@ -35,8 +35,7 @@ from headstart import hardware
 from headstart.config import HardwareConfig
 from headstart.models.cut import folded
 from headstart.models.stages import Stages
-from headstart.probe import GRID, LinearHeads, Logistic, Ridge
-from headstart.probe.choice import Targets
+from headstart.probe import GRID, LinearHeads, Logistic, Ridge, Targets
 from headstart.probe.linear import whitened
 from headstart.probe.newton import Problem, descend
 

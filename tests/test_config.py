@@ -170,6 +170,19 @@ def test_components_are_checked_against_what_they_build(override: str, words: st
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "scheduler=step scheduler.sched=multistep +scheduler.decay_milestones=[3,6]",
+        "scheduler=step scheduler.sched=wsd scheduler.decay_epochs=null",
+        "+scheduler.noise=[0.5,0.9]",
+        "scheduler.warmup_epochs=0.5",
+    ],
+)
+def test_what_a_schedule_takes_is_not_refused(override: str) -> None:
+    components.check(compose("strategy=finetune", *override.split()))
+
+
 def test_run_level_keys_are_closed() -> None:
     from hydra.errors import HydraException
 

@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, beside, precondition
-from headstart.probe.choice import Targets
+from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, Targets, beside, precondition
 from headstart.probe.descent import _Stack
 from headstart.probe.linear import whitened
 from headstart.probe.newton import Problem, level, path
@@ -209,12 +208,14 @@ def test_ridge_predicts_as_scikit_learns_classifier(digits: Rows) -> None:
     assert np.mean(own == theirs) >= 0.995
 
 
-def test_refit_uses_the_validation_rows_with_the_chosen_value(digits: Rows) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_refit_uses_the_validation_rows_with_the_chosen_value(smoothing: float, digits: Rows) -> None:
     x, y, val_x, val_y = digits
+    rows = torch.cat([x, val_x]), torch.cat([y, val_y]), x[:0], y[:0], 10
     for probe in (Logistic, Ridge):
-        plain, again = probe().fit(*digits, 10), probe(refit=True).fit(*digits, 10)
+        plain, again = (probe(refit=refit).fit(*digits, 10, smoothing=smoothing) for refit in (False, True))
         assert again.chosen["value"] == plain.chosen["value"]
-        both = probe(grid=[plain.chosen["value"]]).fit(torch.cat([x, val_x]), torch.cat([y, val_y]), x[:0], y[:0], 10)
+        both = probe(grid=[plain.chosen["value"]]).fit(*rows, smoothing=smoothing)
         assert torch.allclose(again.head.weight, both.head.weight, atol=1e-6)
         assert not torch.allclose(again.head.weight, plain.head.weight, atol=1e-4)
 

@@ -1,6 +1,7 @@
 """What a config builds by name: every ``_target_`` exists, is allowed, and takes the arguments it is given."""
 
 import inspect
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -146,7 +147,9 @@ def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterato
     """Arguments that are no numbers, though the call's annotations say that they have to be."""
     hints = typing.get_type_hints(call)
     for name, value in options.items():
-        kinds = {*(typing.get_args(hints.get(name)) or (hints.get(name),))}
+        hint = hints.get(name)
+        union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        kinds = set(typing.get_args(hint)) if union else {hint}
         if not kinds & {int, float} or kinds - {int, float, type(None)} or (value is None and type(None) in kinds):
             continue
         if not isinstance(value, int | float) or isinstance(value, bool):

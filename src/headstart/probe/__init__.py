@@ -1,12 +1,12 @@
 """Probes: heads fitted on features over a whole grid of values at once, the value chosen on validation data.
 
-A probe is anything with ``fit(train_x, train_y, val_x, val_y, classes, weights=None) -> ProbeFit``; a strategy file
-names it by ``_target_``.
+A probe is anything with ``fit(train_x, train_y, val_x, val_y, classes, weights=None, *, parts, seed) -> ProbeFit``, and
+``smoothing`` where it says ``smooths = True``; a strategy file names it by ``_target_``.
 """
 
-from headstart.probe.choice import Probe, ProbeFit
+from headstart.probe.choice import Probe, ProbeFit, Targets
 from headstart.probe.descent import LinearHeads
 from headstart.probe.linear import GRID, Logistic, Ridge
 from headstart.probe.neighbours import NearestNeighbours
 
-__all__ = ["GRID", "LinearHeads", "Logistic", "NearestNeighbours", "Probe", "ProbeFit", "Ridge"]
+__all__ = ["GRID", "LinearHeads", "Logistic", "NearestNeighbours", "Probe", "ProbeFit", "Ridge", "Targets"]

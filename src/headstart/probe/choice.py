@@ -120,7 +120,7 @@ class Probe:
         Args:
             weights: how much each training row counts [n], 0 or more; None: 1. In a refit a validation row counts as
                 the training rows of its class do on average.
-            smoothing: of the training labels; validation scores are those of the labels as they are.
+            smoothing: of the labels that are fitted; validation scores are those of the labels as they are.
             parts: sets of features by name, each a range of columns; None: all columns.
             seed: of whatever the fit draws at random.
         """

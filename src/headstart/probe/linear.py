@@ -132,8 +132,7 @@ class Ridge(Probe):
 
     Args:
         grid: penalties alpha in ``sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2`` on centred features: large is
-            strong regularisation. Smoothed labels are left out: all scores would be scaled and shifted
-            alike.
+            strong regularisation. Smoothed labels are left out: they scale and shift all scores alike.
         refit, layers, poolings: as in `headstart.probe.choice.Probe`.
     """
 

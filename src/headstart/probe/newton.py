@@ -74,11 +74,19 @@ class Problem:
         self.labels, self.classes, self.importance = targets.labels, targets.classes, targets.weights
         squares = self.features.square()
         self.squares = (squares if self.importance is None else squares.mul_(self.importance[:, None])).sum(0)
-        counted = self.features if self.importance is None else self.features * self.importance[:, None]
-        sums = self.features.new_zeros(self.classes, self.features.shape[1]).index_add_(0, self.labels, counted)
-        self.pull = targets.smoothing * level(sums)[:, None]  # the gradient of what smoothing adds [K, 1, r]
+        self.pull = self._pull(targets.smoothing)
         self.inverse: Inverse | None = None
         self.paired = False  # whether that is of pairs
+
+    def _pull(self, smoothing: float) -> Tensor:
+        """The gradient of what smoothing adds [K, 1, r]; by class, as `index_add_` would sum in any order on a GPU."""
+        sums = self.features.new_zeros(self.classes, self.features.shape[1])
+        if smoothing:
+            for name, row in enumerate(sums):
+                mine = self.labels == name
+                part = self.features[mine]
+                row[:] = part.sum(0) if self.importance is None else self.importance[mine] @ part
+        return smoothing * level(sums)[:, None]
 
     def margins(self, weight: Tensor) -> Tensor:
         """Logits less the true class's logit [K, B, n], of weights [K, B, r]."""
