@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import queue
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 INIT_SECONDS = 2.5  # for the server to accept the run; after that it is recorded offline
 CLOSE_SECONDS = 4.5  # what a run may wait for W&B at its end ...
 UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
+THREADS = ("ChkStopThr", "IntMsgThr", "NetStatThr")  # W&B's, that ask its process for news
 FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
 
 # Quiet, and no look at console, git, machine, packages or command line: slow, and arguments may hold secrets.
@@ -78,6 +80,7 @@ class Dashboard:
             self._closed = True
             return
         self._wandb = wandb
+        _hush_threads()
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
 
     def _prepare_environment(self, place: Path) -> None:
@@ -231,6 +234,20 @@ def _forget_imports(run_id: str) -> None:
 
         for name in telemetry.list_telemetry_imports():
             import_hooks.unregister_post_import_hook(name, run_id)
+
+
+@functools.cache  # once a process
+def _hush_threads() -> None:
+    """Let W&B's own threads end without a traceback: they raise once its process is gone, which a warning tells."""
+    before = threading.excepthook
+
+    def hook(end: threading.ExceptHookArgs) -> None:
+        if end.thread is None or end.thread.name not in THREADS:
+            before(end)
+        else:
+            log.debug("W&B's %s ended: %s", end.thread.name, end.exc_value)
+
+    threading.excepthook = hook
 
 
 def switched_off() -> bool:
