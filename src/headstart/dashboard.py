@@ -81,6 +81,7 @@ class Dashboard:
             return
         self._wandb = wandb
         _hush_threads()
+        _count_no_imports()
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
 
     def _prepare_environment(self, place: Path) -> None:
@@ -168,7 +169,7 @@ class Dashboard:
     def _init(self, mode: Literal["online", "offline"]) -> Any:
         """Call `wandb.init`; each run stands alone, whatever other runs this process has open."""
         settings = self._wandb.Settings(**{k: v for k, v in QUIET.items() if k in self._wandb.Settings.model_fields})
-        run = self._wandb.init(
+        return self._wandb.init(
             **self._arguments,
             project=self._settings.project,
             entity=self._settings.entity,
@@ -178,8 +179,6 @@ class Dashboard:
             reinit="create_new",
             settings=settings,
         )
-        _forget_imports(run.id)
-        return run
 
     def _wants_online(self) -> bool:
         """Say whether to talk to the server: never without a key, so that W&B has nothing to ask for."""
@@ -227,13 +226,12 @@ class Dashboard:
         )
 
 
-def _forget_imports(run_id: str) -> None:
-    """Take W&B's hooks out of the imports that it counts: in another thread's they raise once its process is gone."""
+def _count_no_imports() -> None:
+    """Keep W&B's hooks out of the imports that it counts: in another thread's they raise once its process is gone."""
     with contextlib.suppress(Exception):
-        from wandb.sdk.lib import import_hooks, telemetry
+        from wandb.sdk import wandb_run
 
-        for name in telemetry.list_telemetry_imports():
-            import_hooks.unregister_post_import_hook(name, run_id)
+        vars(wandb_run)["register_post_import_hook"] = lambda *_, **__: None
 
 
 @functools.cache  # once a process
