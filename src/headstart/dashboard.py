@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 INIT_SECONDS = 2.5  # for the server to accept the run; after that it is recorded offline
 CLOSE_SECONDS = 4.5  # what a run may wait for W&B at its end ...
 UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
-THREADS = ("ChkStopThr", "IntMsgThr", "NetStatThr")  # W&B's, that ask its process for news
 FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
+THREADS = ("ChkStopThr", "IntMsgThr", "NetStatThr")  # W&B's, that ask its process for news
 
 # Quiet, and no look at console, git, machine, packages or command line: slow, and arguments may hold secrets.
 QUIET: dict[str, Any] = {

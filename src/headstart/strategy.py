@@ -88,7 +88,7 @@ def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]
 
 def check_floor(phases: Sequence[Phase], config: "RunConfig") -> None:
     """Raise UserError where a rate of a phase begins at or below the schedule's floor, which is one for all rates."""
-    floor = config.scheduler.get("min_lr") or 0 if config.scheduler.get("sched") != "none" else 0
+    floor = 0 if config.scheduler.get("sched") == "none" else config.scheduler.get("min_lr") or 0
     for phase in phases:
         lr = phase.config.lr or config.optimizer["lr"]
         least = lr * min(rate for rate in phase.rates.values() if rate is not None)

@@ -137,13 +137,12 @@ class Probe:
                 table.append({"features": name} | facts | measured)
         best = min(range(len(table)), key=lambda at: (*self._rank(table[at]), at)) if len(val_y) else 0
         at, index = divmod(best, len(fits[0].facts))
-        part = list(parts.values())[at]
-        fitted = fits[at]
+        part, fitted = list(parts.values())[at], fits[at]
         if self.refit:
             weights = None if weights is None else torch.cat([weights, _by_class(weights, train_y, val_y, classes)])
             train_x, train_y = torch.cat([train_x[:, part], val_x[:, part]]), torch.cat([train_y, val_y])
-            targets = Targets(train_y, classes, weights, smoothing)
-            (fitted,), index = self.solve([train_x], targets, [self.values[index]], seed), 0
+            again = Targets(train_y, classes, weights, smoothing)
+            (fitted,), index = self.solve([train_x], again, [self.values[index]], seed), 0
         else:
             train_x = train_x[:, part]
         head = fitted.head(index).eval()
