@@ -8,7 +8,9 @@ Expected:  the first epoch 1.5 times as fast as `ImageFolder` in a `DataLoader`,
 
 Photographs: crops of 500x375 pixels of scikit-learn's two, JPEG at quality 90, in one folder that both sides read, and
 that the system's file cache holds. Both sides crop, flip and normalise anew in each epoch, with the same parameters and
-batch size; torchvision's has as many persistent worker processes as there are cores. Times are taken in a process
+batch size; torchvision's has as many persistent worker processes as there are cores. Its crops are cut from the whole
+photograph, and smoothed while they are resized; headstart keeps the centre square of each, at the size that its network
+is validated at, and cuts crops from that. Times are taken in a process
 that has imported its libraries. The first epoch's begins with the opening of the folder; headstart's holds what a run
 does first: the digests of all files, and the search for bad ones.
 """

@@ -300,6 +300,34 @@ def test_decision_does_not_take_a_row_that_saves_nothing(outputs: Path) -> None:
     assert decided(outputs).sentence.startswith("Take finetune, the best by mean accuracy")
 
 
+def test_decision_takes_no_row_that_a_cheaper_one_beats(outputs: Path) -> None:
+    """The scattered row in the middle is not shown to be worse; the cheap one is, and is better than that."""
+    rescored(outputs, "finetune", [0.900, 0.900, 0.900], 60)
+    rescored(outputs, "feature_extraction", [0.894, 0.895, 0.896], 1)
+    rescored(outputs, "partial", [0.870, 0.900, 0.888], 10)
+    assert decided(outputs).sentence.startswith("Take finetune, the best by mean accuracy (90.0 %")
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_of_rows_equal_in_every_seed_the_cheaper_is_taken(seeds: int, outputs: Path) -> None:
+    rescored(outputs, "finetune", [0.9, 0.91, 0.92][:seeds], 60)
+    rescored(outputs, "scratch", [0.9, 0.91, 0.92][:seeds], 1)
+    said = decided(outputs).sentence
+    assert said.startswith("Take scratch (9")
+    assert "finetune is as accurate in every seed, and takes 60 times the time" in said
+
+
+def test_a_row_that_lacks_a_seed_is_said_to_lose_where_it_does(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rescored(outputs, "finetune", [0.93, 0.915], 60)
+    rescored(outputs, "scratch", [0.95, 0.94, 0.80], 60)
+    assert "It loses 2.2 ± 3.2 points in common seeds to scratch, the next best" in decided(outputs).sentence
+    compared(outputs, "demo")
+    told = " ".join(capsys.readouterr().out.split())
+    assert "finetune has seeds 0, 1 of seeds 0, 1, 2: its mean is over other runs than the others'" in told
+
+
 def test_two_seeds_decide_nothing(outputs: Path) -> None:
     rescored(outputs, "finetune", [0.91, 0.90], 60)
     rescored(outputs, "scratch", [0.45, 0.55], 5)

@@ -26,7 +26,7 @@ COUNTS = {
     "optimizer": 3,
     "scheduler": 4,
     "size": 2,
-    "strategy": 15,
+    "strategy": 16,
 }
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent.name in COUNTS)
 SIZES = sorted(CONF.glob("experiment/*/*.yaml"))  # each study's two forms
@@ -154,6 +154,8 @@ def test_all_problems_are_told_at_once() -> None:
         ("strategy=finetune +optimizer.betas=0.9", "optimizer: "),
         ("strategy=finetune scheduler.sched=foo", "scheduler: "),
         ("strategy=finetune scheduler.warmup_epochs=two", "scheduler.warmup_epochs=two: must be a number"),
+        ("+head.probe.scale=x", "strategy.phases.head.probe.scale=x: must be a number"),
+        ("strategy=l2_sp strategy.phases.all.penalty.alpha=x", "strategy.phases.all.penalty.alpha=x: must be a number"),
         ("strategy=finetune scheduler=step scheduler.decay_epochs=two", "scheduler.decay_epochs=two: must be a number"),
         ("strategy=finetune scheduler.warmup_epochs=true", "scheduler.warmup_epochs=True: must be a number"),
         ("strategy=finetune scheduler.min_lr=null", "scheduler.min_lr=null: must be a number"),

@@ -217,6 +217,20 @@ def test_frontier_and_what_to_take_for_a_budget(tmp_path: Path) -> None:
     assert advice(comparison, family, BUDGETS[2]) == ""
 
 
+def test_a_row_that_costs_nothing_is_the_first_of_the_frontier(tmp_path: Path) -> None:
+    for strategy, accuracy, learn in (("knn", 0.6, 0), ("logistic", 0.7, 12_810), ("worse", 0.5, 10)):
+        update = {"test": {"accuracy": accuracy}, "params": {"trainable": learn, "total": 100_000}}
+        write_run(tmp_path, strategy=strategy, update=update)
+    comparison, family = looked_at(tmp_path)
+    assert [(row.strategy, cost) for cost, row in frontier(family.rows, BUDGETS[2])] == [
+        ("knn", 0),
+        ("logistic", 12_810),
+    ]
+    said = advice(comparison, family, BUDGETS[2])
+    assert "take knn (60.0 %), from there on logistic (70.0 %)." in said
+    assert "there is none" not in said
+
+
 def test_recall_by_class(demo: Path) -> None:
     runs = results(demo)
     rows = {(row["row"], row["class"]): row for row in table(demo, "per_class.csv")}

@@ -467,6 +467,14 @@ def test_a_refit_weighs_validation_rows_as_their_class(digits: Rows) -> None:
     assert torch.allclose(fit.head.weight, whole.head.weight, atol=1e-6)
 
 
+def test_a_refit_counts_an_image_once_however_many_views_it_has(digits: Rows) -> None:
+    x, y, val_x, val_y = digits
+    views, labels = x.repeat_interleave(8, 0), y.repeat_interleave(8)
+    fit = Ridge(grid=[80.0], refit=True).fit(views, labels, val_x, val_y, 10, copies=8)
+    once = Ridge(grid=[10.0]).fit(torch.cat([x, val_x]), torch.cat([y, val_y]), x[:0], y[:0], 10)
+    assert torch.allclose(fit.head.weight, once.head.weight, atol=1e-6)
+
+
 def test_what_a_probe_cannot_try_is_refused() -> None:
     for make in (
         lambda: NearestNeighbours(k=[0]),
@@ -475,6 +483,10 @@ def test_what_a_probe_cannot_try_is_refused() -> None:
         lambda: LinearHeads(lrs=[]),
         lambda: LinearHeads(weight_decays=[-1.0]),
         lambda: LinearHeads(epochs=0),
+        lambda: LinearHeads(epochs=1.5),
+        lambda: Logistic(max_iterations=0),
+        lambda: Logistic(tolerance=0),
+        lambda: Logistic(scale=-0.5),
         lambda: LinearHeads(precision="16"),
         lambda: Ridge(layers=[]),
         lambda: Ridge(poolings=["sum"]),

@@ -178,6 +178,24 @@ def test_missing_files_are_stated(tmp_path: Path) -> None:
     assert not list((tmp_path / "demo/report").glob("confusion-*"))
 
 
+@pytest.mark.parametrize("text", [None, "a: [", "[1, 2]", "figures: 3", "\xff"])
+def test_figures_are_those_of_the_newest_readable_config(text: str | None, tmp_path: Path) -> None:
+    figure = {"_target_": "headstart.report.questions.Frontier", "title": "Cost", "x": ["seconds"]}
+    write_run(tmp_path, seed=0, changes={"figures": {"cost": figure}})
+    newest = write_run(tmp_path, seed=1) / "config.yaml"
+    newest.unlink()
+    if text is not None:
+        newest.write_bytes(text.encode("latin-1"))
+    made(tmp_path)
+    assert (tmp_path / "demo/report/cost.png").is_file() == (text != "figures: 3")
+
+
+def test_a_figure_that_cannot_be_built_says_so(tmp_path: Path) -> None:
+    figure = {"_target_": "headstart.report.questions.Frontier", "title": "Cost", "y": ["seconds"]}
+    write_run(tmp_path, changes={"figures": {"cost": figure}})
+    assert "Not drawn: config.yaml, figures.cost: " in made(tmp_path)
+
+
 def test_texts_are_escaped(tmp_path: Path) -> None:
     nasty = "<script>alert('x')</script>"
     write_run(

@@ -37,6 +37,7 @@ BY_DEPTH = {  # of resnet18: head, layer4 ... layer1, stem
     "finetune": {"all": ALL},
     "ema": {"all": ALL},
     "l2_sp": {"all": ALL},
+    "frozen_statistics": {"all": [0.3] * 6},
     "head_then_all": {"head": FIT, "all": [0.3] * 6},
     "discriminative": {"all": [1, *[0.1] * 5]},
     "layerwise_decay": {"all": FALLING},
@@ -63,6 +64,7 @@ BESIDES = {  # what differs from a plain phase of 12 epochs, for epochs=12
     },
     "head_then_all": {"all": {"statistics": "frozen"}},
     "first_layers": {"first": {"statistics": "frozen"}},
+    "frozen_statistics": {"all": {"statistics": "frozen"}},
     "partial": {"tail": {"augment": False}},
     "gradual_unfreeze": {
         "head": {"augment": False, "epochs": 3},
@@ -96,7 +98,7 @@ def test_shipped_strategies(name: str, shipped: str) -> None:
         expected = SHIPPED[shipped][phase.name]
         for key in dict(model.named_parameters()):
             assert phase.rates[key] == expected["head" if key in head else "backbone"], key
-        assert sum(row[3] for row in phase.rows) == sum(p.numel() for p in model.parameters())
+        assert sum(row[2] for row in phase.rows) == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("path", sorted((configs.folder() / "strategy").glob("*.yaml")), ids=lambda path: path.stem)
@@ -134,6 +136,25 @@ def test_a_floor_of_the_schedule_lies_below_every_rate() -> None:
             else:
                 with pytest.raises(UserError, match=rf"scheduler.min_lr={low}: .*lowest is {lowest}: use scheduler"):
                     strategy.check_floor(phases, config)
+
+
+def test_warm_up_starts_below_every_rate() -> None:
+    model = network("resnet18")
+    for name, more in (("discriminative", ["scheduler.warmup_lr=0.0005"]), ("finetune", ["scheduler.warmup_lr=0.001"])):
+        for warm in (True, False):
+            schedule = "warmup_cosine" if warm else "cosine"
+            config = compose(f"strategy={name}", f"scheduler={schedule}", "optimizer.lr=0.001", "epochs=9", *more)
+            phases = strategy.plan(model, config.strategy.phases)
+            if warm:
+                with pytest.raises(UserError, match=r"scheduler.warmup_lr=0.0\d+: .*: use scheduler.warmup_lr=0"):
+                    strategy.check_floor(phases, config)
+            else:
+                strategy.check_floor(phases, config)
+    config = compose("strategy=layerwise_decay", "scheduler=step", "scheduler.warmup_epochs=2", "optimizer.lr=1e-5")
+    strategy.check_floor(strategy.plan(model, config.strategy.phases), config)
+    del config.scheduler["warmup_lr"]
+    with pytest.raises(UserError, match=r"scheduler\.warmup_lr=1e-05"):
+        strategy.check_floor(strategy.plan(model, config.strategy.phases), config)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -18,13 +18,15 @@ import pytest
 import torch
 
 from conftest import SMALL, compose
-from headstart import hardware, trial, tune
+from headstart import hardware, strategy, trial, tune
 from headstart.config import HardwareConfig, RunConfig
 from headstart.errors import UserError
+from headstart.models import factory
 from headstart.trial import Setting, Timing, Trial
 
 LAST, PLAIN = Setting("channels_last", "32"), Setting("contiguous", "32")
 BF16 = Setting("channels_last", "bf16")
+HEAD_ALONE = ("strategy=finetune", "strategy.start=scratch", "strategy.phases.all.rates.backbone=null")
 LIVE = ("model=timm", "model.name=resnet18", "strategy=scratch", "data.batch_size=16", "hardware.tune=true")
 
 
@@ -38,7 +40,12 @@ def config(tmp_path: Path, *overrides: str) -> RunConfig:
 def settle(config: RunConfig, n_train: int = 32, asked: str = "auto") -> tuple[HardwareConfig, dict[str, Any] | None]:
     """`tune.settle` for data of ten classes at 32 px."""
     data: Any = SimpleNamespace(sizes={"train": n_train}, classes=list(range(10)), image_size=32)
-    return tune.settle(config, asked, data)
+    return tune.settle(config, asked, data, planned(config))
+
+
+def planned(config: RunConfig) -> list[strategy.Phase]:
+    """The phases of a run, as of the network's outline."""
+    return strategy.plan(factory.outline(config.model), config.strategy.phases)
 
 
 @pytest.fixture
@@ -113,18 +120,17 @@ def test_ties_go_to_the_plainer_setting() -> None:
         (("strategy=feature_extraction",), 0),
         (("strategy=head_then_all",), 2 * 7),
         (("hardware.devices=2",), 2 * 4),
-        (
-            (
-                "strategy.phases.all.rates.all=null",
-                "+strategy.phases.all.rates.head=1",
-            ),
-            2 * 7,
-        ),
-        (("strategy.phases.all.rates.all=null", "+strategy.phases.all.rates.head=1", "augment=none"), 0),
+        (HEAD_ALONE, 2 * 7),
+        ((*HEAD_ALONE, "augment=none"), 0),
+        (("strategy=partial", "strategy.start=scratch"), 0),
+        (("strategy=partial", "strategy.start=scratch", "strategy.phases.tail.cache=false"), 2 * 7),
+        (("strategy=first_layers", "strategy.start=scratch", "augment=none"), 2 * 7),  # the stem learns
+        (("strategy=norm_only", "strategy.start=scratch", "augment=none"), 2 * 7),
     ],
 )
 def test_steps_that_are_worth_a_compiler(overrides: tuple[str, ...], steps: int) -> None:
-    assert tune.live_steps(compose(*SMALL, *LIVE, *overrides), 100) == steps
+    config = compose(*SMALL, *LIVE, *overrides)
+    assert tune.live_steps(config, planned(config), 100) == steps
 
 
 def test_compiles_where_the_run_is_long_enough(tmp_path: Path, measured: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -142,7 +148,9 @@ def test_compiles_where_the_run_is_long_enough(tmp_path: Path, measured: Any, ca
     assert pin["images_per_second"] == {
         "32 channels_last": 32.0, "32 contiguous": 40.0, "32 contiguous compiled": pytest.approx(53.33)
     }  # fmt: skip
-    assert "compiling saves 21 s and costs 20 s" in caplog.text
+    assert caplog.text.count("compiling saves 21 s and costs 20 s") == 1
+    assert "compiling is not tried: over 4 steps it saves 1 s at best, and takes about " in caplog.text
+    assert "compiling is tried: over 190 steps it saves 25 s at best, and takes about " in caplog.text
 
 
 def test_a_study_keeps_what_its_first_run_picked(tmp_path: Path, measured: Any) -> None:
@@ -175,6 +183,10 @@ def test_a_run_without_live_steps_leaves_compile_open(tmp_path: Path, measured: 
     measured({PLAIN: Timing(0.9), compiled: Timing(0.1, starting=20.0)})
     assert settle(config(tmp_path), n_train=16 * 100)[0].compile
     assert settle(config(tmp_path), n_train=16)[0].compile, "later runs follow"
+    probe, pin = settle(config(tmp_path, "strategy=feature_extraction"), n_train=16 * 100)
+    assert pin is not None
+    assert (probe.compile, pin["setting"]["compile"]) == (False, False), "what is written down is what it ran with"
+    assert "compiled" not in tune.said(pin).partition("|")[0]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"times": [{"seconds": 1}]}', '{"times": 3}'])

@@ -22,18 +22,19 @@ def check(config: RunConfig) -> None:
     listed(problems(config))
 
 
-def problems(config: RunConfig, *, trial: bool = True) -> list[str]:
+def problems(config: RunConfig, *, trial: bool = True, machine: bool = True) -> list[str]:
     """What only the libraries can say about a config, before any data is read; imports torch and timm.
 
     Args:
         trial: build the optimizer and the scheduler once, on one number.
+        machine: look for the weights too.
     """
     from headstart.models import factory, weights
 
     found = list(_component_problems(config, trial))
     questions: list[Callable[[], object]] = [lambda: factory.check_name(config.model.name)]
     # the weights of a run may be those of an earlier job of the same sweep
-    if config.strategy.start == "pretrained" and not config.model.weights.startswith("run:"):
+    if machine and config.strategy.start == "pretrained" and not config.model.weights.startswith("run:"):
         questions.append(lambda: weights.locate(config.model.weights))
     for question in questions:
         try:
@@ -145,7 +146,10 @@ def _first_line(error: BaseException) -> str:
 
 def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterator[str]:
     """Arguments that are no numbers, though the call's annotations say that they have to be."""
-    hints = typing.get_type_hints(call)
+    try:
+        hints = typing.get_type_hints(call.__init__ if inspect.isclass(call) else call)
+    except (NameError, AttributeError, TypeError):  # annotations that only a type checker can follow
+        return
     for name, value in options.items():
         hint = hints.get(name)
         union = typing.get_origin(hint) in (typing.Union, types.UnionType)
@@ -168,6 +172,7 @@ def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
         return
     options = {name: value for name, value in node.items() if not str(name).startswith("_")}
     yield from _bind_call(key, call, options, given)
+    yield from _number_problems(key, call, options)
 
 
 def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The end of a run: tested once, on what no choice has seen; predictions and `result.json` written."""
 
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -79,6 +80,8 @@ def logits(context: Context, pixels: Pixels, part: str, way: Way) -> Tensor:
     elif network is None:
         network = cutting.folded(context.model.eval())
     network = network.to(memory_format=hardware.memory_format(config))
+    if way.kind == "probe":  # as it was chosen: no rounding of its products
+        config = replace(config, precision="32")
     preprocess = context.preprocess().eval()
 
     def outputs(mine: slice) -> Tensor:
@@ -87,7 +90,7 @@ def logits(context: Context, pixels: Pixels, part: str, way: Way) -> Tensor:
 
         def batch(start: int, stop: int) -> Tensor:
             if features is not None:
-                return features[start:stop]
+                return features[start:stop].float()
             return preprocess(next(images).to(context.device, non_blocking=True))
 
         return infer(network, batch, mine, config, part, batch_size=size).float()

@@ -162,6 +162,11 @@ class RunConfig:
     figures: dict[str, Any] = field(default_factory=dict)
     rerun: bool = False
 
+    @property
+    def cache(self) -> Path | None:
+        """The folder that all runs share; None: nothing is kept there."""
+        return None if self.cache_dir is None else Path(self.cache_dir)
+
 
 def register() -> None:
     """Make the schema and the resolvers that ``conf/`` names known to Hydra and OmegaConf."""

@@ -5,12 +5,13 @@ again. A single job comes here only when it has failed; a sweep always, before i
 """
 
 import itertools
+import math
 import os
 import re
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -27,8 +28,18 @@ from headstart.config import RunConfig
 
 MOST_JOBS = 200  # of a sweep are checked in every combination, 30 ms each; in a larger one every value is, once
 # What only the libraries can judge; they are asked (4 s) if somebody set such a key, or if nothing else is wrong.
-LIBRARIES = re.compile(r"(optimizer|scheduler|data\.source|model\.(name|args)|strategy\.phases\.\w+\.probe)\b")
+LIBRARIES = re.compile(
+    r"(optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
+)
 PLAIN = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler")
+
+
+class Examined(NamedTuple):
+    """What there is to say of a command: every problem in words, and the typed configs of its jobs that have none."""
+
+    problems: list[str]
+    jobs: list[RunConfig]
+    combinations: int  # that it sweeps over: more than were looked at, where they are too many
 
 
 def of_command(argv: list[str], *, libraries: bool) -> list[str]:
@@ -37,14 +48,15 @@ def of_command(argv: list[str], *, libraries: bool) -> list[str]:
     Args:
         libraries: where nothing else is wrong, ask torch and timm too.
     """
-    return examined(argv, libraries=libraries)[0]
+    return examined(argv, libraries=libraries).problems
 
 
-def examined(argv: list[str], *, libraries: bool) -> tuple[list[str], list[RunConfig]]:
-    """Every problem of ``headstart train ARGV`` in words, and the typed configs of its jobs that have none.
+def examined(argv: list[str], *, libraries: bool, machine: bool = True) -> Examined:
+    """What is wrong with ``headstart train ARGV``, and its jobs.
 
     Args:
         libraries: where nothing else is wrong, ask torch and timm too.
+        machine: the jobs are to run here, so look for what they need: devices, and files of weights.
     """
     configs.register()
     setup_globals()
@@ -62,19 +74,21 @@ def examined(argv: list[str], *, libraries: bool) -> tuple[list[str], list[RunCo
     try:
         shared = composer.compose([override for override in overrides if not override.is_sweep_override()])
     except Exception as error:  # not even the primary config can be had
-        return [*found, first_line(error)], []
+        return Examined([*found, first_line(error)], [], 0)
     if multirun:
         wrong, swept = _parsed(parser, _swept_in_files(shared.config), multirun)
         found, overrides = [*found, *wrong], [*swept, *overrides]
     configs_: list[RunConfig] = []
-    for job in _jobs(overrides) if multirun else [overrides]:
+    axes = _axes(overrides) if multirun else {}
+    for job in _jobs(axes) if multirun else [overrides]:
         composed = composer.compose(job)
-        problems, config = _of_job(composed, job)
+        problems, config = _of_job(composed, job, machine)
         found += problems
         configs_ += [config] if config else []
     if (libraries and not found) or _libraries_needed(overrides, shared):
-        found += of_components(configs_, trial=not found)
-    return list({line.partition("; did you mean")[0]: line for line in found}.values()), configs_
+        found += of_components(configs_, trial=not found, machine=machine)
+    told = {line.partition("; did you mean")[0]: line for line in found}
+    return Examined(list(told.values()), configs_, math.prod(map(len, axes.values())))
 
 
 def of_composed(composed: DictConfig) -> list[str]:
@@ -83,7 +97,7 @@ def of_composed(composed: DictConfig) -> list[str]:
     return found or of_components([config] if config else [])
 
 
-def of_components(jobs: Iterable[RunConfig], *, trial: bool = True) -> list[str]:
+def of_components(jobs: Iterable[RunConfig], *, trial: bool = True, machine: bool = True) -> list[str]:
     """What the libraries say about the parts and networks of ``jobs``; each that differs is asked about once."""
     from headstart import components
 
@@ -93,7 +107,7 @@ def of_components(jobs: Iterable[RunConfig], *, trial: bool = True) -> list[str]
         parts = (config.optimizer, config.scheduler, config.data.source, config.model, config.strategy.phases)
         if repr(parts) not in seen:
             seen.add(repr(parts))
-            found += components.problems(config, trial=trial)
+            found += components.problems(config, trial=trial, machine=machine)
     return found
 
 
@@ -151,8 +165,8 @@ def _swept_in_files(composed: DictConfig) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def _jobs(overrides: list[Override]) -> Iterator[list[Override]]:
-    """The jobs of a sweep: every combination, or if they are too many every value once."""
+def _axes(overrides: list[Override]) -> dict[str, list[Override]]:
+    """The values that a sweep tries for each key, as overrides."""
     axes: dict[str, list[Override]] = {}
     for override in overrides:
         if not override.is_sweep_override():
@@ -160,10 +174,12 @@ def _jobs(overrides: list[Override]) -> Iterator[list[Override]]:
         elif override.is_discrete_sweep():  # of an interval an optimizing sweeper picks the values
             key, parser = override.get_key_element(), OverridesParser.create()
             axes[key] = [parser.parse_override(f"{key}={value}") for value in override.sweep_string_iterator()]
-    count = 1
-    for values in axes.values():
-        count *= len(values)
-    if count <= MOST_JOBS:
+    return axes
+
+
+def _jobs(axes: dict[str, list[Override]]) -> Iterator[list[Override]]:
+    """The jobs of a sweep: every combination, or if they are too many every value once."""
+    if math.prod(map(len, axes.values())) <= MOST_JOBS:
         yield from map(list, itertools.product(*axes.values()))
         return
     first = {key: values[0] for key, values in axes.items() if values}
@@ -171,9 +187,9 @@ def _jobs(overrides: list[Override]) -> Iterator[list[Override]]:
         yield from (list((first | {key: value}).values()) for value in values)
 
 
-def _of_job(composed: Composed, overrides: list[Override]) -> tuple[list[str], RunConfig | None]:
+def _of_job(composed: Composed, overrides: list[Override], machine: bool) -> tuple[list[str], RunConfig | None]:
     launcher = OmegaConf.select(composed.config, "hydra.launcher._target_")
-    here = ".basic_" in str(launcher)  # others run jobs on machines that cannot be asked
+    here = machine and ".basic_" in str(launcher)  # others run jobs on machines that cannot be asked
     found, config = validate.inspect(without_hydra(composed.config), machine=here)
     return [*composed.problems, *(_placed(line, overrides, composed) for line in found)], config
 

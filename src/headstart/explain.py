@@ -1,6 +1,7 @@
 """The strategy as a table, before anything runs: what learns, how fast, what is frozen and what of it is cached.
 
-``headstart train --explain …`` prints it for every job of a command, and reads neither data nor weights.
+``headstart train --explain …`` prints it for the jobs of a command, and reads neither data nor weights: the machine
+that they are for may be another.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ def rows(phases: Sequence[Phase], ways: Sequence[Way], config: RunConfig) -> lis
     return [
         (phase.name, depth, rate, count, rate is None, _prefix(way), _work(phase.config, way, config))
         for phase, way in zip(phases, ways, strict=True)
-        for depth, _, rate, count in phase.rows
+        for depth, rate, count in phase.rows
     ]
 
 
@@ -35,7 +36,7 @@ def _work(phase: PhaseConfig, way: Way, config: RunConfig) -> str:
     mixing = {name: strength for name, strength in mixing.items() if strength}
     smoothed = [f"labels smoothed by {config.label_smoothing:g}"] if config.label_smoothing else []
     if phase.probe is not None:
-        words = [f"{str(phase.probe.get('_target_')).rpartition('.')[2]} head", "one solve"]
+        words = [f"{str(phase.probe.get('_target_')).rpartition('.')[2]} head", "fitted"]
         words += smoothed if way.smooths else []
         idle = {"label_smoothing": smoothed and not way.smooths, "patience": config.patience}
         return ", ".join(words) + _without([*mixing, *(name for name, on in idle.items() if on)])
@@ -74,12 +75,14 @@ def lines(table: Iterable[Row], heads: str = "") -> list[str]:
 def main(argv: Sequence[str]) -> int:
     """Print the table of every different strategy and network that ``headstart train ARGV`` would run.
 
+    Of a sweep of too many jobs every value is tried once, and a last line says so.
+
     Raises:
         UserError: lists everything that is wrong with the command.
     """
     from headstart import diagnose, validate
 
-    found, jobs = diagnose.examined(list(argv), libraries=True)
+    found, jobs, combinations = diagnose.examined(list(argv), libraries=True, machine=False)
     validate.listed(found)
     tables: dict[str, None] = {}
     for config in jobs:
@@ -89,6 +92,8 @@ def main(argv: Sequence[str]) -> int:
             found.append(str(error))
     validate.listed(list(dict.fromkeys(found)))
     print("\n\n".join(tables))
+    if len(jobs) < combinations:
+        print(f"\n{len(jobs)} of {combinations} jobs were looked at: each value of the sweep once")
     return 0
 
 

@@ -73,15 +73,27 @@ def _gpus_at_most() -> int | None:
 
 
 def apply(config: "HardwareConfig") -> "torch.device":
-    """Set the thread count and return the device of a settled config."""
+    """The device of a settled config, ready for use."""
     import torch
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
     if config.accelerator == "gpu":
         torch.backends.cudnn.benchmark = True  # sizes stay the same for a phase: its convolutions are picked once
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
+
+
+@contextmanager
+def threads(config: "HardwareConfig") -> Iterator[None]:
+    """While this lasts, torch has the threads that ``hardware.threads`` asks for; a sweep's next job starts anew."""
+    import torch
+
+    before = torch.get_num_threads()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

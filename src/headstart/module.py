@@ -143,7 +143,9 @@ class PhaseModule(pl.LightningModule):
     def _step(self, batch: Any, meter: str) -> Tensor:
         learning = meter == "learn"
         inputs, labels = batch[0], batch[1]
-        if self.preprocess is not None:
+        if self.preprocess is None:
+            inputs = inputs.float()  # features may be kept in fewer bits than weights
+        else:
             with torch.autocast(self.device.type, enabled=False):  # crops are computed from coordinates
                 inputs = self.preprocess(inputs, train=learning)
         targets = labels

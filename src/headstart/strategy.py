@@ -1,5 +1,7 @@
 """A phase's rules applied to one network: one rate per parameter, what that freezes, and the optimizer's groups."""
 
+import inspect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,11 +49,17 @@ class Phase:
     name: str
     config: "PhaseConfig"
     rates: dict[str, float | None]
-    rows: tuple[tuple[str, int, float | None, int], ...]  # (depth range, its depth, rate, parameters)
+    rows: tuple[tuple[str, float | None, int], ...]  # (depth range, rate, parameters), from the head to the input
 
     @property
     def trainable(self) -> frozenset[str]:
         return frozenset(name for name, rate in self.rates.items() if rate is not None)
+
+    @property
+    def reaches_input(self) -> bool:
+        """Whether something learns at the greatest depth, so that little or nothing lies before it."""
+        deepest = self.rows[-1][0]
+        return any(depth == deepest and rate is not None for depth, rate, _ in self.rows)
 
 
 def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]:
@@ -87,21 +95,28 @@ def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]
 
 
 def check_floor(phases: Sequence[Phase], config: "RunConfig") -> None:
-    """Raise UserError where a rate of a phase begins at or below the schedule's floor, which is one for all rates."""
-    floor = 0 if config.scheduler.get("sched") == "none" else config.scheduler.get("min_lr") or 0
-    for phase in phases:
+    """Raise UserError where a phase's lowest rate is not above a rate that the schedule has for all of them alike.
+
+    These are where it ends, and where warm-up starts.
+    """
+    from timm.scheduler import create_scheduler_v2
+
+    given, defaults = config.scheduler, inspect.signature(create_scheduler_v2).parameters
+    names = ("min_lr", "warmup_lr") if given.get("warmup_epochs") else ("min_lr",)
+    if given.get("sched") == "none":
+        return
+    for name, phase in itertools.product(names, phases):
+        floor = given.get(name, defaults[name].default) or 0
         lr = phase.config.lr or config.optimizer["lr"]
         least = lr * min(rate for rate in phase.rates.values() if rate is not None)
         if phase.config.probe is None and 0 < least <= floor:
             raise UserError(
-                f"scheduler.min_lr={floor}: is not below every rate of strategy.phases.{phase.name}, whose lowest is "
-                f"{least:.3g}: use scheduler.min_lr=0"
+                f"scheduler.{name}={floor}: is not below every rate of strategy.phases.{phase.name}, whose lowest is "
+                f"{least:.3g}: use scheduler.{name}=0"
             )
 
 
-def _rows(
-    parameters: list[Parameter], rates: Mapping[str, float | None]
-) -> Iterator[tuple[str, int, float | None, int]]:
+def _rows(parameters: list[Parameter], rates: Mapping[str, float | None]) -> Iterator[tuple[str, float | None, int]]:
     """The table of a phase: neighbouring depths with the same rates share a row; head first."""
     counts: dict[int, dict[float | None, int]] = {}
     for parameter in parameters:
@@ -118,7 +133,7 @@ def _rows(
         start = index + 1
         label = "head" if depth == 0 else (f"{span[0]}" if len(span) == 1 else f"{span[0]}–{span[-1]}")
         for rate in sorted(counts[depth], key=lambda value: (value is None, value)):
-            yield label, span[0], rate, sum(counts[at][rate] for at in span)
+            yield label, rate, sum(counts[at][rate] for at in span)
 
 
 def freeze(model: "nn.Module", phase: Phase) -> None:
@@ -130,8 +145,9 @@ def freeze(model: "nn.Module", phase: Phase) -> None:
 def train_mode(module: "nn.Module", statistics: str = "live") -> None:
     """``train()``, except for every module whose parameters are all frozen: that is put in ``eval()``, buffers and all.
 
-    A frozen batch norm thus keeps its statistics, and a frozen block drops nothing. ``statistics="frozen"`` does the
-    same to every batch norm, whose weights then learn under the statistics they had.
+    A frozen batch norm thus keeps its statistics, and a frozen block drops nothing; what has no parameters goes with
+    what holds it. ``statistics="frozen"`` does the same to every batch norm, whose weights then learn under the
+    statistics they had.
     """
     from torch.nn.modules.batchnorm import _NormBase
 

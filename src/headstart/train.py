@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,11 +32,12 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
     components.check(config)
     spec = factory.expected_input(config.model)
     outline = factory.outline(config.model)
-    strategy.check_floor(strategy.plan(outline, config.strategy.phases), config)
+    planned = strategy.plan(outline, config.strategy.phases)
+    strategy.check_floor(planned, config)
     check_probes(outline, config.strategy)
     data = _data(config, spec)
     config.data.storage = "stream" if data.streamed else "memory"  # the same in every process
-    config.hardware, tuned = tune.settle(config, asked.precision, data)
+    config.hardware, tuned = tune.settle(config, asked.precision, data, planned)
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
     with runs.hold(configs.plain(config), digests) as here:
@@ -76,11 +76,11 @@ def work(
 ) -> None:
     """The run itself, in its one process or in each of several; leaves its result in its folder."""
     began = time.monotonic()
-    with hardware.memory_kept(config.hardware):
+    with hardware.memory_kept(config.hardware), hardware.threads(config.hardware):
         device = hardware.apply(config.hardware)
         spec = factory.expected_input(config.model)
         data = data or _data(config, spec)
-        data.check(config.data.on_bad_image, None if config.cache_dir is None else Path(config.cache_dir))
+        data.check(config.data.on_bad_image, config.cache)
         with _logger(config, here) as run_log:
             model = _model(config, data, device)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
@@ -104,7 +104,7 @@ def _data(config: RunConfig, spec: factory.Input) -> Data:
         interpolation=spec.interpolation,
         workers=config.hardware.workers,
         processes=config.hardware.devices,
-        cache_dir=None if config.cache_dir is None else Path(config.cache_dir),
+        cache_dir=config.cache,
     )
 
 

@@ -146,15 +146,13 @@ def undisturbed(config: "HardwareConfig") -> Iterator[None]:
 
     Of several processes each has its share of the threads, as torchrun's ranks do.
     """
-    threads = torch.get_num_threads()
-    if config.devices > 1 and config.accelerator == "cpu":
-        torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // config.devices))
+    if config.devices > 1 and config.accelerator == "cpu" and not config.threads:
+        config = replace(config, threads=max(1, (os.cpu_count() or 1) // config.devices))
+    devices = [torch.cuda.current_device()] if config.accelerator == "gpu" else []
     try:
-        devices = [torch.cuda.current_device()] if config.accelerator == "gpu" else []
-        with torch.random.fork_rng(devices), hardware.memory_kept(config):
+        with hardware.threads(config), torch.random.fork_rng(devices), hardware.memory_kept(config):
             yield
     finally:
-        torch.set_num_threads(threads)
         if "torch._dynamo" in sys.modules:
             torch._dynamo.reset()
         if config.accelerator == "gpu":

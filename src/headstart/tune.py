@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -32,6 +32,7 @@ from headstart.trial import Setting, Timing, Trial, undisturbed
 if TYPE_CHECKING:
     from headstart.config import HardwareConfig, RunConfig
     from headstart.data import Data
+    from headstart.strategy import Phase
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,10 @@ LAYER = 0.2  # seconds that compiling takes per layer with parameters: Efficient
 AT_BEST = 1.5  # by how much compiling may make a step faster: what is hoped for before it is tried
 
 
-def settle(config: "RunConfig", asked: str, data: "Data") -> "tuple[HardwareConfig, dict[str, Any] | None]":
-    """The hardware settings of a run, and the pin they come from; the config's own and None without ``tune``.
+def settle(
+    config: "RunConfig", asked: str, data: "Data", phases: "Sequence[Phase]"
+) -> "tuple[HardwareConfig, dict[str, Any] | None]":
+    """The hardware settings of a run, and what is written down of them; the config's own and None without ``tune``.
 
     Args:
         config: its hardware is settled (`headstart.hardware.settle`).
@@ -53,7 +56,7 @@ def settle(config: "RunConfig", asked: str, data: "Data") -> "tuple[HardwareConf
     """
     if not config.hardware.tune:
         return config.hardware, None
-    study, steps = Path(config.output_dir) / config.study, live_steps(config, data.sizes["train"])
+    study, steps = Path(config.output_dir) / config.study, live_steps(config, phases, data.sizes["train"])
     key = _digest(_network(config) | {"precision": asked, "accelerator": config.hardware.accelerator})
     with _alone(study):
         pins = _read(study / PINS)
@@ -71,18 +74,18 @@ def settle(config: "RunConfig", asked: str, data: "Data") -> "tuple[HardwareConf
         )
     if not steps:  # nothing is compiled, whatever the study's runs on images decide: the run's identity must not change
         picked = replace(picked, compile=False)
-    return picked.on(config.hardware), pin
+    return picked.on(config.hardware), pin | {"setting": asdict(picked)}
 
 
-def live_steps(config: "RunConfig", n_train: int) -> int:
+def live_steps(config: "RunConfig", phases: "Sequence[Phase]", n_train: int) -> int:
     """Optimizer steps of a run on images; those on cached features are too quick to count."""
     batches = math.ceil(n_train / (config.data.batch_size * config.hardware.devices))
     epochs = 0
-    for phase in config.strategy.phases.values():
-        changing = phase.augment is not False and (is_random(config.augment) or mixes(config.augment))
-        whole = all((rate["rate"] if isinstance(rate, dict) else rate) is not None for rate in phase.rates.values())
-        if phase.epochs is not None and (not phase.cache or whole or (changing and phase.views is None)):
-            epochs += phase.epochs
+    for phase in phases:
+        its = phase.config
+        changing = its.augment is not False and (is_random(config.augment) or mixes(config.augment))
+        if its.epochs is not None and (not its.cache or phase.reaches_input or (changing and its.views is None)):
+            epochs += its.epochs
     return epochs * batches
 
 
@@ -111,12 +114,7 @@ def compiler(accelerator: str) -> bool:
 
 def repays(steps: int, eager: float, compiled: float, cost: float) -> bool:
     """Whether ``steps`` steps of ``compiled`` instead of ``eager`` seconds save more than the ``cost`` of compiling."""
-    saved = steps * (eager - compiled)
-    log.info(
-        "  hardware.tune: %d steps of %.3f s compiled, %.3f s not: compiling saves %.0f s and costs %.0f s",
-        steps, compiled, eager, saved, cost,
-    )  # fmt: skip
-    return saved > cost
+    return steps * (eager - compiled) > cost
 
 
 def _pick(config: "RunConfig", data: "Data", steps: int, eager: list[Setting]) -> dict[str, Any]:
@@ -140,8 +138,13 @@ def _pick(config: "RunConfig", data: "Data", steps: int, eager: list[Setting]) -
             times |= timed([best, compiled])
     file.write(times)
     usual, quick = times[best], times.get(compiled, Timing())
-    if steps and usual.seconds and quick.seconds and repays(steps, usual.seconds, quick.seconds, quick.starting):
-        best = compiled
+    if steps and usual.seconds and quick.seconds:
+        log.info(
+            "  hardware.tune: %d steps of %.3f s compiled, %.3f s not: compiling saves %.0f s and costs %.0f s",
+            steps, quick.seconds, usual.seconds, steps * (usual.seconds - quick.seconds), quick.starting,
+        )  # fmt: skip
+        if repays(steps, usual.seconds, quick.seconds, quick.starting):
+            best = compiled
     return _pin(config, best, times, steps)
 
 
@@ -150,7 +153,13 @@ def _may_repay(config: "RunConfig", steps: int, usual: Timing) -> bool:
     if not (steps and usual.seconds and compiler(config.hardware.accelerator)):
         return False
     layers = [part for part in factory.outline(config.model).modules() if list(part.parameters(recurse=False))]
-    return repays(steps, usual.seconds, usual.seconds / AT_BEST, LAYER * len(layers))
+    hoped, guess = usual.seconds / AT_BEST, LAYER * len(layers)
+    tried = repays(steps, usual.seconds, hoped, guess)
+    log.info(
+        "  hardware.tune: compiling is %s: over %d steps it saves %.0f s at best, and takes about %.0f s",
+        "tried" if tried else "not tried", steps, steps * (usual.seconds - hoped), guess,
+    )  # fmt: skip
+    return tried
 
 
 def _pin(config: "RunConfig", picked: Setting, times: dict[Setting, Timing], steps: int) -> dict[str, Any]:
@@ -169,7 +178,7 @@ def _pin(config: "RunConfig", picked: Setting, times: dict[Setting, Timing], ste
 def said(pin: dict[str, Any]) -> str:
     """A pin in words: what was picked, and the images/s of everything that was measured."""
     table = ", ".join(f"{name} {speed:.1f}" for name, speed in pin["images_per_second"].items())
-    return f"{Setting(**pin['setting'])}, as all runs of this study with this network  |  training images/s: {table}"
+    return f"{Setting(**pin['setting'])}, pinned for this network in this study  |  training images/s: {table}"
 
 
 class _Kept:
@@ -187,8 +196,7 @@ class _Kept:
             "batch_size": config.data.batch_size,
             "limit": config.hardware.threads,
         }
-        cache = config.cache_dir
-        self.path = None if cache is None else Path(cache) / "tune" / f"{_digest(self.key)}.json"
+        self.path = None if config.cache is None else config.cache / "tune" / f"{_digest(self.key)}.json"
 
     def read(self) -> dict[Setting, Timing]:
         """What was measured before; a damaged file counts as none."""

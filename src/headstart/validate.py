@@ -67,11 +67,6 @@ def load(composed: DictConfig) -> RunConfig:
     return config
 
 
-def check(config: RunConfig) -> None:
-    """Raise one UserError that lists every problem in the values of a typed config."""
-    listed(list(_problems(config)))
-
-
 def listed(problems: list[str]) -> None:
     """Raise one UserError that lists ``problems``, if there are any."""
     if problems:
@@ -303,6 +298,8 @@ def _probe_problems(key: str, phase: PhaseConfig) -> Iterator[str]:
 def _gradient_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Iterator[str]:
     if phase.epochs is not None and phase.epochs < 1 and phase.epochs != config.epochs:
         yield f"{key}.epochs={phase.epochs}: must be at least 1"
+    if phase.augment and phase.views is None and not (is_random(config.augment) or mixes(config.augment)):
+        yield f"{key}.augment=true: there is no augmentation: use augment=standard, or {key}.augment=null to cache"
     if phase.lr is not None and not _is_positive(phase.lr):
         yield f"{key}.lr={phase.lr}: must be a number above 0"
     warmup, epochs = config.scheduler.get("warmup_epochs") or 0, phase.epochs or 0

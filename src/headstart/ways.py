@@ -1,7 +1,6 @@
 """How a phase goes about its work: computed from its rates and its input, never configured."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,7 +45,7 @@ class Way:
                 context.preprocess(),
                 context.features_identity,
                 context.config.hardware,
-                _cache(context),
+                context.config.cache,
                 context.config.features,
             )
         return self.extractor
@@ -66,12 +65,8 @@ class Way:
         if not self.views:
             return extract(train, "train"), train.labels
         assert self.cut is not None
-        features = features_of_views(context, phase, self.cut, self.views, _cache(context), extract.costs)
+        features = features_of_views(context, phase, self.cut, self.views, context.config.cache, extract.costs)
         return features.flatten(0, 1), train.labels.repeat_interleave(self.views)
-
-
-def _cache(context: "Context") -> Path | None:
-    return None if context.config.cache_dir is None else Path(context.config.cache_dir)
 
 
 def way(model: Any, phase: "Phase", config: RunConfig, image_size: int) -> Way:
@@ -113,6 +108,13 @@ def check_probes(model: nn.Module, plan: StrategyConfig) -> None:
                 Stages(model, probe.layers, probe.poolings)
 
 
+def _width(head: Any) -> int | None:
+    """How many features a head reads that is one layer with a bias; None of any other."""
+    if getattr(head, "weight", None) is None or getattr(head, "bias", None) is None:
+        return None
+    return int(head.weight[0].numel())
+
+
 def _probe_way(model: Any, phase: "Phase", cut: cutting.Cut | None, example: Tensor, views: int) -> Way:
     """The features that a probe is fitted on: what the network's head reads, or several stages pooled."""
     assert phase.config.probe is not None
@@ -125,10 +127,10 @@ def _probe_way(model: Any, phase: "Phase", cut: cutting.Cut | None, example: Ten
         return Way("probe", cut, views=views, probe=probe, parts=parts)
     with torch.no_grad():
         found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
-    if cut is None or found != model.get_classifier().weight[0].numel():
+    if cut is None or found != _width(model.get_classifier()):
         key = f"strategy.phases.{phase.name}"
         raise UserError(
-            f"{key}.probe: {type(model).__name__} cannot be cut at its head; train it by gradient: {key}.probe=null "
-            f"{key}.epochs=10"
+            f"{key}.probe: {type(model).__name__} cannot be cut at a head of one layer; train it by gradient: "
+            f"{key}.probe=null {key}.epochs=10"
         )
     return Way("probe", cut, views=views, probe=probe)

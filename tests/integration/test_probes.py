@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import SMALL, compose
-from headstart import components, conclude, train
+from headstart import components, conclude, explain, train
 from headstart.errors import UserError
 from headstart.features import Room
 from headstart.models import weights
@@ -147,3 +147,22 @@ def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_rea
     monkeypatch.setattr(train, "_data", lambda *_: pytest.fail("data were read"))
     with pytest.raises(UserError, match=r"probe.layers=\[7\]: .* has 5 stages"):
         run_small(*BASE, f"+{PROBE}.layers=[7]")
+
+
+def test_a_probe_is_refused_of_a_head_that_is_more_than_a_layer() -> None:
+    config = compose("model=timm", "model.name=repvit_m0_9", "strategy=feature_extraction", "strategy.start=scratch")
+    with pytest.raises(UserError, match=r"RepVit cannot be cut at a head of one layer.*probe=null .*epochs=10"):
+        explain._outlined(config)
+
+
+@pytest.mark.parametrize("strategy", ["feature_extraction", "partial"])
+def test_features_in_half_the_bits_feed_heads_in_all(strategy: str, run_small: Callable[..., dict]) -> None:
+    options = ("model=efficientnet_lite0", f"strategy={strategy}", "epochs=1", "hardware.precision=32")
+    whole, half = (run_small(*options, f"features.dtype={name}") for name in ("float32", "bfloat16"))
+    assert half["test"]["accuracy"] == pytest.approx(whole["test"]["accuracy"], abs=0.1)
+    assert half["test"]["nll"] != whole["test"]["nll"]
+
+
+def test_a_fitted_head_is_tested_as_it_was_chosen_whatever_the_precision(run_small: Callable[..., dict]) -> None:
+    result = run_small("model=efficientnet_lite0", "strategy=feature_extraction", "hardware.precision=bf16")
+    assert result["val"]["nll"] == pytest.approx(result["phases"][0]["val_nll"], abs=1e-6)

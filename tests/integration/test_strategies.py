@@ -70,7 +70,7 @@ class Anatomy:
 
     def follows(self, strategy_name: str, name: str) -> bool:
         """Whether a batch norm's statistics are meant to follow the data: where a weight of it learns."""
-        if strategy_name in ("head_then_all", "first_layers"):
+        if strategy_name in ("head_then_all", "first_layers", "frozen_statistics"):
             return False
         return any(self.learns(strategy_name, f"{self.statistics[name]}.{kind}") for kind in ("weight", "bias"))
 
@@ -196,8 +196,8 @@ def test_explain_names_the_options_that_are_without_effect_on_a_phase() -> None:
                "patience=3", "--explain")  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     fitted, ridge, cached, live = done.stdout.split("\n\n")
-    assert "one solve, labels smoothed by 0.1; without effect on it: mixup, patience; cached" in fitted
-    assert "one solve; without effect on it: mixup, label_smoothing, patience; cached" in ridge
+    assert "fitted, labels smoothed by 0.1; without effect on it: mixup, patience; cached" in fitted
+    assert "fitted; without effect on it: mixup, label_smoothing, patience; cached" in ridge
     assert "stops after 3 without gain, labels smoothed by 0.1; without effect on it: mixup; cached" in cached
     assert "labels smoothed by 0.1, mixup 0.4" in live
     assert "without effect" not in live
@@ -222,6 +222,18 @@ def test_explain_lists_every_jobs_rates_below_the_floor() -> None:
     with pytest.raises(UserError, match=r"2 problems(.|\n)*phases\.all, whose(.|\n)*phases\.tail, whose"):
         explain.main(["-m", "strategy=finetune,partial,feature_extraction", "scheduler.min_lr=1"])
     assert explain.main(["strategy=finetune", "scheduler=constant", "+scheduler.min_lr=1"]) == 0
+
+
+def test_explain_says_how_many_jobs_of_a_large_sweep_it_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = ",".join(map(str, range(150)))
+    assert explain.main(["-m", "strategy=finetune,partial", f"seed={seeds}"]) == 0
+    assert capsys.readouterr().out.endswith("\n152 of 300 jobs were looked at: each value of the sweep once\n")
+
+
+def test_explain_is_for_any_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    there = ["hardware=ddp", "hardware.devices=64", f"model.weights={tmp_path / 'elsewhere.safetensors'}"]
+    assert explain.main(["strategy=finetune", *there]) == 0
+    assert "elsewhere.safetensors weights" in capsys.readouterr().out
 
 
 def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:

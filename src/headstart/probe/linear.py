@@ -75,6 +75,12 @@ class Logistic(Probe):
         poolings: Sequence[str] = ("avg",),
     ) -> None:
         super().__init__(ascending(grid, "grid"), refit, layers, poolings)
+        if not 0 < tolerance < 1:
+            raise UserError(f"probe.tolerance={tolerance}: must be above 0 and below 1")
+        if max_iterations < 1:
+            raise UserError(f"probe.max_iterations={max_iterations}: must be at least 1")
+        if not 0 <= scale <= 1:
+            raise UserError(f"probe.scale={scale}: must be from 0 to 1")
         self.tolerance, self.max_iterations, self.scale = tolerance, max_iterations, scale
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:

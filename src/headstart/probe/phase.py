@@ -1,4 +1,4 @@
-"""A phase that fits its head on features of the frozen prefix, in one solve; no Trainer, and none is imported."""
+"""A phase that fits its head on features of the frozen prefix; no Trainer, and none is imported."""
 
 import logging
 import time
@@ -31,6 +31,7 @@ def fit_head(context: Context, phase: Phase, way: Way) -> Outcome:
     began = time.monotonic()
     options: dict[str, Any] = {"parts": way.parts, "seed": config.seed}
     options |= {"smoothing": config.label_smoothing} if way.smooths and config.label_smoothing else {}
+    options |= {"copies": way.views} if way.views > 1 and getattr(way.probe, "refit", False) else {}
     fitted = way.probe.fit(train, labels, val, val_labels, classes, weights_, **options)
     seconds = time.monotonic() - began
     kept, best = _settle(context, phase, way, fitted.head), fitted.chosen

@@ -126,8 +126,8 @@ COLUMNS = (
     Column(
         "seconds",
         "time",
-        "What a run costs with a cold cache: seconds.total, plus seconds.features where a run took its"
-        " features from the cache. Mean over seeds.",
+        "What a run costs with a cold cache: seconds.total, plus seconds.features_reused, which the features cost that"
+        " it took from the cache. Mean over seeds.",
         lambda run: run.seconds,
         duration,
         spread=True,

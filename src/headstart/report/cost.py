@@ -29,7 +29,7 @@ def reach(group: Group) -> list[float]:
 
 
 def draw_cost(comparison: Comparison, palette: Palette, budget: Budget, path: Path) -> Path | None:
-    """Draw accuracy against a cost with the frontier of the best rows, a panel per task; None where no row knows it."""
+    """Draw accuracy against a cost with the frontier of the best rows, a panel per task; None where no row has any."""
     tasks = {
         task: known for task, rows in comparison.tasks().items() if (known := [row for row in rows if budget.of(row)])
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.report.columns import duration, macs, percent
 from headstart.report.groups import Comparison, Group
-from headstart.report.paired import LEVEL, Family, Pair
+from headstart.report.paired import LEVEL, NO_SPREAD, Family, Pair
 from headstart.report.worth import GMACS, SECONDS, Budget, cheaper, cheapest
 
 # With two common seeds a t test has one degree of freedom: hardly anything is shown, so not showing says nothing.
@@ -37,17 +37,28 @@ def taken(family: Family) -> Group:
 
     "Not shown" is here by the test alone, not corrected: the correction guards against finding differences where
     there are none, and would make rows look alike that are far apart, the more rows a study has. Seeds that scatter
-    show nothing either: so a row has to be within 2 points of the best, too. Fewer than three common seeds decide
-    nothing.
+    show nothing either: so a row has to be within 2 points of the best, too, and no clearly cheaper row may be as
+    accurate. Fewer than three common seeds decide nothing; rows that are equal in every seed need no test.
     """
     best = family.rows[0]
     pairs = [family.between(best, row) for row in family.rows[1:] if cheaper(row, best)]
     alike = [
         pair.other
         for pair in pairs
-        if pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR + 1e-9
+        if _equal(pair)
+        or (pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR + 1e-9)
     ]
-    return cheapest(alike) or best
+    return cheapest([row for row in alike if not _beaten(row, family.rows)]) or best
+
+
+def _equal(pair: Pair) -> bool:
+    """Whether the rows have the same accuracy in every common seed."""
+    return bool(pair.runs) and pair.p is None and abs(pair.gain) < NO_SPREAD
+
+
+def _beaten(row: Group, rows: list[Group]) -> bool:
+    """Whether a clearly cheaper row is as accurate or more."""
+    return any(cheaper(other, row) and other.accuracy.mean >= row.accuracy.mean for other in rows)
 
 
 def score(group: Group) -> str:
@@ -86,7 +97,7 @@ def price(pair: Pair) -> str:
     sides: list[tuple[Budget, str]] = [(SECONDS, "time"), (GMACS, "multiply-adds")]
     for budget, name in sides:
         a, b = budget.of(pair.one), budget.of(pair.other)
-        if a is None or b is None:
+        if not a or not b:
             continue
         write = duration if budget is SECONDS else macs
         ratio = a / b
@@ -144,14 +155,16 @@ def _best(comparison: Comparison, family: Family) -> list[str]:
     if least is not None and least is not best and least is not following:
         over.append(_gain(comparison, family, family.between(best, least), "the cheapest"))
     cheap = " It is also the cheapest." if least is best else ""
-    return [*lead, f"It gains {'; and '.join(over)}.{cheap}"]
+    return [*lead, f"It {'; and '.join(over)}.{cheap}"]
 
 
 def _gain(comparison: Comparison, family: Family, pair: Pair, place: str) -> str:
+    """What a row gains over another, or, where means are over different seeds, loses to it, and for what."""
     name = comparison.label(pair.other, within_task=True)
     cost = f", for {price(pair)}" if price(pair) else ""
     shown = f" ({evidence(pair)})" if family.tested else ""
-    return f"{points(pair)} over {name}, {place}{shown}{cost}"
+    said = f"gains {points(pair)} over" if pair.gain >= 0 else f"loses {points(pair.turned())} in common seeds to"
+    return f"{said} {name}, {place}{shown}{cost}"
 
 
 def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
@@ -160,11 +173,13 @@ def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
     pair = family.between(best, row)
     name, rival = (comparison.label(side, within_task=True) for side in (row, best))
     said = [
-        f"Take {name} ({score(row)}): {rival} has the best mean accuracy ({score(best)}), but that it is better is not"
-        f" shown ({points(pair, plus=True)}, {evidence(pair).split(': ')[1]}), and it takes {price(pair)}."
+        f"Take {name} ({score(row)}): {rival} is as accurate in every seed, and takes {price(pair)}."
+        if _equal(pair)
+        else f"Take {name} ({score(row)}): {rival} has the best mean accuracy ({score(best)}), but that it is better is"
+        f" not shown ({points(pair, plus=True)}, {evidence(pair).split(': ')[1]}), and it takes {price(pair)}."
     ]
     if least is not None and least is not row:
-        said.append(f"{name} gains {_gain(comparison, family, family.between(row, least), 'the cheapest')}.")
+        said.append(f"{name} {_gain(comparison, family, family.between(row, least), 'the cheapest')}.")
     return said
 
 

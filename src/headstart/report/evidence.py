@@ -136,10 +136,10 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
     if not tables:
         return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
     caption = (
-        "Points of test accuracy beside what they cost more; where a gain is not shown, neither is what it costs per"
-        " point. The multiply-adds are those of training and validation, with the backward pass of the whole network as"
-        " twice the forward pass; a backward pass through a part of it is not recorded, and ≥, ≤ or ~ mark where that"
-        " leaves one side, the other or both too low."
+        "Points of test accuracy beside what they cost more; where the test does not show a gain, points per minute and"
+        " per TMAC are no finding either. The multiply-adds are those of training and validation, with the backward"
+        " pass of the whole network as twice the forward pass; a backward pass through a part of it is not recorded,"
+        " and ≥, ≤ or ~ mark where that leaves one side, the other or both too low."
     )
     return Section("Is it worth it?", caption, [], tables=tables)
 

@@ -13,8 +13,8 @@ MEASURED = ("peak", "free", "used", "seconds", "bytes")
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """What weakens the comparison, one sentence each: settings or hardware that change, repeated seeds, lost
-    configs.
+    """What weakens the comparison, one sentence each: settings or hardware that change, repeated or lacking seeds,
+    lost configs.
     """
     runs = comparison.study.runs
     found = []
@@ -24,12 +24,26 @@ def caveats(comparison: Comparison) -> list[str]:
     for group in comparison.groups:
         if len({run.seed for run in group.runs}) < len(group.runs):
             found.append(f"{comparison.label(group)} counts a seed more than once, so its interval is too narrow.")
+    for task, rows in comparison.tasks().items():
+        every = sorted({run.seed for group in rows for run in group.runs})
+        partial = [(group, sorted({run.seed for run in group.runs})) for group in rows]
+        lacking = [f"{comparison.label(group)} has {_seeds(own)}" for group, own in partial if own != every]
+        if lacking:
+            where = f"Of {task}, " if len(comparison.tasks()) > 1 else ""
+            found.append(
+                f"{where}{', '.join(lacking)} of {_seeds(every)}: its mean is over other runs than the others', "
+                "so look at the paired differences, which are over common seeds."
+            )
     unknown = [run.name for run in runs if run.config is None]
     if unknown:
         found.append(f"Without a readable config.yaml, so grouped by result.json alone: {', '.join(unknown)}.")
     if len(hardware(runs)) > 1:
         found.append("The runs had different hardware or settings of it, so their seconds do not compare directly.")
     return found
+
+
+def _seeds(numbers: list[int]) -> str:
+    return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _setting(comparison: Comparison, key: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
+from headstart.report import pareto
 from headstart.report.columns import BY_NAME, count, duration, macs, percent
 from headstart.report.compute import is_lower_bound
 from headstart.report.groups import Comparison, Group
@@ -28,9 +29,9 @@ class Budget:
     unit: str = ""
 
     def of(self, group: Group) -> float | None:
-        """A row's mean cost over its seeds; None where it is not known, or is 0."""
+        """A row's mean cost over its seeds; None where it is not known."""
         found = group.over_runs(self.value)
-        return found.mean if found is not None and found.mean > 0 else None
+        return None if found is None else found.mean
 
 
 BUDGETS = (
@@ -43,12 +44,7 @@ SECONDS, GMACS, _ = BUDGETS
 
 def frontier(rows: list[Group], budget: Budget) -> list[tuple[float, Group]]:
     """The rows that no row of equal or lower cost beats, with their costs, cheapest first."""
-    known = [(cost, row) for row in rows if (cost := budget.of(row)) is not None]
-    found: list[tuple[float, Group]] = []
-    for cost, row in sorted(known, key=lambda item: (item[0], -item[1].accuracy.mean)):
-        if not found or row.accuracy.mean > found[-1][1].accuracy.mean:
-            found.append((cost, row))
-    return found
+    return pareto.frontier(rows, budget.of, lambda row: row.accuracy.mean)
 
 
 def tells(rows: list[Group], budget: Budget) -> bool:
@@ -143,7 +139,8 @@ def advice(comparison: Comparison, family: Family, budget: Budget) -> str:
     if len(found) > MOST_STEPS:
         return f"{axis}: {_halved(found, names, budget)}; the line has all {len(found)} steps."
     said = [f"below {limit} take {name}" for name, limit in zip(names, limits[1:], strict=False)]
-    return f"{axis}: {', '.join(said)}, from there on {names[-1]}; below {limits[0]} there is none."
+    least = f"; below {limits[0]} there is none" if found[0][0] else ""
+    return f"{axis}: {', '.join(said)}, from there on {names[-1]}{least}."
 
 
 def _halved(found: list[tuple[float, Group]], names: list[str], budget: Budget) -> str:

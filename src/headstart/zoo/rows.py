@@ -9,6 +9,7 @@ from typing import Any
 
 from headstart.errors import UserError
 from headstart.models.keras import ROWS, Published
+from headstart.report import pareto
 
 KERAS = "Keras Applications (lecture)"
 BY_MODEL = {row.model: row for row in ROWS}
@@ -165,9 +166,5 @@ def notes(rows: Sequence[Row]) -> dict[str, list[str]]:
 
 def frontier(rows: Sequence[Row], cost: str) -> list[Row]:
     """The rows than which none is both at least as accurate and at most as costly, and better in one; cheap first."""
-    best: list[Row] = []
-    pairs = [row for row in rows if row.known("top1") is not None and row.known(cost) is not None]
-    for row in sorted(pairs, key=lambda row: (row.values[cost], -row.values["top1"])):
-        if not best or row.values["top1"] > best[-1].values["top1"]:
-            best.append(row)
-    return best
+    found = pareto.frontier(rows, lambda row: row.known(cost), lambda row: row.known("top1"))
+    return [row for _, row in found]

@@ -6,12 +6,16 @@ dotted config keys, such as ``model.args.order``, or by ``model``, ``strategy`` 
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
+from headstart import config as configs
 from headstart.errors import UserError
 from headstart.report.groups import Comparison
 from headstart.report.questions.correlation import Correlation
 from headstart.report.questions.curves import Curves
 from headstart.report.questions.epochs import Errors, Gradients
-from headstart.report.questions.figure import Figure
+from headstart.report.questions.figure import Figure, Unbuilt
 from headstart.report.questions.frontier import Frontier
 from headstart.report.questions.levels import Levels
 from headstart.report.questions.response import Response
@@ -34,21 +38,27 @@ __all__ = [
 
 
 def asked(comparison: Comparison) -> dict[str, Figure]:
-    """The figures that the study's newest run names in its config.
+    """The figures that the newest run with a readable config names in it; one that cannot be built says so."""
+    found = {}
+    for name, node in _named(comparison).items():
+        try:
+            figure = configs.build(node)
+            if not isinstance(figure, Figure):
+                raise UserError(f"{node.get('_target_')} is no figure; see headstart.report.questions")
+        except Exception as error:  # the run may be of another version, or its file edited
+            reason = str(error.__cause__ or error).strip().partition("\n")[0]
+            figure = Unbuilt(name, f"config.yaml, figures.{name}: {reason}")
+        found[name] = figure
+    return found
 
-    Raises:
-        UserError: it names something that is no figure.
-    """
+
+def _named(comparison: Comparison) -> dict[str, Any]:
     import yaml
 
-    from headstart import config as configs
-
-    newest = max(comparison.study.runs, key=lambda run: (run.folder / "result.json").stat().st_mtime)
-    loaded = yaml.safe_load((newest.folder / "config.yaml").read_text("utf-8")) or {}
-    found = {}
-    for name, node in (loaded.get("figures") or {}).items():
-        figure = configs.build(node)
-        if not isinstance(figure, Figure):
-            raise UserError(f"figures.{name}: {node.get('_target_')} is no figure; see headstart.report.questions")
-        found[str(name)] = figure
-    return found
+    for run in sorted(comparison.study.runs, key=lambda run: -(run.folder / "result.json").stat().st_mtime):
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            loaded = yaml.safe_load((run.folder / "config.yaml").read_text("utf-8"))
+            if isinstance(loaded, dict):
+                figures = loaded.get("figures")
+                return {str(name): node for name, node in figures.items()} if isinstance(figures, dict) else {}
+    return {}

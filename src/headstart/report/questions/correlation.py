@@ -52,19 +52,30 @@ def log_odds(run: Run) -> float:
     return math.log((right + 0.5) / (n - right + 0.5))
 
 
-def adjusted(rows: Sequence[Group]) -> tuple[dict[str, Stat], list[str]]:
+@dataclass(frozen=True)
+class Adjusted:
     """Each network's log odds, less those of the mean network on the same data, averaged over data, as over seeds.
 
-    Rows are a grid of networks and data; networks that lack a cell of it are left out, and named.
+    Rows are a grid of networks and data: networks that lack a cell of it are left out, as is a seed that one lacks.
+    """
+
+    spots: dict[str, Stat]  # by network
+    accuracy: float  # mean of the same runs
+    networks_left_out: list[str]
+    seeds_left_out: list[int]
+
+
+def adjusted(rows: Sequence[Group]) -> Adjusted:
+    """The grid of rows, each network against the mean network.
 
     Raises:
         LookupError: no seed has the whole grid, or a network has two rows of one data set.
     """
-    cells: dict[tuple[str, str], dict[int, float]] = {}
+    cells: dict[tuple[str, str], dict[int, Run]] = {}
     for row in rows:
         if (row.model, row.data) in cells:
             raise LookupError(f"several rows are of {row.model} on {row.data}")
-        cells[row.model, row.data] = {run.seed: log_odds(run) for run in row.runs}
+        cells[row.model, row.data] = {run.seed: run for run in row.runs}
     data = sorted({data for _, data in cells})
     every = sorted({model for model, _ in cells})
     models = [model for model in every if all((model, each) in cells for each in data)]
@@ -74,12 +85,18 @@ def adjusted(rows: Sequence[Group]) -> tuple[dict[str, Stat], list[str]]:
         raise LookupError("no seed has every network on every data set")
     found: dict[str, list[float]] = {model: [] for model in models}
     for seed in seeds:
-        mean = {each: math.fsum(cells[model, each][seed] for model in models) / len(models) for each in data}
+        odds = {(model, each): log_odds(cells[model, each][seed]) for model in models for each in data}
+        mean = {each: math.fsum(odds[model, each] for model in models) / len(models) for each in data}
         for model in models:
-            above = [cells[model, each][seed] - mean[each] for each in data]
-            found[model].append(math.fsum(above) / len(data))
+            found[model].append(math.fsum(odds[model, each] - mean[each] for each in data) / len(data))
     stats = {model: stat(values) for model, values in found.items()}
-    return {model: each for model, each in stats.items() if each is not None}, sorted(set(every) - set(models))
+    used = [cell[seed].accuracy for cell in grid for seed in seeds]
+    return Adjusted(
+        {model: each for model, each in stats.items() if each is not None},
+        math.fsum(used) / len(used),
+        sorted(set(every) - set(models)),
+        sorted({seed for cell in grid for seed in cell} - set(seeds)),
+    )
 
 
 class Correlation(Figure):
@@ -106,32 +123,46 @@ class Correlation(Figure):
         self.by, self.published, self.source = by, published or {}, source
 
     def fill(self, comparison: Comparison, path: Path) -> str:
-        panels, colours = series(comparison, self.by), colours_of(comparison, self.by)
+        colours = colours_of(comparison, self.by)
+        panels, lacking = self._panels(comparison)
         figure = sheet(max(5.4, 4.0 * len(panels)), 4.3)
         first: Any = None
         told: list[str] = []
         sources: dict[str, None] = {}
         without: set[str] = set()
-        for place, (name, rows) in enumerate(panels.items(), start=1):
-            spots, incomplete = adjusted(rows)
-            known = {model: imagenet.top1(model) for model in spots}
-            without |= {model for model, figures in known.items() if figures is None} | set(incomplete)
-            points = {model: (figures.top1, spots[model]) for model, figures in known.items() if figures is not None}
+        for place, (name, grid) in enumerate(panels.items(), start=1):
+            known = {model: imagenet.top1(model) for model in grid.spots}
+            without |= {model for model, figures in known.items() if figures is None} | set(grid.networks_left_out)
+            points = {m: (figures.top1, grid.spots[m]) for m, figures in known.items() if figures is not None}
             if not points:
                 raise LookupError("of no network the published ImageNet accuracy is known")
             sources |= {figures.source: None for figures in known.values() if figures is not None}
             found = pearson([x for x, _ in points.values()], [y.mean for _, y in points.values()])
             first = axes = figure.add_subplot(1, len(panels), place, sharey=first)
             self._panel(axes, points, colours[name], found)
-            mean = math.fsum(row.accuracy.mean for row in rows) / len(rows)
-            axes.set_title(f"{self.shown(name)}, mean {100 * mean:.1f} %")
+            axes.set_title(f"{self.shown(name)}, mean {100 * grid.accuracy:.1f} %")
             axes.tick_params(length=0, labelleft=place == 1)
             told.append(self._told(name, found, len(points)))
+            if grid.seeds_left_out:
+                told.append(f"Without seed {', '.join(map(str, grid.seeds_left_out))}, of which runs are missing.")
         figure.axes[0].set_ylabel("log odds of test accuracy,\nagainst the mean network's", color=MUTED)
         save(figure, path)
         if without:
             told.append(f"Left out, as data or a published figure is missing: {', '.join(sorted(without))}.")
-        return " ".join([*told, f"ImageNet accuracies: {'; '.join(sources)}."])
+        return " ".join([*told, *lacking, f"ImageNet accuracies: {'; '.join(sources)}."])
+
+    def _panels(self, comparison: Comparison) -> tuple[dict[str, Adjusted], list[str]]:
+        """What each panel shows, and what is said of those that have nothing to show."""
+        panels: dict[str, Adjusted] = {}
+        lacking: list[str] = []
+        for name, rows in series(comparison, self.by).items():
+            try:
+                panels[name] = adjusted(rows)
+            except LookupError as error:
+                lacking.append(f"{self.shown(name)} is not drawn: {error.args[0]}.")
+        if not panels:
+            raise LookupError(" ".join(lacking).removesuffix("."))
+        return panels, lacking
 
     def _panel(self, axes: Axes, points: Mapping[str, tuple[float, Stat]], colour: str, found: Pearson | None) -> None:
         for x, y in points.values():

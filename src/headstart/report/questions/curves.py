@@ -104,15 +104,16 @@ class Curves(Figure):
         lead, by_seed = leads(lines[late], lines[early])
         first, second = self.shown(late), self.shown(early)
         if not lead:
-            return f"{first} and {second} share no {self.unit}."
+            return f"{first} and {second} share no seed at any number of {self.unit}."
         found, last = crossings(lead), max(lead)
         if not found:
             where = f"up to {last:g} {self.unit}"
             if min(lead.values()) > 0:
                 return f"{first} is ahead of {second} at every number of {self.unit}."
             falls = next((x for x in lead if lead[x] <= 0), last)
+            fate = f"behind from {falls:g}" if lead[falls] < 0 else f"no longer at {falls:g}"
             return f"{first} does not overtake {second} {where}" + (
-                f"; it is ahead at first, and behind from {falls:g}." if lead[min(lead)] > 0 else "."
+                f"; it is ahead at first, and {fate}." if lead[min(lead)] > 0 else "."
             )
         places = " and again ".join(f"between {each.low:g} and {each.high:g}" for each in found)
         at = f"the lines meet at {', '.join(f'{each.at:.3g}' for each in found)}"
@@ -120,24 +121,23 @@ class Curves(Figure):
             own = [crossed[-1].at for crossed in map(crossings, by_seed) if crossed]
             at += f"; {len(own)} of {len(by_seed)} single seeds cross"
             at += f", at {min(own):.3g} to {max(own):.3g}" if own else ""
-        back = " It is behind again at the end." if lead[last] <= 0 else ""
+        back = " It is no longer ahead at the end." if lead[last] <= 0 else ""
         return f"{first} overtakes {second} {places} {self.unit} ({at}).{back}"
 
 
 def leads(late: Line, early: Line) -> tuple[dict[float, float], list[dict[float, float]]]:
     """By how much one line is ahead of another, at the numbers that both have: in the mean, and seed by seed.
 
-    A seed counts where both lines have it at all of these numbers.
+    The mean is over the seeds that both lines have at a number; a single seed is followed where they have it at all.
     """
-    shared = [x for x in late if x in early]
-    lead = {x: late[x].accuracy.mean - early[x].accuracy.mean for x in shared}
-    by_seed: list[dict[int, float]] = [
-        {run.seed: run.accuracy for run in line[x].runs} for x in shared for line in (late, early)
-    ]
-    seeds = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    return lead, [
-        {x: by_seed[2 * place][seed] - by_seed[2 * place + 1][seed] for place, x in enumerate(shared)} for seed in seeds
-    ]
+    apart: dict[float, dict[int, float]] = {}
+    for x in (x for x in late if x in early):
+        one, other = ({run.seed: run.accuracy for run in line[x].runs} for line in (late, early))
+        if one.keys() & other.keys():
+            apart[x] = {seed: one[seed] - other[seed] for seed in one if seed in other}
+    seeds = sorted(set.intersection(*map(set, apart.values()))) if apart else []
+    lead = {x: math.fsum(found.values()) / len(found) for x, found in apart.items()}
+    return lead, [{x: found[seed] for x, found in apart.items()} for seed in seeds]
 
 
 def _draw(axes: Axes, line: Line, colour: str, mark: str) -> None:

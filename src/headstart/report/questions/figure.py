@@ -42,6 +42,17 @@ class Figure(ABC):
         return Section(self.title, " ".join(filter(None, [self.caption, told])), [Picture(path, self.title)])
 
 
+class Unbuilt(Figure):
+    """Stands where a figure could not be made of what the config says, and tells why."""
+
+    def __init__(self, title: str, reason: str) -> None:
+        super().__init__(title)
+        self.reason = reason
+
+    def fill(self, comparison: Comparison, path: Path) -> str:
+        raise LookupError(self.reason)
+
+
 def value(group: Group, key: str) -> Any:
     """A row's value of a dotted config key, of ``model``, ``strategy`` or ``data``."""
     if key in ("model", "strategy", "data"):

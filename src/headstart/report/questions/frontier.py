@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.report import pareto
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions.figure import Figure, known, name_of, with_error
 from headstart.report.questions.scatter import COSTS, along, cost_axis, neighbours
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
 
 def frontier(rows: Sequence[Group], cost: str) -> list[Group]:
     """The rows that are more accurate than all that cost as much or less, cheapest first."""
-    best: list[Group] = []
-    for row in sorted(rows, key=lambda row: (known(row, cost).mean, -row.accuracy.mean)):
-        if not best or row.accuracy.mean > best[-1].accuracy.mean:
-            best.append(row)
-    return best
+    found = pareto.frontier(rows, lambda row: known(row, cost).mean, lambda row: row.accuracy.mean)
+    return [row for _, row in found]
 
 
 class Frontier(Figure):
@@ -46,6 +44,8 @@ class Frontier(Figure):
         self.x, self.label, self.lowest = x, label, lowest
 
     def fill(self, comparison: Comparison, path: Path) -> str:
+        if len(comparison.tasks()) > 1:
+            raise LookupError("rows of several data sets or sizes have no frontier in common")
         figure = sheet(max(6.0, 5.8 * len(self.x)), 5.4)
         told = []
         for place, cost in enumerate(self.x, start=1):
