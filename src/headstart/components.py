@@ -27,14 +27,15 @@ def problems(config: RunConfig, *, trial: bool = True, machine: bool = True) -> 
 
     Args:
         trial: build the optimizer and the scheduler once, on one number.
-        machine: look for the weights too.
+        machine: weights that are not on this one are missing.
     """
     from headstart.models import factory, weights
 
     found = list(_component_problems(config, trial))
     questions: list[Callable[[], object]] = [lambda: factory.check_name(config.model.name)]
     # the weights of a run may be those of an earlier job of the same sweep
-    if machine and config.strategy.start == "pretrained" and not config.model.weights.startswith("run:"):
+    expected = not config.model.weights.startswith("run:") if machine else not weights.elsewhere(config.model.weights)
+    if config.strategy.start == "pretrained" and expected:
         questions.append(lambda: weights.locate(config.model.weights))
     for question in questions:
         try:

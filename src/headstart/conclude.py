@@ -1,7 +1,6 @@
 """The end of a run: tested once, on what no choice has seen; predictions and `result.json` written."""
 
 import time
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -17,7 +16,7 @@ from headstart.logger import SCORES
 from headstart.models import cut as cutting
 from headstart.models.cost import gmacs
 from headstart.strategy import Phase
-from headstart.ways import Way
+from headstart.ways import Exact, Way
 
 QUERIES = 1024  # rows of features that go through a probe's head at once
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
@@ -77,11 +76,10 @@ def logits(context: Context, pixels: Pixels, part: str, way: Way) -> Tensor:
         features = way.extract(context)(pixels, part)
         size = size if network is None else QUERIES
         network = way.cut.rest if network is None else network
+        network = Exact(network) if way.kind == "probe" else network
     elif network is None:
         network = cutting.folded(context.model.eval())
     network = network.to(memory_format=hardware.memory_format(config))
-    if way.kind == "probe":  # as it was chosen: no rounding of its products
-        config = replace(config, precision="32")
     preprocess = context.preprocess().eval()
 
     def outputs(mine: slice) -> Tensor:

@@ -182,9 +182,10 @@ def _jobs(axes: dict[str, list[Override]]) -> Iterator[list[Override]]:
     if math.prod(map(len, axes.values())) <= MOST_JOBS:
         yield from map(list, itertools.product(*axes.values()))
         return
-    first = {key: values[0] for key, values in axes.items() if values}
+    first = {key: values[0] for key, values in axes.items()}
+    yield list(first.values())
     for key, values in axes.items():
-        yield from (list((first | {key: value}).values()) for value in values)
+        yield from (list((first | {key: value}).values()) for value in values[1:])
 
 
 def _of_job(composed: Composed, overrides: list[Override], machine: bool) -> tuple[list[str], RunConfig | None]:

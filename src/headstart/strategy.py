@@ -50,16 +50,11 @@ class Phase:
     config: "PhaseConfig"
     rates: dict[str, float | None]
     rows: tuple[tuple[str, float | None, int], ...]  # (depth range, rate, parameters), from the head to the input
+    reach: float  # the greatest depth that learns, as a share of the network's: 0 is the head, 1 the input
 
     @property
     def trainable(self) -> frozenset[str]:
         return frozenset(name for name, rate in self.rates.items() if rate is not None)
-
-    @property
-    def reaches_input(self) -> bool:
-        """Whether something learns at the greatest depth, so that little or nothing lies before it."""
-        deepest = self.rows[-1][0]
-        return any(depth == deepest and rate is not None for depth, rate, _ in self.rows)
 
 
 def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]:
@@ -90,7 +85,8 @@ def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]
             )
         if all(rate is None for rate in rates.values()):
             raise UserError(f"{where}: nothing learns; give at least one part a rate")
-        planned.append(Phase(name, config, rates, tuple(_rows(parameters, rates))))
+        reach = max(each.depth for each in parameters if rates[each.name] is not None) / max(1, parameters[0].deepest)
+        planned.append(Phase(name, config, rates, tuple(_rows(parameters, rates)), reach))
     return planned
 
 

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 PINS, LOCK = ".tune.json", ".tune.lock"
 TIE = 1.03  # a plainer setting whose step takes this many times the fastest's is taken instead
 LAYER = 0.2  # seconds that compiling takes per layer with parameters: EfficientNet-Lite0 has 99 and took 22 s
+HALF = 0.5  # of a network's depth: what learns only nearer the head is quick
 AT_BEST = 1.5  # by how much compiling may make a step faster: what is hoped for before it is tried
 
 
@@ -78,13 +79,13 @@ def settle(
 
 
 def live_steps(config: "RunConfig", phases: "Sequence[Phase]", n_train: int) -> int:
-    """Optimizer steps of a run on images; those on cached features are too quick to count."""
+    """Optimizer steps of a run through most of its network; those on features cached far up are too quick to count."""
     batches = math.ceil(n_train / (config.data.batch_size * config.hardware.devices))
     epochs = 0
     for phase in phases:
         its = phase.config
         changing = its.augment is not False and (is_random(config.augment) or mixes(config.augment))
-        if its.epochs is not None and (not its.cache or phase.reaches_input or (changing and its.views is None)):
+        if its.epochs is not None and (not its.cache or phase.reach > HALF or (changing and its.views is None)):
             epochs += its.epochs
     return epochs * batches
 
@@ -178,7 +179,8 @@ def _pin(config: "RunConfig", picked: Setting, times: dict[Setting, Timing], ste
 def said(pin: dict[str, Any]) -> str:
     """A pin in words: what was picked, and the images/s of everything that was measured."""
     table = ", ".join(f"{name} {speed:.1f}" for name, speed in pin["images_per_second"].items())
-    return f"{Setting(**pin['setting'])}, pinned for this network in this study  |  training images/s: {table}"
+    setting = Setting(**pin["setting"])
+    return f"{setting}, format and precision as pinned for this network in this study  |  training images/s: {table}"
 
 
 class _Kept:

@@ -1,7 +1,7 @@
 """How a phase goes about its work: computed from its rates and its input, never configured."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,18 @@ from headstart.models.stages import Stages
 if TYPE_CHECKING:
     from headstart.context import Context
     from headstart.strategy import Phase
+
+
+class Exact(nn.Module):
+    """A fitted head as it was chosen: without autocast, which would round its products."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return cast(Tensor, self.head(x.float()))
 
 
 @dataclass
@@ -53,8 +65,9 @@ class Way:
     def live(self) -> "Way":
         """The same network on images that the run has not seen before: none of their features is kept."""
         whole = None
-        if self.head is not None and self.cut is not None:
-            whole = nn.Sequential(cutting.folded(self.cut.prefix), self.head)
+        if self.probe is not None and self.cut is not None:
+            head = self.cut.rest if self.head is None else self.head
+            whole = nn.Sequential(cutting.folded(self.cut.prefix), Exact(head))
         return Way("images", None, "images that the run has not seen before", head=whole)
 
     def training_features(self, context: "Context", phase: "Phase") -> tuple[Tensor, Tensor]:

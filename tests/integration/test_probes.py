@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from headstart import components, conclude, explain, train
 from headstart.errors import UserError
 from headstart.features import Room
 from headstart.models import weights
+from headstart.probe import choice
 
 PROBE = "strategy.phases.head.probe"
 BASE = ("model=efficientnet_lite0", "strategy=feature_extraction", "data.train_per_class=8")
@@ -86,8 +88,8 @@ def test_other_images_go_through_the_probe_too(
         return scores, speed
 
     monkeypatch.setattr(conclude, "_timed_test", watched)
-    for options in BESIDE.values():
-        run_small(*BASE, *options, "hardware.precision=32")
+    for precision, options in product(("32", "bf16"), (*BESIDE.values(), ())):
+        run_small(*BASE, *options, f"hardware.precision={precision}")
         assert (seen["live"].argmax(1) == seen["cached"].argmax(1)).float().mean() >= 0.95
         assert (seen["live"] - seen["cached"]).abs().mean() < 0.05 * seen["cached"].std()
 
@@ -166,3 +168,17 @@ def test_features_in_half_the_bits_feed_heads_in_all(strategy: str, run_small: C
 def test_a_fitted_head_is_tested_as_it_was_chosen_whatever_the_precision(run_small: Callable[..., dict]) -> None:
     result = run_small("model=efficientnet_lite0", "strategy=feature_extraction", "hardware.precision=bf16")
     assert result["val"]["nll"] == pytest.approx(result["phases"][0]["val_nll"], abs=1e-6)
+
+
+@pytest.mark.parametrize(("head", "copies"), [("logistic", 3), ("knn", 1)])
+def test_a_refit_is_told_how_many_views_an_image_has(
+    head: str, copies: int, run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    original = choice._of_both
+    monkeypatch.setattr(choice, "_of_both", lambda *told: seen.append(told[1]) or original(*told))
+    run_small(
+        "model=timm", "model.name=test_resnet", "model.weights=none", "strategy=cached_views", "strategy.start=scratch",
+        "strategy.phases.head.views=3", f"head={head}", "+head.probe.refit=true",
+    )  # fmt: skip
+    assert seen == [copies]

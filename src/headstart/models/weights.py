@@ -23,6 +23,11 @@ FINAL = Path("checkpoints") / BEST
 PROBE = "probe.safetensors"  # in a run's folder: the head of a probe that is kept beside its network
 
 
+def elsewhere(weights: str) -> bool:
+    """Whether ``model.weights`` names what another machine may have though this one has not: a file, package or run."""
+    return weights.startswith(("package:", "run:")) or len(Path(weights).parts) > 1 or bool(Path(weights).suffix)
+
+
 def locate(weights: str) -> Path | None:
     """The local file that ``model.weights`` names, or None where timm finds the weights itself.
 

@@ -121,8 +121,8 @@ class Probe:
         Args:
             weights: how much each training row counts [n], 0 or more; None: 1. In a refit a validation row counts as
                 the training rows of its class do on average.
-            copies: rows that each training image has, such as one for each of its views; in a refit a validation row,
-                of which there is one an image, counts as that many.
+            copies: rows that each training image has, one for each of its views; in a refit a validation row, of which
+                there is one an image, counts as that many. A linear head alone (`copied`) is given it.
             smoothing: of the labels that are fitted; validation scores are those of the labels as they are.
             parts: sets of features by name, each a range of columns; None: all columns.
             seed: of whatever the fit draws at random.

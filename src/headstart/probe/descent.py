@@ -56,7 +56,7 @@ class LinearHeads(Probe):
     ) -> None:
         decays = ascending(weight_decays, "weight_decays", zero=True)[::-1]
         super().__init__([(lr, decay) for lr in ascending(lrs, "lrs") for decay in decays], refit, layers, poolings)
-        if min(epochs, batch_size) < 1 or int(epochs) != epochs or int(batch_size) != batch_size:
+        if not all(isinstance(number, int) and number >= 1 for number in (epochs, batch_size)):
             raise UserError(f"probe: epochs={epochs} and batch_size={batch_size} must be whole numbers of at least 1")
         if not 0 <= momentum < 1:
             raise UserError(f"probe.momentum={momentum}: must be at least 0 and below 1")

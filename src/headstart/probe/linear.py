@@ -77,8 +77,8 @@ class Logistic(Probe):
         super().__init__(ascending(grid, "grid"), refit, layers, poolings)
         if not 0 < tolerance < 1:
             raise UserError(f"probe.tolerance={tolerance}: must be above 0 and below 1")
-        if max_iterations < 1:
-            raise UserError(f"probe.max_iterations={max_iterations}: must be at least 1")
+        if not isinstance(max_iterations, int) or max_iterations < 1:
+            raise UserError(f"probe.max_iterations={max_iterations}: must be a whole number of at least 1")
         if not 0 <= scale <= 1:
             raise UserError(f"probe.scale={scale}: must be from 0 to 1")
         self.tolerance, self.max_iterations, self.scale = tolerance, max_iterations, scale

@@ -31,7 +31,8 @@ def fit_head(context: Context, phase: Phase, way: Way) -> Outcome:
     began = time.monotonic()
     options: dict[str, Any] = {"parts": way.parts, "seed": config.seed}
     options |= {"smoothing": config.label_smoothing} if way.smooths and config.label_smoothing else {}
-    options |= {"copies": way.views} if way.views > 1 and getattr(way.probe, "refit", False) else {}
+    if getattr(way.probe, "refit", False) and getattr(way.probe, "copied", False):
+        options["copies"] = max(1, way.views)
     fitted = way.probe.fit(train, labels, val, val_labels, classes, weights_, **options)
     seconds = time.monotonic() - began
     kept, best = _settle(context, phase, way, fitted.head), fitted.chosen

@@ -18,6 +18,7 @@ from headstart.report.paired import Family
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import STYLE, Palette
+from headstart.report.worth import BUDGETS
 
 MATRIX_FROM, HALF_PAGE = 5, 9
 MOST_IMAGES = 15
@@ -83,6 +84,8 @@ def _budgets(findings: Findings, pictures: list[Picture]) -> Section:
             " Up is more accurate, left is cheaper; the stepped line joins the rows that no row of equal or lower cost"
             " beats, the bar is the 95 % interval of accuracy, and small dots are single seeds."
         )
+        if any(budget.of(row) == 0 for budget in BUDGETS for row in findings.comparison.groups):
+            caption += " A row that costs nothing has no place on such an axis."
     return Section("Best for each budget", caption, pictures, small=True, points=points)
 
 

@@ -48,17 +48,19 @@ def taken(family: Family) -> Group:
         if _equal(pair)
         or (pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR + 1e-9)
     ]
-    return cheapest([row for row in alike if not _beaten(row, family.rows)]) or best
+    return cheapest([row for row in alike if not _beaten(family, row)]) or best
 
 
 def _equal(pair: Pair) -> bool:
-    """Whether the rows have the same accuracy in every common seed."""
-    return bool(pair.runs) and pair.p is None and abs(pair.gain) < NO_SPREAD
+    """Whether the rows have the same seeds, and the same accuracy in each."""
+    seeds = [{run.seed for run in row.runs} for row in (pair.one, pair.other)]
+    return seeds[0] == seeds[1] == set(pair.seeds) and pair.p is None and abs(pair.gain) < NO_SPREAD
 
 
-def _beaten(row: Group, rows: list[Group]) -> bool:
-    """Whether a clearly cheaper row is as accurate or more."""
-    return any(cheaper(other, row) and other.accuracy.mean >= row.accuracy.mean for other in rows)
+def _beaten(family: Family, row: Group) -> bool:
+    """Whether a clearly cheaper row is as accurate or more, over enough common seeds."""
+    pairs = [family.between(other, row) for other in family.rows if other is not row and cheaper(other, row)]
+    return any(_equal(pair) or (len(pair.runs) >= DECIDES and pair.gain >= 0) for pair in pairs)
 
 
 def score(group: Group) -> str:
@@ -128,8 +130,15 @@ def _line(comparison: Comparison, family: Family) -> str:
     if row is rows[0]:
         pair = family.between(row, rows[1])
         lead = "take" if family.tested else "by mean accuracy alone take"
-        return f"{lead} {names[0]}, {points(pair, plus=True)} over {names[1]} ({_short(pair)})."
+        ahead = f"{points(pair, plus=True)} over {names[1]}"
+        behind = f"though {points(pair.turned())} behind {names[1]} over common seeds"
+        return f"{lead} {names[0]}, {ahead if pair.gain >= 0 else behind} ({_short(pair)})."
     pair = family.between(rows[0], row)
+    if _equal(pair):
+        return (
+            f"take {names[rows.index(row)]}; {names[0]} is as accurate in every seed and takes"
+            f" {price(pair).partition(' (')[0]}."
+        )
     tested = f"{points(pair, plus=True)}, {_short(pair).partition(': ')[2]}"
     return (
         f"take {names[rows.index(row)]}; {names[0]} is not shown to be better ({tested}) and takes"

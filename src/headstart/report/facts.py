@@ -26,13 +26,14 @@ def caveats(comparison: Comparison) -> list[str]:
             found.append(f"{comparison.label(group)} counts a seed more than once, so its interval is too narrow.")
     for task, rows in comparison.tasks().items():
         every = sorted({run.seed for group in rows for run in group.runs})
-        partial = [(group, sorted({run.seed for run in group.runs})) for group in rows]
-        lacking = [f"{comparison.label(group)} has {_seeds(own)}" for group, own in partial if own != every]
+        owned = [(group, sorted({run.seed for run in group.runs})) for group in rows]
+        lacking = [f"{comparison.label(group)} has {_seeds(own)}" for group, own in owned if own != every]
         if lacking:
-            where = f"Of {task}, " if len(comparison.tasks()) > 1 else ""
+            where = f"Of {task}: " if len(comparison.tasks()) > 1 else ""
+            named = ", ".join(lacking) if len(lacking) <= 3 else f"{len(lacking)} rows have some"
             found.append(
-                f"{where}{', '.join(lacking)} of {_seeds(every)}: its mean is over other runs than the others', "
-                "so look at the paired differences, which are over common seeds."
+                f"{where}{named}, of {_seeds(every)}: means are over different runs, paired differences over the seeds"
+                " that both rows have."
             )
     unknown = [run.name for run in runs if run.config is None]
     if unknown:

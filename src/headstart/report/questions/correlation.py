@@ -144,7 +144,8 @@ class Correlation(Figure):
             axes.tick_params(length=0, labelleft=place == 1)
             told.append(self._told(name, found, len(points)))
             if grid.seeds_left_out:
-                told.append(f"Without seed {', '.join(map(str, grid.seeds_left_out))}, of which runs are missing.")
+                seeds = ", ".join(map(str, grid.seeds_left_out))
+                told.append(f"{self.shown(name)} is without seed {seeds}, of which runs are missing.")
         figure.axes[0].set_ylabel("log odds of test accuracy,\nagainst the mean network's", color=MUTED)
         save(figure, path)
         if without:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group, plain
+from headstart.report.paired import common_runs
 from headstart.report.questions.figure import Figure, colours_of, series, value
 from headstart.report.style import INK, MARKS, MUTED, save, sheet, spread_out
 
@@ -75,7 +76,12 @@ class Curves(Figure):
         _name_ends(axes, ends)
         save(figure, path)
         asked = [(late, early) for late, early in self.overtakes if late in lines and early in lines]
-        return " ".join(["Bands are 95 % intervals over seeds.", *(self._told(*pair, lines) for pair in asked)])
+        return " ".join(
+            [
+                "Bands are 95 % intervals over seeds.",
+                *(self._told(*pair, lines) + _missing(lines[pair[0]], lines[pair[1]]) for pair in asked),
+            ]
+        )
 
     def _line(self, rows: Sequence[Group]) -> Line:
         line: Line = {}
@@ -128,16 +134,24 @@ class Curves(Figure):
 def leads(late: Line, early: Line) -> tuple[dict[float, float], list[dict[float, float]]]:
     """By how much one line is ahead of another, at the numbers that both have: in the mean, and seed by seed.
 
-    The mean is over the seeds that both lines have at a number; a single seed is followed where they have it at all.
+    The mean is over the seeds that both lines have at a number; a single seed counts where they have it at all of them.
     """
     apart: dict[float, dict[int, float]] = {}
-    for x in (x for x in late if x in early):
-        one, other = ({run.seed: run.accuracy for run in line[x].runs} for line in (late, early))
-        if one.keys() & other.keys():
-            apart[x] = {seed: one[seed] - other[seed] for seed in one if seed in other}
+    for x, row in late.items():
+        common = common_runs(row, early[x]) if x in early else []
+        if common:
+            apart[x] = {one.seed: one.accuracy - other.accuracy for one, other in common}
     seeds = sorted(set.intersection(*map(set, apart.values()))) if apart else []
     lead = {x: math.fsum(found.values()) / len(found) for x, found in apart.items()}
     return lead, [{x: found[seed] for x, found in apart.items()} for seed in seeds]
+
+
+def _missing(late: Line, early: Line) -> str:
+    """A sentence on the runs that a lead leaves out because the other line lacks their seeds; empty where none is."""
+    shared = [x for x in late if x in early]
+    seeds = {x: [{run.seed for run in line[x].runs} for line in (late, early)] for x in shared}
+    uneven = [f"{x:g}" for x in shared if seeds[x][0] != seeds[x][1]]
+    return f" At {', '.join(uneven)}, where runs are missing, only seeds that both have count." if uneven else ""
 
 
 def _draw(axes: Axes, line: Line, colour: str, mark: str) -> None:

@@ -63,8 +63,9 @@ class Robustness(Figure):
             seeds = [(100 * run.accuracy, 100 * outside(run)) for run in rows[name].runs]
             axes.plot(*zip(*seeds, strict=True), ".", color=colours[name], alpha=0.55, zorder=3)
         points = [(100 * inside.mean, 100 * out.mean, self.shown(name)) for name, (inside, out) in spots.items()]
-        ends = [end for inside, out in spots.values() for end in _ends(inside, out)]
-        self._dress(axes, "here", points, ends)
+        busy = [end for inside, out in spots.values() for end in _ends(inside, out)]
+        busy += [(100 * run.accuracy, 100 * outside(run)) for row in rows.values() for run in row.runs]
+        self._dress(axes, "here", points, busy)
         if self.published:
             self._beside(figure.add_subplot(1, 2, 2), colours)
         save(figure, path)
