@@ -97,7 +97,7 @@ def _missing(names: list[str]) -> str | None:
 
 def _facts() -> list[str]:
     """Date, machine and libraries; nothing that names the machine itself."""
-    from headstart.hardware import _processor
+    from headstart.runtime.hardware import _processor
 
     installed = []
     for name in LIBRARIES:

@@ -24,7 +24,7 @@ from benchmarks import fashion
 from benchmarks.hf_trainer import network
 from headstart import probe
 from headstart.data.sources import fashion_mnist
-from headstart.models.cut import folded
+from headstart.models.split import fold_batch_norms
 
 IMAGES, LABELLED, SCORED, CUTS = 20_000, 1_000, 4_000, 12
 BATCH, EPOCHS, CHOICE_SHARE = 32, 10, 0.2
@@ -39,7 +39,7 @@ def features() -> tuple[Tensor, Tensor]:
     model = network(10).eval()
     transform = create_transform(**resolve_data_config({"input_size": (3, 96, 96)}, model=model), is_training=False)
     model.reset_classifier(0)
-    backbone = folded(model)
+    backbone = fold_batch_norms(model)
     outputs = []
     with torch.inference_mode():
         for start in range(0, IMAGES, BATCH):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from headstart.data.sources import FASHION_FOLDER
+from headstart.config.resolvers import FASHION_FOLDER
 
 INSTALL = (
     f"Fashion-MNIST is not in {FASHION_FOLDER}; install it: apt-get install dataset-fashion-mnist (Debian, Ubuntu)"
@@ -19,9 +19,9 @@ def write(folder: Path, n_train: int, n_test: int, seed: int) -> Path:
     from PIL import Image
 
     from headstart.data.sources import fashion_mnist
-    from headstart.data.splits import cut
+    from headstart.data.splits import split_source
 
-    parts = cut(fashion_mnist(), n_train=n_train, n_test=n_test, seed=seed)
+    parts = split_source(fashion_mnist(), n_train=n_train, n_test=n_test, seed=seed)
     for name, part in parts.items():
         for row in part.rows:
             place = folder / ("test" if name == "test" else "train") / str(part.split.labels[row])

@@ -9,7 +9,8 @@ channels_last, cudnn.benchmark, autocast in bfloat16 or float16 without a loss s
 cross-entropy, a wait for the card after each step, 10 steps to warm up and 40 timed; eager and compiled; the best of
 the four counts. headstart's training is a whole run (`benchmarks/steps.py`), so images come from the host's memory, are
 normalised on the card, and are counted by metrics; what ``hardware.tune`` picks, and compiled in bfloat16; the better
-of the two. Its inference is `headstart.features.infer` over folded batch norms, on uint8 images that lie on the card.
+of the two. Its inference is `headstart.features.extractor.run_inference` over folded batch norms, on uint8 images that
+lie on the card.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, say
-from headstart.hardware import _gpus_at_most
+from headstart.runtime.hardware import _gpus_at_most
 
 NETWORKS = ("resnet50", "efficientnet_b0")
 SIDE, BATCH, CLASSES = 224, 256, 1000
@@ -68,12 +69,12 @@ def timm(bench: str, name: str, dtype: str, compiled: str) -> dict[str, Any]:
         optimizer.step()
         torch.cuda.synchronize()
 
-    def infer() -> None:
+    def run_inference() -> None:
         with torch.no_grad(), torch.autocast("cuda", getattr(torch, dtype)):
             network(images)
         torch.cuda.synchronize()
 
-    step = train if bench == "train" else infer
+    step = train if bench == "train" else run_inference
     for _ in range(WARM):
         step()
     began = time.perf_counter()
@@ -86,23 +87,25 @@ def inference(name: str) -> dict[str, Any]:
     """Images/s of headstart's inference in bfloat16, normalisation included; and the card's name."""
     import torch
 
-    from headstart import hardware
-    from headstart.config import HardwareConfig, ModelConfig
+    from headstart.config.schema import HardwareConfig, ModelConfig
     from headstart.data.augment import Preprocess
-    from headstart.features import infer
-    from headstart.models import cut, factory
+    from headstart.features.extractor import run_inference
+    from headstart.models import factory, split
+    from headstart.runtime import hardware
 
-    config = hardware.settle(HardwareConfig(accelerator="gpu", precision="bf16"))
-    device = hardware.apply(config)
+    config = hardware.resolve_hardware(HardwareConfig(accelerator="gpu", precision="bf16"))
+    device = hardware.select_device(config)
     model, _ = factory.create(ModelConfig(name), tuple(map(str, range(CLASSES))), pretrained=False)
-    network = cut.folded(model.eval()).to(device, memory_format=hardware.memory_format(config))
+    network = split.fold_batch_norms(model.eval()).to(device, memory_format=hardware.memory_format(config))
     preprocess = Preprocess(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).to(device).eval()
     images = torch.randint(256, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8, device=device)
 
     def over(steps: int) -> float:
         began = time.perf_counter()
         rows = slice(0, steps * BATCH)
-        infer(network, lambda start, stop: preprocess(images[: stop - start]), rows, config, name, batch_size=BATCH)
+        run_inference(
+            network, lambda start, stop: preprocess(images[: stop - start]), rows, config, name, batch_size=BATCH
+        )
         return time.perf_counter() - began
 
     over(WARM)

@@ -25,10 +25,10 @@ SAME = 1.05  # repeats of one command differ by about 1 %
 LOADING = """
 import json, sys
 import numpy, PIL.Image, torch
-import headstart.data.loading, headstart.data.sources
-from headstart import hardware
-from headstart.config import DataConfig, HardwareConfig
-from headstart.data import prepare
+import headstart.data.loader, headstart.data.sources
+from headstart.runtime import hardware
+from headstart.config.schema import DataConfig, HardwareConfig
+from headstart.data.dataset import prepare
 
 def level(key):
     with open("/proc/self/status") as lines:
@@ -42,7 +42,7 @@ with open("/proc/self/clear_refs", "w") as reset:
     reset.write("5")  # the peak starts anew at the present level
 before = level("VmRSS")
 data = prepare(config, image_size=size, crop_pct=crop, interpolation="bicubic")
-with hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
+with hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
     images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
     touched = sum(int(part.images[:, :, 0, 0].sum()) for part in (data.train, data.val, data.test))
     print(json.dumps({"images": images, "peak": level("VmHWM") - before, "kept": level("VmRSS") - before}))

@@ -139,7 +139,7 @@ def _small_files(root: Path) -> None:
 
 
 def _config(root: str, **changes: Any) -> Any:
-    from headstart.config import DataConfig
+    from headstart.config.schema import DataConfig
 
     source = {"_target_": "headstart.data.sources.image_folder", "root": root}
     return DataConfig(name="photographs", source=source, split_seed=0, **changes)
@@ -178,11 +178,11 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     import kornia.augmentation  # noqa: F401
     import simplejpeg  # noqa: F401
 
-    from headstart import hardware
-    from headstart.config import HardwareConfig
-    from headstart.data import prepare
+    from headstart.config.schema import HardwareConfig
     from headstart.data.augment import Preprocess
-    from headstart.data.loading import loader
+    from headstart.data.dataset import prepare
+    from headstart.data.loader import loader
+    from headstart.runtime import hardware
 
     augment = SimpleNamespace(
         crop_scale=CROP["scale"], crop_ratio=CROP["ratio"], flip=True, rotation=0, color_jitter=0.0, erasing=0.0
@@ -191,7 +191,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     config = _config(root, n_train=int(n), storage=storage)
     data = prepare(config, image_size=int(size), crop_pct=0.875, interpolation="bicubic")
     data.digest  # noqa: B018
-    with hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
+    with hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
         data.check("raise", None)
         preprocess = Preprocess(int(size), MEAN, STD, augment)
         batches = loader(data.train, BATCH, shuffle=True, seed=0, phase="benchmark")
@@ -208,8 +208,8 @@ def _open(root: str, cache: str) -> dict[str, float]:
     import hydra.utils  # noqa: F401
     import simplejpeg  # noqa: F401
 
-    import headstart.data.loading  # noqa: F401
-    from headstart.data import prepare
+    import headstart.data.loader  # noqa: F401
+    from headstart.data.dataset import prepare
 
     times, began = {}, time.perf_counter()
     config = _config(root, storage="stream")

@@ -31,13 +31,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measure import Figure, say, threads
-from headstart import hardware
-from headstart.config import HardwareConfig
-from headstart.models.cut import folded
+from headstart.config.schema import HardwareConfig
+from headstart.models.split import fold_batch_norms
 from headstart.models.stages import Stages
 from headstart.probe import GRID, LinearHeads, Logistic, Ridge, Targets
-from headstart.probe.linear import whitened
+from headstart.probe.linear import whiten
 from headstart.probe.newton import Problem, descend
+from headstart.runtime import hardware
 
 Rows = tuple[Tensor, Tensor]
 Head = tuple[Tensor, Tensor]
@@ -75,7 +75,7 @@ def features(folder: Path) -> dict[str, Tensor]:
         return torch.load(file, weights_only=True, mmap=True)
     parts = [images("train"), images("t10k")]
     pixels = torch.cat([p for p, _ in parts])
-    prefix = folded(Stages(backbone(), [0, 1, 2, 3, 4, -1], ["avg"])).to(memory_format=torch.channels_last)
+    prefix = fold_batch_norms(Stages(backbone(), [0, 1, 2, 3, 4, -1], ["avg"])).to(memory_format=torch.channels_last)
     rows = []
     for batch in pixels.split(50):
         grey = batch[:, None].float() / 127.5 - 1
@@ -137,7 +137,7 @@ def excess(head: Head, rows: Rows, c: float) -> float:
         return most
     x, y = rows[0].double(), rows[1]
     mean = x.mean(0)
-    z, basis, penalty = whitened(x - mean)
+    z, basis, penalty = whiten(x - mean)
     weight, bias = head[0].double(), head[1].double() + head[0].double() @ mean
     start = torch.cat([(weight - weight.mean(0)) @ basis / penalty, (bias - bias.mean())[:, None]], 1)
     value = torch.tensor([c], dtype=torch.float64)
@@ -275,7 +275,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     found = features(arguments.cache)
-    kept = hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32"))  # as in a run, for both sides
+    kept = hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32"))  # as in a run, for both sides
     with threadpool_limits(arguments.threads), kept:
         for name, key, rows in (("5000x1280", "last", 5000), ("50000x512", "stages", 50000)):
             parts = [slice(0, rows), slice(50000, 55000), slice(60000, 70000)]

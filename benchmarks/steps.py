@@ -32,8 +32,9 @@ def ours(overrides: list[str]) -> dict[str, Any]:
     import pytorch_lightning as pl
     from hydra import compose, initialize_config_dir
 
-    from headstart import config as configs
-    from headstart import keeper, train, validate
+    from headstart import train
+    from headstart.config import resolvers, validate
+    from headstart.training import callbacks
 
     class Clock(pl.Callback):
         """When the steps of full batches ended, by epoch; on a GPU only the first and the last wait for it."""
@@ -60,14 +61,14 @@ def ours(overrides: list[str]) -> dict[str, Any]:
             taken = [after - before for before, after in pairwise(self.ends[-1])]
             return median(taken[WARM:] if len(self.ends) == 1 else taken)
 
-    clock, usual = Clock(), keeper.trainer
+    clock, usual = Clock(), callbacks.make_trainer
 
     def timed(config: Any, epochs: int, folder: Path, callbacks: list[Any]) -> Any:
         return usual(config, epochs, folder, [*callbacks, clock])
 
-    keeper.trainer = timed
-    configs.register()
-    with initialize_config_dir(str(configs.folder())), tempfile.TemporaryDirectory() as place:
+    callbacks.make_trainer = timed
+    resolvers.register()
+    with initialize_config_dir(str(resolvers.config_folder())), tempfile.TemporaryDirectory() as place:
         config = validate.load(compose("config", [*overrides, f"output_dir={place}", "logger=csv"]))
         result = train.run(config, overrides)
     return {
@@ -83,7 +84,7 @@ def timm(name: str) -> dict[str, Any]:
     from timm import create_model
     from timm.optim import create_optimizer_v2
 
-    from headstart.models import own  # noqa: F401
+    from headstart.models import architectures  # noqa: F401
 
     torch.manual_seed(0)
     model = create_model(name, num_classes=CLASSES).train()

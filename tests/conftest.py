@@ -12,9 +12,8 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
 
-from headstart import config as configs
-from headstart import validate
-from headstart.config import RunConfig
+from headstart.config import resolvers, validate
+from headstart.config.schema import RunConfig
 
 FAMILIES = (
     "resnet18",
@@ -35,8 +34,8 @@ def compose(*overrides: str) -> RunConfig:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
-    configs.register()
-    with initialize_config_dir(str(configs.folder())):
+    resolvers.register()
+    with initialize_config_dir(str(resolvers.config_folder())):
         return validate.load(hydra_compose("config", list(overrides)))
 
 

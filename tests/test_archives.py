@@ -12,7 +12,7 @@ from torchvision import datasets
 from torchvision.datasets import utils
 
 from headstart.data import sources
-from headstart.data.archives import guarded
+from headstart.data.archives import check_before_extracting
 from headstart.errors import UserError
 
 Member = tuple[str, bytes | None, str]  # name, kind of tar member (None: a plain file), where a link points
@@ -76,7 +76,7 @@ def test_a_download_is_checked_before_it_is_extracted(name: str, fault: str, tmp
     (root / name).write_bytes((server / name).read_bytes())  # what the download leaves
 
     def fetch() -> None:
-        with guarded():
+        with check_before_extracting():
             utils.download_and_extract_archive((server / name).as_uri(), str(root))
 
     refused(tmp_path, str(root / name), fetch, message if not name.endswith("zip") else message.split(" to ")[0])
@@ -99,7 +99,7 @@ def test_sound_archives_pass(name: str, tmp_path: Path) -> None:
     write = write_zip if name.endswith("zip") else write_tar
     write(tmp_path / name, ("./deep/..name/file...txt", None, ""))
     table = dict(utils._ARCHIVE_EXTRACTORS)
-    with guarded():
+    with check_before_extracting():
         utils.extract_archive(str(tmp_path / name), str(tmp_path / "out"))
     assert everything(tmp_path / "out") == {"good.txt", "deep", "deep/..name", "deep/..name/file...txt"}
     assert table == utils._ARCHIVE_EXTRACTORS  # the guard goes with its block
@@ -114,11 +114,11 @@ def test_a_damaged_archive_is_named(name: str, harm: str, tmp_path: Path) -> Non
     path.write_bytes({"cut short": content[: len(content) // 2], "text": b"<html>404</html>", "empty": b""}[harm])
     if (name, harm) == ("set.tar", "cut short"):
         path.write_bytes(content[:514])  # in the middle of the first file
-    with guarded(), pytest.raises(UserError, match=rf"{name} is damaged .*: remove it"):
+    with check_before_extracting(), pytest.raises(UserError, match=rf"{name} is damaged .*: remove it"):
         utils.extract_archive(str(path), str(tmp_path / "out"))
 
 
 def test_every_archive_type_of_torchvision_is_guarded() -> None:
     """A type that torchvision learns later must be learnt here too: `guarded` fails loudly for it."""
-    with guarded():
+    with check_before_extracting():
         assert set(utils._ARCHIVE_EXTRACTORS) == {".tar", ".zip"}

@@ -11,7 +11,7 @@ import torch
 import yaml
 from timm.data import create_transform
 
-from headstart.config import is_random
+from headstart.config.schema import is_random
 from headstart.data import augment
 from headstart.data.augment import Preprocess
 
@@ -102,12 +102,12 @@ def test_a_crop_is_torchvisions_and_the_batched_one_is_the_same() -> None:
     boxes = torch.tensor([[0, 0, 128, 128], [3, 5, 100, 96], [28, 28, 100, 100], [0, 60, 128, 68], [9, 9, 80, 119]])
     boxes = torch.cat([boxes, boxes[:1]])
     flips = torch.tensor([True, False, True, False, True, False])
-    views = augment.resized(images, boxes, flips, 112)
+    views = augment.crop_and_resize(images, boxes, flips, 112)
     upright = torch.where(flips[:, None, None, None], views.flip(-1), views)
     for image, (left, top, width, height), view in zip(images, boxes.tolist(), upright, strict=True):
         expected = resized_crop(image[None], top, left, height, width, [112, 112], antialias=False)[0]
         assert (view.int() - expected.int()).abs().max() <= 1
-    batched = augment.sampled(images.float(), boxes, flips, 112)
+    batched = augment.crop_by_grid_sample(images.float(), boxes, flips, 112)
     apart = (batched - views.float()).abs()[..., 1:-1, 1:-1]  # at its border a crop alone does not see what is beyond
     assert apart.max() <= 1.01
     assert apart.mean() < 0.3

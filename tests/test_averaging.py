@@ -8,10 +8,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from headstart.averaging import Average
+from headstart.training.ema import WeightAverage
 
 
-def stepped(average: Average, network: nn.Module, steps: range) -> None:
+def stepped(average: WeightAverage, network: nn.Module, steps: range) -> None:
     """As after optimizer steps that set every weight to the step's number."""
     for step in steps:
         with torch.no_grad():
@@ -33,7 +33,7 @@ def by_hand(steps: int, decay: float) -> float:
 
 def test_it_is_the_moving_average_with_a_warm_up() -> None:
     network = nn.Linear(2, 2)
-    average = Average(network, 0.9)
+    average = WeightAverage(network, 0.9)
     stepped(average, network, range(1, 51))
     found = average.module.weight
     assert torch.allclose(found, torch.full((2, 2), by_hand(50, 0.9)), rtol=1e-5)
@@ -42,7 +42,7 @@ def test_it_is_the_moving_average_with_a_warm_up() -> None:
 
 def test_inside_exchanged_the_network_is_the_average_and_afterwards_itself() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = Average(network, 0.9)
+    average = WeightAverage(network, 0.9)
     stepped(average, network, range(1, 4))
     with average.exchanged():
         assert torch.allclose(network[0].weight, torch.full((2, 2), by_hand(3, 0.9)))
@@ -51,9 +51,9 @@ def test_inside_exchanged_the_network_is_the_average_and_afterwards_itself() -> 
 
 def test_it_goes_on_from_a_checkpoint_as_if_nothing_had_been() -> None:
     network = nn.Linear(2, 2)
-    whole, first = Average(network, 0.9), Average(network, 0.9)
+    whole, first = WeightAverage(network, 0.9), WeightAverage(network, 0.9)
     stepped(first, network, range(1, 8))
-    second = Average(network, 0.9)
+    second = WeightAverage(network, 0.9)
     second.load_state_dict(first.state_dict())
     stepped(second, network, range(8, 12))
     stepped(whole, network, range(1, 12))

@@ -19,16 +19,17 @@ import torch
 from PIL import Image, ImageCms
 from tests.conftest import compose
 
-from headstart import runs
-from headstart.config import plain
-from headstart.data import Data, catalogue, prepare, sources
+from headstart.config.schema import plain
+from headstart.data import sources, torchvision_sets
 from headstart.data.checks import Decodable
-from headstart.data.decoding import ORIENTATION, _shortened, is_sound_photo
-from headstart.data.loading import load, loader
-from headstart.data.names import readable
+from headstart.data.dataset import Data, prepare
+from headstart.data.filenames import escape_name
+from headstart.data.image import ORIENTATION, _shortened, is_sound_photo
+from headstart.data.loader import load, loader
 from headstart.data.sources import FileImages, Source, Split, array_split
-from headstart.data.splits import Part, cut
+from headstart.data.splits import Part, split_source
 from headstart.errors import UserError
+from headstart.storage import runs
 
 SOUND = {"train": 5, "val": 3, "test": 4}  # images a class
 
@@ -243,7 +244,9 @@ def test_duplicates_in_arrays_are_found_by_pixels() -> None:
     test = 255 - pixels[:10, ::-1]
     test[3], test[7] = pixels[30], pixels[30]
     labels = np.arange(40) % 2
-    parts = cut(Source(("a", "b"), array_split(pixels, labels, "train"), None, array_split(test, labels[:10], "test")))
+    parts = split_source(
+        Source(("a", "b"), array_split(pixels, labels, "train"), None, array_split(test, labels[:10], "test"))
+    )
     data = Data(("a", "b"), parts, image_size=8, stored_size=8, interpolation="bilinear", workers=0)
     key = "train_test" if 30 in parts["train"].rows else "val_test"
     assert data.duplicates[key] == [("test[3]", "train[30]"), ("test[7]", "train[30]")]
@@ -272,8 +275,8 @@ ODD_NAMES = (
     ],
 )
 def test_names_become_readable(name: str, shown: str) -> None:
-    assert readable(name) == shown
-    assert readable(shown) == shown
+    assert escape_name(name) == shown
+    assert escape_name(shown) == shown
     shown.encode("utf-8")
 
 
@@ -299,7 +302,7 @@ def test_a_whole_run_on_odd_names_with_bad_images_and_duplicates(
     assert 0 < seconds["features"] < seconds["features"] + seconds["fit"] + seconds["test"] < seconds["total"]
     with (result["folder"] / "predictions.csv").open(newline="", encoding="utf-8") as text:
         names = {Path(row["name"]).name for row in csv.DictReader(text)}
-    assert names >= {readable(os.fsdecode(name)) for name in ODD_NAMES}
+    assert names >= {escape_name(os.fsdecode(name)) for name in ODD_NAMES}
     log = (result["folder"] / "train.log").read_text("utf-8")
     assert "1 of 20 train images are left out" in log
     assert f"{root}/test/b/0.png  =  {root}/train/b/copy.png" in log
@@ -343,7 +346,7 @@ def test_numbers_of_images_and_labels_must_agree(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match="3 images but 2 labels"):
         array_split(np.zeros((3, 2, 2), np.uint8), np.array([0, 1]), "train")
     with pytest.raises(UserError, match="1 image files but 2 labels"):
-        catalogue._pairs(["a.png"], np.array([0, 1]))
+        torchvision_sets._pairs(["a.png"], np.array([0, 1]))
 
     def idx(name: str, shape: tuple[int, ...]) -> None:
         head = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
@@ -369,14 +372,14 @@ def test_a_damaged_gzip_file_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_one_class_is_refused_whatever_the_source() -> None:
     with pytest.raises(UserError, match="only one class \\('a'\\)"):
-        cut(Source(("a",), array_split(np.zeros((9, 2, 2), np.uint8), np.zeros(9), "train")))
+        split_source(Source(("a",), array_split(np.zeros((9, 2, 2), np.uint8), np.zeros(9), "train")))
 
 
 def test_a_class_without_training_images_is_named() -> None:
     held = array_split(np.zeros((3, 2, 2), np.uint8), np.array([0, 1, 2]), "test")
     train = array_split(np.zeros((8, 2, 2), np.uint8), np.arange(8) % 2, "train")
     with pytest.raises(UserError, match="class 'c' has 0 training images"):
-        cut(Source(("a", "b", "c"), train, None, held))
+        split_source(Source(("a", "b", "c"), train, None, held))
 
 
 def part_of(*paths: Path) -> Part:

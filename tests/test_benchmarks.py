@@ -12,7 +12,7 @@ import pytest
 from benchmarks import fashion, gpu
 from benchmarks.measure import Figure, Process, figures_in, interleaved, run
 
-from headstart.hardware import _gpus_at_most
+from headstart.runtime.hardware import _gpus_at_most
 
 
 @pytest.mark.parametrize(

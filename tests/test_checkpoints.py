@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from headstart import checkpoints
 from headstart.errors import RunFailed
+from headstart.storage import checkpoints
 
 
 def state(value: float) -> dict[str, object]:

@@ -36,7 +36,7 @@ def headstart(*arguments: str, cwd: Path | None = None, **environment: str) -> s
 
 
 def test_help_lists_the_verbs_that_exist() -> None:
-    from headstart.cli import VERBS
+    from headstart.cli.main import VERBS
 
     shown = headstart("--help")
     assert shown.returncode == 0
@@ -58,7 +58,7 @@ def test_help_lists_the_verbs_that_exist() -> None:
 )
 def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys; from headstart.cli import main\n"
+        "import sys; from headstart.cli.main import main\n"
         "try:\n    code = main(sys.argv[1:])\nexcept SystemExit as stop:\n    code = stop.code\n"
         f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
         "assert not loaded, loaded\nassert not code, code"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from headstart.compare import main
+from headstart.cli.compare import main
 from headstart.errors import UserError
 from headstart.report.decision import Decision, decide
 from headstart.report.groups import compare
@@ -420,7 +420,7 @@ def test_default_is_the_most_recently_finished_study(outputs: Path, capsys: pyte
 
 def piped(outputs: Path, study: str = "demo") -> str:
     """What the verb writes into a pipe that claims to be 40 columns wide."""
-    command = [sys.executable, "-c", "import sys; from headstart.compare import main; main(sys.argv[1:])"]
+    command = [sys.executable, "-c", "import sys; from headstart.cli.compare import main; main(sys.argv[1:])"]
     environment = {key: value for key, value in os.environ.items() if key != "FORCE_COLOR"}
     done = subprocess.run(
         [*command, study, "--output-dir", str(outputs), "--no-plots"],
@@ -450,7 +450,7 @@ def test_piped_table_grows_before_it_folds_a_name(outputs: Path) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom headstart.compare import main\n"
+        "import sys\nfrom headstart.cli.compare import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
         "print([m for m in ('torch', 'matplotlib', 'scipy', 'numpy', 'rich', 'jinja2') if m in sys.modules])"
     )

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from conftest import compose
-from headstart import components
-from headstart import config as configs
+from headstart.config import instantiate, resolvers, schema
 from headstart.errors import UserError
+from headstart.preflight import components
 
-CONF = configs.folder()
+CONF = resolvers.config_folder()
 # A new file raises the count: that is the sign that this test has seen it.
 COUNTS = {
     "augment": 3,
@@ -203,8 +203,8 @@ def test_run_level_keys_are_closed() -> None:
 
 
 def test_flat_keys_are_fixed() -> None:
-    one = configs.flat(compose())
-    two = configs.flat(
+    one = schema.flat(compose())
+    two = schema.flat(
         compose("model=vgg16", "strategy=head_then_all", "optimizer=sgd", "scheduler=step", "data=cifar10")
     )
     assert list(one) == list(two)
@@ -213,14 +213,16 @@ def test_flat_keys_are_fixed() -> None:
     assert all(value is None or isinstance(value, str | int | float | bool) for value in (one | two).values())
 
 
-@pytest.mark.parametrize("target", ["os.mkdir", "headstartle.mkdir", "headstart.runs.os.mkdir", "torch.os.mkdir"])
+@pytest.mark.parametrize(
+    "target", ["os.mkdir", "headstartle.mkdir", "headstart.storage.runs.os.mkdir", "torch.os.mkdir"]
+)
 def test_only_listed_packages_are_built(target: str, tmp_path: Path) -> None:
     """Nor what such a package has merely imported from elsewhere."""
     harm = tmp_path / "made"
     node = {"_target_": target, "path": str(harm)}
     for each in (node, {"_target_": "torch.optim.AdamW", "params": [node]}):
         with pytest.raises(UserError, match=r"are built|not found|Error"):
-            configs.build(each)
+            instantiate.build(each)
     assert not harm.exists()
     config = compose()
     config.data.source = node

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from headstart.data import contents
-from headstart.data.contents import Contents
+from headstart.data import digests
+from headstart.data.digests import Contents
 from headstart.errors import UserError
 
 
@@ -38,13 +38,13 @@ def digest(text: str) -> bytes:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files whose contents were read so far."""
     names: list[str] = []
-    plainly = contents._read
+    plainly = digests._read
 
     def counted(some: list[str]) -> list[tuple[bytes, bool]]:
         names.extend(Path(path).name for path in some)
         return plainly(some)
 
-    monkeypatch.setattr(contents, "_read", counted)
+    monkeypatch.setattr(digests, "_read", counted)
     return names
 
 
@@ -122,7 +122,7 @@ def test_shards_come_in_pieces_that_a_crash_can_cost(
     paths: list[str], read: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(contents, "SHARD", 64)
+    monkeypatch.setattr(digests, "SHARD", 64)
     Path(paths[150]).unlink()
     Path(paths[150]).mkdir()  # its time and size can be had, its content cannot
     with pytest.raises(UserError, match=r"150\.jpg cannot be read: Is a directory"):

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from conftest import FAMILIES
-from headstart import strategy
-from headstart.config import PhaseConfig
-from headstart.models import cut
+from headstart.config.schema import PhaseConfig
+from headstart.models import split
+from headstart.strategy import plan
 
 RULES = ({"head": 1, "backbone": None}, {"depth0-1": 1, "all": None}, {"depth0-2": 1, "all": None})
 
@@ -28,7 +28,7 @@ def network(name: str, **options: float) -> nn.Module:
 
 def trainable(model: nn.Module, rules: dict) -> frozenset[str]:
     """The names that learn under these rules."""
-    return strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].trainable
+    return plan.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].trainable
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -39,7 +39,7 @@ def test_halves_make_the_whole(name: str) -> None:
         whole = model(x)
         for rules in RULES:
             learns = trainable(model, rules)
-            found = cut.find(model, learns, x)
+            found = split.split_network(model, learns, x)
             assert found is not None, rules
             features = found.prefix.eval()(x)
             assert torch.allclose(found.rest.eval()(features), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
@@ -54,7 +54,7 @@ def test_halves_make_the_whole(name: str) -> None:
 def test_dropout_behind_the_cut_still_drops(name: str) -> None:
     model = network(name, drop_rate=0.5)
     x = torch.randn(2, 3, 64, 64)
-    found = cut.find(model, trainable(model, RULES[1]), x)
+    found = split.split_network(model, trainable(model, RULES[1]), x)
     features = found.prefix.eval()(x)
     found.rest.train()
     assert not torch.equal(found.rest(features), found.rest(features))
@@ -64,14 +64,16 @@ def test_dropout_behind_the_cut_still_drops(name: str) -> None:
 
 def test_everything_learns_nothing_is_cut() -> None:
     model = network("resnet18")
-    assert cut.find(model, trainable(model, {"all": 1}), torch.randn(1, 3, 64, 64)) is None
+    assert split.split_network(model, trainable(model, {"all": 1}), torch.randn(1, 3, 64, 64)) is None
 
 
 def test_a_half_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network("resnet18")
     learns = trainable(model, RULES[0])
-    monkeypatch.setattr(cut, "_at_head", lambda m: cut.Cut(cut._Prefix(m), nn.Linear(512, 5), "head", True))
-    found = cut.find(model, learns, torch.randn(2, 3, 64, 64))
+    monkeypatch.setattr(
+        split, "_at_head", lambda m: split.NetworkSplit(split._Prefix(m), nn.Linear(512, 5), "head", True)
+    )
+    found = split.split_network(model, learns, torch.randn(2, 3, 64, 64))
     assert found is None or found.at != "head"
 
 
@@ -81,11 +83,11 @@ def test_folding_changes_rounding_only(name: str) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     x = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        whole, folded = model(x), cut.folded(model)(x)
+        whole, folded = model(x), split.fold_batch_norms(model)(x)
     assert torch.allclose(whole, folded, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_folding_folds() -> None:
-    folded = cut.folded(network("resnet18"))
+    folded = split.fold_batch_norms(network("resnet18"))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from headstart import cli, components, diagnose, hardware, validate
-from headstart import config as configs
-from headstart.config import HardwareConfig
+from headstart.cli import main
+from headstart.config import resolvers, validate
+from headstart.config.schema import HardwareConfig
 from headstart.errors import UserError
+from headstart.preflight import command, components
+from headstart.runtime import hardware
 
 CORES = os.cpu_count() or 1
 TOO_MANY = f"hardware.devices={CORES + 97}"
@@ -33,7 +35,7 @@ def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[st
     """What ``headstart train ARGUMENTS`` says; it must end with code 2 and leave nothing behind."""
     before = sorted(folder.rglob("*"))
     os.chdir(folder)
-    assert cli.main(["train", "hardware=cpu", *arguments]) == 2
+    assert main.main(["train", "hardware=cpu", *arguments]) == 2
     said = capsys.readouterr()
     assert "Traceback" not in said.out + said.err
     assert "in the config:" in said.err
@@ -181,7 +183,7 @@ def test_weights_that_are_not_there_are_told_before_the_first_job(
 
 def test_bad_words_do_not_load_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from headstart.cli import main\n"
+        "import sys; from headstart.cli.main import main\n"
         "code = main(['train', 'strategy.rats=1', 'optimizer.lr=-1', 'hardware.devices=-5', 'modle=x'])\n"
         "assert code == 2, code\nassert not {'torch', 'timm'} & set(sys.modules)"
     )
@@ -211,17 +213,17 @@ def test_debug_shows_the_traceback_too(tmp_path: Path) -> None:
 def test_a_machine_with_two_cores(config: HardwareConfig, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(hardware, "_gpus_at_most", lambda: 0)
-    told = list(hardware.lacking(config))
+    told = list(hardware.missing_hardware(config))
     assert [line[: len(words)] for line in told] == ([words] if words else [])
 
 
 def test_a_machine_with_four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(hardware, "_gpus_at_most", lambda: 4)
-    assert not list(hardware.lacking(HardwareConfig(accelerator="gpu", devices=4)))
-    assert not list(hardware.lacking(HardwareConfig(accelerator="auto", devices=-1)))
+    assert not list(hardware.missing_hardware(HardwareConfig(accelerator="gpu", devices=4)))
+    assert not list(hardware.missing_hardware(HardwareConfig(accelerator="auto", devices=-1)))
     for accelerator in ("gpu", "auto"):
-        assert "has 4 GPU" in next(hardware.lacking(HardwareConfig(accelerator=accelerator, devices=5)))
+        assert "has 4 GPU" in next(hardware.missing_hardware(HardwareConfig(accelerator=accelerator, devices=5)))
 
 
 KEYS = """
@@ -264,7 +266,7 @@ def composes_and_passes(lines: list[str], *, libraries: bool) -> bool:
     """Whether Hydra composes this and the result passes; raises what is neither Hydra's nor a UserError."""
     from hydra import compose, initialize_config_dir
 
-    with initialize_config_dir(str(configs.folder())):
+    with initialize_config_dir(str(resolvers.config_folder())):
         try:
             composed = compose("config", lines)
         except Exception:
@@ -285,8 +287,8 @@ def composes_and_passes(lines: list[str], *, libraries: bool) -> bool:
 @example(["~seed"])
 @example(["++logger.tags=${seed}"])
 def test_whatever_is_typed_is_run_or_answered_in_words(lines: list[str]) -> None:
-    configs.register()
-    told = diagnose.of_command(lines, libraries=False)
+    resolvers.register()
+    told = command.of_command(lines, libraries=False)
     assert composes_and_passes(lines, libraries=bool(told)) == (not told), told
     assert all(isinstance(line, str) and line for line in told)
 
@@ -297,5 +299,5 @@ def test_whatever_is_typed_is_run_or_answered_in_words(lines: list[str]) -> None
 @example(["study=glob(*)"])
 @example(["strategy=glob(f*)", "epochs=0,1"])
 def test_whatever_is_swept_is_answered_in_words(lines: list[str]) -> None:
-    told = diagnose.of_command(["-m", *lines], libraries=False)
+    told = command.of_command(["-m", *lines], libraries=False)
     assert all(isinstance(line, str) and line for line in told)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from headstart.compare import main
+from headstart.cli.compare import main
 from headstart.errors import UserError
 from headstart.report.answers import Answers
 from headstart.report.calibration import reliability

@@ -16,7 +16,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from headstart.config import ModelConfig
+from headstart.config.schema import ModelConfig
 from headstart.errors import RunFailed, UserError
 from headstart.models import factory, weights
 
@@ -165,12 +165,13 @@ def test_a_pickle_that_would_run_code_does_not(kind: str, tmp_path: Path, monkey
 
 def test_a_resumed_checkpoint_that_would_run_code_does_not(tmp_path: Path) -> None:
     """Its name fits its bytes, so that nothing but the reading itself stands in its way."""
-    from headstart import checkpoints, keeper
+    from headstart.storage import checkpoints
+    from headstart.training import callbacks
 
     path = checkpoints.write(tmp_path, 3, {"state_dict": Harmful(tmp_path / "touched")})
     assert checkpoints.newest(tmp_path) == path
     with pytest.raises(RunFailed, match=rf"{path.name} holds more than plain tensors"):
-        keeper.CheckpointFiles().load_checkpoint(path)
+        callbacks.VerifiedCheckpoints().load_checkpoint(path)
     assert not (tmp_path / "touched").exists()
 
 
@@ -186,7 +187,7 @@ def mute_hub() -> Iterator[str]:
 def test_a_hub_that_is_not_there_is_said_within_seconds(source: str, hub: str, mute_hub: str, tmp_path: Path) -> None:
     code = (
         "import sys, time\n"
-        "from headstart.config import ModelConfig; from headstart.models import factory\n"
+        "from headstart.config.schema import ModelConfig; from headstart.models import factory\n"
         "from headstart.errors import UserError\n"
         "import timm, huggingface_hub\n"
         "began = time.monotonic()\n"

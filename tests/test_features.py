@@ -10,15 +10,16 @@ import timm
 import torch
 
 from conftest import compose
-from headstart import hardware, strategy
-from headstart.config import FeaturesConfig, HardwareConfig, PhaseConfig
-from headstart.data import prepare
+from headstart.config.schema import FeaturesConfig, HardwareConfig, PhaseConfig
 from headstart.data.augment import Preprocess
-from headstart.data.loading import Pixels
+from headstart.data.dataset import prepare
+from headstart.data.loader import Pixels
 from headstart.errors import UserError
-from headstart.features import Extractor, FeatureStore, Room
-from headstart.models import cut, own  # noqa: F401
+from headstart.features.extractor import Extractor, FeatureStore, Room
+from headstart.models import architectures, split  # noqa: F401
 from headstart.models.stages import Stages
+from headstart.runtime import hardware
+from headstart.strategy import plan
 
 CPU = HardwareConfig(accelerator="cpu", precision="32")
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -45,11 +46,11 @@ def extractor(
     config: HardwareConfig = CPU,
     transform: dict[str, Any] | None = None,
     kept: FeaturesConfig | None = None,
-) -> tuple[Extractor, cut.Cut]:
+) -> tuple[Extractor, split.NetworkSplit]:
     """The frozen prefix under the rules, over a cache."""
     rules = rules or {"head": 1, "backbone": None}
-    phase = strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0]
-    found = cut.find(model, phase.trainable, torch.randn(2, 3, SIZE, SIZE))
+    phase = plan.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0]
+    found = split.split_network(model, phase.trainable, torch.randn(2, 3, SIZE, SIZE))
     assert found is not None
     known = transform or {"image_size": SIZE, "mean": MEAN, "std": STD}
     return Extractor(found, Preprocess(SIZE, MEAN, STD), known, config, cache, kept), found
@@ -174,7 +175,7 @@ def test_a_cache_that_cannot_be_written_costs_the_cache_only(
 
 
 def test_settling_auto_is_concrete() -> None:
-    settled = hardware.settle(HardwareConfig())
+    settled = hardware.resolve_hardware(HardwareConfig())
     assert settled.accelerator in ("cpu", "gpu")
     assert settled.precision in ("32", "bf16")
 
@@ -225,7 +226,7 @@ def test_several_stages_are_one_pass_and_their_own_features(model: torch.nn.Modu
         assert torch.allclose(found[:, columns["stage0 max"]], maps[0].amax((2, 3)), atol=1e-5)
         assert torch.allclose(found[:, columns["stage4 avg"]], maps[4].mean((2, 3)), atol=1e-5)
         assert torch.allclose(found[:, columns["pre-logits"]], own, atol=1e-5)
-        assert torch.allclose(cut.folded(stages)(images), found, atol=1e-3)
+        assert torch.allclose(split.fold_batch_norms(stages)(images), found, atol=1e-3)
     assert found.shape[1] == columns["all"].stop
 
 

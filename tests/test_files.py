@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 import torch
 
-from headstart import checkpoints, files, runs
 from headstart.errors import RunFailed
-from headstart.features import FeatureStore
-from headstart.logger import MetricsFile, RunLog
-from headstart.metrics import save_predictions
+from headstart.evaluation.metrics import save_predictions
+from headstart.features.extractor import FeatureStore
 from headstart.models import weights
+from headstart.storage import checkpoints, files, runs
+from headstart.tracking.logger import MetricsFile, RunLog
 
 ROWS = [
     {"index": i, "name": f"{i}.png", "label": i % 3, "predicted": 0, "confidence": 0.5, "top5": [0, 1, 2]}
@@ -146,7 +146,7 @@ def test_a_log_that_cannot_grow_is_one_warning(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     logger = logging.getLogger("headstart.test_files")
-    with room_for(200), runs.logged(tmp_path / "train.log"):
+    with room_for(200), runs.log_to_file(tmp_path / "train.log"):
         for line in range(20):
             logger.warning("line %d of twenty", line)
     told = [record.getMessage() for record in caplog.records if "train.log" in record.getMessage()]

@@ -14,11 +14,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 from timm.data import create_transform
 
-from headstart.data import Data, prepare, sources
+from headstart.data import sources
 from headstart.data.augment import Preprocess
-from headstart.data.decoding import decoded, to_rgb
-from headstart.data.loading import Batches, Pixels, load, loader
-from headstart.data.reading import Decoder
+from headstart.data.dataset import Data, prepare
+from headstart.data.decoder import Decoder
+from headstart.data.image import decode, to_rgb
+from headstart.data.loader import Batches, Pixels, load, loader
 from headstart.data.sources import FileImages, Split, array_split
 from headstart.data.splits import Part
 from headstart.errors import UserError
@@ -114,7 +115,7 @@ def jpegs(folder: Path, n: int, **options: object) -> Part:
 )
 def test_jpeg_files_have_the_pixels_that_pillow_gives(options: dict, tmp_path: Path) -> None:
     for path in jpegs(tmp_path, 3, **options).split.images.paths:
-        assert np.array_equal(decoded(Image.open(path), enough=100), np.asarray(Image.open(path)))
+        assert np.array_equal(decode(Image.open(path), enough=100), np.asarray(Image.open(path)))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -124,7 +125,7 @@ def test_a_turned_jpeg_file_is_turned_back(mode: str, tmp_path: Path) -> None:
     plain = Image.fromarray(PHOTOS["china"]).convert(mode)
     turned = plain.transpose(Image.Transpose.ROTATE_90)
     turned.save(tmp_path / "turned.jpg", exif=exif, quality=95, subsampling=0)
-    seen = decoded(Image.open(tmp_path / "turned.jpg"), enough=plain.height).astype(int)
+    seen = decode(Image.open(tmp_path / "turned.jpg"), enough=plain.height).astype(int)
     assert seen.shape[:2] == (plain.height, plain.width)
     assert np.abs(seen - np.asarray(plain)).mean() < 3
 
@@ -137,7 +138,7 @@ def test_a_large_jpeg_file_is_decoded_at_a_fraction_that_nobody_sees(
     Image.fromarray(PHOTOS["china"]).resize((3000, 2000), Image.Resampling.LANCZOS).resize((2040, 1360)).save(
         tmp_path / "large.jpg", quality=92
     )
-    at_once = decoded(Image.open(tmp_path / "large.jpg"), enough=2 * stored)
+    at_once = decode(Image.open(tmp_path / "large.jpg"), enough=2 * stored)
     assert at_once.shape[1::-1] == size
     whole = np.asarray(Image.open(tmp_path / "large.jpg"))
     seen, meant = (load(part, stored, "bicubic").images for part in (files(tmp_path / "large.jpg"), part_of(whole)))
@@ -280,9 +281,9 @@ def test_unknown_interpolation() -> None:
 def test_auto_streams_what_would_fill_more_than_half_of_the_memory(
     storage: str, free: float, streamed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.data.reading.free_memory", lambda: free)  # 200 images of 73 px take 3.2 MB
+    monkeypatch.setattr("headstart.data.decoder.free_memory", lambda: free)  # 200 images of 73 px take 3.2 MB
     assert prepared(storage=storage).streamed is streamed
-    monkeypatch.setattr("headstart.data.reading.free_memory", lambda: 3e6)
+    monkeypatch.setattr("headstart.data.decoder.free_memory", lambda: 3e6)
     with pytest.raises(UserError, match=r"data.storage=memory: .* use data.storage=stream"):
         prepared(storage="memory")
 

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.logger import COLUMNS, MetricsFile, RunLog, worst
-from headstart.redact import masked
+from headstart.storage.redact import mask
+from headstart.tracking.logger import COLUMNS, MetricsFile, RunLog, confident_mistakes
 
 WANDB = [sys.executable, "-m", "wandb"]
 CLASSES = ["cat", "dog", "eel"]
@@ -292,7 +292,7 @@ def test_environment_switches_wandb_off(tmp_path, monkeypatch, name: str, value:
 
 def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
     code = (
-        "import sys, types, pathlib; from headstart.logger import RunLog\n"
+        "import sys, types, pathlib; from headstart.tracking.logger import RunLog\n"
         "s = types.SimpleNamespace(wandb=False, project=None, entity=None, mode='auto', tags=[])\n"
         "about = dict(run_id='i', name='n', study='s', job_type='j', config={})\n"
         f"with RunLog(pathlib.Path({str(tmp_path)!r}), s, **about) as r:\n"
@@ -314,9 +314,9 @@ def test_a_picture_that_cannot_be_made_costs_one_warning(tmp_path: Path, caplog:
 
 def test_worst_are_the_surest_mistakes() -> None:
     many = [{"index": i, "label": 0, "predicted": i % 2, "confidence": i / 100} for i in range(100)]
-    assert [row["index"] for row in worst(many)] == list(range(99, 67, -2))
+    assert [row["index"] for row in confident_mistakes(many)] == list(range(99, 67, -2))
     unsure = [row | {"confidence": None} for row in many]
-    assert [row["index"] for row in worst(unsure)] == list(range(1, 33, 2))
+    assert [row["index"] for row in confident_mistakes(unsure)] == list(range(1, 33, 2))
 
 
 # W&B, with a server that misbehaves
@@ -360,8 +360,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 JOB = """
 import sys, time, types, pathlib, logging, os, signal
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-from headstart.logger import RunLog
-from headstart import dashboard
+from headstart.tracking.logger import RunLog
+from headstart.tracking import wandb_run
 s = types.SimpleNamespace(wandb=True, project="p", entity=None, mode=sys.argv[2], tags=[])
 for job in sys.argv[3].split(","):
     folder = pathlib.Path(sys.argv[1]) / job
@@ -453,7 +453,7 @@ def test_online_without_a_key_records_offline_and_never_asks(tmp_path: Path) -> 
 )
 def test_secrets_are_masked_and_nothing_else(value: Any, clean_value: Any) -> None:
     expected = value if clean_value is None else clean_value
-    found = masked(value)
+    found = mask(value)
     if isinstance(value, dict) and clean_value is not None:
         assert "x" not in json.dumps({k: v for k, v in found.items() if k not in clean_value})
         assert "***" in json.dumps(found)

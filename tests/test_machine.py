@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.errors import RunFailed, UserError, told
+from headstart.errors import RunFailed, UserError, as_user_error
 
 SMALL = (
     "hardware=cpu hardware.threads=1 data.image_size=32 data.train_per_class=4 data.n_test=40 epochs=1 logger=csv "
@@ -73,7 +73,7 @@ def test_out_of_memory_fails_its_job_with_advice_and_the_sweep_goes_on(tmp_path:
     ],
 )
 def test_every_allocators_error_is_told(error: Exception) -> None:
-    known = told(error)
+    known = as_user_error(error)
     assert isinstance(known, RunFailed)
     assert "data.batch_size" in str(known)
 
@@ -81,20 +81,20 @@ def test_every_allocators_error_is_told(error: Exception) -> None:
 def test_torchs_and_numpys_own_errors_are_told() -> None:
     import torch
 
-    assert isinstance(told(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")), RunFailed)
+    assert isinstance(as_user_error(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")), RunFailed)
     with pytest.raises(MemoryError) as caught:
         np.ones((1 << 50,), dtype=np.float64)
-    assert isinstance(told(caught.value), RunFailed)
+    assert isinstance(as_user_error(caught.value), RunFailed)
     with pytest.raises(RuntimeError) as failed:
         torch.empty(1 << 50)
-    assert isinstance(told(failed.value), RunFailed)
+    assert isinstance(as_user_error(failed.value), RunFailed)
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
     for error in (RuntimeError("shapes do not fit"), KeyError("memory"), FileNotFoundError(2, "No such file")):
-        assert told(error) is None
+        assert as_user_error(error) is None
     wrong = UserError("x")
-    assert told(wrong) is wrong
+    assert as_user_error(wrong) is wrong
 
 
 # home, terminal, letters

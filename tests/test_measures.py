@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from conftest import compose
-from headstart import changes, components, measures
 from headstart.errors import UserError
+from headstart.measures import corruptions, measure
+from headstart.preflight import components
 
 TINY = ("model=resnet20_cifar", "+model.args.width=0.25", "strategy=scratch", "hardware.threads=1")
 
@@ -39,7 +40,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("pixels", [1, 3])
 def test_a_shift_by_whole_pixels_moves_exactly_and_continues_the_border(images: torch.Tensor, pixels: int) -> None:
-    right, left, down, up = changes.changed(images, "shift", pixels / 16)
+    right, left, down, up = corruptions.corrupt(images, "shift", pixels / 16)
     assert torch.equal(right[..., pixels:], images[..., :-pixels])
     assert torch.equal(right[..., :pixels], images[..., :1].expand(-1, -1, -1, pixels))
     assert torch.equal(left[..., :-pixels], images[..., pixels:])
@@ -57,29 +58,29 @@ UNCHANGED = [
 
 @pytest.mark.parametrize(("change", "size"), UNCHANGED)
 def test_no_change_changes_nothing(images: torch.Tensor, change: str, size: float) -> None:
-    (same,) = changes.changed(images, change, size)
+    (same,) = corruptions.corrupt(images, change, size)
     assert same.dtype == torch.uint8
     assert torch.equal(same, images)
 
 
 @pytest.mark.parametrize("size", [-2, -1, 1, 2])
 def test_a_stroke_grows_and_shrinks_by_pixels_on_each_side(size: int) -> None:
-    (made,) = changes.changed(square(5), "stroke", size)
+    (made,) = corruptions.corrupt(square(5), "stroke", size)
     assert torch.equal(made, square(5 + 2 * size))
 
 
 def test_a_scale_is_about_the_centre() -> None:
-    (twice,) = changes.changed(square(3), "scale", 2)
+    (twice,) = corruptions.corrupt(square(3), "scale", 2)
     assert torch.equal(twice, twice.flip(2))
     assert torch.equal(twice, twice.flip(3))
     middle, bright = twice[0, 0, 7], square(3)[0, 0, 7]
     assert int(middle.sum()) == 2 * int(bright.sum()), "3 bright pixels cover 6: 5 whole ones and 2 by half"
-    (half,) = changes.changed(square(6), "scale", 0.5)
+    (half,) = corruptions.corrupt(square(6), "scale", 0.5)
     assert 0.9 < float(half.float().sum() / square(3).float().sum()) < 1.1
 
 
 def test_a_rotation_goes_both_ways_about_the_centre(images: torch.Tensor) -> None:
-    one, other = changes.changed(images, "rotation", 90)
+    one, other = corruptions.corrupt(images, "rotation", 90)
     assert torch.equal(one, images.rot90(1, (2, 3)))
     assert torch.equal(other, images.rot90(-1, (2, 3)))
 
@@ -87,44 +88,44 @@ def test_a_rotation_goes_both_ways_about_the_centre(images: torch.Tensor) -> Non
 def test_noise_has_the_size_asked_for_and_is_the_same_again() -> None:
     middle = torch.full((40, 3, 32, 32), 128, dtype=torch.uint8)
     middle[20:, 2] = 127  # these have colour
-    (made,) = changes.changed(middle, "noise", 0.1, seed=3)
+    (made,) = corruptions.corrupt(middle, "noise", 0.1, seed=3)
     added = made.float() - middle.float()
     assert 25.3 < float(added.std()) < 25.7, "a tenth of 255, give or take rounding"
     assert abs(float(added.mean())) < 0.3
     assert torch.equal(added[:20, :1].expand(-1, 3, -1, -1), added[:20]), "grey images stay grey"
     channels = added[20:].transpose(0, 1).flatten(1)
     assert float(torch.corrcoef(channels).fill_diagonal_(0).abs().max()) < 0.05
-    assert torch.equal(made, *changes.changed(middle, "noise", 0.1, seed=3))
-    assert not torch.equal(made, *changes.changed(middle, "noise", 0.1, seed=4))
+    assert torch.equal(made, *corruptions.corrupt(middle, "noise", 0.1, seed=3))
+    assert not torch.equal(made, *corruptions.corrupt(middle, "noise", 0.1, seed=4))
 
 
 def test_a_blur_has_the_width_asked_for_and_keeps_the_light() -> None:
     spot = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
     spot[..., 24:40, 24:40] = 255
-    (made,) = changes.changed(spot, "blur", 3 / 64)
+    (made,) = corruptions.corrupt(spot, "blur", 3 / 64)
     columns, places = made[0, 0].float().sum(0), torch.arange(64.0)
     centre = float((columns * places).sum() / columns.sum())
     variance = float((columns * (places - centre) ** 2).sum() / columns.sum())
     assert centre == pytest.approx(31.5, abs=0.02)
     assert variance == pytest.approx((16**2 - 1) / 12 + 3**2, rel=0.03), "variances add: a box of 16, a Gaussian of 3"
     assert float(made.float().sum() / spot.float().sum()) == pytest.approx(1, abs=0.01)
-    (wide,) = changes.changed(torch.full_like(spot, 200), "blur", 0.25)
+    (wide,) = corruptions.corrupt(torch.full_like(spot, 200), "blur", 0.25)
     assert torch.equal(wide, torch.full_like(spot, 200)), "the border is continued"
 
 
 def test_contrast_is_about_an_images_own_mean_and_brightness_is_added(images: torch.Tensor) -> None:
     grey = images[:, :1].expand(-1, 3, -1, -1).contiguous()
-    (pale,) = changes.changed(grey, "contrast", 0.5)
+    (pale,) = corruptions.corrupt(grey, "contrast", 0.5)
     means = grey.float().mean((1, 2, 3), keepdim=True)
     assert (pale.float() - (means + 0.5 * (grey.float() - means))).abs().max() < 0.6
-    (bright,) = changes.changed(images, "brightness", 0.2)
+    (bright,) = corruptions.corrupt(images, "brightness", 0.2)
     assert torch.equal(bright.int(), (images.int() + 51).clamp(max=255))
 
 
 def test_more_images_than_a_part_are_all_changed() -> None:
     many = torch.arange(300, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 3, 8, 8)
     for change, size in (("shift", 0.25), ("scale", 0.5), ("rotation", 30), ("stroke", 1), ("blur", 0.1)):
-        for made in changes.changed(many.contiguous(), change, size):
+        for made in corruptions.corrupt(many.contiguous(), change, size):
             assert torch.equal(made, many)
 
 
@@ -160,7 +161,7 @@ def test_a_shift_is_the_mean_over_four_directions(tmp_path: Path) -> None:
         share = (pixels.images[:, 0, :, 5] > 0).float().mean(1)
         return torch.stack([0.5 - share, share - 0.5], 1)
 
-    measures.Changes(shift=[0, 0.25]).tested(context, logits)
+    measure.Changes(shift=[0, 0.25]).tested(context, logits)
     assert [float(row["accuracy"]) for row in rows(tmp_path / "changes.csv")] == [0.5, (0.5 + 1 + 0.5 + 0.5) / 4]
 
 
@@ -182,7 +183,7 @@ def watch(path: Path, epoch: int, *, last: bool = True) -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1, bias=False))
     model[1].requires_grad_(False)
     model(torch.ones(1, 3)).sum().backward()
-    callback = measures._GradientWatch(model, path, "all")
+    callback = measure._GradientWatch(model, path, "all")
     trainer = SimpleNamespace(is_last_batch=last, current_epoch=epoch)
     callback.on_before_optimizer_step(trainer, None, None)
     if last:
@@ -207,7 +208,7 @@ def test_only_the_last_step_of_an_epoch_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ("{_target_: headstart.measures.Chages}", r"measures\.x\._target_=headstart\.measures\.Chages"),
+        ("{_target_: headstart.measures.measure.Chages}", r"measures\.x\._target_=headstart\.measures\.Chages"),
         ("{_target_: os.system}", r"measures\.x\._target_=os\.system: only things of headstart"),
         ("{_target_: headstart.measures.Changes, shfit: [0]}", r"measures\.x\.shfit: .*did you mean shift\?"),
         ("{_target_: headstart.report.questions.Scatter, title: a}", r"measures\.x: Scatter also needs x, by"),
@@ -229,4 +230,4 @@ def test_what_is_wrong_with_a_measure_is_named(node: str, words: str) -> None:
 )
 def test_a_size_that_cannot_be_is_refused(sizes: dict[str, list], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        measures.Changes(**sizes)
+        measure.Changes(**sizes)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
 
-from headstart.metrics import PREDICTION_COLUMNS, evaluate, predictions, save_predictions
+from headstart.evaluation.metrics import PREDICTION_COLUMNS, evaluate, predictions, save_predictions
 
 CASES = {
     "ten classes": (500, 10, None),
@@ -148,8 +148,9 @@ def test_predictions_agree_with_the_numbers_and_survive_the_file(tmp_path) -> No
 
 
 def test_importing_metrics_imports_neither_torch_nor_torchmetrics() -> None:
-    code = "import sys, headstart.metrics; print([m for m in ('torch', 'numpy') if m in sys.modules])"
+    code = "import sys, headstart.evaluation.metrics; print([m for m in ('torch', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-    code = "import sys, torch; from headstart.metrics import evaluate; evaluate(torch.eye(3), torch.arange(3)); "
+    code = "import sys, torch; from headstart.evaluation.metrics import evaluate; "
+    code += "evaluate(torch.eye(3), torch.arange(3)); "
     code += "print('torchmetrics' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

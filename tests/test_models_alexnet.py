@@ -10,9 +10,9 @@ import torch
 import torchvision
 from torch import nn
 
-from headstart.config import ModelConfig
+from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import cut, factory, own  # noqa: F401
+from headstart.models import architectures, factory, split  # noqa: F401
 from test_cut import RULES, trainable
 
 
@@ -88,7 +88,7 @@ def test_the_uniform_interface(grouped: bool) -> None:
     assert model.forward_head(features, pre_logits=True).shape == (2, model.head_hidden_size)
     for rules in RULES:
         learns = trainable(model, rules)
-        found = cut.find(model, learns, x)
+        found = split.split_network(model, learns, x)
         assert found is not None
         assert torch.allclose(found.rest.eval()(found.prefix.eval()(x)), model(x), atol=1e-5)
         assert {name.split(".")[0] for name in learns} == set(["fc8", "fc7", "fc6"][: 1 + RULES.index(rules)])

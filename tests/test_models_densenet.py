@@ -8,8 +8,8 @@ import torch
 from timm.models import group_parameters
 from torch import nn
 
-from headstart.models import cut, own  # noqa: F401
-from headstart.models.densenet_cifar import DenseLayer, DenseNetCifar
+from headstart.models import architectures, split  # noqa: F401
+from headstart.models.architectures.densenet_cifar import DenseLayer, DenseNetCifar
 
 
 def small(**options: float) -> DenseNetCifar:
@@ -128,12 +128,12 @@ def test_can_be_cut_inside_and_folded() -> None:
     model = small()
     x = torch.randn(2, 3, 32, 32)
     learns = frozenset(n for n, _ in model.named_parameters() if n.startswith(("stages.2", "norm", "classifier")))
-    found = cut.find(model, learns, x)
+    found = split.split_network(model, learns, x)
     assert found is not None
     frozen = {name for name, p in model.named_parameters() if any(p is q for q in found.prefix.parameters())}
     assert frozen == {name for name, _ in model.named_parameters()} - learns
     with torch.no_grad():
-        assert torch.allclose(cut.folded(model)(x), model(x), rtol=1e-4, atol=1e-5)
+        assert torch.allclose(split.fold_batch_norms(model)(x), model(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

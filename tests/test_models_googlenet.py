@@ -14,11 +14,11 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from headstart import strategy
-from headstart.config import ModelConfig
+from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import cut, factory, own  # noqa: F401
-from headstart.models.auxiliary import Auxiliary
+from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models.architectures.auxiliary import Auxiliary
+from headstart.strategy import plan
 from test_cut import trainable
 
 # Row of Table 1: output, then weights in units of 1024 and millions of multiply-adds, each as printed and as the
@@ -94,7 +94,7 @@ def test_auxiliary_classifiers_look_at_4a_and_4d() -> None:
         assert side.fc1.weight.shape == (1024, 4 * 4 * 128)
         assert side.fc2.weight.shape == (1000, 1024)
         assert side.drop.p == 0.7
-    depths = {parameter.name: parameter.depth for parameter in strategy.describe(model)}
+    depths = {parameter.name: parameter.depth for parameter in plan.describe(model)}
     assert depths["aux1.fc2.weight"] == depths["inception4a.branches.pool.1.conv.weight"] == 7
     assert depths["aux2.fc2.weight"] == depths["inception4d.branches.pool.1.conv.weight"] == 4
     assert set(depths.values()) == set(range(12)), "the head, nine modules, conv2, the stem"
@@ -189,14 +189,14 @@ def test_halves_make_the_whole_and_keep_its_auxiliary_loss(deepest: int) -> None
     x, labels = torch.rand(2, 3, 64, 64), torch.tensor([0, 1])
     rules = {f"depth0-{deepest}": 1, "all": None} if deepest else {"head": 1, "backbone": None}
     learns = trainable(model, rules)
-    phase = strategy.plan(model, {"p": _phase(rules)})[0]
-    found = cut.find(model, learns, x)
+    phase = plan.plan(model, {"p": _phase(rules)})[0]
+    found = split.split_network(model, learns, x)
     assert found is not None
-    strategy.freeze(model, phase)
+    plan.freeze(model, phase)
 
     losses = []
     for network, seen in ((model, x), (found.rest, found.prefix.eval()(x).detach())):
-        strategy.train_mode(network)
+        plan.train_mode(network)
         model.zero_grad()
         loss = functional.cross_entropy(network(seen), labels)
         for part in network.modules():
@@ -210,7 +210,7 @@ def test_halves_make_the_whole_and_keep_its_auxiliary_loss(deepest: int) -> None
 
 
 def _phase(rules: dict) -> Any:
-    from headstart.config import PhaseConfig
+    from headstart.config.schema import PhaseConfig
 
     return PhaseConfig(rates=rules, epochs=1)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.models.inception import BRANCHES, Columns, Inception
+from headstart.models.architectures.inception import BRANCHES, Columns, Inception
 
 COLUMNS = Columns(4, 3, 5, 2, 6, 7)
 WIDTHS = {"1x1": 4, "3x3": 5, "5x5": 6, "pool": 7}

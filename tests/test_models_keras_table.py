@@ -7,14 +7,14 @@ import timm
 import torch
 
 from conftest import compose
-from headstart import components
-from headstart.models import keras
-from headstart.models.keras import Published
+from headstart.models import keras_table
+from headstart.models.keras_table import Published
+from headstart.preflight import components
 
 
 def test_the_table_is_whole() -> None:
     """The sums of the lecture's columns: a figure that was mistyped would change one."""
-    rows = keras.ROWS
+    rows = keras_table.ROWS
     assert len(rows) == 21
     for names in ([row.label for row in rows], [row.config for row in rows], [row.model for row in rows]):
         assert len(set(names)) == 21
@@ -27,7 +27,7 @@ def test_the_table_is_whole() -> None:
     assert sum(row.ms_gpu for row in rows) == pytest.approx(135.6)
 
 
-@pytest.mark.parametrize("row", keras.ROWS, ids=lambda row: row.label)
+@pytest.mark.parametrize("row", keras_table.ROWS, ids=lambda row: row.label)
 def test_a_rows_config_makes_the_network_of_its_size(row: Published) -> None:
     config = compose(f"model={row.config}", "strategy=scratch")
     components.check(config)

@@ -6,9 +6,10 @@ import pytest
 import timm
 import torch
 
-from headstart.config import ModelConfig
+from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import cut, factory, lenet
+from headstart.models import factory, split
+from headstart.models.architectures import lenet
 from test_cut import RULES, trainable
 
 # layer: maps and their side, parameters in the paper, in the modern form (which is full where the paper has a table)
@@ -93,7 +94,7 @@ def test_the_uniform_interface(variant: str) -> None:
     assert features.shape[1] == model.num_features
     assert model.forward_head(features, pre_logits=True).shape == (2, model.head_hidden_size)
     for rules in RULES:
-        found = cut.find(model, trainable(model, rules), x)
+        found = split.split_network(model, trainable(model, rules), x)
         assert found is not None
         assert torch.allclose(found.rest(found.prefix(x)), model(x), atol=1e-5)
     groups = timm.models.group_parameters(model, model.group_matcher(), reverse=True)

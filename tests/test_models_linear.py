@@ -8,9 +8,9 @@ import pytest
 import timm
 import torch
 
-from headstart.config import ModelConfig
+from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import cut, factory, own  # noqa: F401
+from headstart.models import architectures, factory, split  # noqa: F401
 from test_cut import trainable
 
 
@@ -47,7 +47,7 @@ def test_the_uniform_interface() -> None:
     assert torch.equal(model.forward_head(features), model(x))
     assert model.get_classifier() is model.fc
     assert model.pretrained_cfg["classifier"] == "fc"
-    assert cut.find(model, trainable(model, {"head": 1}), x) is None, "nothing in it can be frozen"
+    assert split.split_network(model, trainable(model, {"head": 1}), x) is None, "nothing in it can be frozen"
     model.reset_classifier(0)
     assert torch.equal(model(x), x.flatten(1))
     model.reset_classifier(3)

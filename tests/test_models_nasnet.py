@@ -9,9 +9,9 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-from headstart.conclude import gmacs
-from headstart.models import cut, own  # noqa: F401
-from headstart.models.nasnet_mobile import Cell, FactorizedReduction, NASNet
+from headstart.evaluation.result import gmacs
+from headstart.models import architectures, split  # noqa: F401
+from headstart.models.architectures.nasnet_mobile import Cell, FactorizedReduction, NASNet
 
 SMALL = {"repeats": 1, "penultimate": 96, "stem_chs": 8, "num_classes": 5}
 
@@ -137,15 +137,17 @@ def test_can_be_cut_and_folded() -> None:
     model = small()
     x = torch.randn(2, 3, 64, 64)
     names = frozenset(name for name, _ in model.named_parameters())
-    head = cut.find(model, frozenset(name for name in names if name.startswith("classifier")), x)
+    head = split.split_network(model, frozenset(name for name in names if name.startswith("classifier")), x)
     assert head is not None
     assert head.whole_backbone
-    inside = cut.find(model, frozenset(name for name in names if name.startswith(("stages.2", "classifier"))), x)
+    inside = split.split_network(
+        model, frozenset(name for name in names if name.startswith(("stages.2", "classifier"))), x
+    )
     assert inside is not None
     assert inside.at.startswith("conv_stem")
     with torch.no_grad():
         whole = model(x)
-        assert torch.allclose(cut.folded(model)(x), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
+        assert torch.allclose(split.fold_batch_norms(model)(x), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 
 @pytest.mark.parametrize("options", [{"penultimate": 1000}, {"penultimate": 120}, {"repeats": 0}])

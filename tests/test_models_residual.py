@@ -10,15 +10,11 @@ import timm
 import torch
 from torch import nn
 
-from headstart import strategy
-from headstart.config import ModelConfig, PhaseConfig
+from headstart.config.schema import ModelConfig, PhaseConfig
 from headstart.errors import UserError
-from headstart.models import (
-    cut,
-    factory,
-    own,  # noqa: F401
-)
-from headstart.models.residual import ORDERS, Subsample
+from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models.architectures.residual import ORDERS, Subsample
+from headstart.strategy import plan
 
 PUBLISHED = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7, 164: 1.7}  # M (He et al. 2015, Table 6; 2016)
 COUNTED = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 164: 1_704_154}
@@ -51,7 +47,7 @@ def count(model: nn.Module) -> int:
 def path(block: nn.Module, side: int) -> list[str]:
     """The operations from a block's output back to its input, by ``side`` 0 (branch) or 1 (shortcut) at the addition,
     in the order of computation."""
-    traced = cut.trace(block)
+    traced = split.trace(block)
     layers = dict(traced.named_modules())
     node, names = next(iter(reversed(traced.graph.nodes))).args[0], []
     while node.op != "placeholder":
@@ -155,7 +151,7 @@ def test_blocks_leave_their_input_alone_and_learn(order: str, shortcut: str) -> 
 
 
 def test_plain_networks_have_no_shortcut() -> None:
-    graph = cut.trace(outline("plain20_cifar")).graph
+    graph = split.trace(outline("plain20_cifar")).graph
     assert not any(node.target is operator.add for node in graph.nodes)
     assert path(outline("plain20_cifar").stages[1][0], 0) == [C, N, R, C, N, R]
 
@@ -200,7 +196,7 @@ def test_interface(order: str) -> None:
     assert (cfg["input_size"], cfg["crop_pct"], cfg["interpolation"]) == ((3, 32, 32), 1.0, "bicubic")
     assert model.get_submodule(cfg["classifier"]) is model.get_classifier()
     assert isinstance(model.get_submodule(cfg["first_conv"]), nn.Conv2d)
-    parameters = strategy.describe(model)
+    parameters = plan.describe(model)
     assert {p.depth for p in parameters} == {0, 1, 2, 3, 4}
     assert {p.depth for p in parameters if p.name.startswith("final")} <= {1}
     assert {p.depth for p in parameters if p.name.startswith("stem")} == {4}
@@ -225,12 +221,12 @@ def test_halves_make_the_whole(name: str, options: dict) -> None:
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         for rules in ({"head": 1, "backbone": None}, {"depth0-1": 1, "all": None}, {"depth0-2": 1, "all": None}):
-            learns = strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].trainable
-            found = cut.find(model, learns, x)
+            learns = plan.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].trainable
+            found = split.split_network(model, learns, x)
             assert found is not None, rules
             rest = {id(p) for p in found.rest.parameters()}
             assert {key for key, p in model.named_parameters() if id(p) in rest} == learns, "cut at the stage boundary"
-            folded = cut.folded(found.prefix.eval())
+            folded = split.fold_batch_norms(found.prefix.eval())
             assert torch.allclose(found.rest.eval()(folded(x)), model(x), rtol=1e-4, atol=1e-4)
 
 

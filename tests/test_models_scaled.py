@@ -9,11 +9,11 @@ import timm
 import torch
 from timm.models.efficientnet import EfficientNet
 
-from headstart import strategy
-from headstart.conclude import gmacs
-from headstart.config import ModelConfig
-from headstart.models import factory, own  # noqa: F401
-from headstart.models.efficientnet_scaled import Scale, scaled
+from headstart.config.schema import ModelConfig
+from headstart.evaluation.result import gmacs
+from headstart.models import architectures, factory  # noqa: F401
+from headstart.models.architectures.efficientnet_scaled import Scale, scaled
+from headstart.strategy import plan
 
 SMALL = {"base_resolution": 32, "base_width": 0.25, "base_depth": 0.5}
 
@@ -113,7 +113,7 @@ def test_a_small_base_runs_and_is_planned() -> None:
     assert side == 36
     with torch.no_grad():
         assert model(torch.randn(2, 3, side, side)).shape == (2, 5)
-    assert len({parameter.depth for parameter in strategy.describe(model)}) == 1 + 1 + 7, "head, stem, seven stages"
+    assert len({parameter.depth for parameter in plan.describe(model)}) == 1 + 1 + 7, "head, stem, seven stages"
 
 
 @pytest.mark.parametrize("name", ["alpha", "beta", "gamma", "base_depth", "base_width", "base_resolution"])

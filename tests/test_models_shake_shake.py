@@ -7,15 +7,11 @@ import timm
 import torch
 from torch import nn
 
-from headstart import strategy
-from headstart.config import ModelConfig, PhaseConfig
+from headstart.config.schema import ModelConfig, PhaseConfig
 from headstart.errors import UserError
-from headstart.models import (
-    cut,
-    factory,
-    own,  # noqa: F401
-)
-from headstart.models.shake_shake import MODES, Mix, ShakeShake, ShiftedSkip
+from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models.architectures.shake_shake import MODES, Mix, ShakeShake, ShiftedSkip
+from headstart.strategy import plan
 
 PUBLISHED = {32: (2.9, 2_923_162), 64: (11.7, 11_653_978), 96: (26.2, 26_192_922)}  # M (Gastaldi 2017)
 
@@ -140,18 +136,18 @@ def test_halves_make_the_whole_and_the_rest_shakes() -> None:
     torch.manual_seed(0)
     model = timm.create_model("shake_shake_26_2x32d", num_classes=4).eval()
     x = torch.randn(2, 3, 16, 16)
-    phase = strategy.plan(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
-    found = cut.find(model, phase.trainable, x)
+    phase = plan.plan(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
+    found = split.split_network(model, phase.trainable, x)
     assert found is not None
     rest = {id(p) for p in found.rest.parameters()}
     assert {key for key, p in model.named_parameters() if id(p) in rest} == phase.trainable
     with torch.no_grad():
-        features = cut.folded(found.prefix.eval())(x)
+        features = split.fold_batch_norms(found.prefix.eval())(x)
         assert torch.allclose(found.rest.eval()(features), model(x), rtol=1e-4, atol=1e-4)
         found.rest.train()
         assert not torch.equal(found.rest(features), found.rest(features))
-    strategy.freeze(model, phase)
-    strategy.train_mode(model)
+    plan.freeze(model, phase)
+    plan.train_mode(model)
     mixes = [module.training for module in model.modules() if isinstance(module, ShakeShake)]
     assert mixes == [False] * 8 + [True] * 4
 

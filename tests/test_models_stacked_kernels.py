@@ -9,9 +9,9 @@ import timm
 import torch
 from torch import nn
 
-from headstart.config import ModelConfig
+from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import cut, factory, own  # noqa: F401
+from headstart.models import architectures, factory, split  # noqa: F401
 from test_cut import RULES, trainable
 
 FIELDS = (5, 7, 11)
@@ -70,7 +70,7 @@ def test_the_uniform_interface(stacked: bool, norm: bool) -> None:
     assert features.shape == (2, model.num_features, 16, 16)
     assert model.forward_head(features, pre_logits=True).shape == (2, model.head_hidden_size)
     for rules in RULES:
-        found = cut.find(model, trainable(model, rules), x)
+        found = split.split_network(model, trainable(model, rules), x)
         assert found is not None
         assert torch.allclose(found.rest(found.prefix(x)), model(x), atol=1e-5)
     groups = timm.models.group_parameters(model, model.group_matcher(), reverse=True)

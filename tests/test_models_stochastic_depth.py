@@ -9,13 +9,10 @@ import timm
 import torch
 from torch import nn
 
-from headstart import strategy
-from headstart.config import PhaseConfig
-from headstart.models import (
-    cut,
-    own,  # noqa: F401
-)
-from headstart.models.stochastic_depth import StochasticBranch, Survival
+from headstart.config.schema import PhaseConfig
+from headstart.models import architectures, split  # noqa: F401
+from headstart.models.architectures.stochastic_depth import StochasticBranch, Survival
+from headstart.strategy import plan
 
 PASSES = 2000
 
@@ -144,18 +141,18 @@ def test_cut_at_a_stage_boundary(mode: str) -> None:
         "resnet20_cifar", survival=0.5, survival_decay="constant", survival_mode=mode, num_classes=4
     ).eval()
     x = torch.randn(2, 3, 32, 32)
-    phase = strategy.plan(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
-    found = cut.find(model, phase.trainable, x)
+    phase = plan.plan(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
+    found = split.split_network(model, phase.trainable, x)
     assert found is not None
     rest = {id(p) for p in found.rest.parameters()}
     assert {key for key, p in model.named_parameters() if id(p) in rest} == phase.trainable
     with torch.no_grad():
-        features = cut.folded(found.prefix.eval())(x)
+        features = split.fold_batch_norms(found.prefix.eval())(x)
         assert torch.allclose(found.rest.eval()(features), model(x), rtol=1e-4, atol=1e-4)
         found.rest.train()
         assert len({float(found.rest(features).sum()) for _ in range(10)}) > 1
-    strategy.freeze(model, phase)
-    strategy.train_mode(model)
+    plan.freeze(model, phase)
+    plan.train_mode(model)
     assert [branch.training for branch in stochastic(model)] == [False] * 6 + [True] * 3
 
 

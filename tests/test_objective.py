@@ -8,24 +8,24 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from headstart.config import AugmentConfig
-from headstart.data.loading import Batches, Pixels, loader
-from headstart.objective import Objective, balanced
+from headstart.config.schema import AugmentConfig
+from headstart.data.loader import Batches, Pixels, loader
 from headstart.penalty import L2SP
+from headstart.training.loss import TrainingLoss, class_weights
 
 LABELS = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2])
 
 
 def test_balanced_weights_are_scikit_learns() -> None:
     expected = compute_class_weight("balanced", classes=np.arange(3), y=LABELS.numpy())
-    assert balanced(LABELS, 3).tolist() == pytest.approx(expected.tolist())
-    assert balanced(LABELS, 4)[3] == 0, "a class without images"
+    assert class_weights(LABELS, 3).tolist() == pytest.approx(expected.tolist())
+    assert class_weights(LABELS, 4)[3] == 0, "a class without images"
 
 
 def test_class_weights_weigh_each_images_loss() -> None:
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
-    weights = balanced(LABELS, 3)
-    objective = Objective(3, smoothing=0.0, weights=weights)
+    weights = class_weights(LABELS, 3)
+    objective = TrainingLoss(3, smoothing=0.0, weights=weights)
     _, targets = objective.targets(torch.zeros(8, 1), LABELS)
     each = functional.cross_entropy(logits, LABELS, reduction="none")
     assert float(objective(logits, targets)) == pytest.approx(float((weights[LABELS] * each).mean()), rel=1e-6)
@@ -34,7 +34,7 @@ def test_class_weights_weigh_each_images_loss() -> None:
 @pytest.mark.parametrize("weighted", [False, True])
 def test_smoothing_is_torchs_with_and_without_weights(weighted: bool) -> None:
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
-    objective = Objective(3, smoothing=0.1, weights=torch.ones(3) if weighted else None)
+    objective = TrainingLoss(3, smoothing=0.1, weights=torch.ones(3) if weighted else None)
     _, targets = objective.targets(torch.zeros(8, 1), LABELS)
     expected = functional.cross_entropy(logits, LABELS, label_smoothing=0.1)
     assert float(objective(logits, targets)) == pytest.approx(float(expected), rel=1e-6)
@@ -47,7 +47,7 @@ def test_mixed_images_have_targets_in_the_same_proportion(kind: str, n: int) -> 
     images = values[:, None, None, None].expand(n, 3, 16, 16).clone()
     labels = torch.arange(n)
     np.random.seed(3)  # noqa: NPY002 timm's Mixup draws from it
-    mixed, targets = Objective(n, augment=AugmentConfig(**{kind: 1.0})).targets(images, labels)
+    mixed, targets = TrainingLoss(n, augment=AugmentConfig(**{kind: 1.0})).targets(images, labels)
     even = n // 2 * 2
     assert not torch.equal(mixed[:even], values[:even, None, None, None].expand(even, 3, 16, 16))
     assert torch.allclose(mixed.mean((1, 2, 3)), targets @ values, atol=1e-4)
@@ -96,7 +96,7 @@ def test_each_epoch_shows_one_view_of_each_image_and_in_turn_all_of_them() -> No
 
 
 def test_numpys_generator_goes_on_exactly_where_it_was_even_between_two_normal_deviates() -> None:
-    from headstart.module import random_state, set_random_state
+    from headstart.training.module import random_state, set_random_state
 
     np.random.seed(0)  # noqa: NPY002 timm's Mixup draws from it
     np.random.beta(2.0, 2.0)  # noqa: NPY002 above 1 it draws normal deviates, which come in pairs

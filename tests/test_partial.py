@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import compose
-from headstart import strategy
 from headstart.models import factory, weights
+from headstart.strategy import plan
 
 LAST_GROUP = (
     "strategy=scratch",
@@ -39,9 +39,9 @@ def test_cached_and_live_partial_fine_tuning_end_in_the_same_weights(name: str, 
     config = compose(*options)
     torch.manual_seed(config.seed)
     model = factory.create(config.model, tuple(cached["classes"]), pretrained=False)[0]
-    (phase,) = strategy.plan(model, config.strategy.phases)
-    strategy.freeze(model, phase)
-    strategy.train_mode(model)
+    (phase,) = plan.plan(model, config.strategy.phases)
+    plan.freeze(model, phase)
+    plan.train_mode(model)
     learning = {
         f"{prefix}.{key}"
         for prefix, part in model.named_modules()

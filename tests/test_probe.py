@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, Targets, beside, precondition
-from headstart.probe.descent import _Stack
-from headstart.probe.linear import whitened
-from headstart.probe.newton import Problem, level, path
+from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, Targets, head_file, preconditioner
+from headstart.probe.linear import whiten
+from headstart.probe.newton import Problem, level, solve_path
+from headstart.probe.sgd import _Stack
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -232,28 +232,28 @@ def test_several_values_need_validation_rows_and_a_grid_needs_positive_numbers(d
 def test_all_classes_may_share_one_preconditioner(digits: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     at, _ = curvature(digits, 0.1)
     alike = torch.ones(10, 1, at.features.shape[1])
-    own = precondition.blocks(at)
+    own = preconditioner.invert_blocks(at)
     assert own is not None
     assert not torch.allclose(own(alike)[0], own(alike)[1], rtol=0.01)
-    monkeypatch.setattr(precondition, "BYTES", 0)
-    shared = precondition.blocks(at)
+    monkeypatch.setattr(preconditioner, "BYTES", 0)
+    shared = preconditioner.invert_blocks(at)
     assert shared is not None
     assert torch.allclose(shared(alike)[0], shared(alike)[1])
     x, y = digits[0], digits[1]
-    z, _, penalty = whitened(x - x.mean(0))
+    z, _, penalty = whiten(x - x.mean(0))
     problem = Problem(z, Targets(y, 10), penalty)
-    _, _, converged = path(problem, list(GRID), 1e-5, 100)
+    _, _, converged = solve_path(problem, list(GRID), 1e-5, 100)
     assert all(converged)
     assert problem.inverse is not None
     assert not problem.paired
 
 
-def curvature(digits: Rows, c: float) -> tuple[precondition.Curvature, Tensor]:
+def curvature(digits: Rows, c: float) -> tuple[preconditioner.Curvature, Tensor]:
     """What preconditioners are made of, for two values of C and weighted rows, and the mean Hessian there."""
     x, y = digits[0], digits[1]
-    z, _, penalty = whitened(x - x.mean(0))
+    z, _, penalty = whiten(x - x.mean(0))
     problem = Problem(z, Targets(y, 10), penalty)
-    weight = path(problem, [c], 1e-5, 100)[0][0][:, None]
+    weight = solve_path(problem, [c], 1e-5, 100)[0][0][:, None]
     state = problem.state(weight, problem.margins(weight), torch.tensor([c], dtype=torch.float64))
     probability, spread = problem.curvature(state.residual)
     penalty = problem.penalty + 1e-6
@@ -265,13 +265,13 @@ def curvature(digits: Rows, c: float) -> tuple[precondition.Curvature, Tensor]:
     hessian = 2 * c * hessian + torch.diag(penalty.double().repeat(10))
     twice = probability.repeat(1, 2, 1), spread.repeat(1, 2, 1)
     scale = torch.stack([c * importance, 3 * c * importance])
-    return precondition.Curvature(problem.features, *twice, scale, penalty), hessian
+    return preconditioner.Curvature(problem.features, *twice, scale, penalty), hessian
 
 
 def test_pairs_of_classes_are_the_whole_hessian(digits: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precondition, "PAIRED", 45)  # all of them
+    monkeypatch.setattr(preconditioner, "PAIRED", 45)  # all of them
     at, hessian = curvature(digits, 0.1)
-    inverse = precondition.pairs(at)
+    inverse = preconditioner.invert_pairs(at)
     assert inverse is not None
     aim = level(torch.randn(10, 3, at.features.shape[1], generator=torch.Generator().manual_seed(0)))
     found = level(inverse(aim)).transpose(1, 2).flatten(0, 1).double()
@@ -282,12 +282,12 @@ def test_pairs_are_left_alone_where_all_rows_weigh_alike_or_room_is_short(
     digits: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at, _ = curvature(digits, 1e-6)
-    assert precondition.pairs(at) is None
+    assert preconditioner.invert_pairs(at) is None
     at, _ = curvature(digits, 10.0)
-    assert precondition.pairs(at) is not None
-    monkeypatch.setattr(precondition, "BYTES", 2**20)
-    assert precondition.pairs(at) is None
-    assert precondition.blocks(at) is not None
+    assert preconditioner.invert_pairs(at) is not None
+    monkeypatch.setattr(preconditioner, "BYTES", 2**20)
+    assert preconditioner.invert_pairs(at) is None
+    assert preconditioner.invert_blocks(at) is not None
 
 
 @pytest.mark.parametrize("c", [1.0, 1e3, 1e5])
@@ -351,7 +351,7 @@ def test_neighbours_in_pieces_are_the_same(digits: Rows, monkeypatch: pytest.Mon
     x, y, val_x, val_y = digits
     for metric in ("cosine", "euclidean"):
         whole = NearestNeighbours(metric=metric).fit(x, y, val_x, val_y, 10)
-        monkeypatch.setattr("headstart.probe.neighbours.ELEMENTS", 64 * 37)
+        monkeypatch.setattr("headstart.probe.knn.ELEMENTS", 64 * 37)
         pieces = NearestNeighbours(metric=metric).fit(x, y, val_x, val_y, 10)
         monkeypatch.undo()
         assert torch.allclose(whole.head(val_x), pieces.head(val_x), atol=1e-4)
@@ -454,8 +454,8 @@ def test_validation_chooses_among_sets_of_features(probe: type, digits: Rows, tm
     assert fit.chosen["features"] == "pixels"
     alone = probe().fit(x, y, val_x, val_y, 10)
     assert torch.allclose(fit.head(val_both), alone.head(val_x), atol=1e-4)
-    beside.save(fit.head, tmp_path / "probe.safetensors")
-    assert torch.equal(beside.load(tmp_path / "probe.safetensors")(val_both), fit.head(val_both))
+    head_file.save(fit.head, tmp_path / "probe.safetensors")
+    assert torch.equal(head_file.load(tmp_path / "probe.safetensors")(val_both), fit.head(val_both))
 
 
 def test_a_refit_weighs_validation_rows_as_their_class(digits: Rows) -> None:

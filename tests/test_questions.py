@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from headstart.models import imagenet
+from headstart.models import published
 from headstart.report import questions
 from headstart.report.groups import Comparison, compare
 from headstart.report.questions.correlation import adjusted, pearson
@@ -164,7 +164,7 @@ def test_no_correlation_is_told_of_three_networks(write: Callable[..., Path], tm
 
 def test_the_correlation_of_five_networks_is_told(write: Callable[..., Path], tmp_path: Path) -> None:
     for name in TV:
-        top1 = imagenet.top1(f"{name}.tv_in1k")
+        top1 = published.top1(f"{name}.tv_in1k")
         assert top1 is not None
         odds = math.exp(0.2 * top1.top1 - 14)
         write("finetune", 0, odds / (1 + odds), f"{name}.tv_in1k", update={"n_test": 10**9})
@@ -175,14 +175,14 @@ def test_the_correlation_of_five_networks_is_told(write: Callable[..., Path], tm
 
 
 def test_imagenet_accuracies_are_those_of_the_weights() -> None:
-    found = {name: imagenet.top1(name) for name in ("resnet50.tv_in1k", "resnet50", LITES[0], "resnet50.a1_in1k")}
+    found = {name: published.top1(name) for name in ("resnet50.tv_in1k", "resnet50", LITES[0], "resnet50.a1_in1k")}
     assert {name: figure and figure.top1 for name, figure in found.items()} == {
         "resnet50.tv_in1k": 76.13,
         "resnet50": 74.9,
         LITES[0]: 75.1,
         "resnet50.a1_in1k": None,
     }
-    assert imagenet.top1("no_such_network.tv_in1k") is None
+    assert published.top1("no_such_network.tv_in1k") is None
 
 
 def changed(folder: Path, *rows: tuple[str, float, float]) -> None:

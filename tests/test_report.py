@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.compare import main
+from headstart.cli.compare import main
 from headstart.errors import RunFailed
 from headstart.report import write
 from headstart.report.columns import count, duration

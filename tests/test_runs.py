@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import compose
-from headstart import config as configs
-from headstart import runs
+from headstart.config import schema
 from headstart.errors import RunFailed, UserError
+from headstart.storage import runs
 
 DIGESTS = {"data": "d1", "weights": None}
-CONFIG = configs.plain(compose())
+CONFIG = schema.plain(compose())
 
 
 def identity(*overrides: str) -> str:
-    return runs.identity(configs.plain(compose(*overrides)), DIGESTS)
+    return runs.identity(schema.plain(compose(*overrides)), DIGESTS)
 
 
 def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
@@ -57,7 +57,7 @@ def test_what_can_is() -> None:
 
 
 def test_order_of_keys_does_not_count_but_order_of_rules_does() -> None:
-    config = configs.plain(compose())
+    config = schema.plain(compose())
     assert runs.identity(dict(reversed(config.items())), DIGESTS) == runs.identity(config, DIGESTS)
     swapped = json.loads(json.dumps(config))
     phase = swapped["strategy"]["phases"]["head"]
@@ -66,7 +66,7 @@ def test_order_of_keys_does_not_count_but_order_of_rules_does() -> None:
 
 
 def test_content_of_data_and_weights_counts() -> None:
-    config = configs.plain(compose())
+    config = schema.plain(compose())
     contents = [DIGESTS, {"data": "d2", "weights": None}, {"data": "d1", "weights": "w"}]
     assert len({runs.identity(config, digests) for digests in contents}) == 3
 
@@ -106,7 +106,7 @@ def test_neither_order_nor_irrelevant_keys_change_the_identity(
 
 
 def test_the_name_is_readable_and_safe() -> None:
-    config = configs.plain(compose("model.name=a/b", "seed=3"))
+    config = schema.plain(compose("model.name=a/b", "seed=3"))
     assert runs.name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
     assert "/" not in runs.name(config, DIGESTS)
 
@@ -128,21 +128,21 @@ def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 HOLD = """
 import sys, time
-from headstart import runs
+from headstart.storage import runs
 import json
-with runs.hold(json.loads(sys.argv[1]), {}):
+with runs.lock_run(json.loads(sys.argv[1]), {}):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 def test_a_run_that_another_process_holds_is_refused_until_that_dies(tmp_path: Path) -> None:
-    config = configs.plain(compose(f"output_dir={tmp_path}"))
+    config = schema.plain(compose(f"output_dir={tmp_path}"))
     with subprocess.Popen([sys.executable, "-c", HOLD, json.dumps(config)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match=f"pid {other.pid} on "), runs.hold(config, {}):
+        with pytest.raises(UserError, match=f"pid {other.pid} on "), runs.lock_run(config, {}):
             pass
         other.kill()
-    with runs.hold(config, {}) as run:
+    with runs.lock_run(config, {}) as run:
         assert run.folder.is_dir()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import UserError
-from headstart.redact import Formatter, masked, refuse, refuse_config
+from headstart.storage.redact import Formatter, mask, refuse_secrets, refuse_secrets_in_config
 
 WANDB_KEY = "0123456789abcdef" * 2 + "deadbeef"
 NEW_WANDB_KEY = "wandb_v1_" + "Ab3_" * 19
@@ -137,17 +137,17 @@ def test_log_lines_and_tracebacks_are_masked(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert masked(text) == text
-    refuse([text])
+    assert mask(text) == text
+    refuse_secrets([text])
 
 
 def test_a_config_may_name_a_secret_where_its_name_says_so() -> None:
     config = {"data": {"source": {"token": PASSWORD, "n": 3}}, "logger": {"tags": ["a"], "entity": None}}
-    refuse_config(config)
-    assert PASSWORD not in str(masked(config))
-    assert PASSWORD not in str(masked({"data.source": '{"token": "' + PASSWORD + '", "n": 3}'}))
+    refuse_secrets_in_config(config)
+    assert PASSWORD not in str(mask(config))
+    assert PASSWORD not in str(mask({"data.source": '{"token": "' + PASSWORD + '", "n": 3}'}))
     with pytest.raises(UserError, match=r"logger.tags.0=\*\*\*"):
-        refuse_config(config | {"logger": {"tags": [HF_TOKEN]}})
+        refuse_secrets_in_config(config | {"logger": {"tags": [HF_TOKEN]}})
 
 
 def test_an_error_that_repeats_a_value_of_the_environment_hides_it(tmp_path: Path) -> None:

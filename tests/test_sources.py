@@ -15,8 +15,9 @@ import yaml
 from PIL import Image
 from torchvision import datasets
 
-from headstart.config import DataConfig
-from headstart.data import catalogue, sources
+from headstart.config import resolvers
+from headstart.config.schema import DataConfig
+from headstart.data import sources, torchvision_sets
 from headstart.data.sources import ArrayImages, FileImages, Source, array_split
 from headstart.errors import UserError
 
@@ -24,7 +25,7 @@ CONF = Path(__file__).parents[1] / "conf" / "data"
 FILES = sorted(
     path for path in CONF.glob("*.yaml") if not path.stem.endswith(("_full", "_small"))
 )  # those are studies'
-REAL_FASHION = sources.FASHION_FOLDER
+REAL_FASHION = resolvers.FASHION_FOLDER
 
 
 def write_image(path: Path, value: int = 0, size: tuple[int, int] = (12, 10)) -> None:
@@ -187,11 +188,11 @@ def test_pets_flowers_aircraft_cars_and_caltech_formats(tmp_path: Path, monkeypa
 
 def test_arrays_stored_channels_first_or_transposed() -> None:
     svhn = SimpleNamespace(data=np.arange(2 * 3 * 32 * 32).reshape(2, 3, 32, 32) % 251, labels=np.array([0, 9]))
-    split = catalogue._unpack("SVHN", svhn, "train")
+    split = torchvision_sets._unpack("SVHN", svhn, "train")
     assert split.images[1].shape == (32, 32, 3)
     assert split.images[1][5, 7, 2] == svhn.data[1, 2, 5, 7]
     emnist = SimpleNamespace(data=np.arange(2 * 28 * 28).reshape(2, 28, 28), targets=np.array([1, 0]))
-    split = catalogue._unpack("EMNIST", emnist, "train")
+    split = torchvision_sets._unpack("EMNIST", emnist, "train")
     assert split.images[0][3, 9] == emnist.data[0, 9, 3]
     pcam = SimpleNamespace(y=np.array([1, 0]).reshape(2, 1, 1, 1))
     pixels = [np.full((4, 4, 3), 5, np.uint8)] * 2
@@ -209,7 +210,7 @@ def test_arrays_stored_channels_first_or_transposed() -> None:
         h5py = SimpleNamespace(File=File)
         _FILES, _split, _base_folder = datasets.PCAM._FILES, "val", Path()
 
-    split = catalogue._unpack("PCAM", Pcam([(p, 0) for p in pixels]), "val")
+    split = torchvision_sets._unpack("PCAM", Pcam([(p, 0) for p in pixels]), "val")
     assert split.labels.tolist() == [1, 0]
     assert split.digest([0]) != split.digest([1])
 
@@ -237,11 +238,11 @@ def test_unknown_set_names_the_nearest() -> None:
         sources.torchvision("Cifar-100")
 
 
-@pytest.mark.parametrize("name", sorted(catalogue.SETS))
+@pytest.mark.parametrize("name", sorted(torchvision_sets.SETS))
 def test_recipe_matches_the_constructor(name: str) -> None:
     build = getattr(datasets, name)
     parameters = inspect.signature(build.__init__).parameters
-    recipe = catalogue.SETS[name]
+    recipe = torchvision_sets.SETS[name]
     for arguments in filter(lambda a: a is not None, (recipe.train, recipe.val, recipe.test)):
         for key in {**arguments, **recipe.options}:
             assert key in parameters or "kwargs" in parameters, f"{name} has no argument {key}"
@@ -263,7 +264,7 @@ def test_config_file_binds(path: Path) -> None:
     assert module == "headstart.data.sources"
     inspect.signature(getattr(sources, function)).bind(**config["source"])
     if function == "torchvision" and path.stem != "torchvision":
-        assert config["source"]["name"] in catalogue.SETS
+        assert config["source"]["name"] in torchvision_sets.SETS
         assert config["name"] == path.stem
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.data.sources import Source, Split, array_split
-from headstart.data.splits import cut
+from headstart.data.splits import split_source
 from headstart.errors import UserError
 
 
@@ -37,8 +37,8 @@ def test_disjoint_complete_stratified_stable(counts, seed, val_fraction, test_fr
     held = [5] * len(counts)
     source = source_of(counts, held if own_val else None, held if own_test else None)
     kwargs = {"val_fraction": val_fraction, "test_fraction": test_fraction, "seed": seed}
-    parts = cut(source, **kwargs)
-    assert rows(parts) == rows(cut(source, **kwargs))
+    parts = split_source(source, **kwargs)
+    assert rows(parts) == rows(split_source(source, **kwargs))
     from_train = [part.rows for part in parts.values() if part.split is source.train]
     together = np.concatenate(from_train)
     assert len(together) == len(np.unique(together)) == len(source.train)
@@ -61,7 +61,7 @@ def test_n_train_is_exact_and_proportional(counts, seed, data) -> None:
     source = source_of(counts, test=counts)
     n = data.draw(st.integers(2 * len(counts), sum(counts)))
     n_test = data.draw(st.integers(1, sum(counts)))
-    parts = cut(source, n_train=n, n_test=n_test, seed=seed)
+    parts = split_source(source, n_train=n, n_test=n_test, seed=seed)
     assert len(parts["train"]) + len(parts["val"]) == n
     assert len(parts["test"]) == n_test
     budget = np.array(per_class(parts["train"], len(counts))) + per_class(parts["val"], len(counts))
@@ -78,7 +78,7 @@ def test_n_train_is_exact_and_proportional(counts, seed, data) -> None:
 def test_every_budget_is_disjoint_stratified_and_leaves_test_alone(counts, seed, own_test, data) -> None:
     classes = len(counts)
     source = source_of(counts, [4] * classes, [6] * classes if own_test else None)
-    whole = cut(source, seed=seed + 1)
+    whole = split_source(source, seed=seed + 1)
     free = np.array(counts) if own_test else np.array(counts) - per_class(whole["test"], classes)
     if min(free) < 3:
         return
@@ -89,8 +89,8 @@ def test_every_budget_is_disjoint_stratified_and_leaves_test_alone(counts, seed,
             st.builds(lambda n: {"n_train": n}, st.integers(2 * classes, int(sum(free)))),
         )
     )
-    parts = cut(source, seed=seed, **budget)
-    assert rows(parts) == rows(cut(source, seed=seed, **budget))  # the same again
+    parts = split_source(source, seed=seed, **budget)
+    assert rows(parts) == rows(split_source(source, seed=seed, **budget))  # the same again
     assert parts["test"].rows.tolist() == whole["test"].rows.tolist()  # whatever the seed and the budget
     assert parts["val"].split is source.train  # the makers' validation set is not part of a budget
     taken = [set(parts[name].rows.tolist()) for name in ("train", "val")]
@@ -116,15 +116,15 @@ def test_a_cut_does_not_depend_on_pixels_names_or_the_other_classes(counts, seed
     """Stable: what a class's images are cut into hangs on their rows alone."""
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
     one = array_split(np.zeros((len(labels), 1, 1), np.uint8), labels, "train")
-    first = cut(Source(tuple(map(str, counts)), one), seed=seed)
+    first = split_source(Source(tuple(map(str, counts)), one), seed=seed)
     swapped = data.draw(st.permutations(range(len(counts))))
     other = array_split(np.ones((len(labels), 2, 2), np.uint8), np.array(swapped)[labels], "other")
-    second = cut(Source(tuple(map(str, counts)), other), seed=seed)
+    second = split_source(Source(tuple(map(str, counts)), other), seed=seed)
     assert rows(first) == rows(second)
 
 
 def test_budget_is_train_plus_val() -> None:
-    parts = cut(source_of([50] * 10, test=[20] * 10), train_per_class=10, seed=3)
+    parts = split_source(source_of([50] * 10, test=[20] * 10), train_per_class=10, seed=3)
     assert per_class(parts["train"], 10) == [8] * 10
     assert per_class(parts["val"], 10) == [2] * 10
     assert len(parts["test"]) == 200
@@ -132,35 +132,35 @@ def test_budget_is_train_plus_val() -> None:
 
 def test_own_validation_is_used_whole_unless_the_budget_is_cut() -> None:
     source = source_of([50] * 4, val=[7] * 4, test=[9] * 4)
-    parts = cut(source, seed=3)
+    parts = split_source(source, seed=3)
     assert (per_class(parts["train"], 4), per_class(parts["val"], 4)) == ([50] * 4, [7] * 4)
-    parts = cut(source, train_per_class=10, seed=3)
+    parts = split_source(source, train_per_class=10, seed=3)
     assert (per_class(parts["train"], 4), per_class(parts["val"], 4)) == ([8] * 4, [2] * 4)
     assert parts["val"].split is source.train
 
 
 def test_fraction() -> None:
-    parts = cut(source_of([100, 10], test=[5, 5]), train_fraction=0.5)
+    parts = split_source(source_of([100, 10], test=[5, 5]), train_fraction=0.5)
     assert (per_class(parts["train"], 2), per_class(parts["val"], 2)) == ([40, 4], [10, 1])
 
 
 def test_test_set_is_the_same_for_every_seed_and_training_images_are_not() -> None:
     source = source_of([30] * 5)
-    cuts = [cut(source, train_per_class=10, n_test=12, seed=seed) for seed in (0, 1)]
+    cuts = [split_source(source, train_per_class=10, n_test=12, seed=seed) for seed in (0, 1)]
     assert cuts[0]["test"].rows.tolist() == cuts[1]["test"].rows.tolist()
     assert cuts[0]["train"].rows.tolist() != cuts[1]["train"].rows.tolist()
 
 
 def test_smaller_cuts_are_nested_in_larger_ones() -> None:
     source = source_of([60] * 5)
-    small, large = (set(cut(source, train_per_class=k, seed=4)["train"].rows) for k in (5, 25))
+    small, large = (set(split_source(source, train_per_class=k, seed=4)["train"].rows) for k in (5, 25))
     assert small < large
 
 
 def test_same_rows_on_every_platform() -> None:
     """Pinned: a change here changes every published number."""
     train = array_split(np.zeros((12, 1, 1), np.uint8), np.arange(12) % 2, "train")
-    parts = cut(Source(("a", "b"), train), train_per_class=4, val_fraction=0.25, seed=7)
+    parts = split_source(Source(("a", "b"), train), train_per_class=4, val_fraction=0.25, seed=7)
     assert rows(parts) == {"train": [0, 3, 4, 6, 9, 11], "val": [2, 5], "test": [7, 10]}
 
 
@@ -181,9 +181,9 @@ def test_same_rows_on_every_platform() -> None:
 )
 def test_impossible_cuts_are_refused(kwargs: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        cut(source_of([50, 40], test=[10, 10]), **kwargs)
+        split_source(source_of([50, 40], test=[10, 10]), **kwargs)
 
 
 def test_class_with_too_few_images_is_named() -> None:
     with pytest.raises(UserError, match="class 'c1' has 2 training images; 3 are needed"):
-        cut(source_of([10, 2]))
+        split_source(source_of([10, 2]))

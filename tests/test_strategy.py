@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import FAMILIES, compose
-from headstart import config as configs
-from headstart import strategy
-from headstart.config import PhaseConfig
+from headstart.config import resolvers
+from headstart.config.schema import PhaseConfig
 from headstart.errors import UserError
+from headstart.strategy import plan
 
 SHIPPED = {
     "scratch": {"all": {"head": 1.0, "backbone": 1.0}},
@@ -83,7 +83,7 @@ def network(name: str) -> torch.nn.Module:
 
 def rates(model: torch.nn.Module, rules: dict) -> dict[str, float | None]:
     """The rates of a phase with these rules."""
-    return strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].rates
+    return plan.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].rates
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -92,7 +92,7 @@ def test_shipped_strategies(name: str, shipped: str) -> None:
     model = network(name)
     head = {f"{key}" for key, p in model.named_parameters() if any(p is q for q in model.get_classifier().parameters())}
     assert len(head) == 2
-    phases = strategy.plan(model, compose(f"strategy={shipped}").strategy.phases)
+    phases = plan.plan(model, compose(f"strategy={shipped}").strategy.phases)
     assert [phase.name for phase in phases] == list(SHIPPED[shipped])
     for phase in phases:
         expected = SHIPPED[shipped][phase.name]
@@ -101,13 +101,15 @@ def test_shipped_strategies(name: str, shipped: str) -> None:
         assert sum(row[2] for row in phase.rows) == sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("path", sorted((configs.folder() / "strategy").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((resolvers.config_folder() / "strategy").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_each_file_says_what_its_header_does(path: Path) -> None:
     config, model = compose(f"strategy={path.stem}", "epochs=12", "augment=standard").strategy, network("resnet18")
     assert config.start == ("scratch" if path.stem == "scratch" else "pretrained")
-    depths = {parameter.name: parameter.depth for parameter in strategy.describe(model)}
+    depths = {parameter.name: parameter.depth for parameter in plan.describe(model)}
     names = {"all": BY_NAME.get(path.stem, ())}
-    for phase in strategy.plan(model, config.phases):
+    for phase in plan.plan(model, config.phases):
         for name, depth in depths.items():
             if path.stem in BY_NAME:
                 expected = 1 if depth == 0 or any(part in name for part in names[phase.name]) else None
@@ -130,12 +132,12 @@ def test_a_floor_of_the_schedule_lies_below_every_rate() -> None:
     for name, floor, lowest in (("layerwise_decay", 2e-4, "0.000237"), ("head_then_all", 3e-4, "0.0003")):
         for low in (floor / 10, 10 * floor):
             config = compose(f"strategy={name}", "optimizer.lr=0.001", f"scheduler.min_lr={low}")
-            phases = strategy.plan(model, config.strategy.phases)
+            phases = plan.plan(model, config.strategy.phases)
             if low < floor:
-                strategy.check_floor(phases, config)
+                plan.check_floor(phases, config)
             else:
                 with pytest.raises(UserError, match=rf"scheduler.min_lr={low}: .*lowest is {lowest}: use scheduler"):
-                    strategy.check_floor(phases, config)
+                    plan.check_floor(phases, config)
 
 
 def test_warm_up_starts_below_every_rate() -> None:
@@ -144,22 +146,22 @@ def test_warm_up_starts_below_every_rate() -> None:
         for warm in (True, False):
             schedule = "warmup_cosine" if warm else "cosine"
             config = compose(f"strategy={name}", f"scheduler={schedule}", "optimizer.lr=0.001", "epochs=9", *more)
-            phases = strategy.plan(model, config.strategy.phases)
+            phases = plan.plan(model, config.strategy.phases)
             if warm:
                 with pytest.raises(UserError, match=r"scheduler.warmup_lr=0.0\d+: .*: use scheduler.warmup_lr=0"):
-                    strategy.check_floor(phases, config)
+                    plan.check_floor(phases, config)
             else:
-                strategy.check_floor(phases, config)
+                plan.check_floor(phases, config)
     config = compose("strategy=layerwise_decay", "scheduler=step", "scheduler.warmup_epochs=2", "optimizer.lr=1e-5")
-    strategy.check_floor(strategy.plan(model, config.strategy.phases), config)
+    plan.check_floor(plan.plan(model, config.strategy.phases), config)
     del config.scheduler["warmup_lr"]
     with pytest.raises(UserError, match=r"scheduler\.warmup_lr=1e-05"):
-        strategy.check_floor(strategy.plan(model, config.strategy.phases), config)
+        plan.check_floor(plan.plan(model, config.strategy.phases), config)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_depth_counts_back_from_the_head(name: str) -> None:
-    parameters = strategy.describe(network(name))
+    parameters = plan.describe(network(name))
     depths = [parameter.depth for parameter in parameters]
     assert min(depths) == 0
     assert set(depths) == set(range(max(depths) + 1))
@@ -237,7 +239,7 @@ def test_every_parameter_has_one_rate_in_a_phase_that_of_the_first_rule_that_mat
     rules = [(selector, rate) for selector, rate in rules if selector != "all"] + [("all", rest)]
     expected: dict[str, float | None] = {}
     used = set()
-    for each in strategy.describe(model):
+    for each in plan.describe(model):
         seen = each.name, each.depth, each.deepest - each.depth, each.is_norm
         selector, rate = next(rule for rule in rules if MEANS[rule[0]](*seen))
         used.add(selector)
@@ -247,7 +249,7 @@ def test_every_parameter_has_one_rate_in_a_phase_that_of_the_first_rule_that_mat
         with pytest.raises(UserError, match=r"matches no parameter|nothing learns"):
             rates(model, dict(rules))
         return
-    (phase,) = strategy.plan(model, {"p": PhaseConfig(rates=dict(rules), epochs=1)})
+    (phase,) = plan.plan(model, {"p": PhaseConfig(rates=dict(rules), epochs=1)})
     assert phase.rates == expected
     assert set(expected) == {name for name, _ in model.named_parameters()}
     assert sum(count for *_, count in phase.rows) == sum(p.numel() for p in model.parameters())
@@ -255,9 +257,9 @@ def test_every_parameter_has_one_rate_in_a_phase_that_of_the_first_rule_that_mat
 
 def test_train_mode_leaves_frozen_parts_in_eval() -> None:
     model = timm.create_model("resnet18", num_classes=5)
-    phase = strategy.plan(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
-    strategy.freeze(model, phase)
-    strategy.train_mode(model)
+    phase = plan.plan(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
+    plan.freeze(model, phase)
+    plan.train_mode(model)
     assert model.layer4.training
     assert model.layer4[0].bn1.training
     assert model.fc.training
@@ -267,17 +269,17 @@ def test_train_mode_leaves_frozen_parts_in_eval() -> None:
 
 def test_train_mode_keeps_learning_norms_learning() -> None:
     model = timm.create_model("resnet18", num_classes=5)
-    phase = strategy.plan(model, {"p": PhaseConfig(rates={"norm": 1, "head": 1, "all": None}, epochs=1)})[0]
-    strategy.freeze(model, phase)
-    strategy.train_mode(model)
+    phase = plan.plan(model, {"p": PhaseConfig(rates={"norm": 1, "head": 1, "all": None}, epochs=1)})[0]
+    plan.freeze(model, phase)
+    plan.train_mode(model)
     assert model.layer1[0].bn1.training
     assert not model.layer1[0].conv1.training
 
 
 def test_optimizer_groups_hold_each_learning_parameter_once() -> None:
     model = timm.create_model("resnet18", num_classes=5)
-    phase = strategy.plan(model, {"p": PhaseConfig(rates={"head": 1, "depth1": 0.1, "all": None}, epochs=1)})[0]
-    groups = strategy.optimizer_groups(model, phase, 0.01, 0.05)
+    phase = plan.plan(model, {"p": PhaseConfig(rates={"head": 1, "depth1": 0.1, "all": None}, epochs=1)})[0]
+    groups = plan.optimizer_groups(model, phase, 0.01, 0.05)
     names = {id(p): name for name, p in model.named_parameters()}
     held = [names[id(p)] for group in groups for p in group["params"]]
     assert sorted(held) == sorted(phase.trainable)
@@ -307,7 +309,7 @@ def test_bias_is_every_bias_and_nothing_else(name: str) -> None:
 
 def test_frozen_statistics_leave_batch_norms_in_eval_while_their_weights_learn() -> None:
     model = timm.create_model("resnet18", num_classes=5)
-    strategy.train_mode(model, "frozen")
+    plan.train_mode(model, "frozen")
     norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
     assert not any(norm.training for norm in norms)
     assert model.layer1[0].conv1.training

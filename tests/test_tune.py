@@ -18,11 +18,13 @@ import pytest
 import torch
 
 from conftest import SMALL, compose
-from headstart import hardware, strategy, trial, tune
-from headstart.config import HardwareConfig, RunConfig
+from headstart.config.schema import HardwareConfig, RunConfig
 from headstart.errors import UserError
 from headstart.models import factory
-from headstart.trial import Setting, Timing, Trial
+from headstart.runtime import hardware
+from headstart.strategy import plan
+from headstart.tuning import timing, tune
+from headstart.tuning.timing import Setting, Timing, Trial
 
 LAST, PLAIN = Setting("channels_last", "32"), Setting("contiguous", "32")
 BF16 = Setting("channels_last", "bf16")
@@ -33,19 +35,19 @@ LIVE = ("model=timm", "model.name=resnet18", "strategy=scratch", "data.batch_siz
 def config(tmp_path: Path, *overrides: str) -> RunConfig:
     """A run of a few live steps that asks for tuning, its hardware settled."""
     composed = compose(*SMALL, *LIVE, f"output_dir={tmp_path / 'outputs'}", *overrides)
-    composed.hardware = hardware.settle(composed.hardware)
+    composed.hardware = hardware.resolve_hardware(composed.hardware)
     return composed
 
 
 def settle(config: RunConfig, n_train: int = 32, asked: str = "auto") -> tuple[HardwareConfig, dict[str, Any] | None]:
     """`tune.settle` for data of ten classes at 32 px."""
     data: Any = SimpleNamespace(sizes={"train": n_train}, classes=list(range(10)), image_size=32)
-    return tune.settle(config, asked, data, planned(config))
+    return tune.tune_hardware(config, asked, data, planned(config))
 
 
-def planned(config: RunConfig) -> list[strategy.Phase]:
+def planned(config: RunConfig) -> list[plan.Phase]:
     """The phases of a run, as of the network's outline."""
-    return strategy.plan(factory.outline(config.model), config.strategy.phases)
+    return plan.plan(factory.outline(config.model), config.strategy.phases)
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[Setting, Timing]
 def test_a_trial_takes_real_steps_of_the_runs_network_and_leaves_no_trace(tmp_path: Path) -> None:
     asked = config(tmp_path)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    with trial.undisturbed(replace(asked.hardware, devices=2)):
+    with timing.isolate(replace(asked.hardware, devices=2)):
         made = Trial(asked, classes=10, image_size=32)
         weights = made.model.fc.weight.detach().clone()
         counts, steps = {}, [0]
@@ -85,7 +87,7 @@ def test_a_trial_takes_real_steps_of_the_runs_network_and_leaves_no_trace(tmp_pa
     assert counts[BF16] == Timing(failed="RuntimeError: no bfloat16 here")
     for setting in (LAST, PLAIN):
         assert 1e-3 < (counts[setting].seconds or 0) < 10
-    assert 2 * (1 + trial.STEPS) <= steps[0] <= 2 * trial.ROUNDS * (1 + trial.STEPS)
+    assert 2 * (1 + timing.STEPS) <= steps[0] <= 2 * timing.ROUNDS * (1 + timing.STEPS)
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
@@ -107,10 +109,10 @@ def test_only_what_may_change_numbers_is_tried() -> None:
 
 
 def test_ties_go_to_the_plainer_setting() -> None:
-    assert tune.plainest({LAST: Timing(1.02), PLAIN: Timing(1.0)}) == LAST
-    assert tune.plainest({LAST: Timing(1.05), PLAIN: Timing(1.0)}) == PLAIN
-    assert tune.plainest({LAST: Timing(failed="broken"), PLAIN: Timing(9.0)}) == PLAIN
-    assert tune.plainest({LAST: Timing(failed="broken")}) is None
+    assert tune.choose_setting({LAST: Timing(1.02), PLAIN: Timing(1.0)}) == LAST
+    assert tune.choose_setting({LAST: Timing(1.05), PLAIN: Timing(1.0)}) == PLAIN
+    assert tune.choose_setting({LAST: Timing(failed="broken"), PLAIN: Timing(9.0)}) == PLAIN
+    assert tune.choose_setting({LAST: Timing(failed="broken")}) is None
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_a_run_without_live_steps_leaves_compile_open(tmp_path: Path, measured: 
     probe, pin = settle(config(tmp_path, "strategy=feature_extraction"), n_train=16 * 100)
     assert pin is not None
     assert (probe.compile, pin["setting"]["compile"]) == (False, False), "what is written down is what it ran with"
-    assert "compiled" not in tune.said(pin).partition("|")[0]
+    assert "compiled" not in tune.describe_pin(pin).partition("|")[0]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"times": [{"seconds": 1}]}', '{"times": 3}'])
@@ -273,8 +275,8 @@ KEPT = """
 import resource
 from pathlib import Path
 import torch
-from headstart import hardware
-from headstart.config import HardwareConfig
+from headstart.runtime import hardware
+from headstart.config.schema import HardwareConfig
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -286,7 +288,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 before = faults()
-with hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32")):
+with hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):
     faults()
     inside, held = faults(), resident()
     held_on = [torch.ones(32 * 2**20 // 4) for _ in range(8)]

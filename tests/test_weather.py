@@ -34,7 +34,7 @@ def timed(*arguments):
     work(*arguments)
     print(f"worked {time.monotonic() - began:.2f}", flush=True)
 train.work = timed
-from headstart.cli import entry
+from headstart.cli.main import entry
 entry()
 """
 

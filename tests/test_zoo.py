@@ -19,7 +19,7 @@ import torch
 
 from headstart.errors import UserError
 from headstart.models import cost
-from headstart.models.keras import ROWS, Published
+from headstart.models.keras_table import ROWS, Published
 from headstart.zoo import children, command, rows, tables
 from headstart.zoo.plan import Machine, Plan
 from test_report import Page

@@ -1,5 +1,5 @@
 """``python -m headstart`` is ``headstart``."""
 
-from headstart.cli import entry
+from headstart.cli.main import entry
 
 entry()

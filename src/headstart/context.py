@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from headstart.data import Data
 from headstart.data.augment import Preprocess
+from headstart.data.dataset import Data
 from headstart.models import weights
 
 if TYPE_CHECKING:
-    from headstart.config import RunConfig
-    from headstart.logger import RunLog
-    from headstart.measures import Measure
+    from headstart.config.schema import RunConfig
+    from headstart.measures.measure import Measure
     from headstart.models.factory import Input
-    from headstart.runs import Run
-    from headstart.strategy import Phase
+    from headstart.storage.runs import Run
+    from headstart.strategy.plan import Phase
+    from headstart.tracking.logger import RunLog
 
 
 @dataclass

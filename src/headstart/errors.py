@@ -15,7 +15,7 @@ class RunFailed(Exception):
     """Bad luck of a valid run (a diverged loss, no memory, a full disk, a lost process): what to do; exit code 1."""
 
 
-def told(error: BaseException) -> UserError | RunFailed | None:
+def as_user_error(error: BaseException) -> UserError | RunFailed | None:
     """The error as a user is meant to read it; None for one that nobody foresaw."""
     if isinstance(error, UserError | RunFailed):
         return error

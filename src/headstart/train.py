@@ -7,16 +7,22 @@ from typing import Any
 
 import torch
 
-from headstart import components, explain, fit, hardware, runs, strategy, torchrun, tune
-from headstart import config as configs
-from headstart.conclude import conclude
-from headstart.config import RunConfig
+from headstart.config import instantiate, schema
+from headstart.config.schema import RunConfig
 from headstart.context import Context
-from headstart.data import Data, prepare
-from headstart.data.checks import say_duplicates
-from headstart.logger import RunLog, Silent
+from headstart.data.checks import warn_of_duplicates
+from headstart.data.dataset import Data, prepare
+from headstart.distributed import torchrun
+from headstart.evaluation.result import finish_run
 from headstart.models import factory, weights
-from headstart.ways import Way, check_probes, way
+from headstart.preflight import components
+from headstart.runtime import hardware
+from headstart.storage import runs
+from headstart.strategy import plan, table
+from headstart.strategy.route import Way, check_probes, way
+from headstart.tracking.logger import RunLog, SilentLog
+from headstart.training.phases import run_phases
+from headstart.tuning import tune
 
 log = logging.getLogger(__name__)
 
@@ -28,28 +34,28 @@ def run(config: RunConfig, overrides: list[str]) -> dict[str, Any]:
         UserError: the config, the data, the weights or the machine cannot do what is asked.
     """
     asked = config.hardware
-    config.hardware = hardware.settle(asked)
+    config.hardware = hardware.resolve_hardware(asked)
     components.check(config)
     spec = factory.expected_input(config.model)
     outline = factory.outline(config.model)
-    planned = strategy.plan(outline, config.strategy.phases)
-    strategy.check_floor(planned, config)
+    planned = plan.plan(outline, config.strategy.phases)
+    plan.check_floor(planned, config)
     check_probes(outline, config.strategy)
     data = _data(config, spec)
     config.data.storage = "stream" if data.streamed else "memory"  # the same in every process
-    config.hardware, tuned = tune.settle(config, asked.precision, data, planned)
+    config.hardware, tuned = tune.tune_hardware(config, asked.precision, data, planned)
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
-    with runs.hold(configs.plain(config), digests) as here:
+    with runs.lock_run(schema.plain(config), digests) as here:
         done = here.completed()
         if done is not None and not config.rerun:
             accuracy = 100 * done["test"]["accuracy"]
             log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", here.folder, accuracy)
             return done
-        here.begin(configs.plain(config), overrides, fresh=done is not None)
+        here.begin(schema.plain(config), overrides, fresh=done is not None)
         if tuned:
             here.state(tuned=tuned)
-            log.info("  hardware.tune: %s", tune.said(tuned))
+            log.info("  hardware.tune: %s", tune.describe_pin(tuned))
         phases_done = here.read_state().get("done", [])
         if config.hardware.devices == 1:
             work(config, here, digests, phases_done, data)
@@ -76,24 +82,24 @@ def work(
 ) -> None:
     """The run itself, in its one process or in each of several; leaves its result in its folder."""
     began = time.monotonic()
-    with hardware.memory_kept(config.hardware), hardware.threads(config.hardware):
-        device = hardware.apply(config.hardware)
+    with hardware.keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
+        device = hardware.select_device(config.hardware)
         spec = factory.expected_input(config.model)
         data = data or _data(config, spec)
         data.check(config.data.on_bad_image, config.cache)
         with _logger(config, here) as run_log:
             model = _model(config, data, device)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-            measures = [configs.build(node) for node in config.measures.values()]
+            measures = [instantiate.build(node) for node in config.measures.values()]
             start = _pretrained(config, model)
             context = Context(config, here, run_log, data, model, spec, device, digests, measures, start)
-            phases = strategy.plan(model, config.strategy.phases)
+            phases = plan.plan(model, config.strategy.phases)
             ways = [way(model, phase, config, data.image_size) for phase in phases]
             _say_facts(context, phases, ways)
-            outcomes = fit.run_phases(context, phases, ways, done)
+            outcomes = run_phases(context, phases, ways, done)
             if here.leads:
                 weights.save(model, here.folder / weights.FINAL)
-            conclude(context, phases, ways, outcomes, began)
+            finish_run(context, phases, ways, outcomes, began)
 
 
 def _data(config: RunConfig, spec: factory.Input) -> Data:
@@ -110,7 +116,7 @@ def _data(config: RunConfig, spec: factory.Input) -> Data:
 
 def _logger(config: RunConfig, here: runs.Run) -> RunLog:
     if not here.leads:
-        return Silent()
+        return SilentLog()
     return RunLog(
         here.folder,
         config.logger,
@@ -118,7 +124,7 @@ def _logger(config: RunConfig, here: runs.Run) -> RunLog:
         name=here.name,
         study=here.study,
         job_type=config.strategy.name,
-        config=configs.flat(config),
+        config=schema.flat(config),
     )
 
 
@@ -140,7 +146,7 @@ def _pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.named_parameters() if id(value) not in head}
 
 
-def _say_facts(context: Context, phases: list[strategy.Phase], ways: list[Way]) -> None:
+def _say_facts(context: Context, phases: list[plan.Phase], ways: list[Way]) -> None:
     """What the run is, before it starts: sizes, machine, and the strategy as a table."""
     config, sizes = context.config, context.data.sizes
     log.info(
@@ -165,8 +171,8 @@ def _say_facts(context: Context, phases: list[strategy.Phase], ways: list[Way]) 
             hardware_.accumulate,
             config.optimizer["lr"],
         )
-    say_duplicates(context.data.duplicates)
-    table = explain.lines(explain.rows(phases, ways, config))
-    for line in table:
+    warn_of_duplicates(context.data.duplicates)
+    lines = table.lines(table.rows(phases, ways, config))
+    for line in lines:
         log.info("  %s", line)
-    context.run_log.text("strategy_table", table)
+    context.run_log.text("strategy_table", lines)

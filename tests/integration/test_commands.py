@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from conftest import SMALL, compose
-from headstart import config as configs
+from headstart.config import resolvers
 
 ROOT = Path(__file__).resolve().parents[2]
-STUDIES = sorted(path.stem for path in (configs.folder() / "experiment").glob("*.yaml") if path.stem != "demo")
+STUDIES = sorted(path.stem for path in (resolvers.config_folder() / "experiment").glob("*.yaml") if path.stem != "demo")
 TINY = (
     "size=small", "data.n_train=40", "data.train_per_class=null", "data.train_fraction=null", "data.n_test=20",
     "data.batch_size=16", "epochs=1", "seed=0", "logger=csv", "hardware=cpu",

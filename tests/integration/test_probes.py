@@ -11,11 +11,14 @@ import pytest
 import torch
 
 from conftest import SMALL, compose
-from headstart import components, conclude, explain, train
+from headstart import train
 from headstart.errors import UserError
-from headstart.features import Room
+from headstart.evaluation import result
+from headstart.features.extractor import Room
 from headstart.models import weights
-from headstart.probe import choice
+from headstart.preflight import components
+from headstart.probe import base
+from headstart.strategy import table
 
 PROBE = "strategy.phases.head.probe"
 BASE = ("model=efficientnet_lite0", "strategy=feature_extraction", "data.train_per_class=8")
@@ -41,7 +44,7 @@ def test_a_head_beside_the_network_is_restored_when_its_run_goes_on(
         with pytest.raises(Cut):
             run_small(*options)
     fits = []
-    monkeypatch.setattr("headstart.probe.phase.fit_head", lambda *_: fits.append(1))
+    monkeypatch.setattr("headstart.training.head.fit_head", lambda *_: fits.append(1))
     result = run_small(*options)
     assert not fits, "the phase was finished, so it is not fitted again"
     assert (result["folder"] / weights.PROBE).is_file()
@@ -59,7 +62,7 @@ def test_a_damaged_head_is_fitted_again(run_small: Callable[..., dict], monkeypa
     (first["folder"] / "result.json").unlink()
     path = first["folder"] / weights.PROBE
     path.write_bytes(path.read_bytes()[:-8] + bytes(8))
-    monkeypatch.setattr("headstart.runs.Run.begin", lambda *_, **__: None)  # as after a crash
+    monkeypatch.setattr("headstart.storage.runs.Run.begin", lambda *_, **__: None)  # as after a crash
     assert run_small(*options)["test"] == first["test"]
 
 
@@ -79,15 +82,15 @@ def test_other_images_go_through_the_probe_too(
 ) -> None:
     """What a measure sees live is what the test saw through cached features."""
     seen = {}
-    original = conclude._timed_test
+    original = result._timed_test
 
     def watched(context: Any, way: Any) -> Any:
         scores, speed = original(context, way)
-        seen["live"] = conclude.logits(context, context.data.test, "again", way.live())
+        seen["live"] = result.predict_logits(context, context.data.test, "again", way.live())
         seen["cached"] = scores
         return scores, speed
 
-    monkeypatch.setattr(conclude, "_timed_test", watched)
+    monkeypatch.setattr(result, "_timed_test", watched)
     for precision, options in product(("32", "bf16"), (*BESIDE.values(), ())):
         run_small(*BASE, *options, f"hardware.precision={precision}")
         assert (seen["live"].argmax(1) == seen["cached"].argmax(1)).float().mean() >= 0.95
@@ -129,7 +132,7 @@ def test_views_are_gathered_in_a_mapped_file_where_asked_for(
         gathered.append(Room(rows, storage))
         return gathered[-1]
 
-    monkeypatch.setattr("headstart.views.Room", room)
+    monkeypatch.setattr("headstart.features.views.Room", room)
     options = (BASE[0], "strategy=cached_views", "augment=standard", "data.train_per_class=5", "rerun=true")
     held, mapped = (run_small(*options, f"features.storage={storage}") for storage in ("memory", "mapped"))
     assert mapped["test"] == held["test"]
@@ -154,7 +157,7 @@ def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_rea
 def test_a_probe_is_refused_of_a_head_that_is_more_than_a_layer() -> None:
     config = compose("model=timm", "model.name=repvit_m0_9", "strategy=feature_extraction", "strategy.start=scratch")
     with pytest.raises(UserError, match=r"RepVit cannot be cut at a head of one layer.*probe=null .*epochs=10"):
-        explain._outlined(config)
+        table._outlined(config)
 
 
 @pytest.mark.parametrize("strategy", ["feature_extraction", "partial"])
@@ -175,8 +178,8 @@ def test_a_refit_is_told_how_many_views_an_image_has(
     head: str, copies: int, run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    original = choice._of_both
-    monkeypatch.setattr(choice, "_of_both", lambda *told: seen.append(told[1]) or original(*told))
+    original = base._of_both
+    monkeypatch.setattr(base, "_of_both", lambda *told: seen.append(told[1]) or original(*told))
     run_small(
         "model=timm", "model.name=test_resnet", "model.weights=none", "strategy=cached_views", "strategy.start=scratch",
         "strategy.phases.head.views=3", f"head={head}", "+head.probe.refit=true",

@@ -90,7 +90,7 @@ def test_job_after_job_in_a_multirun(tmp_path: Path) -> None:
 
 BUSY_THREAD = """
 import sys, threading, time, torch
-from headstart import torchrun
+from headstart.distributed import torchrun
 
 def work():
     numbers = torch.ones(100)
@@ -119,7 +119,7 @@ def ranks_of(parent: int) -> list[int]:
             environment = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"rank" in line and b"headstart.torchrun" in line and _descends(int(folder.name), parent):
+        if b"rank" in line and b"headstart.distributed.torchrun" in line and _descends(int(folder.name), parent):
             (number,) = (entry[5:] for entry in environment if entry.startswith(b"RANK="))
             found[int(number)] = int(folder.name)
     return [found[number] for number in sorted(found)]

@@ -57,11 +57,11 @@ CACHED = (
     "strategy.phases.all.epochs=2", "data.image_size=32", "data.train_per_class=4", "data.n_test=21", "hardware=cpu",
     "hardware.threads=1", "logger=csv", "checkpoint_every=0",
 )  # fmt: skip
-STEP = "headstart.module:PhaseModule", "training_step"
-SAVE = "headstart.checkpoints", "write"
+STEP = "headstart.training.module:PhaseModule", "training_step"
+SAVE = "headstart.storage.checkpoints", "write"
 BEST = "headstart.models.weights", "save"
-SHARD = "headstart.features:FeatureStore", "write"
-RESULT = "headstart.runs:Run", "complete"
+SHARD = "headstart.features.extractor:FeatureStore", "write"
+RESULT = "headstart.storage.runs:Run", "complete"
 REPLACE = "pathlib:Path", "replace"
 
 
@@ -236,12 +236,13 @@ def test_a_signal_stops_at_the_next_step_and_says_how_to_go_on(
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     slow = (
-        "import time; from headstart.module import PhaseModule; PhaseModule.training_step = lambda *_: time.sleep(99)"
+        "import time; from headstart.training.module import PhaseModule; "
+        "PhaseModule.training_step = lambda *_: time.sleep(99)"
     )
     command = (
         sys.executable,
         "-c",
-        f"{slow}\nimport sys; from headstart.cli import main; sys.exit(main(sys.argv[1:]))",
+        f"{slow}\nimport sys; from headstart.cli.main import main; sys.exit(main(sys.argv[1:]))",
     )
     with subprocess.Popen(
         (*command, "train", *LIVE, f"output_dir={tmp_path / 'outputs'}"), stdout=subprocess.PIPE, text=True

@@ -19,12 +19,12 @@ from safetensors.torch import load_file
 from torch.nn.modules.batchnorm import _NormBase
 
 from conftest import FAMILIES
-from headstart import config as configs
-from headstart import explain, strategy
+from headstart.config import resolvers
 from headstart.errors import UserError
 from headstart.models import weights
+from headstart.strategy import plan, table
 
-STRATEGIES = sorted(path.stem for path in (configs.folder() / "strategy").glob("*.yaml"))
+STRATEGIES = sorted(path.stem for path in (resolvers.config_folder() / "strategy").glob("*.yaml"))
 SIDES = {"inception_v3": 96, "vgg11": 32}  # others see 64 pixels
 ONE_A_MECHANISM = (
     "feature_extraction", "cached_views", "frozen_augmented", "partial", "gradual_unfreeze", "norm_only", "bias_only",
@@ -39,7 +39,7 @@ class Anatomy:
 
     def __init__(self, model: torch.nn.Module) -> None:
         parts = dict(model.named_modules())
-        described = strategy.describe(model)
+        described = plan.describe(model)
         self.depth = {parameter.name: parameter.depth for parameter in described}
         self.deepest = described[0].deepest
         self.norms = {
@@ -134,7 +134,7 @@ def test_frozen_statistics_stay_while_every_weight_learns(run_small: Callable[..
 def test_views_are_drawn_once_differ_and_are_the_same_in_any_batch(
     run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart import views as module
+    from headstart.features import views as module
 
     options = ("model=timm", "model.name=test_resnet", "model.weights=none", "strategy=cached_views",
                "strategy.start=scratch", "strategy.phases.head.views=3")  # fmt: skip
@@ -220,22 +220,22 @@ def test_smoothed_labels_reach_the_heads_that_they_change(head: str, run_small: 
 
 def test_explain_lists_every_jobs_rates_below_the_floor() -> None:
     with pytest.raises(UserError, match=r"2 problems(.|\n)*phases\.all, whose(.|\n)*phases\.tail, whose"):
-        explain.main(["-m", "strategy=finetune,partial,feature_extraction", "scheduler.min_lr=1"])
-    assert explain.main(["strategy=finetune", "scheduler=constant", "+scheduler.min_lr=1"]) == 0
+        table.main(["-m", "strategy=finetune,partial,feature_extraction", "scheduler.min_lr=1"])
+    assert table.main(["strategy=finetune", "scheduler=constant", "+scheduler.min_lr=1"]) == 0
 
 
 def test_explain_says_how_many_jobs_of_a_large_sweep_it_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     seeds = ",".join(map(str, range(150)))
-    assert explain.main(["-m", "strategy=finetune,partial", f"seed={seeds}"]) == 0
+    assert table.main(["-m", "strategy=finetune,partial", f"seed={seeds}"]) == 0
     assert capsys.readouterr().out.endswith("\n151 of 300 jobs were looked at: each value of the sweep once\n")
 
 
 def test_explain_is_for_any_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = ["hardware=ddp", "hardware.devices=64", f"model.weights={tmp_path / 'elsewhere.safetensors'}"]
-    assert explain.main(["strategy=finetune", *there]) == 0
+    assert table.main(["strategy=finetune", *there]) == 0
     assert "elsewhere.safetensors weights" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"model.weights=imagenett: .*use one of"):
-        explain.main(["strategy=finetune", "model.weights=imagenett"])
+        table.main(["strategy=finetune", "model.weights=imagenett"])
 
 
 def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from headstart.data.reading import Decoder
+from headstart.data.decoder import Decoder
 
 
 def photographs(root: Path) -> Path:

@@ -148,7 +148,7 @@ def test_changed_data_or_weights_are_another_run(run_small: Callable[..., dict],
 def test_the_schedule_ends_with_the_phase_and_keeps_the_groups_ratio(
     schedule: str, run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.module import PhaseModule
+    from headstart.training.module import PhaseModule
 
     seen: list[list[float]] = []
     step = PhaseModule.training_step
@@ -176,7 +176,7 @@ def test_the_schedule_ends_with_the_phase_and_keeps_the_groups_ratio(
 def test_ctrl_c_is_not_bad_input(
     run_small: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.module import PhaseModule
+    from headstart.training.module import PhaseModule
 
     def interrupted(self: PhaseModule, batch: object, index: int) -> torch.Tensor:
         raise KeyboardInterrupt
@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     if schedule == "at once":
         options.append("optimizer.lr=1e30")
     else:
-        from headstart.module import PhaseModule
+        from headstart.training.module import PhaseModule
 
         step = PhaseModule.training_step
 
@@ -223,7 +223,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 def test_a_validation_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_weights(
     run_small: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.module import PhaseModule
+    from headstart.training.module import PhaseModule
 
     def poisoned(self: PhaseModule) -> None:
         if self.current_epoch == 1:
@@ -279,7 +279,7 @@ def test_the_same_seed_gives_the_same_weights(run_small: Callable[..., dict]) ->
 
 
 def test_gmacs_match_published_ones() -> None:
-    from headstart.conclude import gmacs
+    from headstart.evaluation.result import gmacs
 
     assert gmacs(timm.create_model("resnet18"), 224) == pytest.approx(1.82, abs=0.02)
     assert gmacs(timm.create_model("vgg16"), 224) == pytest.approx(15.5, abs=0.1)

@@ -47,7 +47,13 @@ def test_it_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     assert subprocess.run(pip, capture_output=True).returncode == 0
-    where = run(sys.executable, "-c", "import headstart.config as c; print(c.folder())", cwd=tmp_path, path=site)
+    where = run(
+        sys.executable,
+        "-c",
+        "import headstart.config.resolvers as c; print(c.config_folder())",
+        cwd=tmp_path,
+        path=site,
+    )
     assert where.strip() == str(site / "headstart" / "conf")
     run(sys.executable, "-m", "headstart", "train", *QUICK, cwd=tmp_path, path=site)
     run(sys.executable, "-m", "headstart", "compare", "debug", cwd=tmp_path, path=site)

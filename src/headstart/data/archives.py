@@ -20,14 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from headstart.data.names import readable
+from headstart.data.filenames import escape_name
 from headstart.errors import UserError
 
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
 @contextmanager
-def guarded() -> Iterator[None]:
+def check_before_extracting() -> Iterator[None]:
     """Inside, whatever torchvision extracts is checked first; UserError names the archive and the member."""
     from torchvision.datasets import utils
 
@@ -60,7 +60,7 @@ def check_tar(archive: str | Path) -> None:
         for member in tar:
             _check_name(archive, member.name)
             if member.issym() or member.islnk():
-                _refuse(archive, member.name, f"is a link to {readable(member.linkname)}")
+                _refuse(archive, member.name, f"is a link to {escape_name(member.linkname)}")
             if not (member.isreg() or member.isdir()):
                 _refuse(archive, member.name, "is neither a file nor a folder")
 
@@ -90,6 +90,6 @@ def _check_name(archive: str | Path, name: str) -> None:
 
 def _refuse(archive: str | Path, member: str, problem: str) -> None:
     raise UserError(
-        f"{archive} is not extracted: its member '{readable(member)}' {problem}, and could be written outside the "
+        f"{archive} is not extracted: its member '{escape_name(member)}' {problem}, and could be written outside the "
         "folder; remove the archive, and fetch it again from the makers of the set"
     )

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.data.reading import listed
+from headstart.data.decoder import list_faults
 from headstart.data.sources import FileImages
 from headstart.errors import RunFailed, UserError
-from headstart.files import whole
+from headstart.storage.files import write_whole
 
 if TYPE_CHECKING:
-    from headstart.data import Data
+    from headstart.data.dataset import Data
     from headstart.data.splits import Part
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Decodable:
             return
         content = bytes.fromhex("".join(sorted(ids)))
         try:
-            with whole(self.folder / _name(content), len(content)) as part:
+            with write_whole(self.folder / _name(content), len(content)) as part:
                 part.write_bytes(content)
         except RunFailed as error:
             log.warning("the next run checks its images again: %s", error)
@@ -71,13 +71,13 @@ def _name(content: bytes) -> str:
 
 def check(data: Data, on_bad_image: str, cache_dir: Path | None) -> None:
     """Decode every image file of ``data`` that was never decoded before; see `Data.check`."""
-    from headstart import ranks
+    from headstart.distributed import comm
 
     files = {name: part for name, part in data.parts.items() if isinstance(part.split.images, FileImages)}
     memory = Decodable(cache_dir)
     known = memory.read() if files else set()
     bad = {name: _faults(data, name, part, known) for name, part in files.items()}
-    if ranks.leads():
+    if comm.is_first():
         good = {id_ for name, part in files.items() for row, id_ in enumerate(part.ids) if row not in bad[name]}
         memory.write(good - known)
     if bad.get("test") or (on_bad_image == "raise" and any(bad.values())):
@@ -109,7 +109,7 @@ def _refuse(data: Data, bad: Mapping[str, Mapping[int, str]], skip: bool) -> Non
         if skip
         else "data.on_bad_image=skip leaves out those of train and val, never of test"
     )
-    lines = [f"\n  {name}:{listed(data.parts[name], rows, '    ')}" for name, rows in bad.items() if rows]
+    lines = [f"\n  {name}:{list_faults(data.parts[name], rows, '    ')}" for name, rows in bad.items() if rows]
     raise UserError(f"{' and '.join(counts)} cannot be read; repair or remove them ({hint}):{''.join(lines)}")
 
 
@@ -119,11 +119,11 @@ def _leave_out(data: Data, name: str, bad: Mapping[int, str]) -> None:
     counts = np.bincount(kept.labels, minlength=len(data.classes))
     lost = [data.classes[c] for c in np.unique(part.labels) if not counts[c]]
     if name == "train" and lost:
-        raise UserError(f"every train image of class '{lost[0]}' is bad; repair them:{listed(part, bad)}")
+        raise UserError(f"every train image of class '{lost[0]}' is bad; repair them:{list_faults(part, bad)}")
     if not len(kept):
-        raise UserError(f"every {name} image is bad; repair them:{listed(part, bad)}")
+        raise UserError(f"every {name} image is bad; repair them:{list_faults(part, bad)}")
     log.warning(
-        "data.on_bad_image=skip: %d of %d %s images are left out:%s", len(bad), len(part), name, listed(part, bad)
+        "data.on_bad_image=skip: %d of %d %s images are left out:%s", len(bad), len(part), name, list_faults(part, bad)
     )
     if lost:
         log.warning("classes without an image in %s now: %s", name, ", ".join(lost[:10]))
@@ -143,7 +143,7 @@ def _shared(test: Part, other: Part) -> Iterator[tuple[str, str]]:
             yield test.split.names[test.rows[row]], other.split.names[other.rows[places[id_]]]
 
 
-def say_duplicates(found: Mapping[str, list[tuple[str, str]]]) -> None:
+def warn_of_duplicates(found: Mapping[str, list[tuple[str, str]]]) -> None:
     """A warning for each part that shares images with test, with the first three pairs."""
     for key, pairs in found.items():
         if pairs:

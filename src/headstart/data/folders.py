@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.data.names import readable
+from headstart.data.filenames import escape_name
 from headstart.data.sources import Source, file_split
 from headstart.errors import UserError
 
@@ -39,7 +39,7 @@ def read_folder(root: Path) -> Source:
     try:
         return _read_folder(root)
     except OSError as error:
-        where = readable(str(error.filename or root))
+        where = escape_name(str(error.filename or root))
         raise UserError(f"data.source.root={root}: {where} cannot be read: {error.strerror or error}") from error
 
 
@@ -62,7 +62,7 @@ def _read_folder(root: Path) -> Source:
         for class_folder in _subfolders(folder):
             files = _images_below(class_folder)
             if not files:
-                where = readable(str(class_folder))
+                where = escape_name(str(class_folder))
                 raise UserError(f"{where}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
             rows += [(split, class_folder.name, path) for path in files]
     return labelled_source(rows, str(root), numeric=False)
@@ -110,21 +110,21 @@ def labelled_source(rows: list[Row], origin: str, numeric: bool = True) -> Sourc
         if names[split] and (missing := sorted(names["train"] - names[split])):
             log.warning("%s: classes without an image in %s: %s", origin, split, _listed(missing))
     if len(names["train"]) == 1:
-        raise UserError(f"{origin}: only one class ('{readable(rows[0][1])}'); a classifier needs at least two")
+        raise UserError(f"{origin}: only one class ('{escape_name(rows[0][1])}'); a classifier needs at least two")
     lost = [path for _, _, path in rows if not os.path.isfile(path)]  # noqa: PTH113 Path.is_file raises on a long name
     if lost:
-        shown = "\n  ".join(map(readable, lost[:10]))
+        shown = "\n  ".join(map(escape_name, lost[:10]))
         raise UserError(f"{origin}: {len(lost)} of {len(rows)} image files do not exist:\n  {shown}")
     by_value = numeric and all(name.isdecimal() for name in names["train"])
     classes = sorted(names["train"], key=int if by_value else None)
     index = {name: i for i, name in enumerate(classes)}
     present = Counter(split for split, _, _ in rows)
     parts = {split: file_split((path, index[name]) for part, name, path in rows if part == split) for split in present}
-    return Source(tuple(map(readable, classes)), parts["train"], parts.get("val"), parts.get("test"))
+    return Source(tuple(map(escape_name, classes)), parts["train"], parts.get("val"), parts.get("test"))
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(map(readable, names[:10]))
+    return ", ".join(map(escape_name, names[:10]))
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from headstart.data.contents import Contents
-from headstart.data.names import readable
+from headstart.config.resolvers import FASHION_FOLDER
+from headstart.data.digests import Contents
+from headstart.data.filenames import escape_name
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: apt install dataset-fashion-mnist
 FASHION_CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -76,7 +76,7 @@ class FileImages:
         try:
             return Path(self.paths[index]).read_bytes()
         except OSError as error:
-            name = readable(self.paths[index])
+            name = escape_name(self.paths[index])
             raise UserError(f"image file {name} cannot be read: {error.strerror or error}") from error
 
 
@@ -150,7 +150,7 @@ def file_split(samples: Iterable[tuple[str, int]]) -> Split:
     ordered = sorted(samples)
     paths = [path for path, _ in ordered]
     labels = np.array([label for _, label in ordered], dtype=np.int64)
-    return Split(FileImages(paths), labels, [readable(path) for path in paths])
+    return Split(FileImages(paths), labels, [escape_name(path) for path in paths])
 
 
 def digits() -> Source:
@@ -210,9 +210,9 @@ def torchvision(name: str, root: str = "data", **options: Any) -> Source:
 
     `options` go to its constructor. What is missing below `root` is downloaded.
     """
-    from headstart.data import catalogue
+    from headstart.data import torchvision_sets
 
-    return catalogue.read(name, root, options)
+    return torchvision_sets.read(name, root, options)
 
 
 def image_folder(root: str) -> Source:

@@ -54,7 +54,7 @@ class Part:
         return total.hexdigest()
 
 
-def cut(
+def split_source(
     source: Source,
     *,
     train_per_class: int | None = None,

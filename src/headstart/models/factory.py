@@ -4,14 +4,14 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headstart.errors import RunFailed, UserError, told
+from headstart.errors import RunFailed, UserError, as_user_error
 from headstart.models import hub
 from headstart.models import weights as stored
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from headstart.config import ModelConfig
+    from headstart.config.schema import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def check_name(name: str) -> None:
     """Raises UserError with the nearest names if timm knows no network ``name`` (a ``.tag`` may follow it)."""
     import timm
 
-    from headstart.models import own  # noqa: F401
+    from headstart.models import architectures  # noqa: F401
 
     base, _, tag = name.partition(".")
     if timm.is_model(base):
@@ -53,7 +53,7 @@ def check_size(model: "nn.Module", name: str, side: int, own: int) -> None:
     try:
         look(side)
     except (AssertionError, RuntimeError, ValueError) as error:
-        if isinstance(told(error), RunFailed):
+        if isinstance(as_user_error(error), RunFailed):
             raise  # out of memory is another matter
         look(own)  # where this fails too, the size is not to blame
         reason = str(error).partition("\n")[0]
@@ -89,7 +89,7 @@ def _external(config: "ModelConfig") -> Any:
     source, _, place = config.weights.partition(":")
     load = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
     try:
-        with hub.answered_or_offline(source == "hf-hub"):
+        with hub.offline_if_unreachable(source == "hf-hub"):
             cfg, name, _ = load(place)
     except Exception as error:
         raise _unavailable(config, error) from error
@@ -137,13 +137,13 @@ def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool)
 def _build(config: "ModelConfig", **options: Any) -> Any:
     import timm
 
-    from headstart.models import own  # noqa: F401
+    from headstart.models import architectures  # noqa: F401
 
     try:
         return timm.create_model(config.name, **(options | config.args))
     except (TypeError, ValueError, AssertionError, ArithmeticError, RuntimeError) as error:
         loading = isinstance(error, RuntimeError) and "pretrained_cfg_overlay" in options  # weights that do not fit
-        if loading or isinstance(told(error), RunFailed):
+        if loading or isinstance(as_user_error(error), RunFailed):
             raise
         raise UserError(f"model.args={config.args}: {config.name} does not take them: {error}") from error
 
@@ -159,7 +159,7 @@ def _load_by_timm(config: "ModelConfig") -> Any:
             f"(model.args={config.args}); use strategy=scratch, or weights of your own: a file, or run:FOLDER"
         )
     try:
-        with hub.answered_or_offline(not config.weights.startswith("local-dir:")):
+        with hub.offline_if_unreachable(not config.weights.startswith("local-dir:")):
             return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args)
     except MemoryError:
         raise

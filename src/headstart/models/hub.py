@@ -10,7 +10,7 @@ SECONDS = 3.0
 
 
 @contextmanager
-def answered_or_offline(wanted: bool = True) -> Iterator[None]:
+def offline_if_unreachable(wanted: bool = True) -> Iterator[None]:
     """Within it the hub is left alone if it does not answer now, as by HF_HUB_OFFLINE=1: its cache counts alone."""
     if not wanted:
         yield

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from headstart.errors import UserError
-from headstart.files import whole
+from headstart.storage.files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -149,7 +149,7 @@ def save(model: "nn.Module", path: Path) -> None:
     from safetensors.torch import save_model
 
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    with whole(path, size) as part:
+    with write_whole(path, size) as part:
         save_model(model, str(part))
 
 

@@ -4,9 +4,9 @@ A probe is anything with ``fit(train_x, train_y, val_x, val_y, classes, weights=
 ``smoothing`` where it says ``smooths = True``; a strategy file names it by ``_target_``.
 """
 
-from headstart.probe.choice import Probe, ProbeFit, Targets
-from headstart.probe.descent import LinearHeads
+from headstart.probe.base import Probe, ProbeFit, Targets
+from headstart.probe.knn import NearestNeighbours
 from headstart.probe.linear import GRID, Logistic, Ridge
-from headstart.probe.neighbours import NearestNeighbours
+from headstart.probe.sgd import LinearHeads
 
 __all__ = ["GRID", "LinearHeads", "Logistic", "NearestNeighbours", "Probe", "ProbeFit", "Ridge", "Targets"]

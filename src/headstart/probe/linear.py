@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.errors import UserError
-from headstart.probe.choice import Probe, Targets, ascending
-from headstart.probe.newton import Problem, path
+from headstart.probe.base import Probe, Targets, sort_values
+from headstart.probe.newton import Problem, solve_path
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Logistic(Probe):
         scale: features are divided by their standard deviation to this power before the penalty is applied, and the
             head is scaled back: 0 leaves them alone, 1 standardises. Over 12 cuts of Fashion-MNIST's training images
             (1,000 labelled, 4,000 scored) 0, 0.5 and 1 gave 82.67, 82.74 and 82.45 % (``benchmarks/choices.py``).
-        refit, layers, poolings: as in `headstart.probe.choice.Probe`.
+        refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
     smooths = True
@@ -74,7 +74,7 @@ class Logistic(Probe):
         layers: Sequence[int] = (-1,),
         poolings: Sequence[str] = ("avg",),
     ) -> None:
-        super().__init__(ascending(grid, "grid"), refit, layers, poolings)
+        super().__init__(sort_values(grid, "grid"), refit, layers, poolings)
         if not 0 < tolerance < 1:
             raise UserError(f"probe.tolerance={tolerance}: must be above 0 and below 1")
         if not isinstance(max_iterations, int) or max_iterations < 1:
@@ -104,9 +104,9 @@ class Logistic(Probe):
             return self._without_absent(x, targets, values, present)
         spread = x.square().mean(0).sqrt()  # of centred features
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12) ** -self.scale
-        x, basis, penalty = whitened(x * factor)
+        x, basis, penalty = whiten(x * factor)
         problem = Problem(x, targets, penalty)
-        found, steps, converged = path(problem, values, self.tolerance, self.max_iterations)
+        found, steps, converged = solve_path(problem, values, self.tolerance, self.max_iterations)
         heads, bias = found[..., :-1], found[..., -1]
         if not all(converged):
             missed = ", ".join(f"{value:g}" for value, good in zip(values, converged, strict=True) if not good)
@@ -139,7 +139,7 @@ class Ridge(Probe):
     Args:
         grid: penalties alpha in ``sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2`` on centred features: large is
             strong regularisation. Smoothed labels are left out: they scale and shift all scores alike.
-        refit, layers, poolings: as in `headstart.probe.choice.Probe`.
+        refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
     probabilities = False
@@ -151,7 +151,7 @@ class Ridge(Probe):
         layers: Sequence[int] = (-1,),
         poolings: Sequence[str] = ("avg",),
     ) -> None:
-        super().__init__(ascending(grid, "grid")[::-1], refit, layers, poolings)  # from strong to weak, as everywhere
+        super().__init__(sort_values(grid, "grid")[::-1], refit, layers, poolings)  # from strong to weak, as everywhere
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
         """A head per penalty on each set of features."""
@@ -190,7 +190,7 @@ class Ridge(Probe):
         return Heads(weight.float(), bias.float(), facts)
 
 
-def whitened(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def whiten(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Centred features [n, d] along their principal axes, each axis of variance 1.
 
     Axes of less than 1e-13 of the largest variance are left out: they are single precision's rounding.

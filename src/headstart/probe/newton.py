@@ -9,7 +9,7 @@ count unequally. Features are expected whitened, which is what the penalty's vec
   serves all values and classes of a block.
 - Newton steps come by conjugate gradients on Hessian products (Lin, Weng & Keerthi 2008, "Trust region Newton method
   for large-scale logistic regression", with a line search in place of the region).
-- The preconditioner is made anew only when a solve took more steps than that costs (`headstart.probe.precondition`).
+- The preconditioner is made anew only when a solve took more steps than that costs (`headstart.probe.preconditioner`).
 - Weights sum to zero over the classes, as at the optimum: an equal shift of all changes no probability, and only the
   penalty, too weak to be seen by conjugate gradients, would take it back.
 - Smoothed labels, (1 - s) one-hot + s / K, add to the loss what is linear in the weights: the sum over rows of
@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from headstart.probe.choice import Targets
-from headstart.probe.precondition import Curvature, Inverse, blocks, pairs, price
+from headstart.probe.base import Targets
+from headstart.probe.preconditioner import Curvature, Inverse, invert_blocks, invert_pairs, price
 
 BLOCK = 3  # values between the path's that are solved together: they share a preconditioner, so not too many
 ELEMENTS = 2**25  # of one logits array; half a dozen live at once
@@ -153,11 +153,11 @@ class Problem:
         """A new preconditioner, where a solve of so many steps says that one is worth its price."""
         rows, width = self.features.shape
         cheap, dear = price(rows, width, self.classes)
-        made = pairs(at) if steps > PATIENCE + dear / SOLVES else None
+        made = invert_pairs(at) if steps > PATIENCE + dear / SOLVES else None
         if made is not None:
             self.inverse, self.paired = made, True
         elif steps > PATIENCE + (dear / SOLVES if self.paired else cheap):
-            self.inverse, self.paired = blocks(at) or self.inverse, False
+            self.inverse, self.paired = invert_blocks(at) or self.inverse, False
 
 
 def level(rows: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
     return (left * right).sum((0, 2))
 
 
-def direction(problem: Problem, state: State, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+def newton_step(problem: Problem, state: State, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """A truncated Newton step [K, B, r], its margins [K, B, n], and its slope (float64 [B], negative)."""
     values = state.values.to(state.weight.dtype)
     scale = values[None, :, None]
@@ -219,7 +219,7 @@ def descend(
     active = torch.arange(len(values), device=values.device)
     state = problem.state(start, problem.margins(start), values)
     for _ in range(steps):
-        step, reach, slope = direction(problem, state, tolerance)
+        step, reach, slope = newton_step(problem, state, tolerance)
         length = torch.ones_like(state.objective)
         for _ in range(25):
             size = length.to(step.dtype)[None, :, None]
@@ -241,7 +241,7 @@ def descend(
     return found, taken, converged
 
 
-def predict(problem: Problem, solved: dict[float, Tensor], values: Tensor) -> Tensor:
+def extrapolate(problem: Problem, solved: dict[float, Tensor], values: Tensor) -> Tensor:
     """Starting weights [K, B, r]: a polynomial in log C through the nearest solutions, or the nearest if better."""
     if not solved:
         return problem.features.new_zeros(problem.classes, len(values), problem.features.shape[1])
@@ -256,7 +256,9 @@ def predict(problem: Problem, solved: dict[float, Tensor], values: Tensor) -> Te
     return torch.where((better[0] < better[1])[None, :, None], bent, flat)
 
 
-def path(problem: Problem, values: list[float], tolerance: float, steps: int) -> tuple[Tensor, list[int], list[bool]]:
+def solve_path(
+    problem: Problem, values: list[float], tolerance: float, steps: int
+) -> tuple[Tensor, list[int], list[bool]]:
     """Weights [G, K, r], Newton steps and convergence for `values` of C, ascending and all different."""
     block = max(1, min(BLOCK, ELEMENTS // (problem.classes * len(problem.labels))))
     nodes = sorted({*values[::STRIDE], values[-1]})
@@ -266,7 +268,7 @@ def path(problem: Problem, values: list[float], tolerance: float, steps: int) ->
     facts: dict[float, tuple[int, bool]] = {}
     for part in rounds:
         tensor = torch.tensor(part, dtype=torch.float64, device=problem.features.device)
-        start = predict(problem, solved, tensor)
+        start = extrapolate(problem, solved, tensor)
         weight, count, good = descend(problem, start, tensor, tolerance, steps)
         solved.update(zip(part, weight.unbind(1), strict=True))
         facts.update(zip(part, zip(count.tolist(), good.tolist(), strict=True), strict=True))

@@ -15,7 +15,7 @@ from headstart.report.style import MUTED, RULE, Palette, save, sheet, shortened
 if TYPE_CHECKING:
     import numpy as np
 
-BINS = 15  # those of `headstart.metrics`: equal widths, open on the left
+BINS = 15  # those of `headstart.evaluation.metrics`: equal widths, open on the left
 
 
 @dataclass(frozen=True)

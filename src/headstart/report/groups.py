@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.report.study import Run, Study
-from headstart.runs import IRRELEVANT
+from headstart.storage.runs import IRRELEVANT
 
 # What tells no rows apart: the seed, and what the run's identity leaves out.
 IGNORED = ("seed", *IRRELEVANT)

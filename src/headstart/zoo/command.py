@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunFailed, UserError
-from headstart.files import make_folder, whole, write_text
-from headstart.models.keras import ROWS
+from headstart.models.keras_table import ROWS
+from headstart.storage.files import make_folder, write_text, write_whole
 from headstart.zoo import children, rows, tables
 from headstart.zoo.plan import Machine, Plan
 
@@ -176,7 +176,7 @@ def _replace(path: Path, picture: Path | None) -> None:
     if picture is None:
         path.unlink(missing_ok=True)
         return
-    with whole(path) as part:
+    with write_whole(path) as part:
         part.write_bytes(picture.read_bytes())
 
 

@@ -18,19 +18,16 @@ from typing import Any
 import timm
 import torch
 
-from headstart import hardware
-from headstart.config import HardwareConfig
-from headstart.models import (
-    cost,
-    imagenet,
-    own,  # noqa: F401
-)
+from headstart.config.schema import HardwareConfig
+from headstart.models import architectures, cost  # noqa: F401
+from headstart.models.published import torchvision as published_by_torchvision
+from headstart.runtime import hardware
 from headstart.zoo.plan import WARM_UP, Plan
 
 
 def machine() -> Iterator[dict[str, Any]]:
     """The fields of `headstart.zoo.plan.Machine`."""
-    facts = hardware.facts(HardwareConfig(accelerator="cpu", precision="32"))
+    facts = hardware.describe(HardwareConfig(accelerator="cpu", precision="32"))
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     versions = f"torch {torch.__version__}, timm {timm.__version__}"
     yield {"cpu": facts["device"], "threads": facts["threads"], "gpu": gpu, "versions": versions}
@@ -72,7 +69,7 @@ def published(name: str, model: Any) -> dict[str, Any]:
     """ImageNet accuracies, in %, of torchvision's weights where they are weights of this very network; else nothing."""
     if model.pretrained_cfg.get("tag") == "untrained" or not timm.list_pretrained(f"{name}.tv_in1k"):
         return {}
-    found = imagenet.torchvision(name)
+    found = published_by_torchvision(name)
     return {} if found is None else {"top1": found.top1, "top5": found.top5, "source": found.source}
 
 

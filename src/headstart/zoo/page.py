@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from headstart import __version__
-from headstart.models.keras import ROWS
+from headstart.models.keras_table import ROWS
 from headstart.report.page import Cell, template
 from headstart.report.plots import Picture, Section
 from headstart.zoo import tables

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.errors import UserError
-from headstart.models.keras import ROWS, Published
+from headstart.models.keras_table import ROWS, Published
 from headstart.report import pareto
 
 KERAS = "Keras Applications (lecture)"

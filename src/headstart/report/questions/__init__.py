@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from headstart import config as configs
+from headstart.config import instantiate
 from headstart.errors import UserError
 from headstart.report.groups import Comparison
 from headstart.report.questions.correlation import Correlation
@@ -42,7 +42,7 @@ def asked(comparison: Comparison) -> dict[str, Figure]:
     found = {}
     for name, node in _named(comparison).items():
         try:
-            figure = configs.build(node)
+            figure = instantiate.build(node)
             if not isinstance(figure, Figure):
                 raise UserError(f"{node.get('_target_')} is no figure; see headstart.report.questions")
         except Exception as error:  # the run may be of another version, or its file edited

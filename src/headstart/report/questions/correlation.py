@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.models import imagenet
+from headstart.models import published
 from headstart.report.groups import Comparison, Group, Stat, stat
 from headstart.report.questions.figure import Figure, colours_of, series
 from headstart.report.study import Run
@@ -131,7 +131,7 @@ class Correlation(Figure):
         sources: dict[str, None] = {}
         without: set[str] = set()
         for place, (name, grid) in enumerate(panels.items(), start=1):
-            known = {model: imagenet.top1(model) for model in grid.spots}
+            known = {model: published.top1(model) for model in grid.spots}
             without |= {model for model, figures in known.items() if figures is None} | set(grid.networks_left_out)
             points = {m: (figures.top1, grid.spots[m]) for m, figures in known.items() if figures is not None}
             if not points:

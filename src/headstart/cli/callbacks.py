@@ -1,0 +1,68 @@
+"""What happens before Hydra writes, and after: a bad config is refused, its folder has words, and keeps no secret.
+
+``conf/config.yaml`` names both callbacks.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from headstart.errors import RunFailed, UserError
+from headstart.storage import files
+from headstart.storage.redact import mask
+
+
+class Ended(BaseException):
+    """What was wrong before any job began; Hydra reports an exception of a callback as a warning, and goes on."""
+
+    def __init__(self, error: UserError | RunFailed) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Refused(BaseException):
+    """The composed config is not fit to be run; no Exception, as Hydra swallows those of its callbacks."""
+
+
+class Gate(Callback):
+    """Looks at the composed config of a single job before Hydra makes a folder for it."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        from headstart.preflight import command
+
+        problems = command.of_composed(config)
+        if problems:
+            raise Refused(problems)
+
+
+class Folders(Callback):
+    """Makes the folder that Hydra would make, and masks what Hydra writes there."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        _make(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        _make(folder)
+        try:  # here a full disk has words; Hydra then writes the same again
+            files.write_text(folder / "multirun.yaml", mask(OmegaConf.to_yaml(config)))
+        except RunFailed as error:
+            raise Ended(error) from error
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        written = [Path(config.hydra.sweep.dir) / "multirun.yaml"]
+        if config.hydra.output_subdir is not None:
+            written += (Path(config.hydra.runtime.output_dir) / config.hydra.output_subdir).glob("*.yaml")
+        for path in written:
+            text = path.read_text("utf-8") if path.is_file() else ""
+            if mask(text) != text:
+                files.write_text(path, mask(text))
+
+
+def _make(folder: Path) -> None:
+    try:
+        files.make_folder(folder, "output_dir")
+    except UserError as error:
+        raise Ended(error) from error

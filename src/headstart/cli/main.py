@@ -1,0 +1,137 @@
+"""``headstart <verb>``: no verb's help imports torch."""
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from headstart import __version__
+from headstart.runtime import shutdown
+
+VERBS = {
+    "train": "run one experiment, or a study of many with -m (a Hydra app)",
+    "compare": "compare the runs of a study: table, plots, one HTML page",
+    "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
+}
+
+HELP = """headstart: which network, which transfer strategy, on which data, at what cost
+
+usage: headstart <verb> [arguments]
+
+{verbs}
+
+  headstart train -m experiment=demo && headstart compare demo       the whole road in under three minutes
+  headstart <verb> --help                                             what a verb takes
+  eval "$(headstart -sc install=bash)"                                tab completion (also zsh, fish)
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 1 failed, 2 bad input."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        width = max(map(len, VERBS))
+        print(HELP.format(verbs="\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())), end="")
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"headstart {__version__}")
+        return 0
+    if argv[0] in ("-sc", "--shell-completion"):
+        return _complete(argv)
+    verb, rest = argv[0], argv[1:]
+    if verb not in VERBS:
+        return _unknown(verb)
+    return _guarded(lambda: _run(verb, rest))
+
+
+def _run(verb: str, rest: list[str]) -> int:
+    from headstart.storage.redact import refuse_secrets
+
+    refuse_secrets(rest)
+    if verb == "compare":
+        from headstart.cli.compare import main as compare
+
+        return compare(rest)
+    if verb == "zoo":
+        from headstart.zoo.command import main as zoo
+
+        return zoo(rest)
+    if "--explain" in rest:
+        from headstart.strategy.table import main as explain
+
+        return explain([word for word in rest if word != "--explain"])
+    from headstart.cli import app
+
+    return app.main(rest)
+
+
+def _unknown(verb: str) -> int:
+    import difflib
+
+    from headstart.storage.redact import mask_by_form
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    if near:
+        hint = f"did you mean headstart {near[0]}?"
+    elif "=" in verb or verb.startswith("-"):
+        hint = mask_by_form(f"did you mean headstart train {verb}?")
+    else:
+        hint = f"there are {', '.join(VERBS)}"
+    print(f"headstart: no verb {mask_by_form(verb)!r}; {hint}", file=sys.stderr)
+    return 2
+
+
+def _guarded(call: Callable[[], int]) -> int:
+    from headstart.errors import UserError, as_user_error
+    from headstart.storage.redact import mask
+
+    try:
+        return call()
+    except Exception as error:
+        known = as_user_error(error)
+        if known is None or os.environ.get("HEADSTART_DEBUG"):
+            raise
+        print(mask(f"headstart: {known}"), file=sys.stderr)
+        return 2 if isinstance(known, UserError) else 1
+    except KeyboardInterrupt:
+        print("headstart: interrupted", file=sys.stderr)
+        return 130
+
+
+def _complete(argv: list[str]) -> int:
+    """Hydra's shell completion calls ``headstart -sc query=SHELL``: the line's verb is ours, the rest is Hydra's."""
+    words = os.environ.get("COMP_LINE", "").split(" ")
+    if any(arg.startswith("query=") for arg in argv):
+        if len(words) < 3 or words[1] not in VERBS:
+            print(" ".join(verb for verb in VERBS if verb.startswith(words[1] if len(words) > 1 else "")))
+            return 0
+        if words[1] != "train":
+            return 0
+        os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
+    from headstart.cli import app
+
+    return app.main(argv)
+
+
+def entry() -> None:
+    """The console command: `main`, and the quick way out."""
+    _prepare_streams()
+    codes = shutdown.exit_quickly()
+    codes.append(main())
+    sys.exit(codes[0])
+
+
+def _prepare_streams() -> None:
+    """Make standard output and error such that no line written to them can end a run."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: the next file opened would take its number, and get what others print
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):  # in the C locale, or a terminal of another alphabet
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.raiseExceptions = bool(os.environ.get("HEADSTART_DEBUG"))

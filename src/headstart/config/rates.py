@@ -1,0 +1,131 @@
+"""The rules of a phase: an ordered mapping *selector: rate*, read without torch.
+
+The first selector that matches a parameter decides; every parameter must be matched, and every rule must match
+something. A rate multiplies the optimizer's learning rate, ``null`` is frozen, and ``{rate: r, decay: d}`` gives
+r x d^depth.
+
+Selectors:
+
+=================  ====================================================================================
+``all``            every parameter
+``head``           the module that timm's ``get_classifier()`` returns (depth 0)
+``backbone``       everything else (depth 1 and deeper)
+``last``           the ``groups`` groups next to the head: ``last: {rate: 1, groups: 2}``; one by default
+``first``          the ``groups`` groups next to the input; one by default
+``depth2``         one depth; ``depth1-3`` a range; ``depth4-`` from 4 to the stem
+``stem0``          the backbone counted from the input: the stem is 0; ranges as above
+``norm``           weights and biases of normalisation layers
+``bias``           parameters that are called bias
+``name:REGEX``     parameters whose name matches the regular expression somewhere, e.g. ``name:\\.bias$``;
+                   in a file only, as Hydra's command line takes no such keys
+=================  ====================================================================================
+
+Depths are timm's ``group_matcher(coarse=True)`` groups, the head taken out, counted back from the head.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.errors import UserError
+
+WORDS = ("all", "head", "backbone", "last", "first", "norm", "bias")
+COUNTED = ("last", "first")  # take `groups`
+SPAN = re.compile(r"(?P<kind>depth|stem)(?P<low>\d+)(?P<dash>-)?(?P<high>(?<=-)\d+)?")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a selector can ask of a parameter."""
+
+    name: str
+    depth: int
+    deepest: int
+    is_norm: bool
+    count: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a phase's ``rates``."""
+
+    selector: str
+    rate: float | None
+    decay: float = 1.0
+    groups: int = 1
+
+    def at(self, depth: int) -> float | None:
+        """The multiplier of the learning rate at ``depth``; None is frozen."""
+        return None if self.rate is None else self.rate * self.decay**depth
+
+    def matches(self, parameter: Parameter) -> bool:
+        """Whether this rule is about ``parameter``."""
+        span = SPAN.fullmatch(self.selector)
+        from_stem = parameter.deepest - parameter.depth
+        if span:
+            low, high = _range(span)
+            if span.group("kind") == "stem":
+                return parameter.depth > 0 and low <= from_stem <= high
+            return low <= parameter.depth <= high
+        if self.selector.startswith("name:"):
+            return re.search(self.selector[5:], parameter.name) is not None
+        return {
+            "all": True,
+            "head": parameter.depth == 0,
+            "backbone": parameter.depth > 0,
+            "last": 0 < parameter.depth <= self.groups,
+            "first": parameter.depth > 0 and from_stem < self.groups,
+            "norm": parameter.is_norm,
+            "bias": parameter.name.rpartition(".")[2] == "bias",
+        }[self.selector]
+
+
+def parse_rates(rates: Mapping[str, Any], where: str = "rates") -> list[Rule]:
+    """Read a phase's ``rates``; raises UserError that names the key ``where`` and what it allows."""
+    if not rates:
+        raise UserError(f"{where} is empty: give at least one rule, such as {{all: 1}}")
+    return [_rule(str(selector), value, f"{where}.{selector}") for selector, value in rates.items()]
+
+
+def _rule(selector: str, value: Any, key: str) -> Rule:
+    _check_selector(selector, key)
+    options = dict(value) if isinstance(value, Mapping) else {"rate": value}
+    takes = {"rate", "decay"} | ({"groups"} if selector in COUNTED else set())
+    if not options.keys() <= takes or "rate" not in options:
+        more = ", groups: n" if selector in COUNTED else ""
+        raise UserError(f"{key}: a rate is a number, null or {{rate: r, decay: d{more}}}, got {value!r}")
+    rate, decay, groups = options["rate"], options.get("decay", 1.0), options.get("groups", 1)
+    if rate is not None and not _is_number(rate, 0.0):
+        raise UserError(f"{key}: the rate must be a number above 0, or null for frozen, got {rate!r}")
+    if not _is_number(decay, 0.0) or decay > 1:
+        raise UserError(f"{key}: decay must be a number above 0 and at most 1, got {decay!r}")
+    if not isinstance(groups, int) or not _is_number(groups, 0.0):
+        raise UserError(f"{key}: groups must be a whole number, 1 or more, got {groups!r}")
+    return Rule(selector, None if rate is None else float(rate), float(decay), groups)
+
+
+def _is_number(value: Any, above: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and above < value < float("inf")
+
+
+def _check_selector(selector: str, key: str) -> None:
+    if selector in WORDS:
+        return
+    span = SPAN.fullmatch(selector)
+    if span and _range(span)[0] <= _range(span)[1]:
+        return
+    if selector.startswith("name:") and len(selector) > 5:
+        try:
+            re.compile(selector[5:])
+            return
+        except re.error as error:
+            raise UserError(f"{key}: {selector[5:]!r} is not a regular expression: {error}") from None
+    raise UserError(
+        f"{key}: unknown selector {selector!r}; use one of {', '.join(WORDS)}, depth1-3, stem0-1 or name:REGEX"
+    )
+
+
+def _range(span: re.Match[str]) -> tuple[float, float]:
+    low, dash, high = span.group("low", "dash", "high")
+    return float(low), float(high) if high else (float("inf") if dash else float(low))

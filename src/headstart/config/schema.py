@@ -1,0 +1,216 @@
+"""The schema of a run's config, and its forms: typed dataclasses, plain containers, and one level of flat keys.
+
+Nothing here imports torch, timm or Lightning, so that ``--help``, ``--cfg job`` and a mistyped key answer at once.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+
+@dataclass
+class ModelConfig:
+    """A network by timm name, and where its weights come from."""
+
+    name: str = MISSING
+    weights: str = "imagenet"
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PhaseConfig:
+    """For how long, and at what rate each part of the network learns (``null``: frozen).
+
+    `headstart.config.rates` has the rules.
+    """
+
+    rates: dict[str, Any] = MISSING
+    epochs: int | None = None
+    probe: dict[str, Any] | None = None
+    augment: bool | None = None  # null: as the group augment says, where the phase trains on images
+    views: int | None = None  # augmented views of each training image that are cached
+    cache: bool = True  # false: the frozen prefix runs anew in every epoch
+    statistics: str = "live"  # of batch norms whose weights learn: live, or frozen as pretrained
+    lr: float | None = None
+    weight_decay: float | None = None
+    penalty: dict[str, Any] | None = None  # added to the loss; see `headstart.penalty`
+    average: float | None = None  # decay of an average of the weights, which is what the phase keeps
+
+
+@dataclass
+class StrategyConfig:
+    """Ordered phases, and whether the weights start ``pretrained`` or from ``scratch``."""
+
+    name: str = MISSING
+    start: str = "pretrained"
+    phases: dict[str, PhaseConfig] = field(default_factory=dict)
+
+
+@dataclass
+class HeadConfig:
+    """What fits the head where a strategy fits it on features of the frozen backbone: ``${head.probe}``."""
+
+    kind: str = MISSING
+    probe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class DataConfig:
+    """A labelled set of images, how large they are shown, and how much of it is used."""
+
+    name: str = MISSING
+    source: dict[str, Any] = MISSING
+    image_size: int | None = None
+    flip: bool = True
+    batch_size: int = 32
+    train_per_class: int | None = None
+    train_fraction: float | None = None
+    n_train: int | None = None
+    n_test: int | None = None
+    val_fraction: float = 0.2
+    test_fraction: float = 0.2
+    split_seed: int = MISSING
+    on_bad_image: str = "raise"
+    sampling: str = "uniform"
+    storage: str = "auto"
+
+
+@dataclass
+class AugmentConfig:
+    """Random changes of each training image, drawn anew for each image in each epoch; of each batch, for mixing."""
+
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (1.0, 1.0)
+    flip: bool = False
+    rotation: float = 0.0
+    color_jitter: float = 0.0
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+
+@dataclass
+class HardwareConfig:
+    """Where and how the arithmetic is done; ``auto`` is settled per machine, before the run gets its identity."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "auto"
+    memory_format: str = "channels_last"
+    compile: bool = False
+    tune: bool = False  # a trial of a few steps picks memory_format, precision and compile; see `headstart.tuning.tune`
+    allow_bf16: bool = False  # whether it may pick another precision than the one that auto stands for
+    accumulate: int = 1
+    clip: float | None = None
+    workers: int = 0
+    threads: int | None = None
+
+
+@dataclass
+class FeaturesConfig:
+    """How the features of frozen prefixes are kept: in which precision, and in memory or in a mapped file."""
+
+    dtype: str = "auto"  # auto: as the prefix puts them out
+    storage: str = "auto"  # auto: mapped where they would fill more than half of the free memory
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves go besides ``metrics.csv``."""
+
+    wandb: bool = False
+    project: str = "headstart"
+    entity: str | None = None
+    mode: str = "auto"
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunConfig:
+    """Everything that one run is made of."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    study: str = MISSING
+    seed: int = MISSING
+    epochs: int = MISSING
+    label_smoothing: float = 0.0
+    class_weights: str = "none"
+    patience: int | None = None
+    select: str = MISSING
+    output_dir: str = MISSING
+    cache_dir: str | None = MISSING
+    checkpoint_every: float = 60.0
+    measures: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    rerun: bool = False
+
+    @property
+    def cache(self) -> Path | None:
+        """The folder that all runs share; None: nothing is kept there."""
+        return None if self.cache_dir is None else Path(self.cache_dir)
+
+
+def is_random(augment: AugmentConfig | None) -> bool:
+    """Whether an augmentation changes any pixel; crop_scale = crop_ratio = [1, 1] is the centre crop."""
+    if augment is None:
+        return False
+    crops = tuple(augment.crop_scale) != (1.0, 1.0) or tuple(augment.crop_ratio) != (1.0, 1.0)
+    return bool(crops or augment.flip or augment.rotation or augment.color_jitter or augment.erasing)
+
+
+def mixes(augment: AugmentConfig | None) -> bool:
+    """Whether an augmentation mixes the images of a batch and their labels."""
+    return augment is not None and bool(augment.mixup or augment.cutmix)
+
+
+def typed(config: DictConfig) -> RunConfig:
+    """Resolve every interpolation of a composed config and return it as plain dataclasses."""
+    value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), config))
+    assert isinstance(value, RunConfig)
+    return value
+
+
+def from_plain(values: dict[str, Any]) -> RunConfig:
+    """The config that `plain` was made of."""
+    return typed(OmegaConf.create(values))
+
+
+def plain(config: RunConfig) -> dict[str, Any]:
+    """The config as nested dicts, lists and scalars."""
+    value = OmegaConf.to_container(OmegaConf.structured(config))
+    assert isinstance(value, dict)
+    return {str(key): item for key, item in value.items()}
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """The config as one level of dotted keys, the same for every run, for a dashboard to group by.
+
+    What differs in its keys from run to run (phases, the optimizer's and the source's arguments) is one JSON text each;
+    the optimizer's name, rate and weight decay also stand alone.
+    """
+
+    def walk(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
+        for item in fields(node):
+            value, key = getattr(node, item.name), f"{prefix}{item.name}"
+            if is_dataclass(value):
+                yield from walk(f"{key}.", value)
+            elif isinstance(value, dict | list | tuple):
+                yield key, json.dumps(value, default=vars)
+            else:
+                yield key, value
+
+    alone = {f"optimizer.{key}": config.optimizer.get(key) for key in ("_target_", "lr", "weight_decay")}
+    return dict(walk("", config)) | alone

@@ -1,0 +1,217 @@
+"""Images in, batches out: a source is cut into parts, each part is decoded once into one uint8 tensor."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.data.sources import ArrayImages, Source
+from headstart.data.splits import Part, split_source
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from headstart.data.decoder import Decoder
+    from headstart.data.loader import Pixels
+
+log = logging.getLogger(__name__)
+
+PROBED = 16  # images looked at to find out what has to be adapted
+
+
+class Data:
+    """The parts of a data set; pixels are read on first use, test's only then too."""
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        parts: dict[str, Part],
+        *,
+        image_size: int,
+        stored_size: int,
+        interpolation: str,
+        workers: int,
+        streamed: bool = False,
+    ) -> None:
+        self.classes = classes
+        self.parts = parts
+        self.image_size = image_size  # side of what the network sees
+        self.stored_size = stored_size  # side of what is kept, so that crops have room
+        self.interpolation = interpolation
+        self.streamed = streamed  # decoded whenever a batch asks for them, not held in memory
+        self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the bad images left out
+        self._asked = dict(parts)
+        self._workers = workers
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images of each part."""
+        return {name: len(part) for name, part in self.parts.items()}
+
+    @cached_property
+    def train(self) -> Pixels:
+        return self._load("train")
+
+    @cached_property
+    def val(self) -> Pixels:
+        return self._load("val")
+
+    @cached_property
+    def test(self) -> Pixels:
+        return self._load("test")
+
+    def _load(self, name: str) -> Pixels:
+        import torch
+
+        from headstart.data.loader import Pixels
+
+        part = self.parts[name]
+        decoder = self.decoder(part)
+        images = decoder if self.streamed else decoder.all
+        return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
+
+    def check(self, on_bad_image: str, cache_dir: Path | None) -> None:
+        """Decode what was never decoded before: bad images raise UserError, or are left out of train and val.
+
+        A bad test image is an error in any case. To be called before anything looks at a part.
+        """
+        from headstart.data import checks
+
+        checks.check(self, on_bad_image, cache_dir)
+
+    def keep(self, name: str, images: Tensor, seconds: float) -> None:
+        """Give a part the images that were read for it, and what that took."""
+        import torch
+
+        from headstart.data.loader import Pixels
+
+        part = self.parts[name]
+        vars(self)[name] = Pixels(images, torch.from_numpy(part.labels), part.ids, part.names, seconds)
+
+    @cached_property
+    def duplicates(self) -> dict[str, list[tuple[str, str]]]:
+        """Pairs of names (test's, the other's) of images that stand in test and in train or val, by content."""
+        from headstart.data import checks
+
+        return checks.duplicates(self.parts)
+
+    def pictures(self, name: str, rows: list[int]) -> Tensor:
+        """uint8 [k, 3, S, S]: the images of some rows of a part alone."""
+        import torch
+
+        return self.decoder(self.parts[name])(torch.tensor(rows))
+
+    def decoder(self, part: Part) -> Decoder:
+        """What makes a part's images: uint8 [n, 3, S, S]."""
+        from headstart.data.decoder import Decoder
+
+        return Decoder(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
+
+    @cached_property
+    def digest(self) -> str:
+        """blake2b-128 hex of the class names and of all source bytes and labels, of bad images too; reads each file."""
+        total = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
+        for name in ("train", "val", "test"):
+            total.update(self._asked[name].digest().encode())
+        return total.hexdigest()
+
+    @cached_property
+    def adaptations(self) -> list[str]:
+        """What is done to the images beyond cropping, in words, judged by a few training images."""
+        from PIL import Image
+
+        from headstart.data.image import silence_pillow
+
+        part, grey, shortest = self.parts["train"], False, self.stored_size
+        with silence_pillow():
+            for row in part.rows[:: max(1, len(part) // PROBED)]:
+                image = part.split.images[int(row)]
+                picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+                grey |= picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
+                shortest = min(shortest, *picture.size)
+        words = ["grey images repeated to 3 channels"] if grey else []
+        if shortest < self.stored_size:
+            words.append(f"{shortest} px images resized up to {self.stored_size} px")
+        return words
+
+
+def prepare(
+    data_cfg: Any,
+    *,
+    image_size: int,
+    crop_pct: float,
+    interpolation: str,
+    workers: int = 0,
+    processes: int = 1,
+    cache_dir: Path | None = None,
+) -> Data:
+    """The data that the config group `data` describes, kept at timm's evaluation resize.
+
+    Args:
+        processes: how many hold the images, each its own.
+        cache_dir: where the digests of files are remembered, or None.
+    """
+    from headstart.config.instantiate import build
+    from headstart.data.digests import Contents
+
+    source: Source = build(data_cfg.source).remembered(Contents(cache_dir))
+    parts = split_source(
+        source,
+        train_per_class=data_cfg.train_per_class,
+        train_fraction=data_cfg.train_fraction,
+        n_train=data_cfg.n_train,
+        n_test=data_cfg.n_test,
+        val_fraction=data_cfg.val_fraction,
+        test_fraction=data_cfg.test_fraction,
+        seed=data_cfg.split_seed,
+    )
+    stored_size = math.floor(image_size / crop_pct)
+    need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
+    return Data(
+        source.classes,
+        {name: _kept(part) for name, part in parts.items()},
+        image_size=image_size,
+        stored_size=stored_size,
+        interpolation=interpolation,
+        workers=workers,
+        streamed=_streamed(data_cfg.storage, need),
+    )
+
+
+def _streamed(storage: str, need: int) -> bool:
+    """Whether images that would fill `need` bytes are decoded whenever they are needed, as data.storage says.
+
+    Raises:
+        UserError: they are to be held in memory, and there is not enough.
+    """
+    from headstart.data.decoder import free_memory
+    from headstart.distributed import comm
+
+    if storage == "stream" or comm.world_size() > 1:  # whoever started several processes has settled it for all
+        return storage == "stream"
+
+    free = free_memory()
+    if storage == "memory" and need > free:
+        raise UserError(
+            f"data.storage=memory: the images take {need / 1e9:.1f} GB, {free / 1e9:.1f} GB of memory are free; use "
+            "data.storage=stream, fewer images (data.n_train) or smaller ones (data.image_size)"
+        )
+    if storage == "auto" and need > free / 2:
+        log.info("%.1f GB of images fill more than half of the free memory: decoded anew each time", need / 1e9)
+        return True
+    return False
+
+
+def _kept(part: Part) -> Part:
+    """The part on its own rows alone where they are arrays, so that the rest of the source can be freed."""
+    if not isinstance(part.split.images, ArrayImages) or 2 * len(part) > len(part.split):
+        return part
+    return Part(part.split.select(part.rows), np.arange(len(part)))

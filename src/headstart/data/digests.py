@@ -1,0 +1,167 @@
+"""The digests of files' contents, remembered under the cache folder: a file that did not change is read once.
+
+A shard is a file of 32-byte rows, the digest of a file's path, size, time of change and inode beside that of its
+content, sorted. As everywhere in the cache it is named by its own digest and written whole, so that runs may add to it
+at once and a torn one is known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from headstart.data.filenames import escape_name
+from headstart.errors import RunFailed, UserError
+from headstart.storage.files import write_whole
+
+log = logging.getLogger(__name__)
+
+WIDTH = 16  # bytes of a digest
+SHARD = 65_536  # files that are remembered together: what a crash of a long first reading can cost
+SETTLED = 2e9  # ns after its last change from which on a file's time tells of a further one (FAT counts in 2 s)
+THREADS, BLOCK = 8, 64  # and files that one of them takes at a time
+
+
+@dataclass
+class Contents:
+    """Digests of files by path; ``folder`` None remembers nothing."""
+
+    folder: Path | None = None
+    _known: np.ndarray | None = field(default=None, repr=False)  # uint8 [n, 32], sorted by the first eight bytes
+
+    def digests(self, paths: Sequence[str]) -> list[bytes]:
+        """The blake2b-128 of each file's bytes; UserError names the first that cannot be read."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            if self.folder is None:
+                return [content for content, _ in _reported(pool.map(_read, _blocks(paths)), len(paths))]
+            keys = _rows(key for some in pool.map(_keys, _blocks(paths)) for key in some)
+            found, values = self._look_up(keys)
+            missing = np.flatnonzero(~found)
+            if len(missing):
+                log.info("reading %s of %s image files for their digests, once", f"{len(missing):,}", f"{len(paths):,}")
+            blocks = _blocks([paths[at] for at in missing.tolist()])
+            done = _reported(pool.map(_read, blocks), len(missing))
+            for start in range(0, len(missing), SHARD):
+                some = missing[start : start + SHARD]
+                read = [next(done) for _ in some]
+                values[some] = _rows(content for content, _ in read)
+                settled = some[[long_ago for _, long_ago in read]]
+                self._write(np.hstack([keys[settled], values[settled]]))
+        return [value.tobytes() for value in values]
+
+    def _look_up(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which keys [n, 16] are known, and their values [n, 16]."""
+        if self._known is None:
+            self._known = _sorted(np.concatenate([np.empty((0, 2 * WIDTH), np.uint8), *self._shards()]))
+        found, values = np.zeros(len(keys), bool), np.zeros((len(keys), WIDTH), np.uint8)
+        if len(self._known) and len(keys):
+            places = np.searchsorted(_heads(self._known), _heads(keys)).clip(max=len(self._known) - 1)
+            rows = self._known[places]
+            found = (rows[:, :WIDTH] == keys).all(1)
+            values[found] = rows[found, WIDTH:]
+        return found, values
+
+    def _shards(self) -> Iterator[np.ndarray]:
+        assert self.folder is not None
+        for path in sorted(self._place.glob("*.rows")):
+            try:
+                content = path.read_bytes()
+            except OSError:
+                continue
+            if _name(content) == path.name:
+                yield np.frombuffer(content, np.uint8).reshape(-1, 2 * WIDTH)
+            else:
+                log.warning("%s is damaged and is not used; the files that it knew are read again", path)
+
+    def _write(self, rows: np.ndarray) -> None:
+        """Add a shard; a full disk costs the memory of it, not the run."""
+        if not len(rows):
+            return
+        content = _sorted(rows).tobytes()
+        try:
+            with write_whole(self._place / _name(content), len(content)) as part:
+                part.write_bytes(content)
+        except RunFailed as error:
+            log.warning("the next run reads its image files again: %s", error)
+
+    @property
+    def _place(self) -> Path:
+        assert self.folder is not None
+        return self.folder / "images" / "contents"
+
+
+def _name(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=WIDTH).hexdigest() + ".rows"
+
+
+def _heads(rows: np.ndarray) -> np.ndarray:
+    """uint64 [n]: the first eight bytes of each row, by which they are sorted."""
+    return np.ascontiguousarray(rows[:, :8]).view("<u8")[:, 0]
+
+
+def _sorted(rows: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(_heads(rows), kind="stable")]
+
+
+def _rows(digests: Iterable[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, WIDTH)
+
+
+def _blocks(paths: Sequence[str]) -> list[Sequence[str]]:
+    return [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
+
+
+def _keys(paths: Sequence[str]) -> list[bytes]:
+    """What changes when a file does: a digest of its path, size, time of change and inode."""
+    keys = []
+    for path in paths:
+        status = _status(path)
+        place = os.fsencode(os.path.abspath(path))  # noqa: PTH100 a Path costs ten times as much
+        text = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} ".encode() + place
+        keys.append(hashlib.blake2b(text, digest_size=WIDTH).digest())
+    return keys
+
+
+def _read(paths: Sequence[str]) -> list[tuple[bytes, bool]]:
+    """The digest of each file's content, and whether its time of change will tell of the next change."""
+    read = []
+    for path in paths:
+        settled = time.time_ns() - _status(path).st_mtime_ns > SETTLED
+        try:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                read.append((hashlib.blake2b(file.read(), digest_size=WIDTH).digest(), settled))
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    return read
+
+
+def _status(path: str) -> os.stat_result:
+    try:
+        return os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> UserError:
+    return UserError(f"image file {escape_name(path)} cannot be read: {error.strerror or error}")
+
+
+def _reported(done: Iterable[list[tuple[bytes, bool]]], total: int) -> Iterator[tuple[bytes, bool]]:
+    """What was read, one by one; says every 10 s how far it is, and how long the rest will take."""
+    count, began = 0, time.monotonic()
+    last = began
+    for some in done:
+        yield from some
+        count, now = count + len(some), time.monotonic()
+        if now - last > 10:
+            last = now
+            left = (now - began) * (total - count) / count
+            log.info("  read %s of %s files; about %.0f s to go", f"{count:,}", f"{total:,}", left)

@@ -1,0 +1,1 @@
+"""The numbers of a trained network, and the result of a run."""

@@ -1,0 +1,103 @@
+"""The five numbers of a test set, and its predictions image by image."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.storage.files import write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ECE_BINS = 15
+PREDICTION_COLUMNS = ("index", "name", "label", "predicted", "confidence", "top5")
+
+
+def evaluate(scores: Tensor, labels: Tensor, probabilities: bool = True) -> dict[str, float | None]:
+    """Return accuracy, top5, balanced_accuracy, nll and ece of `scores` [n, C] against `labels` [n].
+
+    All are fractions but `nll`, which is the mean in nats. `scores` are logits (log-probabilities serve as
+    well); with `probabilities=False` only their order means something, and `nll` and `ece` are None. `top5`
+    is top-C where there are fewer than five classes. Equal scores rank in the order of their classes.
+    `balanced_accuracy` is the mean recall over the classes that occur in `labels`. `ece` is top-label
+    calibration in 15 bins of equal width, open on the left (Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599). Raises ValueError for no rows, unequal lengths, labels out of range or
+    NaN.
+    """
+    scores, labels = _checked(scores, labels)
+    hits = scores.argmax(1) == labels
+    own = scores.gather(1, labels[:, None])
+    columns = scores.new_ones(scores.shape, dtype=labels.dtype).cumsum(1) - 1
+    rank = ((scores > own) | ((scores == own) & (columns < labels[:, None]))).sum(1)
+    per_class = labels.bincount(minlength=scores.shape[1]).double()
+    recall = labels[hits].bincount(minlength=scores.shape[1]).double() / per_class
+    numbers: dict[str, float | None] = {
+        "accuracy": hits.double().mean().item(),
+        "top5": (rank < 5).double().mean().item(),
+        "balanced_accuracy": recall[per_class > 0].mean().item(),
+        "nll": None,
+        "ece": None,
+    }
+    if probabilities:
+        log_probabilities = scores.log_softmax(1)
+        numbers["nll"] = -log_probabilities.gather(1, labels[:, None]).double().mean().item()
+        numbers["ece"] = _calibration_error(log_probabilities.amax(1).exp().double(), hits.double())
+    return numbers
+
+
+def predictions(
+    scores: Tensor, labels: Tensor, names: Sequence[str], probabilities: bool = True
+) -> list[dict[str, Any]]:
+    """Return one row an image, with the keys of `PREDICTION_COLUMNS`, in the order of `scores` [n, C].
+
+    `label`, `predicted` and the list `top5` hold class indices, `confidence` the top label's probability
+    (None with `probabilities=False`), `index` the row's number.
+    """
+    scores, labels = _checked(scores, labels)
+    if len(names) != len(labels):
+        raise ValueError(f"{len(names)} names for {len(labels)} images")
+    order = scores.sort(dim=1, descending=True, stable=True).indices[:, :5].tolist()
+    confidence = scores.softmax(1).amax(1).tolist() if probabilities else [None] * len(order)
+    columns = zip(names, labels.tolist(), order, confidence, strict=True)
+    return [
+        {"index": i, "name": name, "label": label, "predicted": top[0], "confidence": sure, "top5": top}
+        for i, (name, label, top, sure) in enumerate(columns)
+    ]
+
+
+def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `rows` as predictions.csv, whole or not at all; confidence is rounded to 6 digits."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, PREDICTION_COLUMNS)
+    writer.writeheader()
+    for row in rows:
+        confidence = "" if row["confidence"] is None else f"{row['confidence']:.6g}"
+        writer.writerow({**row, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
+    write_text(path, text.getvalue(), errors="surrogateescape")
+
+
+def _checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both on the CPU, as float32 (float64 stays) and int64, or raise ValueError."""
+    if scores.ndim != 2 or labels.ndim != 1 or len(scores) != len(labels) or scores.numel() == 0:
+        shapes = f"{list(scores.shape)} and {list(labels.shape)}"
+        raise ValueError(f"scores must be [n, C] and labels [n] with n and C at least 1; they are {shapes}")
+    scores = scores.detach().cpu()
+    scores = scores if scores.element_size() == 8 else scores.float()
+    labels = labels.detach().cpu().long()
+    if scores.isnan().any():
+        raise ValueError("scores hold NaN: the model has diverged")
+    if labels.min() < 0 or labels.max() >= scores.shape[1]:
+        found = f"{labels.min()} to {labels.max()}"
+        raise ValueError(f"labels run from {found}, but there are {scores.shape[1]} classes")
+    return scores, labels
+
+
+def _calibration_error(confidence: Tensor, hits: Tensor) -> float:
+    """Return the mean over images of |accuracy - confidence| of their bin; both inputs are float64 [n]."""
+    bins = (confidence * ECE_BINS).ceil().clamp(1, ECE_BINS).long() - 1
+    gaps = bins.bincount(weights=confidence - hits, minlength=ECE_BINS)
+    return gaps.abs().sum().item() / len(hits)

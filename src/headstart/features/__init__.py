@@ -1,0 +1,1 @@
+"""Features of a frozen prefix: computed once per image, kept, shared."""

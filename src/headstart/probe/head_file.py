@@ -1,0 +1,57 @@
+"""Heads that a network cannot take as its own are kept beside it, in ``probe.safetensors`` of the run's folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from headstart.storage.files import write_whole
+
+
+class Columns(nn.Module):
+    """Some of the features: columns ``start`` to ``stop``."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.stop]
+
+
+def save(head: nn.Module, path: Path) -> None:
+    """Write a probe's head, whole or not at all."""
+    from safetensors.torch import save_file
+
+    columns, inner = (head[0], head[1]) if isinstance(head, nn.Sequential) else (None, head)
+    facts: dict[str, Any] = {"options": getattr(inner, "options", None)}
+    if columns is not None:
+        facts["columns"] = [columns.start, columns.stop]
+    tensors = {name: tensor.contiguous() for name, tensor in inner.state_dict().items()}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    with write_whole(path, size) as part:
+        save_file(tensors, part, metadata={"head": json.dumps(facts)})
+
+
+def load(path: Path) -> nn.Module:
+    """The head that `save` wrote, on the CPU."""
+    from safetensors import safe_open
+
+    from headstart.probe.knn import Neighbours
+
+    with safe_open(path, framework="pt") as file:
+        facts = json.loads(file.metadata()["head"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is no mapping
+    inner: nn.Module
+    if facts["options"] is not None:
+        inner = Neighbours(tensors["bank"], tensors["labels"], tensors["weights"], **facts["options"])
+    else:
+        classes, width = tensors["weight"].shape
+        inner = nn.Linear(width, classes)
+        inner.load_state_dict(tensors)
+    columns = facts.get("columns")
+    head = inner if columns is None else nn.Sequential(Columns(*columns), inner)
+    return cast(nn.Module, head.eval())

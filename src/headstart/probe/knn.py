@@ -1,0 +1,162 @@
+"""Weighted nearest neighbours: nothing is trained, and every k comes from one search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from headstart.errors import UserError
+from headstart.probe.base import Probe, Targets
+
+METRICS = ("cosine", "euclidean")
+ELEMENTS = 2**24  # similarities that are held at once
+
+
+class Neighbours(nn.Module):
+    """The training rows themselves as a head: log-probabilities by the votes of a query's nearest rows.
+
+    A row votes for its class with ``weight * exp(similarity / temperature)`` (Wu et al. 2018, "Unsupervised feature
+    learning via non-parametric instance discrimination"; Caron et al. 2021, DINO). The k votes, scaled to sum to k, are
+    joined by one more that all classes share: no probability is 0, and the order is the votes'.
+
+    Args:
+        bank: training features [n, d].
+        labels: theirs, int64 [n].
+        weights: float [n].
+        metric: ``cosine``, or ``euclidean`` on rows divided by their root mean square norm; of rows of length 1 half
+            the squared distance is 1 - cosine, so that one temperature fits both.
+    """
+
+    bank: Tensor
+    labels: Tensor
+    weights: Tensor
+
+    def __init__(
+        self,
+        bank: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        *,
+        classes: int,
+        k: int,
+        metric: str = "cosine",
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__()
+        self.classes, self.k, self.metric, self.temperature = classes, k, metric, temperature
+        for name, tensor in (("bank", bank), ("labels", labels), ("weights", weights)):
+            self.register_buffer(name, tensor)
+        self.scale = float(sum(part.float().square().sum() for part in bank.split(8192)) / len(bank)) ** 0.5
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments besides the tensors."""
+        return {"classes": self.classes, "k": self.k, "metric": self.metric, "temperature": self.temperature}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log-probabilities [n, classes] of features [n, d], or [n, d, 1, 1] as heads that are convolutions read."""
+        return self.log_probabilities(x.flatten(1), [self.k])[0]
+
+    def log_probabilities(self, x: Tensor, ks: Sequence[int]) -> Tensor:
+        """Log-probabilities [len(ks), n, classes] of features [n, d], every k from one search."""
+        with torch.autocast(x.device.type, enabled=False):
+            size = max(1, ELEMENTS // max(len(self.bank), max(ks), self.classes * len(ks)))
+            return torch.cat([self._voted(rows, ks) for rows in x.split(size)], 1)
+
+    def _voted(self, x: Tensor, ks: Sequence[int]) -> Tensor:
+        similar, rows = self._nearest(self._placed(x), max(ks))
+        share = ((similar - similar[:, :1]) / self.temperature).exp() * self.weights[rows]
+        labels, found = self.labels[rows], []
+        for k in ks:
+            counts = x.new_zeros(len(x), self.classes, dtype=torch.float32)
+            counts.scatter_add_(1, labels[:, :k], share[:, :k])
+            counts = k * counts / counts.sum(1, keepdim=True).clamp_min(1e-30)
+            found.append(((counts + 1 / self.classes) / (k + 1)).log())
+        return torch.stack(found)
+
+    def _placed(self, x: Tensor) -> Tensor:
+        x = x.float()
+        return functional.normalize(x) if self.metric == "cosine" else x / max(self.scale, 1e-12)
+
+    def _nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k most similar rows of each query, most similar first: similarities and row numbers [n, k]."""
+        best = x.new_empty(len(x), 0)
+        chosen = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
+        for start, part in self._parts():
+            similar = x @ part.T - 0.5 * part.square().sum(1)
+            top, rows = similar.topk(min(k, len(part)), dim=1)
+            best, chosen = torch.cat([best, top], 1), torch.cat([chosen, rows + start], 1)
+            best, at = best.topk(min(k, best.shape[1]), dim=1)
+            chosen = chosen.gather(1, at)
+        return best, chosen
+
+    def _parts(self) -> Iterator[tuple[int, Tensor]]:
+        size = max(1, ELEMENTS // self.bank.shape[1])
+        for start in range(0, len(self.bank), size):
+            yield start, self._placed(self.bank[start : start + size])
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The same rows with several k."""
+
+    neighbours: Neighbours
+    ks: list[int]
+    facts: Sequence[dict[str, Any]]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Log-probabilities [values, n, classes] of features [n, d]."""
+        return self.neighbours.log_probabilities(x, self.ks)
+
+    def head(self, index: int) -> nn.Module:
+        """The rows with one k, as a module of its own."""
+        near = self.neighbours
+        return Neighbours(near.bank, near.labels, near.weights, **near.options | {"k": self.ks[index]})
+
+
+class NearestNeighbours(Probe):
+    """k-nearest neighbours weighted by similarity, k chosen on validation by accuracy, as is the custom.
+
+    Args:
+        k: numbers of neighbours; what is above the number of training rows means all of them.
+        metric: one of cosine, euclidean.
+        temperature: how fast a vote falls with the similarity; small is fast.
+        refit, layers, poolings: as in `headstart.probe.base.Probe`.
+    """
+
+    by_accuracy = True
+    copied = False
+
+    def __init__(
+        self,
+        k: Sequence[int] = (1, 3, 5, 10, 20, 50, 100, 200),
+        metric: str = "cosine",
+        temperature: float = 0.07,
+        refit: bool = False,
+        layers: Sequence[int] = (-1,),
+        poolings: Sequence[str] = ("avg",),
+    ) -> None:
+        if not k or not all(isinstance(each, int) and each > 0 for each in k):
+            raise UserError(f"probe.k={list(k)}: needs one or more whole numbers above 0")
+        if metric not in METRICS:
+            raise UserError(f"probe.metric={metric}: must be one of {', '.join(METRICS)}")
+        if not 0 < temperature < float("inf"):
+            raise UserError(f"probe.temperature={temperature}: must be a number above 0")
+        super().__init__(sorted(set(k), reverse=True), refit, layers, poolings)
+        self.metric, self.temperature = metric, temperature
+
+    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Searched]:
+        """The rows of each set of features, to be searched with every k."""
+        labels = targets.labels
+        rows = torch.ones(len(labels), device=labels.device) if targets.weights is None else targets.weights.float()
+        kept = rows > 0
+        ks = [min(k, int(kept.sum())) for k in values]
+        facts = [{"value": k} for k in ks]
+        options: dict[str, Any] = {"metric": self.metric, "temperature": self.temperature, "classes": targets.classes}
+        banks = [part.contiguous() if bool(kept.all()) else part[kept] for part in parts]
+        return [Searched(Neighbours(bank, labels[kept], rows[kept], k=max(ks), **options), ks, facts) for bank in banks]

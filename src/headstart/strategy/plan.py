@@ -1,0 +1,181 @@
+"""A phase's rules applied to one network: one rate per parameter, what that freezes, and the optimizer's groups."""
+
+import inspect
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headstart.config.rates import Parameter, parse_rates
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from headstart.config.schema import PhaseConfig, RunConfig
+
+
+def describe(model: Any) -> list[Parameter]:
+    """Every parameter of a timm model with its depth, in the model's order; raises UserError if it has no head."""
+    from timm.models import group_parameters
+    from torch.nn.modules.batchnorm import _NormBase
+
+    head = model.get_classifier()
+    in_head = {id(parameter) for parameter in head.parameters()} if hasattr(head, "parameters") else set()
+    if not in_head:
+        raise UserError(
+            f"model {type(model).__name__} has no single head (get_classifier() gives {type(head).__name__})"
+        )
+    groups = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
+    body = sorted({groups[name] for name, p in model.named_parameters() if id(p) not in in_head})
+    depths = {group: len(body) - index for index, group in enumerate(body)}
+    norms = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, _NormBase) or "Norm" in type(module).__name__
+        for parameter in module.parameters(recurse=False)
+    }
+    return [
+        Parameter(name, 0 if id(p) in in_head else depths[groups[name]], len(body), id(p) in norms, p.numel())
+        for name, p in model.named_parameters()
+    ]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase applied to one model: the rate of every parameter, by name; None is frozen."""
+
+    name: str
+    config: "PhaseConfig"
+    rates: dict[str, float | None]
+    rows: tuple[tuple[str, float | None, int], ...]  # (depth range, rate, parameters), from the head to the input
+    reach: float  # the greatest depth that learns, as a share of the network's: 0 is the head, 1 the input
+
+    @property
+    def trainable(self) -> frozenset[str]:
+        return frozenset(name for name, rate in self.rates.items() if rate is not None)
+
+
+def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]:
+    """Give each parameter of ``model`` exactly one rate in each phase.
+
+    Raises:
+        UserError: a parameter that no rule covers, a rule that matches nothing, a phase in which nothing learns.
+    """
+    parameters = describe(model)
+    planned = []
+    for name, config in phases.items():
+        where = f"strategy.phases.{name}.rates"
+        given = parse_rates(config.rates, where)
+        rates, used = {}, set()
+        for parameter in parameters:
+            rule = next((rule for rule in given if rule.matches(parameter)), None)
+            if rule is None:
+                raise UserError(
+                    f"{where}: no rule covers {parameter.name} (depth {parameter.depth}); add one, e.g. backbone: null"
+                )
+            used.add(rule)
+            rates[parameter.name] = rule.at(parameter.depth)
+        idle = [rule.selector for rule in given if rule not in used]
+        if idle:
+            raise UserError(
+                f"{where}: {', '.join(idle)} matches no parameter that an earlier rule left; depths here are "
+                f"0 (head) to {parameters[0].deepest} (stem)"
+            )
+        if all(rate is None for rate in rates.values()):
+            raise UserError(f"{where}: nothing learns; give at least one part a rate")
+        reach = max(each.depth for each in parameters if rates[each.name] is not None) / max(1, parameters[0].deepest)
+        planned.append(Phase(name, config, rates, tuple(_rows(parameters, rates)), reach))
+    return planned
+
+
+def check_floor(phases: Sequence[Phase], config: "RunConfig") -> None:
+    """Raise UserError where a phase's lowest rate is not above a rate that the schedule has for all of them alike.
+
+    These are where it ends, and where warm-up starts.
+    """
+    from timm.scheduler import create_scheduler_v2
+
+    given, defaults = config.scheduler, inspect.signature(create_scheduler_v2).parameters
+    names = ("min_lr", "warmup_lr") if given.get("warmup_epochs") else ("min_lr",)
+    if given.get("sched") == "none":
+        return
+    for name, phase in itertools.product(names, phases):
+        floor = given.get(name, defaults[name].default) or 0
+        lr = phase.config.lr or config.optimizer["lr"]
+        least = lr * min(rate for rate in phase.rates.values() if rate is not None)
+        if phase.config.probe is None and 0 < least <= floor:
+            raise UserError(
+                f"scheduler.{name}={floor}: is not below every rate of strategy.phases.{phase.name}, whose lowest is "
+                f"{least:.3g}: use scheduler.{name}=0"
+            )
+
+
+def _rows(parameters: list[Parameter], rates: Mapping[str, float | None]) -> Iterator[tuple[str, float | None, int]]:
+    """The table of a phase: neighbouring depths with the same rates share a row; head first."""
+    counts: dict[int, dict[float | None, int]] = {}
+    for parameter in parameters:
+        at = counts.setdefault(parameter.depth, {})
+        rate = rates[parameter.name]
+        at[rate] = at.get(rate, 0) + parameter.count
+    depths = sorted(counts)
+    start = 0
+    for index, depth in enumerate(depths):
+        following = depths[index + 1] if index + 1 < len(depths) else None
+        if depth > 0 and following is not None and set(counts[following]) == set(counts[depth]):
+            continue
+        span = depths[start : index + 1]
+        start = index + 1
+        label = "head" if depth == 0 else (f"{span[0]}" if len(span) == 1 else f"{span[0]}–{span[-1]}")
+        for rate in sorted(counts[depth], key=lambda value: (value is None, value)):
+            yield label, rate, sum(counts[at][rate] for at in span)
+
+
+def freeze(model: "nn.Module", phase: Phase) -> None:
+    """Switch ``requires_grad`` off for what is frozen in ``phase``, on for the rest."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(phase.rates[name] is not None)
+
+
+def train_mode(module: "nn.Module", statistics: str = "live") -> None:
+    """``train()``, except for every module whose parameters are all frozen: that is put in ``eval()``, buffers and all.
+
+    A frozen batch norm thus keeps its statistics, and a frozen block drops nothing; what has no parameters goes with
+    what holds it. ``statistics="frozen"`` does the same to every batch norm, whose weights then learn under the
+    statistics they had.
+    """
+    from torch.nn.modules.batchnorm import _NormBase
+
+    module.train()
+
+    def settle(part: "nn.Module") -> None:
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            part.eval()
+        else:
+            for child in part.children():
+                settle(child)
+
+    settle(module)
+    for part in module.modules() if statistics == "frozen" else ():
+        if isinstance(part, _NormBase):
+            part.eval()
+
+
+def optimizer_groups(model: "nn.Module", phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
+    """Optimizer groups of what learns in ``phase``: one per rate, biases and norm weights without weight decay.
+
+    ``weight_decay`` None leaves the optimizer's own default alone for all.
+    """
+    norm_or_bias = {p.name for p in describe(model) if p.is_norm or p.name.endswith(".bias")}
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        rate = phase.rates[name]
+        if rate is None:
+            continue
+        plain = name in norm_or_bias
+        group = groups.setdefault((rate, plain), {"params": [], "lr": lr * rate, "rate": rate})
+        if weight_decay is not None:
+            group["weight_decay"] = 0.0 if plain else weight_decay
+        group["params"].append(parameter)
+    return list(groups.values())

@@ -1,0 +1,265 @@
+"""One W&B run, fed from a thread of its own: it can neither prompt, nor hold up, nor end the training."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+log = logging.getLogger(__name__)
+
+INIT_SECONDS = 2.5  # for the server to accept the run; after that it is recorded offline
+CLOSE_SECONDS = 4.5  # what a run may wait for W&B at its end ...
+UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
+FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
+THREADS = ("ChkStopThr", "IntMsgThr", "NetStatThr")  # W&B's, that ask its process for news
+
+# Quiet, and no look at console, git, machine, packages or command line: slow, and arguments may hold secrets.
+QUIET: dict[str, Any] = {
+    "silent": True,
+    "console": "off",
+    "disable_git": True,
+    "disable_code": True,
+    "save_code": False,
+    "label_disable": True,
+    "x_disable_meta": True,
+    "x_disable_stats": True,
+    "x_disable_machine_info": True,
+    "x_save_requirements": False,
+    "x_transaction_log_flush_interval": 1.0,
+    "init_timeout": INIT_SECONDS,
+    "finish_timeout": UPLOAD_SECONDS,
+    "use_dot_wandb": False,
+}
+
+
+class LoggerSettings(Protocol):
+    """The `logger` part of the config."""
+
+    @property
+    def wandb(self) -> bool: ...
+    @property
+    def project(self) -> str | None: ...
+    @property
+    def entity(self) -> str | None: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+
+
+class WandbRun:
+    """One W&B run. `send` never blocks; `close` waits a few seconds at most; trouble costs one warning."""
+
+    def __init__(self, folder: Path, settings: LoggerSettings, arguments: Mapping[str, Any]) -> None:
+        """Start a run in `folder`/wandb; `arguments` go to `wandb.init` (id, name, group, config, ...)."""
+        self._folder = folder
+        self._settings = settings
+        self._arguments = dict(arguments)
+        self._calls: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
+        self._done = threading.Event()
+        self._limit = float("inf")
+        self._exit_code = 1
+        self._online = False
+        self._warned = False
+        self._abandoned = False
+        self._closed = False
+        self._set_data_dir = "WANDB_DATA_DIR" not in os.environ
+        self._prepare_environment(folder / "wandb")
+        try:
+            import wandb
+        except Exception as error:
+            self._warn(error)
+            self._closed = True
+            return
+        self._wandb = wandb
+        _hush_threads()
+        _count_no_imports()
+        threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
+
+    def _prepare_environment(self, place: Path) -> None:
+        """Keep W&B's files in the run's folder, its process our own, and its error reports at home."""
+        if self._set_data_dir:  # the pictures of tables; W&B's own choice is the home folder
+            os.environ["WANDB_DATA_DIR"] = str(place)
+        try:
+            Path(os.environ["HOME"], ".cache").mkdir(exist_ok=True)
+        except (KeyError, OSError):  # W&B's process would log to the console
+            os.environ.setdefault("WANDB_CACHE_DIR", str(place / "cache"))
+        service = os.environ.get("WANDB_SERVICE", "")
+        if f"-{os.getpid()}-" not in service:  # inherited from a program around us
+            os.environ.pop("WANDB_SERVICE", None)
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+
+    def send(self, call: Callable[[Any], None]) -> None:
+        """Have `call` run with the `wandb.Run`, after those sent before it."""
+        if not self._closed:
+            self._calls.put(call)
+
+    def close(self, exit_code: int) -> None:
+        """End the run in the state of `exit_code` (0: finished, else failed); only the first call counts."""
+        if self._closed:
+            return
+        self._closed = True
+        self._exit_code = exit_code
+        self._limit = time.monotonic() + CLOSE_SECONDS
+        self._calls.put(None)
+        try:
+            while not self._done.wait(0.02):
+                if time.monotonic() > self._limit:
+                    self._abandon("no answer in time")
+                    return
+        except BaseException:  # Ctrl-C, or a signal that `headstart.runtime.signals` turned into its exception
+            self._abandon("interrupted while it uploaded")
+            raise
+        finally:
+            if self._set_data_dir:
+                os.environ.pop("WANDB_DATA_DIR", None)
+
+    def _work(self) -> None:
+        """Open the run, make the calls, finish it; runs in the thread."""
+        try:
+            run = self._open()
+            broken = False
+            while (call := self._calls.get()) is not None:
+                broken = broken or not self._made(call, run)
+            if self._online:
+                alive = server_answers(self._wandb.setup().settings.base_url)
+                self._limit = time.monotonic() + (UPLOAD_SECONDS if alive else FLUSH_SECONDS)
+            run.finish(exit_code=self._exit_code)
+        except BaseException as error:  # also SystemExit: nothing that W&B raises may reach the training
+            self._warn(error)
+            self._stop_service()
+        finally:
+            self._done.set()
+
+    def _made(self, call: Callable[[Any], None], run: Any) -> bool:
+        """Make one call and say whether it went well; the first that does not is the last."""
+        try:
+            call(run)
+        except Exception as error:
+            self._warn(error)
+            return False
+        return True
+
+    def _open(self) -> Any:
+        """Return a fresh run: online if asked for, allowed and possible, else offline."""
+        if self._wants_online():
+            try:
+                run = self._init("online")
+                self._online = True
+                log.info("W&B: %s", run.url or "online")
+                return run
+            except Exception as error:
+                if self._abandoned:
+                    raise
+                self._warn(error)
+                self._stop_service()  # it would take the offline run for the one that failed, by its id
+        run = self._init("offline")
+        place = self._folder / "wandb"
+        log.info("W&B offline: %s; look at it with: wandb leet %s", place, place)
+        return run
+
+    def _init(self, mode: Literal["online", "offline"]) -> Any:
+        """Call `wandb.init`; each run stands alone, whatever other runs this process has open."""
+        settings = self._wandb.Settings(**{k: v for k, v in QUIET.items() if k in self._wandb.Settings.model_fields})
+        return self._wandb.init(
+            **self._arguments,
+            project=self._settings.project,
+            entity=self._settings.entity,
+            dir=str(self._folder),
+            mode=mode,
+            resume="allow" if mode == "online" else None,
+            reinit="create_new",
+            settings=settings,
+        )
+
+    def _wants_online(self) -> bool:
+        """Say whether to talk to the server: never without a key, so that W&B has nothing to ask for."""
+        from wandb.sdk.lib import wbauth
+
+        known = self._wandb.setup(self._wandb.Settings(silent=True)).settings
+        if "offline" in (self._settings.mode, os.environ.get("WANDB_MODE"), known.mode):
+            return False
+        try:
+            key = wbauth.authenticate_session(host=known.base_url, source="headstart", prompt=False)
+        except Exception as error:
+            self._warn(error)
+            return False
+        if key is None and self._settings.mode == "online":
+            self._warn("no API key: set WANDB_API_KEY or call wandb login")
+        return key is not None
+
+    def _abandon(self, reason: str) -> None:
+        """Give the run up; its file is written by then."""
+        self._abandoned = True
+        self._warn(reason)
+        thread = threading.Thread(target=self._stop_service, daemon=True)
+        thread.start()
+        thread.join(1.0)
+
+    def _stop_service(self) -> None:
+        """End W&B's process, which would hold up this one's exit; the next job starts a new one."""
+        with contextlib.suppress(BaseException):
+            connection: Any = self._wandb.setup()._connection
+            connection._proc._process.kill()
+        with contextlib.suppress(BaseException):
+            self._wandb.teardown()
+
+    def _warn(self, reason: object) -> None:
+        """Say, once a run, what is wrong, that nothing is lost, and how to upload."""
+        if self._warned:
+            return
+        self._warned = True
+        text = (str(reason).splitlines() or [type(reason).__name__])[0]
+        log.warning(
+            "W&B is unreachable: %s. The run goes on; metrics are in metrics.csv; upload later with wandb sync %s%s",
+            text.rstrip("."),
+            "--no-skip-online " if self._online else "",
+            self._folder / "wandb",
+        )
+
+
+def _count_no_imports() -> None:
+    """Keep W&B's hooks out of the imports that it counts: in another thread's they raise once its process is gone."""
+    with contextlib.suppress(Exception):
+        from wandb.sdk import wandb_run
+
+        vars(wandb_run)["register_post_import_hook"] = lambda *_, **__: None
+
+
+@functools.cache  # once a process
+def _hush_threads() -> None:
+    """Let W&B's own threads end without a traceback: they raise once its process is gone, which a warning tells."""
+    before = threading.excepthook
+
+    def hook(end: threading.ExceptHookArgs) -> None:
+        if end.thread is None or end.thread.name not in THREADS:
+            before(end)
+        else:
+            log.debug("W&B's %s ended: %s", end.thread.name, end.exc_value)
+
+    threading.excepthook = hook
+
+
+def is_switched_off() -> bool:
+    """Say whether the environment turns W&B off altogether."""
+    disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1")
+    return disabled or os.environ.get("WANDB_MODE") == "disabled"
+
+
+def server_answers(url: str) -> bool:
+    """Say whether the W&B server at `url` answers within 1.5 s, with anything but an error of its own."""
+    import requests
+
+    try:
+        reply = requests.post(f"{url}/graphql", json={"query": "{ __typename }"}, timeout=1.5)
+    except Exception:
+        return False
+    return reply.status_code < 500

@@ -1,0 +1,1 @@
+"""Phases as separate fits: fitted heads, and gradient steps under Lightning."""

@@ -1,0 +1,230 @@
+"""What is kept of a phase while it trains: its best weights, its checkpoints, its curves."""
+
+import logging
+import math
+import pickle
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+from torch import nn
+
+from headstart.distributed import comm
+from headstart.errors import RunFailed
+from headstart.models import weights
+from headstart.runtime import hardware, signals
+from headstart.storage import checkpoints
+from headstart.training.module import PhaseModule
+
+if TYPE_CHECKING:
+    from headstart.config.schema import RunConfig
+    from headstart.data.loader import Batches
+    from headstart.tracking.logger import RunLog
+
+log = logging.getLogger(__name__)
+
+NOT_DUE, DUE = 0, -1  # what rank 0 says at a step boundary; above 0 it is the signal that ends the run
+
+
+class PhaseMonitor(pl.Callback):
+    """Keeps the best epoch's weights and the checkpoints, writes the curves, and says how it goes.
+
+    A checkpoint is written at the first step boundary after ``every`` seconds, and when somebody asks the run to stop,
+    which it then does.
+
+    Args:
+        model: the whole network; its weights are kept, not only what learns.
+        folder: the phase's, for the best weights and the checkpoints.
+        batches: the training loader's sampler, told where to go on.
+        select: ``val_accuracy`` (ties: the lower ``val_loss``) or ``val_loss``.
+        kept: inside it, the network has the weights that are kept, where they are not those that learn.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        phase: str,
+        select: str,
+        folder: Path,
+        run_log: "RunLog",
+        batches: "Batches",
+        every: float,
+        kept: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.model, self.phase, self.select, self.folder, self.run_log = model, phase, select, folder, run_log
+        self.batches, self.every, self.kept, self.epochs = batches, every, kept, 0
+        self.best: tuple[float, float] | None = None
+        self.best_epoch, self.said, self.epoch_began = -1, 0.0, 0.0
+        self.position: dict[str, int] = {}  # of the checkpoint that is being written: where to go on
+        self.began = self.saved = time.monotonic()
+        self.earlier = 0.0  # seconds that this phase took before it was cut off
+
+    @property
+    def seconds(self) -> float:
+        """What this phase has taken, over all attempts."""
+        return self.earlier + time.monotonic() - self.began
+
+    def state_dict(self) -> dict[str, Any]:
+        best = None if self.best is None else list(self.best)
+        spent = time.monotonic() - self.epoch_began
+        return {"best": best, "best_epoch": self.best_epoch, "seconds": self.seconds, "epoch_seconds": spent}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        best = state_dict["best"]
+        self.best = None if best is None else (best[0], best[1])
+        self.best_epoch, self.earlier = state_dict["best_epoch"], state_dict["seconds"]
+        self.epoch_began = time.monotonic() - state_dict["epoch_seconds"]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["position"] = self.position
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        position = checkpoint["position"]
+        self.batches.epoch, self.batches.skip = position["epoch"], position["batches"]
+        log.info(
+            "  %s  goes on from epoch %d, %d of %d batches done",
+            self.phase,
+            position["epoch"] + 1,
+            position["batches"],
+            len(self.batches),
+        )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.epoch_began = time.monotonic()  # not called where an epoch goes on in its middle
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = batch_idx + 1
+        if done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
+            self._boundary(trainer, batches=done, epoch=trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, PhaseModule)
+        pl_module.check_loss()  # before anything of this epoch is kept
+        learned, checked = pl_module.read("learn"), pl_module.checked
+        if not math.isfinite(checked["loss"]):
+            raise RunFailed(
+                f"phase {self.phase}, epoch {trainer.current_epoch + 1}: the validation loss is {checked['loss']}: it "
+                "diverged. Lower optimizer.lr, or set hardware.precision=32. The last good weights are kept."
+            )
+        epoch, now = trainer.current_epoch, time.monotonic()
+        self.epochs = epoch + 1
+        rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
+        self.run_log.epoch(
+            self.phase,
+            epoch + 1,
+            trainer.global_step,
+            train_loss=learned["loss"],
+            train_accuracy=learned["accuracy"],
+            val_loss=checked["loss"],
+            val_accuracy=checked["accuracy"],
+            lr=rates[0],
+            seconds=now - self.epoch_began,
+        )
+        score = (checked["accuracy"], -checked["loss"]) if self.select == "val_accuracy" else (-checked["loss"], 0.0)
+        if self.best is None or score > self.best:
+            self.best, self.best_epoch = score, epoch + 1
+            if comm.is_first():
+                with self.kept():
+                    weights.save(self.model, self.folder / weights.BEST)
+        last = trainer.should_stop or epoch + 1 == pl_module.epochs
+        if now - self.said > 2 or last:
+            self.said = now
+            log.info(
+                "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
+                self.phase,
+                epoch + 1,
+                trainer.max_epochs,
+                learned["loss"],
+                100 * learned["accuracy"],
+                checked["loss"],
+                100 * checked["accuracy"],
+                now - self.epoch_began,
+            )
+        if trainer.should_stop and epoch + 1 < pl_module.epochs:
+            log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best_epoch)
+        if not last:
+            self._boundary(trainer, batches=0, epoch=epoch + 1)
+
+    def _boundary(self, trainer: pl.Trainer, *, batches: int, epoch: int) -> None:
+        """Between two optimizer steps: write a checkpoint if one is due, and stop if somebody asked for it."""
+        due = time.monotonic() - self.saved >= self.every
+        stop = comm.broadcast(signals.requested_stop() or (DUE if due else NOT_DUE))
+        if stop == NOT_DUE:
+            return
+        cast(PhaseModule, trainer.lightning_module).check_loss()
+        self.position = {"epoch": epoch, "batches": batches}
+        trainer.save_checkpoint(self.folder / str(trainer.global_step))
+        self.saved = time.monotonic()
+        if stop != DUE:
+            raise signals.Stopped(stop)
+
+
+class VerifiedCheckpoints(CheckpointIO):
+    """Lightning's way to disk and back, through `headstart.storage.checkpoints`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        bad = [name for name, value in checkpoint["state_dict"].items() if not torch.isfinite(value).all()]
+        if bad:
+            raise RunFailed(f"the weights are not finite any more ({bad[0]}): training diverged; lower optimizer.lr")
+        checkpoints.write(Path(path).parent, int(Path(path).name), checkpoint)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
+        try:
+            state: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise RunFailed(
+                f"{path} holds more than plain tensors and numbers, and is not read: headstart did not write it. "
+                "Delete it, and start the same command again"
+            ) from error
+        return state
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def make_trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's trainer for one phase; curves and checkpoints are ours, so its own are off."""
+    import warnings
+
+    ignored = (
+        "does not have many workers",
+        "smaller than the logging interval",
+        "in eval mode at the start of training",
+        "LeafSpec",
+        "dataloader is not resumable",  # ours is: `Keeper` tells its sampler where to go on
+    )
+    for message in ignored:
+        warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*{message}.*")
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    made = pl.Trainer(
+        accelerator=config.hardware.accelerator,
+        devices=config.hardware.devices,
+        strategy="ddp" if comm.world_size() > 1 else "auto",
+        precision=cast(Any, hardware.lightning_precision(config.hardware)),
+        max_epochs=epochs,
+        accumulate_grad_batches=config.hardware.accumulate,
+        gradient_clip_val=config.hardware.clip,
+        callbacks=callbacks,
+        plugins=[VerifiedCheckpoints()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    # Lightning's SIGTERM handler would end an epoch in the middle of an accumulation; ours is `headstart.runtime.signals`
+    cast(Any, made)._signal_connector.register_signal_handlers = lambda: None
+    return made

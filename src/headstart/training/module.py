@@ -1,0 +1,261 @@
+"""A phase that learns by gradient, as Lightning sees it; imported only when there is one (Lightning takes seconds)."""
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from headstart.config import instantiate
+from headstart.distributed import comm
+from headstart.errors import RunFailed
+from headstart.runtime import hardware
+from headstart.runtime.seeds import seed_of
+from headstart.strategy import plan
+from headstart.training.loss import TrainingLoss
+
+if TYPE_CHECKING:
+    from headstart.config.schema import RunConfig
+    from headstart.strategy.plan import Phase
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
+
+
+class MeanLoss(Metric):
+    """The mean over images; torchmetrics' own mean leaves out what is not a number, and hides it."""
+
+    total: Tensor
+    images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, images: int) -> None:
+        """Count a batch of ``images`` images with this mean loss."""
+        self.total += loss * images
+        self.images += images
+
+    def compute(self) -> Tensor:
+        return self.total / self.images
+
+
+class PhaseModule(pl.LightningModule):
+    """What learns in one phase: the whole network on images, or the rest of it on features.
+
+    Args:
+        phase: its name and what of it batch norm follows.
+        network: takes what ``preprocess`` returns, gives logits [n, classes].
+        preprocess: uint8 images to the network's input, augmented in training; None where batches are features.
+        groups: the optimizer's groups (`headstart.strategy.plan.optimizer_groups`).
+        index: the phase's place in the strategy, for the random seeds.
+        validated: the network that is validated where it is not the one that learns.
+    """
+
+    run_network: Any  # the network, compiled if asked for
+    validated: Any  # the network that is validated
+
+    def __init__(
+        self,
+        phase: "Phase",
+        network: nn.Module,
+        preprocess: nn.Module | None,
+        groups: list[dict[str, Any]],
+        config: "RunConfig",
+        index: int,
+        objective: TrainingLoss,
+        validated: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.name, self.statistics = phase.name, phase.config.statistics
+        self.first_bad: Tensor | None = None  # [loss, step] of the newest step, or of the first that was not finite
+        self.network, self.preprocess, self.groups, self.objective = network, preprocess, groups, objective
+        self.config, self.index = config, index
+        # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
+        self.__dict__["run_network"] = torch.compile(network) if config.hardware.compile else network
+        self.__dict__["validated"] = network if validated is None else validated
+        # classifiers on the network's side (`headstart.models.architectures.auxiliary`), each with a loss of its own
+        self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
+        self.restored: dict[str, Any] | None = None
+        self.checked: dict[str, float] = {}  # loss and accuracy of the newest validation
+        self.meters: Any = nn.ModuleDict(
+            {
+                name: _meters(objective.classes)
+                for name in ("learn", "check")  # "train" is a method of every module
+            }
+        )
+
+    def train(self, mode: bool = True) -> "PhaseModule":
+        """``train()`` that leaves what is frozen in eval mode, whoever calls it."""
+        super().train(mode)
+        if mode:
+            plan.train_mode(self.network, self.statistics)
+        return self
+
+    def on_train_start(self) -> None:
+        """Where an epoch goes on in its middle, nothing starts it: modes, generators and meters are put back here."""
+        self.train()
+        if self.restored is None:
+            return
+        set_random_state(self.restored["random"][comm.rank()])
+        meters = self.restored["meters"][comm.rank()]
+        for name, metric in self._all_meters():
+            for state, value in meters[name].items():
+                setattr(metric, state, value.to(self.device))
+
+    def on_train_epoch_start(self) -> None:
+        self.train()  # Lightning keeps the modes it finds
+        seed = seed_of(self.config.seed, self.index, self.current_epoch, *([comm.rank()] if comm.rank() else []))
+        torch.manual_seed(seed)
+        if self.objective.mixer is not None:
+            np.random.seed(seed % 2**32)  # noqa: NPY002 timm's Mixup draws from numpy's global generator
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what an epoch needs to go on in its middle: generators and meters of every process."""
+        checkpoint["random"] = comm.all_gather(random_state())
+        meters = {
+            name: {state: value.detach().cpu() for state, value in metric.metric_state.items()}
+            for name, metric in self._all_meters()
+        }
+        checkpoint["meters"] = comm.all_gather(meters)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.restored = {name: checkpoint[name] for name in ("random", "meters")}
+
+    def _all_meters(self) -> Iterator[tuple[str, Any]]:
+        for meter, metrics in self.meters.items():
+            for name, metric in metrics.items():
+                yield f"{meter}.{name}", metric
+
+    def training_step(self, batch: Any, batch_index: int) -> Tensor:
+        return self._step(batch, "learn")
+
+    def validation_step(self, batch: Any, batch_index: int) -> None:
+        self._step(batch, "check")
+
+    def _step(self, batch: Any, meter: str) -> Tensor:
+        learning = meter == "learn"
+        inputs, labels = batch[0], batch[1]
+        if self.preprocess is None:
+            inputs = inputs.float()  # features may be kept in fewer bits than weights
+        else:
+            with torch.autocast(self.device.type, enabled=False):  # crops are computed from coordinates
+                inputs = self.preprocess(inputs, train=learning)
+        targets = labels
+        if learning:
+            inputs, targets = self.objective.targets(inputs, labels)
+        if inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=hardware.memory_format(self.config.hardware))
+        # Another size would be compiled anew: an epoch's last batch, like validation, runs as it is.
+        whole = len(labels) == self.config.data.batch_size
+        network = self.validated if not learning else self.run_network if whole else self.network
+        logits = network(inputs)
+        loss = (self.objective if learning else functional.cross_entropy)(logits.float(), targets)
+        self.meters[meter]["loss"].update(loss.detach(), len(labels))
+        self.meters[meter]["accuracy"].update(logits.detach(), labels)
+        if learning:  # past the meter, which is to be compared with validation's
+            for part in self.auxiliary:
+                loss = loss + part.auxiliary_loss(self.objective, targets)
+            if self.objective.penalty is not None:
+                loss = loss + self.objective.penalty()
+            self._watch(loss.detach())
+        return loss
+
+    def on_validation_epoch_end(self) -> None:
+        self.checked = self.read("check")
+        selected = self.checked["accuracy" if self.config.select == "val_accuracy" else "loss"]
+        self.log(self.config.select, selected, logger=False, sync_dist=comm.world_size() > 1)  # for early stopping
+
+    def _watch(self, loss: Tensor) -> None:
+        """Remember the first loss that is not finite, on the device; look at it before it moves a weight, or later."""
+        newest = torch.stack([loss.float(), torch.full_like(loss, self.global_step, dtype=torch.float32)])
+        if self.first_bad is None:
+            self.first_bad = newest
+        self.first_bad = torch.where(torch.isfinite(self.first_bad[0]), newest, self.first_bad)
+        if self.device.type == "cpu" or self.global_step % LOOK_EVERY == 0:
+            self.check_loss()
+
+    def check_loss(self) -> None:
+        """Stop a run that had a loss that is not finite.
+
+        Raises:
+            RunFailed: names phase, epoch, step and learning rate.
+        """
+        if self.first_bad is None or torch.isfinite(self.first_bad[0]):
+            return
+        loss, step = self.first_bad.tolist()
+        rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+        raise RunFailed(
+            f"phase {self.name}, epoch {self.current_epoch + 1}, step {step:.0f}: the training loss is {loss} at "
+            f"learning rate {rate:.3g}: it diverged. Lower optimizer.lr, or set hardware.clip=1, or "
+            "hardware.precision=32. The last good checkpoint is kept."
+        )
+
+    @property
+    def epochs(self) -> int:
+        return int(self.trainer.max_epochs or 0)
+
+    def read(self, meter: str) -> dict[str, float]:
+        """Mean loss and accuracy since the last reading; over all processes."""
+        values = {}
+        for name, metric in self.meters[meter].items():
+            values[name] = float(metric.compute())
+            metric.reset()
+        return values
+
+    def configure_optimizers(self) -> Any:
+        from timm.scheduler import create_scheduler_v2
+
+        optimizer = instantiate.build(self.config.optimizer, self.groups)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        epochs = self.epochs
+        updates = max(1, round(self.trainer.estimated_stepping_batches / epochs))
+        scheduler, _ = create_scheduler_v2(
+            optimizer,
+            num_epochs=epochs,
+            step_on_epochs=False,
+            updates_per_epoch=updates,
+            **self.config.scheduler,
+        )
+        if scheduler is None:
+            return optimizer
+        scheduler.step_update(0)
+        return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        scheduler.step_update(self.trainer.global_step)
+
+
+def _meters(classes: int) -> nn.ModuleDict:
+    """Loss and accuracy; arguments are not validated, which would make each step wait for a GPU."""
+    accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
+    return nn.ModuleDict({"loss": MeanLoss(), "accuracy": accuracy})
+
+
+def random_state() -> dict[str, Tensor]:
+    """The state of torch's and numpy's global generators of this process."""
+    _, keys, *others = np.random.get_state()  # noqa: NPY002 a place, and a normal deviate that may be left over
+    numbers = [*map(float, keys), *map(float, others)]  # float64 holds all of them exactly
+    state = {"cpu": torch.get_rng_state(), "numpy": torch.tensor(numbers, dtype=torch.float64)}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Tensor]) -> None:
+    """Put back what `random_state` returned."""
+    torch.set_rng_state(state["cpu"].cpu())
+    *keys, place, left, deviate = state["numpy"].tolist()
+    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), int(place), int(left), deviate))  # noqa: NPY002
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -1,0 +1,1 @@
+"""The fastest hardware settings, measured."""

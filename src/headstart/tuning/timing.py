@@ -1,0 +1,159 @@
+"""How fast a network trains under each setting of this machine: a few real training steps of each, taking turns."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from headstart.config import instantiate
+from headstart.models import factory
+from headstart.runtime import hardware
+
+if TYPE_CHECKING:
+    from headstart.config.schema import HardwareConfig, RunConfig
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 3  # turns of each setting, at most
+STEPS = 2  # timed steps of a turn
+ENOUGH = 60.0  # seconds after which no further round begins
+HOPELESS = 1.3  # a setting that took this many times the fastest's step in the first round is not tried again
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What can be picked: a memory format, a precision, and whether the network is compiled."""
+
+    memory_format: str
+    precision: str
+    compile: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.precision} {self.memory_format}{' compiled' if self.compile else ''}"
+
+    def on(self, config: "HardwareConfig") -> "HardwareConfig":
+        """``config`` with this setting in it."""
+        return replace(config, memory_format=self.memory_format, precision=self.precision, compile=self.compile)
+
+
+@dataclass
+class Timing:
+    """What a trial of one setting found: seconds of a step, or why there is none."""
+
+    seconds: float | None = None
+    starting: float = 0.0  # seconds of the first step beyond a usual one: compilation, where there is one
+    failed: str | None = None
+
+
+@dataclass
+class Trial:
+    """Training steps of a run's network on random images: its size, its batch, its optimizer, its classes."""
+
+    config: "RunConfig"
+    classes: int
+    image_size: int
+    model: Any = field(init=False)
+    images: torch.Tensor = field(init=False)
+    labels: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        device, batch = hardware.select_device(self.config.hardware), self.config.data.batch_size
+        names = tuple(str(number) for number in range(self.classes))
+        self.model = factory.create(self.config.model, names, pretrained=False)[0].to(device).train()
+        self.images = torch.randn(batch, 3, self.image_size, self.image_size, device=device)
+        self.labels = torch.randint(self.classes, (batch,), device=device)
+
+    def time(self, settings: Iterable[Setting]) -> dict[Setting, Timing]:
+        """Each setting's median step; settings take turns, so that a machine that gets busy is busy for all.
+
+        A setting that raises, or whose loss is not finite, has its reason instead.
+        """
+        found = {setting: Timing() for setting in settings}
+        steps: dict[Setting, list[float]] = {setting: [] for setting in found}
+        racing, began = list(found), time.monotonic()
+        for number in range(ROUNDS):
+            for setting in racing:
+                try:
+                    first, *rest = self._turn(setting)
+                except Exception as error:  # whatever a backend does not support
+                    reason = str(error).strip().partition("\n")[0][:200]
+                    found[setting] = Timing(failed=f"{type(error).__name__}: {reason}")
+                    steps[setting].clear()
+                    self.model.zero_grad(set_to_none=True)
+                    continue
+                steps[setting] += rest
+                if number == 0:
+                    found[setting].starting = max(0.0, first - median(rest))
+            medians = {setting: median(each) for setting, each in steps.items() if each}
+            fastest = min(medians.values(), default=0.0)
+            racing = [each for each in racing if each in medians and medians[each] <= HOPELESS * fastest]
+            if time.monotonic() - began > ENOUGH or len(racing) < min(2, len(found)):
+                break
+        for setting, seconds in medians.items():
+            found[setting].seconds = seconds
+        return found
+
+    def _turn(self, setting: Setting) -> list[float]:
+        """Seconds of each step of one turn; the first is not counted as a step by `time`."""
+        device, config = self.images.device, setting.on(self.config.hardware)
+        layout = hardware.memory_format(config)
+        model, images = self.model.to(memory_format=layout), self.images.contiguous(memory_format=layout)
+        network = torch.compile(model) if setting.compile else model
+        optimizer = instantiate.build(self.config.optimizer, list(model.parameters()))
+        scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "16")
+        heads = [part for part in model.modules() if hasattr(part, "auxiliary_loss")]
+
+        def step() -> torch.Tensor:
+            with hardware.autocast(config, device):
+                logits = network(images)
+            loss = functional.cross_entropy(logits.float(), self.labels)
+            for part in heads:
+                loss = loss + part.auxiliary_loss(functional.cross_entropy, self.labels)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            return loss.detach()
+
+        return _timed(step, device)
+
+
+def _timed(step: Callable[[], torch.Tensor], device: torch.device) -> list[float]:
+    """Seconds of ``1 + STEPS`` steps; raises ArithmeticError where the loss is not finite."""
+    taken = []
+    for _ in range(1 + STEPS):
+        began = time.perf_counter()
+        loss = float(step())  # which waits for a GPU, though not for its last kernels
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - began)
+        if not loss - loss == 0:
+            raise ArithmeticError(f"the loss of a step is {loss}")
+    return taken
+
+
+@contextmanager
+def isolate(config: "HardwareConfig") -> Iterator[None]:
+    """Random state, threads, backends: as a run of this config has them meanwhile, and as they were afterwards.
+
+    Of several processes each has its share of the threads, as torchrun's ranks do.
+    """
+    if config.devices > 1 and config.accelerator == "cpu" and not config.threads:
+        config = replace(config, threads=max(1, (os.cpu_count() or 1) // config.devices))
+    devices = [torch.cuda.current_device()] if config.accelerator == "gpu" else []
+    try:
+        with hardware.use_threads(config), torch.random.fork_rng(devices), hardware.keep_freed_memory(config):
+            yield
+    finally:
+        if "torch._dynamo" in sys.modules:
+            torch._dynamo.reset()
+        if config.accelerator == "gpu":
+            torch.cuda.empty_cache()
