@@ -182,7 +182,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     from headstart.data.augment import Preprocess
     from headstart.data.dataset import prepare
     from headstart.data.loader import loader
-    from headstart.runtime import hardware
+    from headstart.runtime import memory
 
     augment = SimpleNamespace(
         crop_scale=CROP["scale"], crop_ratio=CROP["ratio"], flip=True, rotation=0, color_jitter=0.0, erasing=0.0
@@ -191,7 +191,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     config = _config(root, n_train=int(n), storage=storage)
     data = prepare(config, image_size=int(size), crop_pct=0.875, interpolation="bicubic")
     data.digest  # noqa: B018
-    with hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
+    with memory.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
         data.check("raise", None)
         preprocess = Preprocess(int(size), MEAN, STD, augment)
         batches = loader(data.train, BATCH, shuffle=True, seed=0, phase="benchmark")

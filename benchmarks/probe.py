@@ -37,7 +37,7 @@ from headstart.models.stages import Stages
 from headstart.probe import GRID, LinearHeads, Logistic, Ridge, Targets
 from headstart.probe.linear import whiten
 from headstart.probe.newton import Problem, descend
-from headstart.runtime import hardware
+from headstart.runtime import memory
 
 Rows = tuple[Tensor, Tensor]
 Head = tuple[Tensor, Tensor]
@@ -275,7 +275,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     found = features(arguments.cache)
-    kept = hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32"))  # as in a run, for both sides
+    kept = memory.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32"))  # as in a run, for both sides
     with threadpool_limits(arguments.threads), kept:
         for name, key, rows in (("5000x1280", "last", 5000), ("50000x512", "stages", 50000)):
             parts = [slice(0, rows), slice(50000, 55000), slice(60000, 70000)]

@@ -34,7 +34,7 @@ def ours(overrides: list[str]) -> dict[str, Any]:
 
     from headstart import train
     from headstart.config import resolvers, validate
-    from headstart.training import callbacks
+    from headstart.training import trainer
 
     class Clock(pl.Callback):
         """When the steps of full batches ended, by epoch; on a GPU only the first and the last wait for it."""
@@ -61,12 +61,12 @@ def ours(overrides: list[str]) -> dict[str, Any]:
             taken = [after - before for before, after in pairwise(self.ends[-1])]
             return median(taken[WARM:] if len(self.ends) == 1 else taken)
 
-    clock, usual = Clock(), callbacks.make_trainer
+    clock, usual = Clock(), trainer.make_trainer
 
     def timed(config: Any, epochs: int, folder: Path, callbacks: list[Any]) -> Any:
         return usual(config, epochs, folder, [*callbacks, clock])
 
-    callbacks.make_trainer = timed
+    trainer.make_trainer = timed
     resolvers.register()
     with initialize_config_dir(str(resolvers.config_folder())), tempfile.TemporaryDirectory() as place:
         config = validate.load(compose("config", [*overrides, f"output_dir={place}", "logger=csv"]))

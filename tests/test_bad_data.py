@@ -26,7 +26,7 @@ from headstart.data.dataset import Data, prepare
 from headstart.data.filenames import escape_name
 from headstart.data.image import ORIENTATION, _shortened, is_sound_photo
 from headstart.data.loader import load, loader
-from headstart.data.sources import FileImages, Source, Split, array_split
+from headstart.data.source import FileImages, Source, Split, array_split
 from headstart.data.splits import Part, split_source
 from headstart.errors import UserError
 from headstart.storage import runs

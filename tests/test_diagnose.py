@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from headstart.cli import main
-from headstart.config import resolvers, validate
+from headstart.config import machine, resolvers, validate
 from headstart.config.schema import HardwareConfig
 from headstart.errors import UserError
 from headstart.preflight import command, components
@@ -213,17 +213,17 @@ def test_debug_shows_the_traceback_too(tmp_path: Path) -> None:
 def test_a_machine_with_two_cores(config: HardwareConfig, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(hardware, "_gpus_at_most", lambda: 0)
-    told = list(hardware.missing_hardware(config))
+    told = list(machine.missing_hardware(config))
     assert [line[: len(words)] for line in told] == ([words] if words else [])
 
 
 def test_a_machine_with_four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(hardware, "_gpus_at_most", lambda: 4)
-    assert not list(hardware.missing_hardware(HardwareConfig(accelerator="gpu", devices=4)))
-    assert not list(hardware.missing_hardware(HardwareConfig(accelerator="auto", devices=-1)))
+    assert not list(machine.missing_hardware(HardwareConfig(accelerator="gpu", devices=4)))
+    assert not list(machine.missing_hardware(HardwareConfig(accelerator="auto", devices=-1)))
     for accelerator in ("gpu", "auto"):
-        assert "has 4 GPU" in next(hardware.missing_hardware(HardwareConfig(accelerator=accelerator, devices=5)))
+        assert "has 4 GPU" in next(machine.missing_hardware(HardwareConfig(accelerator=accelerator, devices=5)))
 
 
 KEYS = """

@@ -166,12 +166,12 @@ def test_a_pickle_that_would_run_code_does_not(kind: str, tmp_path: Path, monkey
 def test_a_resumed_checkpoint_that_would_run_code_does_not(tmp_path: Path) -> None:
     """Its name fits its bytes, so that nothing but the reading itself stands in its way."""
     from headstart.storage import checkpoints
-    from headstart.training import callbacks
+    from headstart.training import trainer
 
     path = checkpoints.write(tmp_path, 3, {"state_dict": Harmful(tmp_path / "touched")})
     assert checkpoints.newest(tmp_path) == path
     with pytest.raises(RunFailed, match=rf"{path.name} holds more than plain tensors"):
-        callbacks.VerifiedCheckpoints().load_checkpoint(path)
+        trainer.VerifiedCheckpoints().load_checkpoint(path)
     assert not (tmp_path / "touched").exists()
 
 

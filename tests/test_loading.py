@@ -20,7 +20,7 @@ from headstart.data.dataset import Data, prepare
 from headstart.data.decoder import Decoder
 from headstart.data.image import decode, to_rgb
 from headstart.data.loader import Batches, Pixels, load, loader
-from headstart.data.sources import FileImages, Split, array_split
+from headstart.data.source import FileImages, Split, array_split
 from headstart.data.splits import Part
 from headstart.errors import UserError
 
@@ -281,9 +281,9 @@ def test_unknown_interpolation() -> None:
 def test_auto_streams_what_would_fill_more_than_half_of_the_memory(
     storage: str, free: float, streamed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.data.decoder.free_memory", lambda: free)  # 200 images of 73 px take 3.2 MB
+    monkeypatch.setattr("headstart.runtime.memory.free_memory", lambda: free)  # 200 images of 73 px take 3.2 MB
     assert prepared(storage=storage).streamed is streamed
-    monkeypatch.setattr("headstart.data.decoder.free_memory", lambda: 3e6)
+    monkeypatch.setattr("headstart.runtime.memory.free_memory", lambda: 3e6)
     with pytest.raises(UserError, match=r"data.storage=memory: .* use data.storage=stream"):
         prepared(storage="memory")
 

@@ -18,7 +18,7 @@ from torchvision import datasets
 from headstart.config import resolvers
 from headstart.config.schema import DataConfig
 from headstart.data import sources, torchvision_sets
-from headstart.data.sources import ArrayImages, FileImages, Source, array_split
+from headstart.data.source import ArrayImages, FileImages, Source, array_split
 from headstart.errors import UserError
 
 CONF = Path(__file__).parents[1] / "conf" / "data"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.sources import Source, Split, array_split
+from headstart.data.source import Source, Split, array_split
 from headstart.data.splits import split_source
 from headstart.errors import UserError
 

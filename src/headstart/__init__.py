@@ -1,8 +1,59 @@
 """headstart: which network, which transfer strategy, on which data, at what cost, answered with numbers."""
 
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headstart.config.schema import RunConfig
+    from headstart.preflight.command import Job
+    from headstart.storage.runs import Result
 
 try:
     __version__ = version("headstart")
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
+
+
+def run(overrides: Sequence[str] = ()) -> "Result":
+    """Run one experiment, go on with one that was cut off, or skip a completed one, as ``headstart train`` does.
+
+    Args:
+        overrides: as on the command line: ``headstart.run(["strategy=finetune", "epochs=5"])``.
+
+    Returns:
+        What the run's ``result.json`` holds, and its folder.
+
+    Raises:
+        UserError, RunFailed: what was wrong, in words.
+    """
+    from headstart.runtime.signals import raise_on_signals
+    from headstart.tracking.console import configure_logging
+
+    job = _check(overrides)
+    configure_logging(quiet=False)
+    from headstart import train
+
+    with raise_on_signals():
+        return train.run(job.config, job.task_overrides)
+
+
+def compose(overrides: Sequence[str] = ()) -> "RunConfig":
+    """The checked config of one experiment.
+
+    Raises:
+        UserError: lists everything that is wrong with it.
+    """
+    return _check(overrides).config
+
+
+def _check(overrides: Sequence[str]) -> "Job":
+    from headstart.errors import UserError
+    from headstart.preflight.command import check_command
+    from headstart.storage.redact import refuse_secrets
+
+    refuse_secrets(overrides)
+    command = check_command(overrides)
+    if command.multirun:
+        raise UserError("this is a sweep: call headstart.run once for each of its runs, or use headstart train -m")
+    return command.jobs[0]

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from headstart.measures.measure import Measure
     from headstart.models.factory import Input
     from headstart.storage.runs import Run
-    from headstart.strategy.plan import Phase
     from headstart.tracking.logger import RunLog
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """The config, and what it has been turned into so far."""
 
@@ -32,6 +31,7 @@ class Context:
     input: "Input"
     device: torch.device
     digests: Mapping[str, str | None]  # of the data's and the weights' content, for `result.json`
+    duplicates: Mapping[str, list[tuple[str, str]]]  # test images that stand in train or val too, by part
     measures: "list[Measure]" = field(default_factory=list)
     pretrained: dict[str, torch.Tensor] = field(default_factory=dict)  # of the backbone, where a penalty looks back
 
@@ -52,9 +52,9 @@ class Context:
             "std": self.input.std,
         }
 
-    def best_weights(self, phase: "Phase") -> Path:
+    def best_weights(self, phase: str) -> Path:
         """Where a phase leaves the weights that it hands on."""
-        return self.run.checkpoints / phase.name / weights.BEST
+        return self.run.checkpoints / phase / weights.BEST
 
     @property
     def probe_head(self) -> Path:

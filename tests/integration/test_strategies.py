@@ -22,7 +22,8 @@ from conftest import FAMILIES
 from headstart.config import resolvers
 from headstart.errors import UserError
 from headstart.models import weights
-from headstart.strategy import plan, table
+from headstart.cli import explain
+from headstart.strategy import plan
 
 STRATEGIES = sorted(path.stem for path in (resolvers.config_folder() / "strategy").glob("*.yaml"))
 SIDES = {"inception_v3": 96, "vgg11": 32}  # others see 64 pixels
@@ -220,22 +221,22 @@ def test_smoothed_labels_reach_the_heads_that_they_change(head: str, run_small: 
 
 def test_explain_lists_every_jobs_rates_below_the_floor() -> None:
     with pytest.raises(UserError, match=r"2 problems(.|\n)*phases\.all, whose(.|\n)*phases\.tail, whose"):
-        table.main(["-m", "strategy=finetune,partial,feature_extraction", "scheduler.min_lr=1"])
-    assert table.main(["strategy=finetune", "scheduler=constant", "+scheduler.min_lr=1"]) == 0
+        explain.main(["-m", "strategy=finetune,partial,feature_extraction", "scheduler.min_lr=1"])
+    assert explain.main(["strategy=finetune", "scheduler=constant", "+scheduler.min_lr=1"]) == 0
 
 
 def test_explain_says_how_many_jobs_of_a_large_sweep_it_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     seeds = ",".join(map(str, range(150)))
-    assert table.main(["-m", "strategy=finetune,partial", f"seed={seeds}"]) == 0
+    assert explain.main(["-m", "strategy=finetune,partial", f"seed={seeds}"]) == 0
     assert capsys.readouterr().out.endswith("\n151 of 300 jobs were looked at: each value of the sweep once\n")
 
 
 def test_explain_is_for_any_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     there = ["hardware=ddp", "hardware.devices=64", f"model.weights={tmp_path / 'elsewhere.safetensors'}"]
-    assert table.main(["strategy=finetune", *there]) == 0
+    assert explain.main(["strategy=finetune", *there]) == 0
     assert "elsewhere.safetensors weights" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"model.weights=imagenett: .*use one of"):
-        table.main(["strategy=finetune", "model.weights=imagenett"])
+        explain.main(["strategy=finetune", "model.weights=imagenett"])
 
 
 def test_explain_lists_what_is_wrong(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""What happens before Hydra writes, and after: a bad config is refused, its folder has words, and keeps no secret.
+"""What happens before Hydra writes, and after: a folder that cannot be made has words, and what is written no secret.
 
-``conf/config.yaml`` names both callbacks.
+``conf/config.yaml`` names the callback.
 """
 
 from pathlib import Path
@@ -14,27 +14,12 @@ from headstart.storage import files
 from headstart.storage.redact import mask
 
 
-class Ended(BaseException):
+class FolderRefused(BaseException):
     """What was wrong before any job began; Hydra reports an exception of a callback as a warning, and goes on."""
 
     def __init__(self, error: UserError | RunFailed) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-class Refused(BaseException):
-    """The composed config is not fit to be run; no Exception, as Hydra swallows those of its callbacks."""
-
-
-class Gate(Callback):
-    """Looks at the composed config of a single job before Hydra makes a folder for it."""
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        from headstart.preflight import command
-
-        problems = command.of_composed(config)
-        if problems:
-            raise Refused(problems)
 
 
 class Folders(Callback):
@@ -49,7 +34,7 @@ class Folders(Callback):
         try:  # here a full disk has words; Hydra then writes the same again
             files.write_text(folder / "multirun.yaml", mask(OmegaConf.to_yaml(config)))
         except RunFailed as error:
-            raise Ended(error) from error
+            raise FolderRefused(error) from error
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         written = [Path(config.hydra.sweep.dir) / "multirun.yaml"]
@@ -65,4 +50,4 @@ def _make(folder: Path) -> None:
     try:
         files.make_folder(folder, "output_dir")
     except UserError as error:
-        raise Ended(error) from error
+        raise FolderRefused(error) from error

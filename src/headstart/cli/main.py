@@ -58,7 +58,7 @@ def _run(verb: str, rest: list[str]) -> int:
 
         return zoo(rest)
     if "--explain" in rest:
-        from headstart.strategy.table import main as explain
+        from headstart.cli.explain import main as explain
 
         return explain([word for word in rest if word != "--explain"])
     from headstart.cli import app

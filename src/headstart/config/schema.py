@@ -5,7 +5,7 @@ Nothing here imports torch, timm or Lightning, so that ``--help``, ``--cfg job``
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -190,9 +190,13 @@ def from_plain(values: dict[str, Any]) -> RunConfig:
 
 def plain(config: RunConfig) -> dict[str, Any]:
     """The config as nested dicts, lists and scalars."""
-    value = OmegaConf.to_container(OmegaConf.structured(config))
-    assert isinstance(value, dict)
-    return {str(key): item for key, item in value.items()}
+
+    def contained(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): contained(item) for key, item in value.items()}
+        return [contained(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return {key: contained(value) for key, value in asdict(config).items()}
 
 
 def flat(config: RunConfig) -> dict[str, Any]:

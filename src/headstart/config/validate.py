@@ -4,69 +4,18 @@ Problems that need no model library are found here, before torch is imported; `h
 the others.
 """
 
-import difflib
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from headstart.config import keys, rates
-from headstart.config.schema import PhaseConfig, RunConfig, is_random, mixes
+from headstart.config import keys
+from headstart.config.machine import missing_hardware
+from headstart.config.schema import RunConfig
+from headstart.config.values import find_value_problems
 from headstart.errors import UserError
-from headstart.runtime import hardware
-from headstart.runtime.hardware import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
-
-CHOICES = {
-    "strategy.start": ("pretrained", "scratch"),
-    "select": ("val_accuracy", "val_loss"),
-    "class_weights": ("none", "balanced"),
-    "data.on_bad_image": ("raise", "skip"),
-    "data.sampling": ("uniform", "balanced"),
-    "data.storage": ("auto", "memory", "stream"),
-    "hardware.accelerator": ACCELERATORS,
-    "hardware.precision": PRECISIONS,
-    "hardware.memory_format": MEMORY_FORMATS,
-    "features.dtype": ("auto", "float32", "bfloat16"),
-    "features.storage": ("auto", "memory", "mapped"),
-    "logger.mode": ("auto", "online", "offline"),
-}
-STATISTICS = ("live", "frozen")
-# key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
-RANGES: dict[str, tuple[float, float | None]] = {
-    "seed": (0, 2**32 - 1),
-    "epochs": (1, None),
-    "label_smoothing": (0, 0.99),
-    "patience": (1, None),
-    "data.image_size": (8, 4096),
-    "data.batch_size": (2, None),
-    "data.train_per_class": (2, None),
-    "data.n_train": (2, None),
-    "data.n_test": (1, None),
-    "data.split_seed": (0, 2**32 - 1),
-    "augment.rotation": (0, 180),
-    "augment.color_jitter": (0, 1),
-    "augment.erasing": (0, 1),
-    "augment.mixup": (0, 10),
-    "augment.cutmix": (0, 10),
-    "hardware.devices": (-1, 4096),
-    "checkpoint_every": (0, None),
-    "hardware.accumulate": (1, None),
-    "hardware.workers": (0, 256),
-    "hardware.threads": (1, 1024),
-}
-ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", "hardware.clip")
-BELOW_ONE = ("data.val_fraction", "data.test_fraction")
-
-
-def load(composed: DictConfig) -> RunConfig:
-    """The composed config, typed and checked; raises one UserError that lists every problem found without torch."""
-    found, config = find_problems(composed)
-    raise_if_any(found)
-    assert config is not None
-    return config
 
 
 def raise_if_any(problems: list[str]) -> None:
@@ -105,8 +54,8 @@ def find_problems(composed: DictConfig, *, machine: bool = False) -> tuple[list[
         assert isinstance(config, RunConfig)
     except OmegaConfBaseException as error:
         return found or [_unfit(error)], None
-    found += [problem for problem in _problems(config) if not any(_about(problem, key) for key, _ in gaps)]
-    found += hardware.missing_hardware(config.hardware) if machine else ()
+    found += [problem for problem in find_value_problems(config) if not any(_about(problem, key) for key, _ in gaps)]
+    found += missing_hardware(config.hardware) if machine else ()
     return found, None if gaps else config
 
 
@@ -154,163 +103,3 @@ def _about(problem: str, key: str) -> bool:
     named = re.match(r"[\w.]+", problem)
     name = named.group() if named else ""
     return f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.")
-
-
-def describe_range(key: str) -> str | None:
-    """The choices or the range of a key's values in words, if it has any."""
-    if key in CHOICES:
-        return f"one of {', '.join(CHOICES[key])}"
-    if key in RANGES:
-        low, high = RANGES[key]
-        return f"at least {low}" if high is None else f"from {low} to {high}"
-    if key in ABOVE_ZERO:
-        return "above 0 and below 1" if key in BELOW_ONE else "above 0"
-    return None
-
-
-def _value(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = getattr(config, part)
-    return config
-
-
-def _problems(config: RunConfig) -> Iterator[str]:
-    for key, choices in CHOICES.items():
-        value = _value(config, key)
-        if value not in choices:
-            near = difflib.get_close_matches(str(value), choices, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"{key}={value}: must be {describe_range(key)}{hint}"
-    for key, (low, high) in RANGES.items():
-        value = _value(config, key)
-        if key == "data.split_seed" and value == config.seed:
-            continue  # it follows the seed, which has been told
-        if value is not None and not (low <= value and (high is None or value <= high)):
-            yield f"{key}={value}: must be {describe_range(key)}"
-    for key in ABOVE_ZERO:
-        value = _value(config, key)
-        if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
-            yield f"{key}={value}: must be {describe_range(key)}"
-    if config.hardware.devices == 0:
-        yield "hardware.devices=0: must be 1 or more, or -1 for all of them"
-    if config.hardware.allow_bf16 and not (config.hardware.tune and config.hardware.precision == "auto"):
-        yield (
-            "hardware.allow_bf16=true: is for a trial to make use of; set hardware.tune=true and leave "
-            "hardware.precision=auto, or set hardware.precision=bf16"
-        )
-    yield from _data_problems(config)
-    yield from _optimizer_problems(config)
-    yield from _strategy_problems(config)
-    for key, text in (
-        ("study", config.study),
-        ("strategy.name", config.strategy.name),
-        ("data.name", config.data.name),
-    ):
-        if not re.fullmatch(r"[\w.+@-]+", text) or text.startswith("."):
-            yield f"{key}={text!r}: is part of a folder's name, so use letters, digits, _ and - only"
-
-
-def _data_problems(config: RunConfig) -> Iterator[str]:
-    data, augment = config.data, config.augment
-    cuts = [name for name in ("train_per_class", "train_fraction", "n_train") if getattr(data, name) is not None]
-    if len(cuts) > 1:
-        yield f"data: {' and '.join(cuts)} both say how much to train on; set one, the others to null"
-    if data.train_fraction is not None and data.train_fraction > 1:
-        yield f"data.train_fraction={data.train_fraction}: must be at most 1"
-    for name in ("crop_scale", "crop_ratio"):
-        low, high = getattr(augment, name)
-        if not 0 < low <= high < float("inf"):
-            yield f"augment.{name}=[{low}, {high}]: must be two numbers above 0, the smaller first"
-    if augment.crop_scale[1] > 1:
-        yield f"augment.crop_scale={list(augment.crop_scale)}: a crop cannot be larger than the image (1.0)"
-    if data.sampling == config.class_weights == "balanced":
-        yield "class_weights=balanced and data.sampling=balanced both correct for imbalance: use one of them"
-    if augment.flip and not data.flip:
-        yield "augment.flip=true, but data.flip=false: these images change their meaning when mirrored"
-
-
-def _optimizer_problems(config: RunConfig) -> Iterator[str]:
-    lr, decay = config.optimizer.get("lr"), config.optimizer.get("weight_decay", 0)
-    if not _is_positive(lr):
-        yield f"optimizer.lr={lr}: must be a number above 0"
-    if not isinstance(decay, int | float) or decay < 0:
-        yield f"optimizer.weight_decay={decay}: must be a number, 0 or above"
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
-
-
-def _strategy_problems(config: RunConfig) -> Iterator[str]:
-    plan = config.strategy
-    if plan.start == "pretrained" and config.model.weights == "none":
-        yield (
-            f"strategy={plan.name} starts from pretrained weights, but model.weights=none: "
-            "use strategy=scratch, strategy.start=scratch, or give the model weights"
-        )
-    if not plan.phases:
-        yield "strategy.phases is empty: a strategy needs at least one phase"
-    for name, phase in plan.phases.items():
-        key = f"strategy.phases.{name}"
-        if not re.fullmatch(r"\w+", name):
-            yield f"{key}: a phase's name is a folder's name: use letters, digits and _ only"
-        yield from _phase_problems(key, phase, config)
-        yield from _probe_problems(key, phase) if phase.probe is not None else _gradient_problems(key, phase, config)
-
-
-def _phase_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Iterator[str]:
-    """What is wrong with a phase, however it learns."""
-    if (phase.epochs is None) == (phase.probe is None):
-        yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
-    if phase.statistics not in STATISTICS:
-        yield f"{key}.statistics={phase.statistics}: must be one of {', '.join(STATISTICS)}"
-    if phase.views is not None:
-        if phase.views < 1:
-            yield f"{key}.views={phase.views}: must be at least 1"
-        if phase.augment is False or not is_random(config.augment):
-            yield f"{key}.views={phase.views}: views differ by augmentation, and there is none: use augment=standard"
-        if mixes(config.augment) and phase.augment is not False:
-            yield f"{key}.views={phase.views}: cached views are not mixed: set augment.mixup=0 augment.cutmix=0"
-        if not phase.cache:
-            yield f"{key}.views={phase.views}: is how many views are cached, but {key}.cache=false"
-    try:
-        rates.parse_rates(phase.rates, f"{key}.rates")
-    except UserError as error:
-        yield str(error)
-
-
-def _probe_problems(key: str, phase: PhaseConfig) -> Iterator[str]:
-    if phase.augment and phase.views is None:
-        yield (
-            f"{key}.augment=true: a probe is fitted on cached features; give {key}.views=8 of each image, leave "
-            f"augment out, or train by gradient: {key}.probe=null {key}.epochs=10"
-        )
-    for name in ("penalty", "average", "lr", "weight_decay"):
-        if getattr(phase, name) is not None:
-            yield f"{key}.{name}: is for phases that learn by gradient; this one fits a probe: leave {name} out"
-    if phase.statistics == "frozen":
-        yield f"{key}.statistics=frozen: a probe leaves batch norms alone anyway: leave statistics out"
-    if not phase.cache:
-        yield f"{key}.cache=false: a probe is fitted on cached features: leave cache out"
-    with suppress(UserError):  # told already
-        if any(rule.rate is not None and rule.selector != "head" for rule in rates.parse_rates(phase.rates)):
-            yield f"{key}: a probe fits the head alone: its rates must be {{head: 1, backbone: null}}"
-
-
-def _gradient_problems(key: str, phase: PhaseConfig, config: RunConfig) -> Iterator[str]:
-    if phase.epochs is not None and phase.epochs < 1 and phase.epochs != config.epochs:
-        yield f"{key}.epochs={phase.epochs}: must be at least 1"
-    if phase.augment and phase.views is None and not (is_random(config.augment) or mixes(config.augment)):
-        yield f"{key}.augment=true: there is no augmentation: use augment=standard, or {key}.augment=null to cache"
-    if phase.lr is not None and not _is_positive(phase.lr):
-        yield f"{key}.lr={phase.lr}: must be a number above 0"
-    warmup, epochs = config.scheduler.get("warmup_epochs") or 0, phase.epochs or 0
-    if config.scheduler.get("sched") != "none" and _is_positive(warmup) and 0 < epochs <= warmup:
-        fix = f"scheduler.warmup_epochs={epochs - 1}" if epochs > 1 else "scheduler=cosine"
-        yield f"scheduler.warmup_epochs={warmup}: all of the {epochs} epochs of {key}; use {fix}, or more epochs"
-    if phase.weight_decay is not None and phase.weight_decay < 0:
-        yield f"{key}.weight_decay={phase.weight_decay}: must be a number, 0 or above"
-    if phase.average is not None and not 0 < phase.average < 1:
-        yield f"{key}.average={phase.average}: the decay of an average must be above 0 and below 1, such as 0.998"
-    if phase.penalty is not None and config.strategy.start == "scratch":
-        yield f"{key}.penalty: pulls towards the pretrained weights, but strategy.start=scratch has none"

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.data.dataset import Data
 from headstart.data.decoder import list_faults
-from headstart.data.sources import FileImages
+from headstart.data.source import FileImages
+from headstart.distributed import comm
 from headstart.errors import RunFailed, UserError
 from headstart.storage.files import write_whole
 
 if TYPE_CHECKING:
-    from headstart.data.dataset import Data
     from headstart.data.splits import Part
 
 log = logging.getLogger(__name__)
@@ -69,10 +70,15 @@ def _name(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest() + ".ids"
 
 
-def check(data: Data, on_bad_image: str, cache_dir: Path | None) -> None:
-    """Decode every image file of ``data`` that was never decoded before; see `Data.check`."""
-    from headstart.distributed import comm
+def check_images(data: Data, on_bad_image: str, cache_dir: Path | None) -> None:
+    """Decode every image file that was never decoded before; to be called before anything looks at a part.
 
+    Bad images raise UserError, or are left out of train and val; a bad test image is an error in any case.
+
+    Args:
+        on_bad_image: ``raise`` or ``skip``.
+        cache_dir: where it is remembered which files could be decoded, or None.
+    """
     files = {name: part for name, part in data.parts.items() if isinstance(part.split.images, FileImages)}
     memory = Decodable(cache_dir)
     known = memory.read() if files else set()
@@ -127,11 +133,10 @@ def _leave_out(data: Data, name: str, bad: Mapping[int, str]) -> None:
     )
     if lost:
         log.warning("classes without an image in %s now: %s", name, ", ".join(lost[:10]))
-    data.parts[name] = kept
-    data.skipped[name] = [part.split.names[part.rows[row]] for row in sorted(bad)]
+    data.leave_out(name, bad)
 
 
-def duplicates(parts: Mapping[str, Part]) -> dict[str, list[tuple[str, str]]]:
+def find_duplicates(parts: Mapping[str, Part]) -> dict[str, list[tuple[str, str]]]:
     """Test images that stand in train or val too, byte for byte: (test's name, the other's), by test's rows."""
     return {f"{name}_test": list(_shared(parts["test"], parts[name])) for name in ("train", "val")}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.data.sources import ArrayImages, Source
+from headstart.data.source import ArrayImages, Source
 from headstart.data.splits import Part, split_source
 from headstart.errors import UserError
 
@@ -78,15 +79,6 @@ class Data:
         images = decoder if self.streamed else decoder.all
         return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
 
-    def check(self, on_bad_image: str, cache_dir: Path | None) -> None:
-        """Decode what was never decoded before: bad images raise UserError, or are left out of train and val.
-
-        A bad test image is an error in any case. To be called before anything looks at a part.
-        """
-        from headstart.data import checks
-
-        checks.check(self, on_bad_image, cache_dir)
-
     def keep(self, name: str, images: Tensor, seconds: float) -> None:
         """Give a part the images that were read for it, and what that took."""
         import torch
@@ -96,12 +88,11 @@ class Data:
         part = self.parts[name]
         vars(self)[name] = Pixels(images, torch.from_numpy(part.labels), part.ids, part.names, seconds)
 
-    @cached_property
-    def duplicates(self) -> dict[str, list[tuple[str, str]]]:
-        """Pairs of names (test's, the other's) of images that stand in test and in train or val, by content."""
-        from headstart.data import checks
-
-        return checks.duplicates(self.parts)
+    def leave_out(self, name: str, rows: Iterable[int]) -> None:
+        """Take rows out of a part, by their places in it; to be called before anything looks at the part."""
+        part, bad = self.parts[name], sorted(rows)
+        self.parts[name] = part.at(np.setdiff1d(np.arange(len(part)), bad))
+        self.skipped[name] = [part.split.names[part.rows[row]] for row in bad]
 
     def pictures(self, name: str, rows: list[int]) -> Tensor:
         """uint8 [k, 3, S, S]: the images of some rows of a part alone."""
@@ -192,8 +183,8 @@ def _streamed(storage: str, need: int) -> bool:
     Raises:
         UserError: they are to be held in memory, and there is not enough.
     """
-    from headstart.data.decoder import free_memory
     from headstart.distributed import comm
+    from headstart.runtime.memory import free_memory
 
     if storage == "stream" or comm.world_size() > 1:  # whoever started several processes has settled it for all
         return storage == "stream"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +22,9 @@ from headstart.data.image import (
     silence_pillow_for_good,
     write_square,
 )
-from headstart.data.sources import FileImages
+from headstart.data.source import FileImages
 from headstart.errors import UserError
-from headstart.runtime import hardware
+from headstart.runtime.hardware import usable_cores
 
 if TYPE_CHECKING:
     from headstart.data.splits import Part
@@ -54,7 +52,7 @@ class Decoder:
             known = ", ".join(m.name.lower() for m in Image.Resampling)
             raise UserError(f"interpolation '{interpolation}' is unknown; use one of: {known}") from None
         self.part, self.size, self.crop = part, size, crop or size
-        self.threads = workers or (min(8, cores()) if isinstance(part.split.images, FileImages) else 1)
+        self.threads = workers or (min(8, usable_cores()) if isinstance(part.split.images, FileImages) else 1)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """The images of these rows of the part; UserError names those that cannot be read."""
@@ -143,24 +141,3 @@ def report_progress(done: Iterator[int], total: int, verb: str) -> None:
             last = now
             left = (now - began) * (total - count) / count
             log.info("  %s %s of %s images; about %.0f s to go", verb, f"{count:,}", f"{total:,}", left)
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def free_memory() -> float:
-    """Bytes that this process can still use: of the machine, or of its cgroup where that is less."""
-    hardware.give_memory_back()
-    free = float("inf")
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable"))
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            free = min(free, float(limit) - float((group / "memory.current").read_text()))
-    except (OSError, StopIteration):
-        pass  # no Linux, or no cgroup: what is known counts
-    return free

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.data.filenames import escape_name
-from headstart.data.sources import Source, file_split
+from headstart.data.source import Source, file_split
 from headstart.errors import UserError
 
 log = logging.getLogger(__name__)

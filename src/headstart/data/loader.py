@@ -33,8 +33,7 @@ class Pixels:
     ``images`` may be a function that reads them: it is called when they are first looked at, so that a run whose
     features are on disk decodes nothing. It may be a `Decoder` of the part's images: then they are streamed, decoded
     whenever a batch asks for them, and never held. Features [n, ...] may stand in the images' place. ``seconds`` are
-    what reading the images took, where they were read before they were needed: whoever needs them first counts them as
-    its own.
+    what reading the images took, where they were read before they were needed.
     """
 
     def __init__(
@@ -45,7 +44,12 @@ class Pixels:
         names: list[str],
         seconds: float = 0.0,
     ) -> None:
-        self._images, self.labels, self.ids, self.names, self.seconds = images, labels, ids, names, seconds
+        self._images, self.labels, self.ids, self.names, self._seconds = images, labels, ids, names, seconds
+
+    def claim_reading_seconds(self) -> float:
+        """What reading the images took before they were needed; 0 from the second call on: it is counted once."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
 
     @property
     def streamed(self) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from headstart.data.sources import Source, Split
+from headstart.data.source import Source, Split
 from headstart.errors import UserError
 
 TRAIN_STREAM, TEST_STREAM = 0, 1  # keep the draw of the test set apart from the draw of the training images

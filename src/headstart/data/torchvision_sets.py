@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.archives import check_before_extracting
-from headstart.data.sources import Images, Source, Split, array_split, file_split
+from headstart.data.source import Images, Source, Split, array_split, file_split
 from headstart.errors import UserError
 
 

@@ -1,7 +1,7 @@
 """A run of several processes: torchrun starts the ranks from the resolved config, one launch a job.
 
 Three processes know each other: the Hydra process holds the run's lock and waits; an agent of its own session
-(``python -m headstart.distributed.torchrun FOLDER``) is torchrun's; the ranks (``… FOLDER rank``) do the work. No rank
+(``python -m headstart.distributed.torchrun FOLDER``) is torchrun's; the ranks (`headstart.worker`) do the work. No rank
 parses overrides, nothing is left in the environment for the next job, and whoever loses its parent ends.
 """
 
@@ -12,33 +12,34 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.config import schema
-from headstart.errors import RunFailed, UserError, as_user_error
-from headstart.runtime import shutdown, signals
-from headstart.storage.runs import Run, log_to_file, write_json
-from headstart.tracking import console
-
-if TYPE_CHECKING:
-    from headstart.config.schema import RunConfig
+from headstart.config.schema import HardwareConfig
+from headstart.errors import RunFailed, UserError
+from headstart.runtime import signals
+from headstart.storage.runs import Run, write_json
 
 GRACE = 5  # seconds that the other ranks get to end once one has failed
 PATIENCE_AT_END = 30  # seconds that the others wait for rank 0 to close its files when the run is stopped
 SPEC, STOP, DEATHS = "run.json", "stop", "deaths.json"
 
 
-def start(config: "RunConfig", run: Run, digests: Mapping[str, str | None], done: list[dict[str, Any]]) -> None:
+def start(
+    config: Mapping[str, Any],
+    hardware: HardwareConfig,
+    run: Run,
+    digests: Mapping[str, str | None],
+    done: list[dict[str, Any]],
+) -> None:
     """Run a locked and begun run on ``hardware.devices`` processes; returns when it is complete.
 
     Args:
+        config: of the run, as plain containers.
         done: the records of the phases that an earlier attempt finished.
 
     Raises:
@@ -48,13 +49,13 @@ def start(config: "RunConfig", run: Run, digests: Mapping[str, str | None], done
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         place = Path(name)
         spec = {
-            "config": schema.plain(config),
+            "config": config,
             "run": asdict(run) | {"folder": str(run.folder.resolve())},
             "digests": dict(digests),
             "done": done,
         }
         write_json(place / SPEC, spec)
-        threads = config.hardware.threads or max(1, (os.cpu_count() or 1) // config.hardware.devices)
+        threads = hardware.threads or max(1, (os.cpu_count() or 1) // hardware.devices)
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE)}
         locks = () if run.lock is None else (run.lock,)  # held until the agent has ended too
         command = (sys.executable, "-m", "headstart.distributed.torchrun", str(place))
@@ -126,7 +127,7 @@ def agent(place: Path) -> int:
         logs_specs=DefaultLogsSpecs(log_dir=str(place / "logs")),
     )
     try:
-        elastic_launch(settings, sys.executable)("-m", "headstart.distributed.torchrun", str(place), "rank")
+        elastic_launch(settings, sys.executable)("-m", "headstart.worker", str(place))
     except ChildFailedError as error:
         write_json(place / DEATHS, {rank: (fact.exitcode, fact.timestamp) for rank, fact in error.failures.items()})
         return 1
@@ -135,68 +136,6 @@ def agent(place: Path) -> int:
     return 0
 
 
-def rank(place: Path) -> int:
-    """One process of the run: what `headstart.train.work` does, with its share of the rows; returns an exit code."""
-    number = int(os.environ["RANK"])
-    try:
-        _work(place, number)
-    except BaseException as error:
-        fact: dict[str, Any] = {"rank": number, "when": time.time(), "kind": type(error).__name__}
-        known = as_user_error(error)
-        fact["message"] = str(known) if known else f"{type(error).__name__}: {error}"
-        fact["signum"] = error.signum if isinstance(error, signals.Stopped) else None
-        write_json(place / f"rank-{number}.json", fact)
-        if os.environ.get("HEADSTART_DEBUG"):
-            traceback.print_exc()
-        if isinstance(error, signals.Stopped) and number > 0:
-            _wait_for(place / "rank-0.json")  # it closes its files; torchrun ends all when one ends
-        return 1
-    return 0
-
-
-def _work(place: Path, number: int) -> None:
-    import torch
-    from torch import distributed as dist
-
-    from headstart.distributed import comm
-
-    signals.watch_stop_file(place / STOP)
-    spec = json.loads((place / SPEC).read_text("utf-8"))
-    config = schema.from_plain(spec["config"])
-    folder = Path(spec["run"]["folder"])
-    run = Run(**spec["run"] | {"folder": folder, "leads": number == 0, "lock": None})
-    on_gpu = config.hardware.accelerator == "gpu"
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=comm.PATIENCE)
-    console.configure_logging(quiet=number > 0)
-    from headstart import train
-
-    with log_to_file(folder / "train.log") if number == 0 else nullcontext():
-        train.work(config, run, spec["digests"], spec["done"])
-    dist.destroy_process_group()
-
-
-def _wait_for(path: Path) -> None:
-    limit = time.monotonic() + PATIENCE_AT_END
-    while not path.exists() and time.monotonic() < limit:
-        time.sleep(0.05)
-
-
-def main(place: str, role: str = "agent") -> int:
-    """The two kinds of process that `start` brings about."""
-    if role == "rank":
-        codes = shutdown.exit_quickly()
-        signals.end_with_parent(signal.SIGKILL)
-        code = rank(Path(place))
-        if code:
-            sys.stderr.flush()
-            os._exit(code)  # exit handlers may wait for collectives that nobody will answer
-        codes.append(code)
-        return code
-    signals.end_with_parent(signal.SIGTERM)
-    return agent(Path(place))
-
-
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    signals.end_with_parent(signal.SIGTERM)
+    sys.exit(agent(Path(sys.argv[1])))

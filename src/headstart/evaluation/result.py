@@ -1,57 +1,52 @@
 """The end of a run: tested once, on what no choice has seen; predictions and `result.json` written."""
 
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from headstart import __version__
 from headstart.context import Context
-from headstart.data.loader import Pixels
-from headstart.distributed import comm
 from headstart.evaluation import metrics
-from headstart.features.extractor import Extraction, images_per_batch, run_inference
-from headstart.models import split
+from headstart.evaluation.evaluate import Evaluation
+from headstart.features.extractor import Extraction
 from headstart.models.cost import gmacs
 from headstart.runtime import hardware
 from headstart.strategy.plan import Phase
-from headstart.strategy.route import Exact, Way
+from headstart.strategy.route import FittedHead
 from headstart.tracking.logger import SCORES
-from headstart.training.phases import Outcome
+from headstart.training.outcome import Outcome
 
-QUERIES = 1024  # rows of features that go through a probe's head at once
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
 
 
-def finish_run(context: Context, phases: list[Phase], ways: list[Way], outcomes: list[Outcome], began: float) -> None:
-    """Test once, write `predictions.csv` and `result.json`, tell the dashboard."""
-    data, probabilities = context.data, outcomes[-1].probabilities
-    started = time.monotonic()
-    if getattr(ways[-1].probe, "refit", False):  # fitted on these images too: what counts is what it was chosen by
-        chosen = outcomes[-1].details or {}
-        val = dict.fromkeys(SCORES) | {name: chosen.get(f"val_{name}") for name in ("accuracy", "nll")}
-    else:
-        val = metrics.evaluate(predict_logits(context, data.val, "val", ways[-1]), data.val.labels, probabilities)
-    scores, speed = _timed_test(context, ways[-1])
+def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequence[Outcome], began: float) -> None:
+    """Test once, write `predictions.csv` and `result.json`, tell the dashboard.
+
+    Args:
+        began: when this attempt began, by `time.monotonic`.
+    """
+    context, last = evaluation.context, outcomes[-1]
+    data, started = context.data, time.monotonic()
+    val = _validate(evaluation, last)
+    scores, speed = evaluation.timed_logits(data.test, "test")
     testing = time.monotonic() - started
     for measure in context.measures:
-        measure.tested(context, lambda pixels: predict_logits(context, pixels, "measure", ways[-1].live()))
+        measure.tested(data.test, evaluation.logits_of_new, context.run.folder)
     if not context.run.leads:
         return
-    test = metrics.evaluate(scores, data.test.labels, probabilities)
-    rows = metrics.predictions(scores, data.test.labels, data.test.names, probabilities)
+    test = metrics.evaluate(scores, data.test.labels, last.probabilities)
+    rows = metrics.predictions(scores, data.test.labels, data.test.names, last.probabilities)
     metrics.save_predictions(context.run.folder / "predictions.csv", rows)
-    extractions = _extractions(ways, outcomes)
-    late = [cost for part, cost in extractions[-1].items() if part not in outcomes[-1].extractions]
+    extractions = _extractions(evaluation, outcomes)
+    late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]
     testing -= sum(cost.paid - cost.earlier_seconds for cost in late)
     result = (
         {"status": "completed"}
         | _names(context)
         | {"test": test, "val": val}
-        | _sizes(context, phases, ways[-1])
-        | _costs(context, ways, outcomes, extractions, testing, began)
+        | _sizes(evaluation, phases)
+        | _costs(evaluation, outcomes, extractions, testing, began)
         | {"ms_per_image": speed}
         | _circumstances(context)
     )
@@ -59,51 +54,19 @@ def finish_run(context: Context, phases: list[Phase], ways: list[Way], outcomes:
     context.run.complete(result)
 
 
-def _timed_test(context: Context, way: Way) -> tuple[Tensor, float | None]:
-    """The test set's logits, and the milliseconds per image where the whole network ran, decoding aside."""
-    pixels = context.data.test
-    if way.cut is not None or pixels.streamed:
-        return predict_logits(context, pixels, "test", way), None
-    pixels.images  # noqa: B018 decoded when they are first looked at
-    began = time.monotonic()
-    scores = predict_logits(context, pixels, "test", way)
-    return scores, 1000 * (time.monotonic() - began) / len(pixels)
+def _validate(evaluation: Evaluation, last: Outcome) -> dict[str, float | None]:
+    """The validation scores; of a head that was fitted on those images too, those that it was chosen by."""
+    route, val = evaluation.route, evaluation.context.data.val
+    if isinstance(route, FittedHead) and route.is_refitted:
+        return dict.fromkeys(SCORES) | {name: last.details.get(f"val_{name}") for name in ("accuracy", "nll")}
+    return metrics.evaluate(evaluation.logits(val, "val"), val.labels, last.probabilities)
 
 
-def predict_logits(context: Context, pixels: Pixels, part: str, way: Way) -> Tensor:
-    """The network's outputs [n, classes] on images; through cached features where the phase had them."""
-    config = context.config.hardware
-    network, features = way.head, None
-    size = images_per_batch(context.data.image_size, context.device)
-    if way.cut is not None:
-        features = way.extract(context)(pixels, part)
-        size = size if network is None else QUERIES
-        network = way.cut.rest if network is None else network
-        network = Exact(network) if way.kind == "probe" else network
-    elif network is None:
-        network = split.fold_batch_norms(context.model.eval())
-    network = network.to(memory_format=hardware.memory_format(config))
-    preprocess = context.preprocess().eval()
-
-    def outputs(mine: slice) -> Tensor:
-        pin = context.device.type == "cuda"
-        images = pixels.batches(torch.arange(len(pixels))[mine], size, workers=config.workers, pin=pin)
-
-        def batch(start: int, stop: int) -> Tensor:
-            if features is not None:
-                return features[start:stop].float()
-            return preprocess(next(images).to(context.device, non_blocking=True))
-
-        return run_inference(network, batch, mine, config, part, batch_size=size).float()
-
-    return comm.compute_in_shares(len(pixels), outputs)
-
-
-def _extractions(ways: list[Way], outcomes: list[Outcome]) -> list[dict[str, Extraction]]:
+def _extractions(evaluation: Evaluation, outcomes: Sequence[Outcome]) -> list[dict[str, Extraction]]:
     """What features cost, by phase and part: a part that the evaluation looked at too counts once, as it was first."""
-    last = ways[-1].extractor
     found = [outcome.extractions for outcome in outcomes]
-    return found if last is None else [*found[:-1], last.costs | found[-1]]
+    extractor = evaluation.extractor
+    return found if extractor is None else [*found[:-1], extractor.costs | found[-1]]
 
 
 def _names(context: Context) -> dict[str, Any]:
@@ -118,13 +81,14 @@ def _names(context: Context) -> dict[str, Any]:
     }
 
 
-def _sizes(context: Context, phases: list[Phase], way: Way) -> dict[str, Any]:
+def _sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, Any]:
+    context = evaluation.context
     sizes = {name: parameter.numel() for name, parameter in context.model.named_parameters()}
     learned = frozenset().union(*(phase.trainable for phase in phases))
-    if way.head is not None:  # it stands in the place of the network's own
+    if evaluation.own_head is not None:  # it stands in the place of the network's own
         own = phases[-1].trainable
         sizes = {name: size for name, size in sizes.items() if name not in own}
-        sizes["probe"] = sum(parameter.numel() for parameter in way.head.parameters())
+        sizes["probe"] = sum(parameter.numel() for parameter in evaluation.own_head.parameters())
         learned = (learned - own) | {"probe"}
     parts = context.data.sizes
     return {
@@ -132,7 +96,7 @@ def _sizes(context: Context, phases: list[Phase], way: Way) -> dict[str, Any]:
         "n_val": parts["val"],
         "n_test": parts["test"],
         "skipped": context.data.skipped,
-        "duplicates": {key: len(pairs) for key, pairs in context.data.duplicates.items()},
+        "duplicates": {key: len(pairs) for key, pairs in context.duplicates.items()},
         "params": {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learned)},
         "gmacs": gmacs(context.model, context.data.image_size),
         "classes": list(context.data.classes),
@@ -140,9 +104,8 @@ def _sizes(context: Context, phases: list[Phase], way: Way) -> dict[str, Any]:
 
 
 def _costs(
-    context: Context,
-    ways: list[Way],
-    outcomes: list[Outcome],
+    evaluation: Evaluation,
+    outcomes: Sequence[Outcome],
     extractions: list[dict[str, Extraction]],
     testing: float,
     began: float,
@@ -151,8 +114,8 @@ def _costs(
     costs = [cost for parts in extractions for cost in parts.values()]
     fitting = sum(outcome.seconds for outcome in outcomes)
     stepped = [outcome for outcome in outcomes if outcome.images]
-    parts = context.data.sizes
-    evaluated = 0 if ways[-1].cut else parts["val"] + parts["test"]
+    parts = evaluation.context.data.sizes
+    evaluated = 0 if evaluation.route.split else parts["val"] + parts["test"]
     return {
         "epochs": sum(outcome.epochs for outcome in outcomes),
         "backbone_forwards": sum(o.live_forwards for o in outcomes) + sum(cost.rows for cost in costs) + evaluated,
@@ -166,8 +129,7 @@ def _costs(
         "cached": any(cost.reused for cost in costs) and not any(cost.computed for cost in costs),
         "images_per_second": sum(o.images for o in stepped) / sum(o.seconds for o in stepped) if stepped else None,
         "phases": [
-            {"name": o.phase, "kind": o.kind, "cut_at": o.cut_at, "epochs": o.epochs, "seconds": o.seconds}
-            | (o.details or {})
+            {"name": o.phase, "kind": o.kind, "cut_at": o.cut_at, "epochs": o.epochs, "seconds": o.seconds} | o.details
             for o in outcomes
         ],
     }

@@ -23,15 +23,17 @@ import torch
 from torch import Tensor, nn
 
 from headstart import __version__
-from headstart.data.decoder import free_memory
 from headstart.distributed import comm
 from headstart.errors import RunFailed
-from headstart.models import split, weights
+from headstart.models import weights
+from headstart.models.split import NetworkSplit, fold_batch_norms
 from headstart.runtime import hardware
+from headstart.runtime.memory import free_memory
 from headstart.storage.files import cannot_write, write_whole
 
 if TYPE_CHECKING:
     from headstart.config.schema import FeaturesConfig, HardwareConfig
+    from headstart.context import Context
     from headstart.data.loader import Pixels
 
 log = logging.getLogger(__name__)
@@ -222,7 +224,7 @@ class Extractor:
     """The frozen prefix of a phase, ready to turn images into features.
 
     Args:
-        cut: where the network is cut; the prefix runs with its batch norms folded into the convolutions.
+        split: where the network is cut; the prefix runs with its batch norms folded into the convolutions.
         preprocess: uint8 images [n, 3, s, s] to the network's input; deterministic.
         identity: what decides the features besides the prefix's tensors: the network and its arguments, the input
             transform.
@@ -232,7 +234,7 @@ class Extractor:
 
     def __init__(
         self,
-        cut: split.NetworkSplit,
+        split: NetworkSplit,
         preprocess: nn.Module,
         identity: dict[str, Any],
         config: "HardwareConfig",
@@ -245,16 +247,16 @@ class Extractor:
         self.dtype = None if kept is None else DTYPES.get(kept.dtype)  # None: as the prefix puts them out
         self.storage = "memory" if kept is None else kept.storage
         self.costs: dict[str, Extraction] = {}  # by part of the data
-        self.prefix = split.fold_batch_norms(cut.prefix).to(memory_format=hardware.memory_format(config))
-        behind = {id(tensor) for tensor in [*cut.rest.parameters(), *cut.rest.buffers()]}
+        self.prefix = fold_batch_norms(split.prefix).to(memory_format=hardware.memory_format(config))
+        behind = {id(tensor) for tensor in [*split.rest.parameters(), *split.rest.buffers()]}
         state = {
-            name: value for name, value in cut.prefix.state_dict(keep_vars=True).items() if id(value) not in behind
+            name: value for name, value in split.prefix.state_dict(keep_vars=True).items() if id(value) not in behind
         }
         key = {
             "weights": weights.digest(state),
-            "at": cut.at,
-            "layers": repr(cut.prefix),  # strides, paddings and poolings too
-            "code": getattr(cut.prefix, "code", ""),
+            "at": split.at,
+            "layers": repr(split.prefix),  # strides, paddings and poolings too
+            "code": getattr(split.prefix, "code", ""),
             "identity": identity,
             "precision": config.precision if self.dtype is None else f"{config.precision} kept as {self.dtype}",
             "device": config.accelerator,
@@ -295,7 +297,7 @@ class Extractor:
         for block in torch.tensor(missing).split(SHARD) if missing else ():
             began = time.monotonic()
             computed = self._compute(pixels, block, part)
-            reading, pixels.seconds = pixels.seconds, 0.0
+            reading = pixels.claim_reading_seconds()
             took = time.monotonic() - began + reading
             cost.seconds += took
             cost.earlier_seconds += reading
@@ -326,3 +328,15 @@ class Extractor:
     def _inferred(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
         found = run_inference(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
         return found if self.dtype is None else found.to(self.dtype)
+
+
+def open_extractor(context: "Context", split: NetworkSplit) -> Extractor:
+    """The frozen prefix over this run's cache, with the weights that the network has now."""
+    return Extractor(
+        split,
+        context.preprocess(),
+        context.features_identity,
+        context.config.hardware,
+        context.config.cache,
+        context.config.features,
+    )

@@ -1,20 +1,18 @@
 """Features of augmented views of the training images, each view computed once and kept on disk like any features."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from headstart.distributed import comm
 from headstart.features.extractor import Extraction, Extractor, Room, images_per_batch
-from headstart.models import split
+from headstart.models.split import NetworkSplit
 from headstart.runtime.seeds import seed_of
 
 if TYPE_CHECKING:
     from headstart.context import Context
     from headstart.data.loader import Pixels
-    from headstart.strategy.plan import Phase
 
 BLOCK = 64  # rows whose augmentation is drawn together
 TRANSFORM = 2  # raised when `Preprocess` gives other numbers, be it in their last bits: older views do not count then
@@ -26,7 +24,9 @@ class _ViewExtractor(Extractor):
     Rows are augmented in blocks at fixed places, whatever the batches and however many processes.
     """
 
-    seed: int
+    def __init__(self, *arguments: Any, seed: int) -> None:
+        super().__init__(*arguments)
+        self.seed = seed
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
@@ -57,29 +57,35 @@ class _ViewExtractor(Extractor):
             return comm.compute_in_shares(len(rows), lambda mine: self._inferred(batch, mine, part, size))
 
 
+def training_features(
+    context: "Context", phase: str, split: NetworkSplit, views: int, extractor: Extractor
+) -> tuple[Tensor, Tensor]:
+    """Features and labels of what a phase trains on: a row an image, or, side by side, a row for each of its views."""
+    train = context.data.train
+    if not views:
+        return extractor(train, "train"), train.labels
+    features = features_of_views(context, phase, split, views, extractor.costs)
+    return features.flatten(0, 1), train.labels.repeat_interleave(views)
+
+
 def features_of_views(
-    context: "Context",
-    phase: "Phase",
-    cut: split.NetworkSplit,
-    views: int,
-    cache: Path | None,
-    costs: dict[str, Extraction],
+    context: "Context", phase: str, split: NetworkSplit, views: int, costs: dict[str, Extraction]
 ) -> Tensor:
     """Features [n, views, ...] of the training images; what they cost is added to ``costs``, a part a view."""
     config, train = context.config, context.data.train
     n, room = len(train), Room(len(train) * views, config.features.storage)
     for view in range(views):
-        seed = seed_of(config.seed, phase.name, view)
+        seed = seed_of(config.seed, phase, view)
         drawn = {"augment": vars(config.augment), "code": TRANSFORM, "seed": seed, "images": train.ids}
         extract = _ViewExtractor(
-            cut,
+            split,
             context.preprocess(config.augment),
             context.features_identity | {"view": drawn},
             config.hardware,
-            cache,
+            config.cache,
             config.features,
+            seed=seed,
         )
-        extract.seed = seed
         part = f"view {view + 1} of training"
         room.put(torch.arange(view, n * views, views), extract(train, part))
         costs[part] = extract.costs[part]

@@ -1,5 +1,7 @@
 """What a run observes besides its accuracy; a config names a measure by ``_target_: headstart.measures.…``."""
 
-from headstart.measures.measure import Changes, GradientNorms, Measure
+from headstart.measures.corruptions import Changes
+from headstart.measures.gradients import GradientNorms
+from headstart.measures.measure import Measure
 
 __all__ = ["Changes", "GradientNorms", "Measure"]

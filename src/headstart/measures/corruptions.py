@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from headstart.data.loader import Pixels
+from headstart.distributed import comm
 from headstart.errors import UserError
+from headstart.measures.measure import Measure, write_rows
 
 # The least and the greatest size of each change, in its unit; see `headstart.measures.Changes`.
 LIMITS: dict[str, tuple[float, float]] = {
@@ -53,10 +57,10 @@ def corrupt(images: Tensor, change: str, size: float, seed: int = 0) -> Iterable
         for degrees in (size, -size) if size else (0.0,):
             yield _by_part(images, partial(_turned, degrees=degrees))
     else:
-        yield _by_part(images, _way(change, size, seed))
+        yield _by_part(images, _operation(change, size, seed))
 
 
-def _way(change: str, size: float, seed: int) -> Callable[[Tensor], Tensor]:
+def _operation(change: str, size: float, seed: int) -> Callable[[Tensor], Tensor]:
     """What a change does to float images [b, 3, S, S] of 0 … 255."""
     from kornia import enhance
 
@@ -72,12 +76,12 @@ def _way(change: str, size: float, seed: int) -> Callable[[Tensor], Tensor]:
     }[change]
 
 
-def _by_part(images: Tensor, way: Callable[[Tensor], Tensor]) -> Tensor:
-    """``way`` over all images, a part at a time, rounded to uint8 again."""
+def _by_part(images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+    """``operation`` over all images, a part at a time, rounded to uint8 again."""
 
     def parts() -> Iterator[Tensor]:
         for part in images.split(PART):
-            yield way(part.float()).round().clamp(0, 255).to(torch.uint8)
+            yield operation(part.float()).round().clamp(0, 255).to(torch.uint8)
 
     return torch.cat(list(parts()))
 
@@ -118,3 +122,63 @@ def _blurred(part: Tensor, sigma: float) -> Tensor:
         return part
     side = 2 * min(math.ceil(3 * sigma), part.shape[-1] - 1) + 1
     return gaussian_blur2d(part, (side, side), (sigma, sigma), border_type="replicate")
+
+
+class Changes(Measure):
+    """Test accuracy of images that were changed after training on clean ones: ``changes.csv``.
+
+    Columns: change, size, accuracy (a share of 1). What leaves the image is lost, and its border is continued. Images
+    are changed at the size at which they are kept, before the centre crop. The kinds are some of Hendrycks &
+    Dietterich's (2019); their sizes are given here, and are not the severities of ImageNet-C.
+
+    Args:
+        shift: how far, as shares of the side; the accuracy is the mean over left, right, up and down.
+        scale: factors about the centre.
+        rotation: degrees; the accuracy is the mean over both directions.
+        stroke: by how many pixels a bright stroke on dark ground grows on each side (below 0: shrinks).
+        noise: standard deviations of Gaussian noise, as shares of the range of values; grey images get grey noise.
+        blur: standard deviations of a Gaussian, as shares of the side.
+        contrast: factors about an image's mean value.
+        brightness: what is added, as shares of the range of values.
+        seed: of the noise, which is the same in all runs.
+    """
+
+    FILE = "changes.csv"
+
+    def __init__(
+        self,
+        shift: Sequence[float] = (),
+        scale: Sequence[float] = (),
+        rotation: Sequence[float] = (),
+        stroke: Sequence[int] = (),
+        noise: Sequence[float] = (),
+        blur: Sequence[float] = (),
+        contrast: Sequence[float] = (),
+        brightness: Sequence[float] = (),
+        seed: int = 0,
+    ) -> None:
+        self.sizes: dict[str, Sequence[float]] = {
+            "shift": shift,
+            "scale": scale,
+            "rotation": rotation,
+            "stroke": stroke,
+            "noise": noise,
+            "blur": blur,
+            "contrast": contrast,
+            "brightness": brightness,
+        }
+        for change, sizes in self.sizes.items():
+            check_sizes(change, sizes)
+        self.seed = seed
+
+    def tested(self, test: Pixels, logits: Callable[[Pixels], Tensor], folder: Path) -> None:
+        rows = []
+        for change, sizes in self.sizes.items():
+            for size in sizes:
+                shares = []
+                for images in corrupt(test.images, change, size, self.seed):
+                    found = logits(Pixels(images, test.labels, test.ids, test.names)).argmax(1)
+                    shares.append(float((found.cpu() == test.labels).double().mean()))
+                rows.append({"change": change, "size": size, "accuracy": sum(shares) / len(shares)})
+        if comm.is_first():
+            write_rows(folder / self.FILE, rows)

@@ -28,7 +28,6 @@ class NetworkSplit:
     prefix: nn.Module
     rest: nn.Module
     at: str
-    whole_backbone: bool
 
 
 class _Prefix(nn.Module):
@@ -85,7 +84,7 @@ def _at_head(model: Any) -> NetworkSplit:
     head: Any = model.get_classifier()
     drop = float(getattr(model, "drop_rate", 0.0) or 0.0)
     rest = nn.Sequential(nn.Dropout(drop), head) if drop else nn.Sequential(head)
-    return NetworkSplit(_Prefix(model), rest, "head", True)
+    return NetworkSplit(_Prefix(model), rest, "head")
 
 
 class _Tracer(fx.Tracer):
@@ -146,7 +145,7 @@ def _inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:
             best = index
     if best is None:
         return None
-    return NetworkSplit(_first(traced, nodes[best]), _second(traced, nodes[best]), str(nodes[best].name), False)
+    return NetworkSplit(_first(traced, nodes[best]), _second(traced, nodes[best]), str(nodes[best].name))
 
 
 def _parameters(node: fx.Node, traced: fx.GraphModule, layers: dict[str, nn.Module]) -> list[nn.Parameter]:

@@ -3,12 +3,11 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from headstart.config import instantiate, keys
-from headstart.config.schema import RunConfig
-from headstart.config.validate import raise_if_any
+from headstart.config.schema import PhaseConfig, RunConfig
 from headstart.errors import UserError
 
 # Arguments that headstart itself gives.
@@ -16,32 +15,39 @@ SCHEDULE = ("optimizer", "num_epochs", "step_on_epochs", "updates_per_epoch")
 FACTORY = ("num_classes", "in_chans", "pretrained", "pretrained_cfg", "checkpoint_path", "features_only")
 
 
-def check(config: RunConfig) -> None:
-    """Raise one UserError that lists every name of a part or network that does not exist, and every unfit argument."""
-    raise_if_any(problems(config))
-
-
-def problems(config: RunConfig, *, trial: bool = True, machine: bool = True) -> list[str]:
-    """What only the libraries can say about a config, before any data is read; imports torch and timm.
+class Components:
+    """What only torch and timm can say about configs, before any data is read; each part is asked about once.
 
     Args:
         trial: build the optimizer and the scheduler once, on one number.
-        machine: weights that are not on this one are missing.
+        machine: weights that are not on this machine are missing.
     """
-    from headstart.models import factory, weights
 
-    found = list(_component_problems(config, trial))
-    questions: list[Callable[[], object]] = [lambda: factory.check_name(config.model.name)]
-    # the weights of a run may be those of an earlier job of the same sweep
-    expected = not config.model.weights.startswith("run:") if machine else not weights.elsewhere(config.model.weights)
-    if config.strategy.start == "pretrained" and expected:
-        questions.append(lambda: weights.locate(config.model.weights))
-    for question in questions:
-        try:
-            question()
-        except UserError as error:
-            found.append(str(error))
-    return found
+    def __init__(self, *, trial: bool = True, machine: bool = True) -> None:
+        self._trial, self._machine = trial, machine
+        self._known: dict[str, list[str]] = {}
+
+    def find_problems(self, config: RunConfig) -> list[str]:
+        """Every name of a part or network that does not exist, every unfit argument, and weights that are not there."""
+        phases = config.strategy.phases
+        found = [problem for part in _nodes(config) for problem in self._ask(bind, *part)]
+        if not found:
+            for group in ("measures", "figures"):
+                found += self._ask(_observer_problems, group, getattr(config, group))
+            found += self._ask(_probe_problems, phases) + self._ask(_penalty_problems, phases)
+        found += self._ask(_argument_problems, config.scheduler, config.model.args)
+        if not found and self._trial and any(phase.epochs is not None for phase in phases.values()):
+            found += self._ask(_trial_problems, config.optimizer, config.scheduler)
+        found += self._ask(_name_problems, config.model.name)
+        if config.strategy.start == "pretrained":
+            found += self._ask(_weight_problems, config.model.weights, self._machine)
+        return found
+
+    def _ask(self, question: Callable[..., Iterable[str]], *parts: Any) -> list[str]:
+        key = repr((question.__name__, parts))
+        if key not in self._known:
+            self._known[key] = list(question(*parts))
+        return self._known[key]
 
 
 def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
@@ -57,37 +63,52 @@ def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
             yield f"{group}.{name}", node, 0
 
 
-def _component_problems(config: RunConfig, trial: bool) -> Iterator[str]:
+def _name_problems(name: str) -> Iterator[str]:
+    from headstart.models import factory
+
+    try:
+        factory.check_name(name)
+    except UserError as error:
+        yield str(error)
+
+
+def _weight_problems(name: str, machine: bool) -> Iterator[str]:
+    from headstart.models import weights
+
+    # the weights of a run may be those of an earlier job of the same sweep
+    expected = not name.startswith("run:") if machine else not weights.elsewhere(name)
+    try:
+        if expected:
+            weights.locate(name)
+    except UserError as error:
+        yield str(error)
+
+
+def _argument_problems(scheduler: Mapping[str, Any], model_args: Mapping[str, Any]) -> Iterator[str]:
+    """Unfit arguments of the schedule, and those that headstart itself gives."""
     from timm.scheduler import create_scheduler_v2
 
-    problems = [problem for key, node, given in _nodes(config) for problem in bind(key, node, given)]
-    problems += problems or [*_observer_problems(config), *_probe_problems(config), *_penalty_problems(config)]
-    problems += _bind_call("scheduler", create_scheduler_v2, config.scheduler, 1)
-    for group, options, own in (("scheduler", config.scheduler, SCHEDULE), ("model.args", config.model.args, FACTORY)):
-        problems += [f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own]
-    problems += _number_problems("scheduler", create_scheduler_v2, config.scheduler)
-    trained = trial and any(phase.epochs is not None for phase in config.strategy.phases.values())
-    yield from problems or (_trial_problems(config) if trained else ())
+    yield from _bind_call("scheduler", create_scheduler_v2, scheduler, 1)
+    for group, options, own in (("scheduler", scheduler, SCHEDULE), ("model.args", model_args, FACTORY)):
+        yield from (f"{group}.{name}: is set by headstart; leave it out" for name in options if name in own)
+    yield from _number_problems("scheduler", create_scheduler_v2, scheduler)
 
 
-def _observer_problems(config: RunConfig) -> list[str]:
+def _observer_problems(group: str, nodes: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with what looks on: measures and figures cost nothing to build, so they are built."""
-    found = []
-    for group in ("measures", "figures"):
-        for name, node in getattr(config, group).items():
-            try:
-                made = instantiate.build(node)
-                kinds = [kind.__name__ for kind in type(made).__mro__]
-                if group[:-1].title() not in kinds:
-                    found.append(f"{group}.{name}: {node['_target_']} is no {group[:-1]}")
-            except Exception as error:
-                found.append(f"{group}.{name}: {_first_line(error.__cause__ or error)}")
-    return found
+    for name, node in nodes.items():
+        try:
+            made = instantiate.build(node)
+            kinds = [kind.__name__ for kind in type(made).__mro__]
+            if group[:-1].title() not in kinds:
+                yield f"{group}.{name}: {node['_target_']} is no {group[:-1]}"
+        except Exception as error:
+            yield f"{group}.{name}: {_first_line(error.__cause__ or error)}"
 
 
-def _probe_problems(config: RunConfig) -> Iterator[str]:
+def _probe_problems(strategy_phases: Mapping[str, PhaseConfig]) -> Iterator[str]:
     """Values that only a probe itself refuses, and a head kept beside the network that a later phase would need."""
-    phases = list(config.strategy.phases.items())
+    phases = list(strategy_phases.items())
     for index, (name, phase) in enumerate(phases):
         if phase.probe is None:
             continue
@@ -109,9 +130,9 @@ def _probe_problems(config: RunConfig) -> Iterator[str]:
             )
 
 
-def _penalty_problems(config: RunConfig) -> Iterator[str]:
+def _penalty_problems(phases: Mapping[str, PhaseConfig]) -> Iterator[str]:
     """Values that only a penalty itself refuses."""
-    for name, phase in config.strategy.phases.items():
+    for name, phase in phases.items():
         if phase.penalty is not None:
             try:
                 instantiate.build(phase.penalty)
@@ -119,25 +140,25 @@ def _penalty_problems(config: RunConfig) -> Iterator[str]:
                 yield f"strategy.phases.{name}.{_first_line(error.__cause__ or error)}"
 
 
-def _trial_problems(config: RunConfig) -> Iterator[str]:
+def _trial_problems(optimizer_node: dict[str, Any], schedule: Mapping[str, Any]) -> Iterator[str]:
     """Values that only the optimizer and the scheduler themselves refuse: both are built once, on one number."""
     import torch
     from timm.scheduler import create_scheduler_v2
 
     try:
-        optimizer = instantiate.build(config.optimizer, [torch.nn.Parameter(torch.zeros(1))])
+        optimizer = instantiate.build(optimizer_node, [torch.nn.Parameter(torch.zeros(1))])
     except Exception as error:
         yield f"optimizer: {_first_line(error.__cause__ or error)}"
         return
     try:
         scheduler, _ = create_scheduler_v2(
-            optimizer, num_epochs=10, step_on_epochs=False, updates_per_epoch=10, **config.scheduler
+            optimizer, num_epochs=10, step_on_epochs=False, updates_per_epoch=10, **schedule
         )
         if scheduler is not None:
             scheduler.step_update(1)
     except Exception as error:
         reason = _first_line(error) or "it cannot be stepped by batch"
-        yield f"scheduler: sched={config.scheduler.get('sched')} does not work here ({reason}); try cosine or step"
+        yield f"scheduler: sched={schedule.get('sched')} does not work here ({reason}); try cosine or step"
 
 
 def _first_line(error: BaseException) -> str:

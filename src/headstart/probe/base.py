@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from headstart.errors import UserError
 from headstart.models.stages import POOLINGS
-from headstart.probe.head_file import Columns
 
 ELEMENTS = 2**24  # of the logits of all values that are looked at together
 
@@ -217,3 +216,14 @@ def _chunks(x: Tensor, labels: Tensor, width: int) -> Iterator[tuple[Tensor, Ten
     size = max(1, ELEMENTS // max(width, x.shape[1]))
     for rows, own in zip(x.split(size), labels.split(size), strict=True):
         yield rows.float(), own
+
+
+class Columns(nn.Module):
+    """Some of the features: columns ``start`` to ``stop``."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.stop]

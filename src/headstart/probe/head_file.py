@@ -6,20 +6,10 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import nn
 
+from headstart.probe.base import Columns
 from headstart.storage.files import write_whole
-
-
-class Columns(nn.Module):
-    """Some of the features: columns ``start`` to ``stop``."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        super().__init__()
-        self.start, self.stop = start, stop
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, self.start : self.stop]
 
 
 def save(head: nn.Module, path: Path) -> None:

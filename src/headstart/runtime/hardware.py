@@ -1,9 +1,7 @@
 """The machine that a run computes on: ``auto`` settled, precision chosen, and what of it stands in `result.json`."""
 
-import ctypes
 import os
 import platform
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -16,11 +14,6 @@ if TYPE_CHECKING:
     import torch
 
     from headstart.config.schema import HardwareConfig
-
-ACCELERATORS = ("auto", "cpu", "gpu")
-PRECISIONS = ("auto", "32", "bf16", "16")
-MEMORY_FORMATS = ("channels_last", "contiguous")
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def resolve_hardware(config: "HardwareConfig") -> "HardwareConfig":
@@ -49,29 +42,6 @@ def resolve_hardware(config: "HardwareConfig") -> "HardwareConfig":
     return replace(config, accelerator=accelerator, precision=precision, devices=devices)
 
 
-def missing_hardware(config: "HardwareConfig") -> Iterator[str]:
-    """What is asked of this machine that it has not, as far as that can be known without torch."""
-    gpus, cores = _gpus_at_most(), os.cpu_count() or 1
-    accelerator, devices = config.accelerator, config.devices
-    if accelerator == "gpu" and gpus == 0:
-        yield "hardware.accelerator=gpu: this machine has no GPU; use hardware=auto or hardware=cpu"
-    elif accelerator != "cpu" and gpus != 0:
-        limit = None if gpus is None else gpus if accelerator == "gpu" else max(gpus, cores)
-        if limit is not None and devices > limit:
-            yield f"hardware.devices={devices}: this machine has {gpus} GPU(s) and {cores} cores; -1 is all of them"
-    elif devices > cores:
-        yield f"hardware.devices={devices}: must be at most {cores}, one process a core of this machine; -1 is {cores}"
-    if config.precision == "16" and (accelerator == "cpu" or gpus == 0):
-        yield "hardware.precision=16: needs a GPU; use 32 or bf16 on a CPU"
-
-
-def _gpus_at_most() -> int | None:
-    """How many GPUs torch could see at most; None where their device files do not tell."""
-    if sys.platform != "linux" or any(Path(f"/dev/{name}").exists() for name in ("kfd", "dxg", "nvmap")):
-        return None  # AMD, Windows' subsystem, Jetson: other files, or other systems
-    return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())
-
-
 def select_device(config: "HardwareConfig") -> "torch.device":
     """The device of a settled config, ready for use."""
     import torch
@@ -94,37 +64,6 @@ def use_threads(config: "HardwareConfig") -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def keep_freed_memory(config: "HardwareConfig") -> Iterator[None]:
-    """While this lasts, memory that is freed on a CPU is kept for the next tensor; then it goes back to the system.
-
-    glibc gives the system each large block back, and whoever takes the next one pays for it page by page:
-    EfficientNet-Lite0 trained 1.3 times as fast with this (96 px, batch 50). Elsewhere nothing happens.
-    """
-    libc = _glibc() if config.accelerator == "cpu" else None
-    if libc is not None:
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    try:
-        yield
-    finally:
-        if libc is not None:
-            libc.mallopt(M_MMAP_MAX, 65536)  # glibc's own default, and what its other limit grows to
-            libc.mallopt(M_TRIM_THRESHOLD, 2**26)
-            give_memory_back()
-
-
-def give_memory_back() -> None:
-    """Return to the system all memory that is freed and was kept, so that what it says is free is all there is."""
-    libc = _glibc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def autocast(config: "HardwareConfig", device: "torch.device") -> AbstractContextManager[Any]:
@@ -172,3 +111,8 @@ def _processor() -> str:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

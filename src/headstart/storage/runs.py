@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,13 +94,22 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
+class Result(dict[str, Any]):
+    """What the `result.json` of a completed run holds, and where it lies."""
+
+    def __init__(self, values: Mapping[str, Any], folder: Path) -> None:
+        super().__init__(values)
+        self.folder = folder
+
+
+def read_result(folder: Path) -> Result | None:
     """The `result.json` of a completed run, else None."""
     try:
         result = json.loads((folder / "result.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return result if isinstance(result, dict) and result.get("status") == "completed" else None
+    completed = isinstance(result, dict) and result.get("status") == "completed"
+    return Result(result, folder) if completed else None
 
 
 @dataclass(frozen=True)
@@ -123,11 +132,11 @@ class Run:
         """The W&B id: known before the fit, and the same whenever this run is started again."""
         return f"{self.study}-{self.hash}"
 
-    def completed(self) -> dict[str, Any] | None:
+    def completed(self) -> Result | None:
         """The result if the run is complete, else None."""
         return read_result(self.folder)
 
-    def begin(self, config: Mapping[str, Any], overrides: list[str], fresh: bool) -> None:
+    def begin(self, config: Mapping[str, Any], overrides: Sequence[str], fresh: bool) -> None:
         """Write what the run is asked to do; ``fresh`` starts over, else an attempt that was cut off goes on."""
         from omegaconf import OmegaConf
 
@@ -142,7 +151,7 @@ class Run:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(dict(config)))))
-        write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(overrides))))
+        write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(list(overrides)))))
         self.state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
 
     def read_state(self) -> dict[str, Any]:

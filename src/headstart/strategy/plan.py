@@ -12,7 +12,7 @@ from headstart.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-    from headstart.config.schema import PhaseConfig, RunConfig
+    from headstart.config.schema import PhaseConfig
 
 
 def describe(model: Any) -> list[Parameter]:
@@ -56,7 +56,7 @@ class Phase:
         return frozenset(name for name, rate in self.rates.items() if rate is not None)
 
 
-def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]:
+def plan_phases(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]:
     """Give each parameter of ``model`` exactly one rate in each phase.
 
     Raises:
@@ -89,21 +89,23 @@ def plan(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]
     return planned
 
 
-def check_floor(phases: Sequence[Phase], config: "RunConfig") -> None:
+def check_schedule(phases: Sequence[Phase], scheduler: Mapping[str, Any], lr: float) -> None:
     """Raise UserError where a phase's lowest rate is not above a rate that the schedule has for all of them alike.
 
     These are where it ends, and where warm-up starts.
+
+    Args:
+        lr: the optimizer's learning rate, where a phase names none of its own.
     """
     from timm.scheduler import create_scheduler_v2
 
-    given, defaults = config.scheduler, inspect.signature(create_scheduler_v2).parameters
-    names = ("min_lr", "warmup_lr") if given.get("warmup_epochs") else ("min_lr",)
-    if given.get("sched") == "none":
+    defaults = inspect.signature(create_scheduler_v2).parameters
+    names = ("min_lr", "warmup_lr") if scheduler.get("warmup_epochs") else ("min_lr",)
+    if scheduler.get("sched") == "none":
         return
     for name, phase in itertools.product(names, phases):
-        floor = given.get(name, defaults[name].default) or 0
-        lr = phase.config.lr or config.optimizer["lr"]
-        least = lr * min(rate for rate in phase.rates.values() if rate is not None)
+        floor = scheduler.get(name, defaults[name].default) or 0
+        least = (phase.config.lr or lr) * min(rate for rate in phase.rates.values() if rate is not None)
         if phase.config.probe is None and 0 < least <= floor:
             raise UserError(
                 f"scheduler.{name}={floor}: is not below every rate of strategy.phases.{phase.name}, whose lowest is "
@@ -148,15 +150,15 @@ def train_mode(module: "nn.Module", statistics: str = "live") -> None:
 
     module.train()
 
-    def settle(part: "nn.Module") -> None:
+    def put_frozen_in_eval(part: "nn.Module") -> None:
         parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             part.eval()
         else:
             for child in part.children():
-                settle(child)
+                put_frozen_in_eval(child)
 
-    settle(module)
+    put_frozen_in_eval(module)
     for part in module.modules() if statistics == "frozen" else ():
         if isinstance(part, _NormBase):
             part.eval()

@@ -1,20 +1,22 @@
-"""How a phase goes about its work: computed from its rates and its input, never configured."""
+"""How a phase gets from images to logits: computed from its rates and its input, never configured.
 
+Each route is a class with the interface of `Route`; what it needs is known when it is made, and nothing is added later.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from headstart.config import instantiate
-from headstart.config.schema import RunConfig, StrategyConfig, is_random, mixes
+from headstart.config.instantiate import build
+from headstart.config.schema import AugmentConfig, PhaseConfig, is_random, mixes
 from headstart.errors import UserError
-from headstart.features.extractor import Extractor
-from headstart.models import split
+from headstart.models.split import NetworkSplit, fold_batch_norms, split_network
 from headstart.models.stages import Stages
 
 if TYPE_CHECKING:
-    from headstart.context import Context
     from headstart.strategy.plan import Phase
 
 
@@ -30,59 +32,105 @@ class Exact(nn.Module):
             return cast(Tensor, self.head(x.float()))
 
 
-@dataclass
-class Way:
-    """Whether a phase learns on images or on features of its frozen prefix, and why."""
+class Route(Protocol):
+    """What a phase learns on, and what turns that, or images, into logits afterwards."""
 
-    kind: str  # 'probe', 'features' (gradient steps on cached features) or 'images' (gradient steps on images)
-    cut: split.NetworkSplit | None
-    why: str = ""
-    views: int = 0  # augmented views of each training image whose features are cached; 0: the image as it is
-    extractor: Extractor | None = None
-    probe: Any = None
-    parts: dict[str, slice] | None = None  # columns of the features that a probe chooses among
-    head: nn.Module | None = None  # a fitted head that is kept beside the network
+    name: ClassVar[str]  # in `result.json` and `state.json`
 
     @property
-    def smooths(self) -> bool:
-        """Whether the phase's probe takes smoothed labels."""
+    def split(self) -> NetworkSplit | None:
+        """Where the network is cut, so that the features of its first half are cached; None: it works on images."""
+        ...
+
+    @property
+    def views(self) -> int:
+        """Augmented views of each training image whose features are cached; 0: the image as it is."""
+        ...
+
+    def describe(self) -> str:
+        """Whether features are cached, up to where, or why not."""
+        ...
+
+    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        """What gives logits [n, classes] of what the phase learned on: features [n, ...], or images [n, 3, s, s].
+
+        Args:
+            own_head: a fitted head that is kept beside the network, where there is one.
+        """
+        ...
+
+    def image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        """What gives the logits of images whose features are not cached."""
+        ...
+
+
+@dataclass(frozen=True)
+class LiveImages:
+    """Gradient steps on images, and why not on features."""
+
+    why: str
+    name: ClassVar[str] = "images"
+    split: NetworkSplit | None = None
+    views: int = 0
+
+    def describe(self) -> str:
+        return f"not cached: {self.why}"
+
+    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        return fold_batch_norms(model.eval())
+
+    image_classifier = classifier
+
+
+@dataclass(frozen=True)
+class CachedFeatures:
+    """Gradient steps on the cached features of the frozen prefix."""
+
+    split: NetworkSplit
+    views: int = 0
+    name: ClassVar[str] = "features"
+
+    def describe(self) -> str:
+        return f"cached up to {self.split.at}" + (f", {self.views} views" if self.views else "")
+
+    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        return self.split.rest
+
+    def image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        return fold_batch_norms(model.eval())
+
+
+@dataclass(frozen=True)
+class FittedHead:
+    """A head that a probe fits on the cached features of the frozen backbone."""
+
+    split: NetworkSplit
+    probe: Any
+    views: int = 0
+    columns: Mapping[str, slice] | None = None  # of the features, sets among which the probe chooses
+    name: ClassVar[str] = "probe"
+
+    @property
+    def takes_smoothing(self) -> bool:
+        """Whether the probe fits smoothed labels."""
         return bool(getattr(self.probe, "smooths", False))
 
-    def extract(self, context: "Context") -> Extractor:
-        """The frozen prefix over this run's cache; made once, when the weights are those that the phase starts from."""
-        assert self.cut is not None
-        if self.extractor is None:
-            self.extractor = Extractor(
-                self.cut,
-                context.preprocess(),
-                context.features_identity,
-                context.config.hardware,
-                context.config.cache,
-                context.config.features,
-            )
-        return self.extractor
+    @property
+    def is_refitted(self) -> bool:
+        """Whether the chosen head is fitted once more, on validation images too."""
+        return bool(getattr(self.probe, "refit", False))
 
-    def live(self) -> "Way":
-        """The same network on images that the run has not seen before: none of their features is kept."""
-        whole = None
-        if self.probe is not None and self.cut is not None:
-            head = self.cut.rest if self.head is None else self.head
-            whole = nn.Sequential(split.fold_batch_norms(self.cut.prefix), Exact(head))
-        return Way("images", None, "images that the run has not seen before", head=whole)
+    def describe(self) -> str:
+        return f"cached up to {self.split.at}" + (f", {self.views} views" if self.views else "")
 
-    def training_features(self, context: "Context", phase: "Phase") -> tuple[Tensor, Tensor]:
-        """Features and labels of what the phase trains on: a row an image, or a row for each of its views."""
-        from headstart.features.views import features_of_views
+    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        return Exact(self.split.rest if own_head is None else own_head)
 
-        extract, train = self.extract(context), context.data.train
-        if not self.views:
-            return extract(train, "train"), train.labels
-        assert self.cut is not None
-        features = features_of_views(context, phase, self.cut, self.views, context.config.cache, extract.costs)
-        return features.flatten(0, 1), train.labels.repeat_interleave(self.views)
+    def image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        return nn.Sequential(fold_batch_norms(self.split.prefix), self.classifier(model, own_head))
 
 
-def way(model: Any, phase: "Phase", config: RunConfig, image_size: int) -> Way:
+def choose_route(model: Any, phase: "Phase", augment: AugmentConfig, image_size: int) -> Route:
     """Whether the frozen prefix of a phase can run once per image, and where it ends.
 
     Args:
@@ -91,32 +139,32 @@ def way(model: Any, phase: "Phase", config: RunConfig, image_size: int) -> Way:
     Raises:
         UserError: a probe is asked for, but the network cannot be cut at its head; or views, but there is no prefix.
     """
-    probe, augmented = phase.config.probe is not None, phase.config.augment is not False
-    if not probe and not phase.config.cache:
-        return Way("images", None, "cache=false")
-    if not probe and augmented and phase.config.views is None:
-        if is_random(config.augment):
-            return Way("images", None, "images are augmented anew each epoch")
-        if mixes(config.augment):
-            return Way("images", None, "images are mixed anew each epoch")
+    is_fitted, views = phase.config.probe is not None, phase.config.views or 0
+    if not is_fitted and not phase.config.cache:
+        return LiveImages("cache=false")
+    if not is_fitted and phase.config.augment is not False and phase.config.views is None:
+        if is_random(augment):
+            return LiveImages("images are augmented anew each epoch")
+        if mixes(augment):
+            return LiveImages("images are mixed anew each epoch")
     device = next(model.parameters()).device
     example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
-    cut, views = split.split_network(model, phase.trainable, example), phase.config.views or 0
-    if probe:
-        return _probe_way(model, phase, cut, example, views)
-    if cut is not None:
-        return Way("features", cut, views=views)
+    split = split_network(model, phase.trainable, example)
+    if is_fitted:
+        return _route_of_probe(model, phase, split, example, views)
+    if split is not None:
+        return CachedFeatures(split, views)
     if views:
         key = f"strategy.phases.{phase.name}.views"
         raise UserError(f"{key}={views}: no frozen prefix whose output could be cached; leave views out")
-    return Way("images", None, "no frozen prefix that can be cut off")
+    return LiveImages("no frozen prefix that can be cut off")
 
 
-def check_probes(model: nn.Module, plan: StrategyConfig) -> None:
+def check_probes(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> None:
     """Raises UserError where a probe asks for stages that the network does not offer; needs no weights."""
-    for phase in plan.phases.values():
+    for phase in phases.values():
         if phase.probe is not None:
-            probe = instantiate.build(phase.probe)
+            probe = build(phase.probe)
             if getattr(probe, "beside", False) and probe.layers != (-1,):
                 Stages(model, probe.layers, probe.poolings)
 
@@ -128,22 +176,21 @@ def _width(head: Any) -> int | None:
     return int(head.weight[0].numel())
 
 
-def _probe_way(model: Any, phase: "Phase", cut: split.NetworkSplit | None, example: Tensor, views: int) -> Way:
+def _route_of_probe(model: Any, phase: "Phase", split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
     """The features that a probe is fitted on: what the network's head reads, or several stages pooled."""
     assert phase.config.probe is not None
-    probe = instantiate.build(phase.config.probe)
+    probe = build(phase.config.probe)
     layers = tuple(getattr(probe, "layers", (-1,)))
     if layers != (-1,):
         stages = Stages(model, layers, probe.poolings)
-        parts = stages.columns(example)
-        cut = split.NetworkSplit(stages, model.get_classifier(), ", ".join(stages.names), True)
-        return Way("probe", cut, views=views, probe=probe, parts=parts)
+        columns = stages.columns(example)
+        return FittedHead(NetworkSplit(stages, model.get_classifier(), ", ".join(stages.names)), probe, views, columns)
     with torch.no_grad():
-        found = None if cut is None else cut.prefix.eval()(example).flatten(1).shape[1]
-    if cut is None or found != _width(model.get_classifier()):
+        found = None if split is None else split.prefix.eval()(example).flatten(1).shape[1]
+    if split is None or found != _width(model.get_classifier()):
         key = f"strategy.phases.{phase.name}"
         raise UserError(
             f"{key}.probe: {type(model).__name__} cannot be cut at a head of one layer; train it by gradient: "
             f"{key}.probe=null {key}.epochs=10"
         )
-    return Way("probe", cut, views=views, probe=probe)
+    return FittedHead(split, probe, views)

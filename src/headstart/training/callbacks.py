@@ -2,7 +2,6 @@
 
 import logging
 import math
-import pickle
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -10,19 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
-import torch
-from pytorch_lightning.plugins.io import CheckpointIO
 from torch import nn
 
 from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.models import weights
-from headstart.runtime import hardware, signals
-from headstart.storage import checkpoints
+from headstart.runtime import signals
 from headstart.training.module import PhaseModule
 
 if TYPE_CHECKING:
-    from headstart.config.schema import RunConfig
     from headstart.data.loader import Batches
     from headstart.tracking.logger import RunLog
 
@@ -34,30 +29,32 @@ NOT_DUE, DUE = 0, -1  # what rank 0 says at a step boundary; above 0 it is the s
 class PhaseMonitor(pl.Callback):
     """Keeps the best epoch's weights and the checkpoints, writes the curves, and says how it goes.
 
-    A checkpoint is written at the first step boundary after ``every`` seconds, and when somebody asks the run to stop,
-    which it then does.
+    A checkpoint is written at the first step boundary after ``checkpoint_every`` seconds, and when somebody asks the
+    run to stop, which it then does.
 
     Args:
         model: the whole network; its weights are kept, not only what learns.
         folder: the phase's, for the best weights and the checkpoints.
         batches: the training loader's sampler, told where to go on.
         select: ``val_accuracy`` (ties: the lower ``val_loss``) or ``val_loss``.
-        kept: inside it, the network has the weights that are kept, where they are not those that learn.
+        with_kept_weights: inside it, the network has the weights that are kept, where they are not those that learn.
     """
 
     def __init__(
         self,
+        *,
         model: nn.Module,
         phase: str,
         select: str,
         folder: Path,
         run_log: "RunLog",
         batches: "Batches",
-        every: float,
-        kept: Callable[[], AbstractContextManager[None]] = nullcontext,
+        checkpoint_every: float,
+        with_kept_weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.model, self.phase, self.select, self.folder, self.run_log = model, phase, select, folder, run_log
-        self.batches, self.every, self.kept, self.epochs = batches, every, kept, 0
+        self.batches, self.checkpoint_every, self.with_kept_weights = batches, checkpoint_every, with_kept_weights
+        self.epochs = 0
         self.best: tuple[float, float] | None = None
         self.best_epoch, self.said, self.epoch_began = -1, 0.0, 0.0
         self.position: dict[str, int] = {}  # of the checkpoint that is being written: where to go on
@@ -119,46 +116,58 @@ class PhaseMonitor(pl.Callback):
             )
         epoch, now = trainer.current_epoch, time.monotonic()
         self.epochs = epoch + 1
+        self._record(trainer, learned, checked, now - self.epoch_began)
+        self._keep_if_best(checked)
+        last = trainer.should_stop or epoch + 1 == pl_module.epochs
+        if now - self.said > 2 or last:
+            self.said = now
+            self._say(trainer, learned, checked, now - self.epoch_began)
+        if trainer.should_stop and epoch + 1 < pl_module.epochs:
+            log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best_epoch)
+        if not last:
+            self._boundary(trainer, batches=0, epoch=epoch + 1)
+
+    def _record(
+        self, trainer: pl.Trainer, learned: dict[str, float], checked: dict[str, float], seconds: float
+    ) -> None:
+        """Write the epoch to the curves."""
         rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
         self.run_log.epoch(
             self.phase,
-            epoch + 1,
+            self.epochs,
             trainer.global_step,
             train_loss=learned["loss"],
             train_accuracy=learned["accuracy"],
             val_loss=checked["loss"],
             val_accuracy=checked["accuracy"],
             lr=rates[0],
-            seconds=now - self.epoch_began,
+            seconds=seconds,
         )
+
+    def _keep_if_best(self, checked: dict[str, float]) -> None:
         score = (checked["accuracy"], -checked["loss"]) if self.select == "val_accuracy" else (-checked["loss"], 0.0)
         if self.best is None or score > self.best:
-            self.best, self.best_epoch = score, epoch + 1
+            self.best, self.best_epoch = score, self.epochs
             if comm.is_first():
-                with self.kept():
+                with self.with_kept_weights():
                     weights.save(self.model, self.folder / weights.BEST)
-        last = trainer.should_stop or epoch + 1 == pl_module.epochs
-        if now - self.said > 2 or last:
-            self.said = now
-            log.info(
-                "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
-                self.phase,
-                epoch + 1,
-                trainer.max_epochs,
-                learned["loss"],
-                100 * learned["accuracy"],
-                checked["loss"],
-                100 * checked["accuracy"],
-                now - self.epoch_began,
-            )
-        if trainer.should_stop and epoch + 1 < pl_module.epochs:
-            log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best_epoch)
-        if not last:
-            self._boundary(trainer, batches=0, epoch=epoch + 1)
+
+    def _say(self, trainer: pl.Trainer, learned: dict[str, float], checked: dict[str, float], seconds: float) -> None:
+        log.info(
+            "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
+            self.phase,
+            self.epochs,
+            trainer.max_epochs,
+            learned["loss"],
+            100 * learned["accuracy"],
+            checked["loss"],
+            100 * checked["accuracy"],
+            seconds,
+        )
 
     def _boundary(self, trainer: pl.Trainer, *, batches: int, epoch: int) -> None:
         """Between two optimizer steps: write a checkpoint if one is due, and stop if somebody asked for it."""
-        due = time.monotonic() - self.saved >= self.every
+        due = time.monotonic() - self.saved >= self.checkpoint_every
         stop = comm.broadcast(signals.requested_stop() or (DUE if due else NOT_DUE))
         if stop == NOT_DUE:
             return
@@ -168,63 +177,3 @@ class PhaseMonitor(pl.Callback):
         self.saved = time.monotonic()
         if stop != DUE:
             raise signals.Stopped(stop)
-
-
-class VerifiedCheckpoints(CheckpointIO):
-    """Lightning's way to disk and back, through `headstart.storage.checkpoints`."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        bad = [name for name, value in checkpoint["state_dict"].items() if not torch.isfinite(value).all()]
-        if bad:
-            raise RunFailed(f"the weights are not finite any more ({bad[0]}): training diverged; lower optimizer.lr")
-        checkpoints.write(Path(path).parent, int(Path(path).name), checkpoint)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: Any = None) -> dict[str, Any]:
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise RunFailed(
-                f"{path} holds more than plain tensors and numbers, and is not read: headstart did not write it. "
-                "Delete it, and start the same command again"
-            ) from error
-        return state
-
-    def remove_checkpoint(self, path: Any) -> None:
-        Path(path).unlink(missing_ok=True)
-
-
-def make_trainer(config: "RunConfig", epochs: int, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Lightning's trainer for one phase; curves and checkpoints are ours, so its own are off."""
-    import warnings
-
-    ignored = (
-        "does not have many workers",
-        "smaller than the logging interval",
-        "in eval mode at the start of training",
-        "LeafSpec",
-        "dataloader is not resumable",  # ours is: `Keeper` tells its sampler where to go on
-    )
-    for message in ignored:
-        warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*{message}.*")
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    made = pl.Trainer(
-        accelerator=config.hardware.accelerator,
-        devices=config.hardware.devices,
-        strategy="ddp" if comm.world_size() > 1 else "auto",
-        precision=cast(Any, hardware.lightning_precision(config.hardware)),
-        max_epochs=epochs,
-        accumulate_grad_batches=config.hardware.accumulate,
-        gradient_clip_val=config.hardware.clip,
-        callbacks=callbacks,
-        plugins=[VerifiedCheckpoints()],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-    # Lightning's SIGTERM handler would end an epoch in the middle of an accumulation; ours is `headstart.runtime.signals`
-    cast(Any, made)._signal_connector.register_signal_handlers = lambda: None
-    return made

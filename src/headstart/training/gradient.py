@@ -1,6 +1,5 @@
 """A phase that learns by gradient under Lightning, on images or on the features of its frozen prefix."""
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,92 +7,126 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 
-from headstart.config import instantiate
-from headstart.config.schema import RunConfig
+from headstart.config.instantiate import build
 from headstart.context import Context
 from headstart.data.loader import Pixels, loader
 from headstart.distributed import comm
+from headstart.features.extractor import Extractor, open_extractor
+from headstart.features.views import training_features
 from headstart.models import weights
 from headstart.runtime import signals
 from headstart.storage import checkpoints
-from headstart.strategy import plan
-from headstart.strategy.plan import Phase
-from headstart.strategy.route import Way
-from headstart.training.callbacks import PhaseMonitor, make_trainer
+from headstart.strategy.plan import Phase, optimizer_groups
+from headstart.strategy.route import Route
+from headstart.training.callbacks import PhaseMonitor
 from headstart.training.ema import WeightAverage
 from headstart.training.loss import TrainingLoss, class_weights
-from headstart.training.module import PhaseModule
-from headstart.training.phases import Outcome
+from headstart.training.module import PhaseModule, PhaseSettings
+from headstart.training.outcome import FittedPhase, Outcome
+from headstart.training.trainer import make_trainer
 
 
-def fit_by_gradient(context: Context, phase: Phase, index: int, way: Way) -> Outcome:
+def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
     """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
-    config = _settled(context.config, phase)
-    train, val, network, preprocess = _input(context, phase, way)
-    groups = plan.optimizer_groups(context.model, phase, config.optimizer["lr"], config.optimizer.get("weight_decay"))
+    settings = _settings(context, phase, index)
+    extractor = None if route.split is None else open_extractor(context, route.split)
+    train, val, network, preprocess = _input(context, phase, route, extractor)
+    groups = optimizer_groups(context.model, phase, settings.optimizer["lr"], settings.optimizer.get("weight_decay"))
     average = None if phase.config.average is None else WeightAverage(network, phase.config.average)
-    validated = None if average is None else average.module
-    module = PhaseModule(phase, network, preprocess, groups, config, index, _objective(context, phase), validated)
-    drawn, check = _loaders(context, phase, way, train, val)
-    best = context.best_weights(phase)
-    keeper = PhaseMonitor(
-        context.model,
-        phase.name,
-        config.select,
-        best.parent,
-        context.run_log,
-        drawn.sampler,
-        config.checkpoint_every,
-        *([average.exchanged] if average else []),
+    module = PhaseModule(
+        phase,
+        network,
+        preprocess,
+        groups,
+        settings,
+        _training_loss(context, phase),
+        validated=None if average is None else average.module,
     )
-    callbacks = _callbacks(context, phase, average, keeper)
+    batches, val_batches = _loaders(context, phase, route, train, val)
+    best = context.best_weights(phase.name)
+    options = {} if average is None else {"with_kept_weights": average.exchanged}
+    monitor = PhaseMonitor(
+        model=context.model,
+        phase=phase.name,
+        select=context.config.select,
+        folder=best.parent,
+        run_log=context.run_log,
+        batches=batches.sampler,
+        checkpoint_every=context.config.checkpoint_every,
+        **options,
+    )
+    callbacks = _callbacks(context, phase, average, monitor)
+    assert phase.config.epochs is not None
+    _fit(context, module, phase.config.epochs, callbacks, batches, val_batches, monitor)
+    images = len(context.data.train)
+    outcome = Outcome(
+        phase=phase.name,
+        kind=route.name,
+        cut_at=route.split.at if route.split else None,
+        epochs=monitor.epochs,
+        images=monitor.epochs * images,
+        live_forwards=0 if route.split else monitor.epochs * (images + len(val)),
+        seconds=monitor.seconds,
+        extractions={} if extractor is None else dict(extractor.costs),
+        details={"best_epoch": monitor.best_epoch},
+        earlier=monitor.earlier,
+    )
+    return FittedPhase(outcome, extractor)
+
+
+def _fit(
+    context: Context,
+    module: PhaseModule,
+    epochs: int,
+    callbacks: list[pl.Callback],
+    batches: Any,
+    val_batches: Any,
+    monitor: PhaseMonitor,
+) -> None:
+    """Train from the newest checkpoint, if there is one, and put the best weights into the network."""
     with signals.defer_signals():
-        before = comm.all_gather(checkpoints.newest(best.parent) if comm.is_first() else None)[0]
-        assert phase.config.epochs is not None
+        newest = comm.all_gather(checkpoints.newest(monitor.folder) if comm.is_first() else None)[0]
+        trainer = make_trainer(context.config.hardware, epochs, context.run.folder, callbacks)
         try:
-            make_trainer(config, phase.config.epochs, context.run.folder, callbacks).fit(
-                module, drawn, check, ckpt_path=before
-            )
+            trainer.fit(module, batches, val_batches, ckpt_path=newest)
         except SystemExit:  # Lightning's answer to a signal that came after the last step
             signals.raise_if_stopped()
-            raise KeyboardInterrupt from None  # Ctrl-C, where no `stopping.heeded` has taken it over
+            raise KeyboardInterrupt from None  # Ctrl-C, where no `raise_on_signals` has taken it over
     context.model.to(context.device)  # Lightning leaves it on the CPU
     comm.barrier()  # rank 0 has written the best weights
-    weights.load(context.model, best)
-    images = len(context.data.train)
-    return Outcome(
-        phase.name,
-        way.kind,
-        way.cut.at if way.cut else None,
-        keeper.epochs,
-        keeper.epochs * images,
-        0 if way.cut else keeper.epochs * (images + len(val)),
-        keeper.seconds,
-        dict(way.extractor.costs) if way.extractor else {},
-        details={"best_epoch": keeper.best_epoch},
-        earlier=keeper.earlier,
+    weights.load(context.model, monitor.folder / weights.BEST)
+
+
+def _settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
+    """The run's settings with the phase's own learning rate and weight decay."""
+    config = context.config
+    own = {"lr": phase.config.lr, "weight_decay": phase.config.weight_decay}
+    return PhaseSettings(
+        optimizer=config.optimizer | {key: value for key, value in own.items() if value is not None},
+        scheduler=config.scheduler,
+        hardware=config.hardware,
+        batch_size=config.data.batch_size,
+        select=config.select,
+        seed=config.seed,
+        index=index,
     )
 
 
-def _settled(config: RunConfig, phase: Phase) -> RunConfig:
-    """The config with the phase's own learning rate and weight decay."""
-    own = {"lr": phase.config.lr, "weight_decay": phase.config.weight_decay}
-    return replace(config, optimizer=config.optimizer | {key: value for key, value in own.items() if value is not None})
-
-
-def _input(context: Context, phase: Phase, way: Way) -> tuple[Pixels, Pixels, nn.Module, nn.Module | None]:
+def _input(
+    context: Context, phase: Phase, route: Route, extractor: Extractor | None
+) -> tuple[Pixels, Pixels, nn.Module, nn.Module | None]:
     """What the phase trains and is validated on, the network that takes it, and what images go through before."""
     train, val = context.data.train, context.data.val
-    if way.cut is None:
+    if extractor is None or route.split is None:
         augment = None if phase.config.augment is False else context.config.augment
         return train, val, context.model, context.preprocess(augment)
-    features, labels = way.training_features(context, phase)
-    checked = way.extract(context)(val, "val")
+    features, labels = training_features(context, phase.name, route.split, route.views, extractor)
+    val_features = extractor(val, "val")
     learned = Pixels(features, labels, train.ids, train.names)
-    return learned, Pixels(checked, val.labels, val.ids, val.names), way.cut.rest, None
+    return learned, Pixels(val_features, val.labels, val.ids, val.names), route.split.rest, None
 
 
-def _loaders(context: Context, phase: Phase, way: Way, train: Pixels, val: Pixels) -> tuple[Any, Any]:
+def _loaders(context: Context, phase: Phase, route: Route, train: Pixels, val: Pixels) -> tuple[Any, Any]:
     """Batches to learn from, drawn anew each epoch, and batches to validate on."""
     config = context.config
     common: dict[str, Any] = {
@@ -102,18 +135,20 @@ def _loaders(context: Context, phase: Phase, way: Way, train: Pixels, val: Pixel
         "workers": config.hardware.workers,
         "pin_memory": context.device.type == "cuda",
     }
-    evened = config.data.sampling == "balanced"
-    drawn = loader(train, config.data.batch_size, shuffle=True, views=max(1, way.views), balanced=evened, **common)
-    return drawn, loader(val, config.data.batch_size, shuffle=False, **common)
+    balanced = config.data.sampling == "balanced"
+    batches = loader(
+        train, config.data.batch_size, shuffle=True, views=max(1, route.views), balanced=balanced, **common
+    )
+    return batches, loader(val, config.data.batch_size, shuffle=False, **common)
 
 
-def _objective(context: Context, phase: Phase) -> TrainingLoss:
+def _training_loss(context: Context, phase: Phase) -> TrainingLoss:
     config, classes = context.config, len(context.data.classes)
     labels = context.data.train.labels
     penalty = None
     if phase.config.penalty is not None:
         learning = {name: value for name, value in context.model.named_parameters() if name in phase.trainable}
-        penalty = partial(instantiate.build(phase.config.penalty), learning, context.pretrained)
+        penalty = partial(build(phase.config.penalty), learning, context.pretrained)
     return TrainingLoss(
         classes,
         config.label_smoothing,
@@ -124,9 +159,9 @@ def _objective(context: Context, phase: Phase) -> TrainingLoss:
 
 
 def _callbacks(
-    context: Context, phase: Phase, average: WeightAverage | None, keeper: PhaseMonitor
+    context: Context, phase: Phase, average: WeightAverage | None, monitor: PhaseMonitor
 ) -> list[pl.Callback]:
-    """In this order: a checkpoint, which `Keeper` writes, holds what those before it know by then."""
+    """In this order: a checkpoint, which `PhaseMonitor` writes, holds what those before it know by then."""
     config = context.config
     made: list[pl.Callback] = [average] if average else []
     if config.patience is not None:
@@ -136,8 +171,8 @@ def _callbacks(
             patience=config.patience,
             mode=mode,
             check_finite=False,
-            check_on_train_epoch_end=False,  # else Lightning asks it after all others, `Keeper` too
+            check_on_train_epoch_end=False,  # else Lightning asks it after all others, `PhaseMonitor` too
         )
         made.append(rule)
-    watching = [measure.watch(context, phase.name) for measure in context.measures]
-    return [*made, keeper, *filter(None, watching)]
+    watching = [measure.watch(context.model, context.run.folder, phase.name) for measure in context.measures]
+    return [*made, monitor, *filter(None, watching)]

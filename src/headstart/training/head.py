@@ -9,41 +9,64 @@ from torch import nn
 
 from headstart.context import Context
 from headstart.distributed import comm
+from headstart.features.extractor import open_extractor
+from headstart.features.views import training_features
 from headstart.models import weights
 from headstart.probe import head_file
+from headstart.probe.base import ProbeFit
 from headstart.strategy.plan import Phase
-from headstart.strategy.route import Way
+from headstart.strategy.route import FittedHead
 from headstart.training.loss import class_weights
-from headstart.training.phases import Outcome
+from headstart.training.outcome import FittedPhase, Outcome
 
 log = logging.getLogger(__name__)
 
 
-def fit_head(context: Context, phase: Phase, way: Way) -> Outcome:
+def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
     """Fit the head, and make it the network's own or keep it beside it; ``class_weights`` count for its images too."""
-    assert way.cut is not None
     config, classes = context.config, len(context.data.classes)
-    features, labels = way.training_features(context, phase)
-    train, val = (x.flatten(1).to(context.device) for x in (features, way.extract(context)(context.data.val, "val")))
+    extractor = open_extractor(context, route.split)
+    features, labels = training_features(context, phase.name, route.split, route.views, extractor)
+    train, val = (x.flatten(1).to(context.device) for x in (features, extractor(context.data.val, "val")))
     labels, val_labels = labels.to(context.device), context.data.val.labels.to(context.device)
-    evened = "balanced" in (config.class_weights, config.data.sampling)  # in expectation the same, but for smoothing
-    weights_ = class_weights(labels, classes)[labels] if evened else None
+    balanced = "balanced" in (config.class_weights, config.data.sampling)  # in expectation the same, but for smoothing
+    importance = class_weights(labels, classes)[labels] if balanced else None
     began = time.monotonic()
-    options: dict[str, Any] = {"parts": way.parts, "seed": config.seed}
-    options |= {"smoothing": config.label_smoothing} if way.smooths and config.label_smoothing else {}
-    if getattr(way.probe, "refit", False) and getattr(way.probe, "copied", False):
-        options["copies"] = max(1, way.views)
-    fitted = way.probe.fit(train, labels, val, val_labels, classes, weights_, **options)
+    options: dict[str, Any] = {"parts": route.columns, "seed": config.seed}
+    options |= {"smoothing": config.label_smoothing} if route.takes_smoothing and config.label_smoothing else {}
+    if route.is_refitted and getattr(route.probe, "copied", False):
+        options["copies"] = max(1, route.views)
+    fitted = route.probe.fit(train, labels, val, val_labels, classes, importance, **options)
     seconds = time.monotonic() - began
-    kept, best = _settle(context, phase, way, fitted.head), fitted.chosen
+    beside = _hand_on(context, phase, route, fitted.head)
+    _report(context, phase, route, fitted, seconds)
+    best = fitted.chosen
+    details = {"chosen": best["value"], "tried": len(fitted.table)}
+    details |= {"on": best["features"]} if route.columns else {}
+    details |= {name: best[name] for name in ("weight_decay", "val_accuracy", "val_nll") if name in best}
+    outcome = Outcome(
+        phase=phase.name,
+        kind=route.name,
+        cut_at=route.split.at,
+        seconds=seconds,
+        extractions=dict(extractor.costs),
+        probabilities=fitted.probabilities,
+        details=details,
+        beside=beside,
+    )
+    return FittedPhase(outcome, extractor)
+
+
+def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit, seconds: float) -> None:
+    best = fitted.chosen
     log.info(
         "  %s  %d values tried, chosen %.3g%s by validation: acc %.1f %% (%d images)  |  %.2f s",
         phase.name,
         len(fitted.table),
         best["value"],
-        f" on {best['features']}" if way.parts else "",
+        f" on {best['features']}" if route.columns else "",
         100 * best["val_accuracy"],
-        len(val_labels),
+        len(context.data.val),
         seconds,
     )
     context.run_log.epoch(
@@ -55,42 +78,26 @@ def fit_head(context: Context, phase: Phase, way: Way) -> Outcome:
         val_accuracy=best["val_accuracy"],
         seconds=seconds,
     )
-    details = {"chosen": best["value"], "tried": len(fitted.table)} | ({"on": best["features"]} if way.parts else {})
-    details |= {name: best[name] for name in ("weight_decay", "val_accuracy", "val_nll") if name in best}
-    return Outcome(
-        phase.name,
-        "probe",
-        way.cut.at,
-        0,
-        0,
-        0,
-        seconds,
-        dict(way.extract(context).costs),
-        fitted.probabilities,
-        details,
-        beside=kept,
-    )
 
 
-def _settle(context: Context, phase: Phase, way: Way, fitted: nn.Module) -> str | None:
+def _hand_on(context: Context, phase: Phase, route: FittedHead, fitted: nn.Module) -> str | None:
     """Make a fitted head the network's, or write it beside the network; returns the digest of what was written there.
 
     Every process goes on with what the first one wrote.
     """
     head: Any = context.model.get_classifier()
     # one that was fitted on chosen stages is kept aside, even where it is as wide as the network's own
-    aside = way.parts is not None or not isinstance(fitted, nn.Linear) or fitted.weight.numel() != head.weight.numel()
+    fits = isinstance(fitted, nn.Linear) and fitted.weight.numel() == head.weight.numel()
+    aside = route.columns is not None or not fits
     if isinstance(fitted, nn.Linear) and not aside:
         with torch.no_grad():
             head.weight.copy_(fitted.weight.reshape(head.weight.shape))
             head.bias.copy_(fitted.bias)
+    best = context.best_weights(phase.name)
     if comm.is_first():
-        weights.save(context.model, context.best_weights(phase))
+        weights.save(context.model, best)
         if aside:
             head_file.save(fitted, context.probe_head)
     comm.barrier()
-    weights.load(context.model, context.best_weights(phase))
-    if not aside:
-        return None
-    way.head = head_file.load(context.probe_head).to(context.device)
-    return weights.file_digest(context.probe_head)
+    weights.load(context.model, best)
+    return weights.file_digest(context.probe_head) if aside else None

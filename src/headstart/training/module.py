@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,19 +10,18 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import Metric
-from torchmetrics.classification import MulticlassAccuracy
 
 from headstart.config import instantiate
 from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
-from headstart.runtime.seeds import seed_of
+from headstart.runtime.seeds import random_state, seed_of, set_random_state
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
+from headstart.training.meters import make_meters
 
 if TYPE_CHECKING:
-    from headstart.config.schema import RunConfig
+    from headstart.config.schema import HardwareConfig
     from headstart.strategy.plan import Phase
 
 log = logging.getLogger(__name__)
@@ -29,24 +29,22 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
 
 
-class MeanLoss(Metric):
-    """The mean over images; torchmetrics' own mean leaves out what is not a number, and hides it."""
+@dataclass(frozen=True, kw_only=True)
+class PhaseSettings:
+    """What a phase takes from the run's config.
 
-    total: Tensor
-    images: Tensor
+    Attributes:
+        select: what the best epoch and early stopping go by, val_accuracy or val_loss.
+        index: the phase's place in the strategy; with the seed it makes the seeds of its epochs.
+    """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, loss: Tensor, images: int) -> None:
-        """Count a batch of ``images`` images with this mean loss."""
-        self.total += loss * images
-        self.images += images
-
-    def compute(self) -> Tensor:
-        return self.total / self.images
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    hardware: "HardwareConfig"
+    batch_size: int
+    select: str
+    seed: int
+    index: int
 
 
 class PhaseModule(pl.LightningModule):
@@ -57,7 +55,6 @@ class PhaseModule(pl.LightningModule):
         network: takes what ``preprocess`` returns, gives logits [n, classes].
         preprocess: uint8 images to the network's input, augmented in training; None where batches are features.
         groups: the optimizer's groups (`headstart.strategy.plan.optimizer_groups`).
-        index: the phase's place in the strategy, for the random seeds.
         validated: the network that is validated where it is not the one that learns.
     """
 
@@ -70,18 +67,18 @@ class PhaseModule(pl.LightningModule):
         network: nn.Module,
         preprocess: nn.Module | None,
         groups: list[dict[str, Any]],
-        config: "RunConfig",
-        index: int,
-        objective: TrainingLoss,
+        settings: PhaseSettings,
+        loss: TrainingLoss,
+        *,
         validated: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.name, self.statistics = phase.name, phase.config.statistics
         self.first_bad: Tensor | None = None  # [loss, step] of the newest step, or of the first that was not finite
-        self.network, self.preprocess, self.groups, self.objective = network, preprocess, groups, objective
-        self.config, self.index = config, index
+        self.network, self.preprocess, self.groups = network, preprocess, groups
+        self.settings, self.objective = settings, loss
         # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
-        self.__dict__["run_network"] = torch.compile(network) if config.hardware.compile else network
+        self.__dict__["run_network"] = torch.compile(network) if settings.hardware.compile else network
         self.__dict__["validated"] = network if validated is None else validated
         # classifiers on the network's side (`headstart.models.architectures.auxiliary`), each with a loss of its own
         self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
@@ -89,7 +86,7 @@ class PhaseModule(pl.LightningModule):
         self.checked: dict[str, float] = {}  # loss and accuracy of the newest validation
         self.meters: Any = nn.ModuleDict(
             {
-                name: _meters(objective.classes)
+                name: make_meters(loss.classes)
                 for name in ("learn", "check")  # "train" is a method of every module
             }
         )
@@ -114,7 +111,9 @@ class PhaseModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.train()  # Lightning keeps the modes it finds
-        seed = seed_of(self.config.seed, self.index, self.current_epoch, *([comm.rank()] if comm.rank() else []))
+        seed = seed_of(
+            self.settings.seed, self.settings.index, self.current_epoch, *([comm.rank()] if comm.rank() else [])
+        )
         torch.manual_seed(seed)
         if self.objective.mixer is not None:
             np.random.seed(seed % 2**32)  # noqa: NPY002 timm's Mixup draws from numpy's global generator
@@ -154,9 +153,9 @@ class PhaseModule(pl.LightningModule):
         if learning:
             inputs, targets = self.objective.targets(inputs, labels)
         if inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=hardware.memory_format(self.config.hardware))
+            inputs = inputs.contiguous(memory_format=hardware.memory_format(self.settings.hardware))
         # Another size would be compiled anew: an epoch's last batch, like validation, runs as it is.
-        whole = len(labels) == self.config.data.batch_size
+        whole = len(labels) == self.settings.batch_size
         network = self.validated if not learning else self.run_network if whole else self.network
         logits = network(inputs)
         loss = (self.objective if learning else functional.cross_entropy)(logits.float(), targets)
@@ -172,8 +171,8 @@ class PhaseModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.checked = self.read("check")
-        selected = self.checked["accuracy" if self.config.select == "val_accuracy" else "loss"]
-        self.log(self.config.select, selected, logger=False, sync_dist=comm.world_size() > 1)  # for early stopping
+        selected = self.checked["accuracy" if self.settings.select == "val_accuracy" else "loss"]
+        self.log(self.settings.select, selected, logger=False, sync_dist=comm.world_size() > 1)  # for early stopping
 
     def _watch(self, loss: Tensor) -> None:
         """Remember the first loss that is not finite, on the device; look at it before it moves a weight, or later."""
@@ -215,7 +214,7 @@ class PhaseModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         from timm.scheduler import create_scheduler_v2
 
-        optimizer = instantiate.build(self.config.optimizer, self.groups)
+        optimizer = instantiate.build(self.settings.optimizer, self.groups)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         epochs = self.epochs
@@ -225,7 +224,7 @@ class PhaseModule(pl.LightningModule):
             num_epochs=epochs,
             step_on_epochs=False,
             updates_per_epoch=updates,
-            **self.config.scheduler,
+            **self.settings.scheduler,
         )
         if scheduler is None:
             return optimizer
@@ -234,28 +233,3 @@ class PhaseModule(pl.LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         scheduler.step_update(self.trainer.global_step)
-
-
-def _meters(classes: int) -> nn.ModuleDict:
-    """Loss and accuracy; arguments are not validated, which would make each step wait for a GPU."""
-    accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
-    return nn.ModuleDict({"loss": MeanLoss(), "accuracy": accuracy})
-
-
-def random_state() -> dict[str, Tensor]:
-    """The state of torch's and numpy's global generators of this process."""
-    _, keys, *others = np.random.get_state()  # noqa: NPY002 a place, and a normal deviate that may be left over
-    numbers = [*map(float, keys), *map(float, others)]  # float64 holds all of them exactly
-    state = {"cpu": torch.get_rng_state(), "numpy": torch.tensor(numbers, dtype=torch.float64)}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: dict[str, Tensor]) -> None:
-    """Put back what `random_state` returned."""
-    torch.set_rng_state(state["cpu"].cpu())
-    *keys, place, left, deviate = state["numpy"].tolist()
-    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), int(place), int(left), deviate))  # noqa: NPY002
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())

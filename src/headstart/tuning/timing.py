@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from headstart.config import instantiate
 from headstart.models import factory
-from headstart.runtime import hardware
+from headstart.runtime import hardware, memory
 
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig, RunConfig
@@ -150,7 +150,7 @@ def isolate(config: "HardwareConfig") -> Iterator[None]:
         config = replace(config, threads=max(1, (os.cpu_count() or 1) // config.devices))
     devices = [torch.cuda.current_device()] if config.accelerator == "gpu" else []
     try:
-        with hardware.use_threads(config), torch.random.fork_rng(devices), hardware.keep_freed_memory(config):
+        with hardware.use_threads(config), torch.random.fork_rng(devices), memory.keep_freed_memory(config):
             yield
     finally:
         if "torch._dynamo" in sys.modules:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from headstart.config import machine
 from headstart.config.schema import is_random, mixes
 from headstart.errors import RunFailed, UserError
 from headstart.models import factory
@@ -92,7 +93,7 @@ def live_steps(config: "RunConfig", phases: "Sequence[Phase]", n_train: int) -> 
 
 def candidates(config: "HardwareConfig", asked: str) -> list[Setting]:
     """What is tried before compiling, the plainest first: what the config says, then the other memory format."""
-    formats = sorted(hardware.MEMORY_FORMATS, key=lambda name: name != config.memory_format)
+    formats = sorted(machine.MEMORY_FORMATS, key=lambda name: name != config.memory_format)
     precisions = [config.precision]
     if config.allow_bf16 and asked == "auto":
         precisions += ["32", "bf16", *(["16"] if config.accelerator == "gpu" else [])]

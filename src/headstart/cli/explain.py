@@ -1,0 +1,57 @@
+"""``headstart train --explain …``: the strategy table of each job, without reading data or weights."""
+
+from collections.abc import Sequence
+
+from headstart.config.schema import RunConfig
+from headstart.errors import UserError
+from headstart.strategy.route import choose_route
+from headstart.strategy.table import Options, Row, lines, rows
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table of every different strategy and network that ``headstart train ARGV`` would run.
+
+    Of a space that is too large for all its combinations every value is tried once, and a last line says so.
+
+    Raises:
+        UserError: lists everything that is wrong with the command.
+    """
+    from headstart.config.validate import raise_if_any
+    from headstart.preflight.command import examine
+
+    command = examine(argv, libraries=True, machine=False)
+    raise_if_any(command.problems)
+    problems: list[str] = []
+    tables: dict[str, None] = {}
+    for job in command.jobs:
+        try:
+            tables.setdefault("\n".join([title(job.config), *lines(_outline_rows(job.config), " a class")]))
+        except UserError as error:
+            problems.append(str(error))
+    raise_if_any(list(dict.fromkeys(problems)))
+    print("\n\n".join(tables))
+    if len(command.jobs) < command.combinations:
+        print(f"\n{len(command.jobs)} of {command.combinations} jobs were looked at: each value of the sweep once")
+    return 0
+
+
+def title(config: RunConfig) -> str:
+    """Network, weights and strategy of a job."""
+    weights = config.model.weights if config.strategy.start == "pretrained" else "random"
+    return f"{config.model.name} ({weights} weights)  |  {config.strategy.name}  |  {config.data.name}"
+
+
+def _outline_rows(config: RunConfig) -> list[Row]:
+    """The table of a job from the network alone, with random weights and one output."""
+    from headstart.models import factory
+    from headstart.strategy.plan import check_schedule, plan_phases
+
+    side = config.data.image_size or factory.expected_input(config.model).image_size
+    model, _ = factory.create(config.model, ("any",), pretrained=False)
+    factory.check_size(model, config.model.name, side, factory.expected_input(config.model).image_size)
+    phases = plan_phases(model, config.strategy.phases)
+    check_schedule(phases, config.scheduler, config.optimizer["lr"])
+    routes = [choose_route(model, phase, config.augment, side) for phase in phases]
+    return rows(
+        phases, routes, Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
+    )

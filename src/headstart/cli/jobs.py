@@ -1,0 +1,125 @@
+"""The jobs of a checked command, one after the other in this process; a failure is said and counted, and others run."""
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import run_job
+from hydra.types import HydraContext
+from hydra.utils import execution_whitelist
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from headstart.config.instantiate import ALLOWED_TARGETS
+from headstart.config.schema import RunConfig
+from headstart.errors import UserError, as_user_error
+from headstart.preflight.command import Command, Job
+
+log = logging.getLogger(__name__)
+
+WHITELIST = ("logging.*", *ALLOWED_TARGETS)  # what Hydra may build from a config: handlers of logs, and our callbacks
+
+
+@dataclass
+class Tally:
+    """How the jobs of one launch ended."""
+
+    done: int = 0
+    failed: list[str] = field(default_factory=list)
+    code: int = 0
+
+    def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
+        """Run one job; returns its validation accuracy, or why there is none, which has then been said.
+
+        Args:
+            config: gives the job's checked config.
+        """
+        try:
+            checked = config()
+            from headstart import train
+
+            result = train.run(checked, overrides)
+        except Exception as error:
+            self._count(overrides, error)
+            return error
+        self.done += 1
+        return float(result["val"]["accuracy"])
+
+    def _count(self, overrides: list[str], error: Exception) -> None:
+        if os.environ.get("HEADSTART_DEBUG"):
+            traceback.print_exc()
+        known = as_user_error(error)
+        log.error("%s", f"headstart: {known}" if known else f"{type(error).__name__}: {error}")
+        if known is None:
+            log.error("HEADSTART_DEBUG=1 shows the traceback")
+        reason = str(known or error).partition("\n")[0] or type(error).__name__
+        self.failed.append(f"{' '.join(overrides)}: {reason}")
+        self.code = max(self.code, 2 if isinstance(error, UserError) else 1)
+
+    def show_failures(self) -> None:
+        """Name the jobs that failed, where there were several jobs."""
+        if self.failed and self.done + len(self.failed) > 1:
+            log.error("%d of %d jobs failed:", len(self.failed), self.done + len(self.failed))
+            for line in self.failed:
+                log.error("  %s", line)
+
+
+def run_jobs(command: Command, tally: Tally) -> None:
+    """Run every job as Hydra's own launcher would: with its logging, its callbacks, its environment and its folder."""
+    assert command.loader is not None
+    assert command.composer is not None
+    with execution_whitelist(list(WHITELIST)):
+        if command.multirun:
+            settings = command.composer.launch_config(command.shared)
+            context, callbacks = command.loader.context(settings, WHITELIST)
+            with _controller(settings):
+                callbacks.on_multirun_start(config=settings, config_name="config")
+                try:
+                    _run_sweep(command, settings, context, tally)
+                finally:
+                    callbacks.on_multirun_end(config=settings, config_name="config")
+            return
+        (job,) = command.jobs
+        config = command.composer.launch_config(job.overrides)
+        context, callbacks = command.loader.context(config, WHITELIST)
+        callbacks.on_run_start(config=config, config_name="config")
+        returned: Any = None
+        try:
+            returned = run_job(_task(job, tally), config, "hydra.run.dir", None, context)
+        finally:
+            callbacks.on_run_end(config=config, config_name="config", job_return=returned)
+
+
+def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, tally: Tally) -> None:
+    assert command.composer is not None
+    for number, job in enumerate(command.jobs):
+        config = command.composer.launch_config(job.overrides)
+        OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` names one folder for the whole sweep
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = str(number), number
+        run_job(_task(job, tally), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+
+
+def _task(job: Job, tally: Tally) -> Callable[[DictConfig], None]:
+    """What Hydra calls with the config that it has prepared; the job has the same, checked."""
+
+    def task(_: DictConfig) -> None:
+        tally.run(job.task_overrides, lambda: job.config)
+
+    return task
+
+
+@contextmanager
+def _controller(settings: DictConfig) -> Iterator[None]:
+    """Inside, ``${hydra:…}`` means the sweep as a whole."""
+    singleton = HydraConfig.instance()
+    before = singleton.cfg
+    singleton.set_config(settings)
+    try:
+        yield
+    finally:
+        singleton.cfg = before

@@ -1,0 +1,35 @@
+"""What the machine has, as far as it can be known without torch."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.config.schema import HardwareConfig
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+PRECISIONS = ("auto", "32", "bf16", "16")
+MEMORY_FORMATS = ("channels_last", "contiguous")
+
+
+def missing_hardware(config: "HardwareConfig") -> Iterator[str]:
+    """What is asked of this machine that it has not, as far as that can be known without torch."""
+    gpus, cores = _gpus_at_most(), os.cpu_count() or 1
+    accelerator, devices = config.accelerator, config.devices
+    if accelerator == "gpu" and gpus == 0:
+        yield "hardware.accelerator=gpu: this machine has no GPU; use hardware=auto or hardware=cpu"
+    elif accelerator != "cpu" and gpus != 0:
+        limit = None if gpus is None else gpus if accelerator == "gpu" else max(gpus, cores)
+        if limit is not None and devices > limit:
+            yield f"hardware.devices={devices}: this machine has {gpus} GPU(s) and {cores} cores; -1 is all of them"
+    elif devices > cores:
+        yield f"hardware.devices={devices}: must be at most {cores}, one process a core of this machine; -1 is {cores}"
+    if config.precision == "16" and (accelerator == "cpu" or gpus == 0):
+        yield "hardware.precision=16: needs a GPU; use 32 or bf16 on a CPU"
+
+
+def _gpus_at_most() -> int | None:
+    """How many GPUs torch could see at most; None where their device files do not tell."""
+    if sys.platform != "linux" or any(Path(f"/dev/{name}").exists() for name in ("kfd", "dxg", "nvmap")):
+        return None  # AMD, Windows' subsystem, Jetson: other files, or other systems
+    return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())

@@ -1,0 +1,139 @@
+"""The types of a data set before it is cut: images that are decoded when they are asked for, splits, a source."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from headstart.data.digests import Contents
+from headstart.data.filenames import escape_name
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Images(Protocol):
+    """A sequence of images that decodes one only when it is asked for."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Image | np.ndarray: ...
+    def raw(self, index: int, /) -> bytes:
+        """The source bytes of one image, undecoded."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images that are already in memory: uint8 [n, H, W] or [n, H, W, 3]."""
+
+    array: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: int, /) -> np.ndarray:
+        return self.array[index]
+
+    def raw(self, index: int, /) -> bytes:
+        return self.array[index].tobytes()
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Image files, opened with Pillow one by one."""
+
+    paths: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> Image:
+        from PIL import Image as pillow
+
+        return pillow.open(self.paths[index])
+
+    def raw(self, index: int, /) -> bytes:
+        try:
+            return Path(self.paths[index]).read_bytes()
+        except OSError as error:
+            name = escape_name(self.paths[index])
+            raise UserError(f"image file {name} cannot be read: {error.strerror or error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a data set: images, labels int64 [n] and each image's name (its path, or 'train[17]').
+
+    Raises UserError where the numbers of images and labels differ.
+    """
+
+    images: Images
+    labels: np.ndarray
+    names: Sequence[str]
+    contents: Contents = field(default_factory=Contents)  # what is remembered of files
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.labels):
+            raise UserError(
+                f"{len(self.images)} images but {len(self.labels)} labels: the set is damaged; fetch it again"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def digest(self, indices: Iterable[int] | np.ndarray) -> str:
+        """The blake2b-128 hex of these rows' source bytes and labels, in order; no file is decoded."""
+        rows = [int(i) for i in indices]
+        total = hashlib.blake2b(digest_size=16)
+        for row, content in zip(rows, self.row_digests(rows), strict=True):
+            total.update(content + int(self.labels[row]).to_bytes(8, "little", signed=True))
+        return total.hexdigest()
+
+    def row_digests(self, rows: Sequence[int]) -> list[bytes]:
+        """The blake2b-128 of each row's source bytes; no file is decoded, and none read that is remembered."""
+        if isinstance(self.images, FileImages):
+            return self.contents.digests([self.images.paths[row] for row in rows])
+        return [hashlib.blake2b(self.images.raw(row), digest_size=16).digest() for row in rows]
+
+    def select(self, rows: np.ndarray) -> Split:
+        """The given rows alone, so that the memory of the others can be freed where images are arrays."""
+        names = [self.names[i] for i in rows]
+        if isinstance(self.images, ArrayImages):
+            return Split(ArrayImages(self.images.array[rows]), self.labels[rows], names)
+        if isinstance(self.images, FileImages):
+            return Split(FileImages([self.images.paths[i] for i in rows]), self.labels[rows], names, self.contents)
+        raise TypeError(f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A data set as its makers split it; a part that they did not make is None and is cut from train."""
+
+    classes: tuple[str, ...]
+    train: Split
+    val: Split | None = None
+    test: Split | None = None
+
+    def remembered(self, contents: Contents) -> Source:
+        """The same with the digests of its files remembered there."""
+        val, test = (None if split is None else replace(split, contents=contents) for split in (self.val, self.test))
+        return replace(self, train=replace(self.train, contents=contents), val=val, test=test)
+
+
+def array_split(array: np.ndarray, labels: np.ndarray, name: str) -> Split:
+    """A split of images in memory, named 'train[0]', 'train[1]', …"""
+    return Split(ArrayImages(array), labels.astype(np.int64), [f"{name}[{i}]" for i in range(len(labels))])
+
+
+def file_split(samples: Iterable[tuple[str, int]]) -> Split:
+    """A split of image files, sorted by path: the order of a folder's listing differs between machines."""
+    ordered = sorted(samples)
+    paths = [path for path, _ in ordered]
+    labels = np.array([label for _, label in ordered], dtype=np.int64)
+    return Split(FileImages(paths), labels, [escape_name(path) for path in paths])

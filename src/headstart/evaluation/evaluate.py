@@ -1,0 +1,96 @@
+"""A network's outputs on images, or on their cached features; every process computes its share of the rows."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from headstart.context import Context
+from headstart.data.loader import Pixels
+from headstart.distributed import comm
+from headstart.features.extractor import Extractor, images_per_batch, open_extractor, run_inference
+from headstart.probe import head_file
+from headstart.runtime import hardware
+from headstart.strategy.route import Route
+from headstart.training.outcome import Outcome
+
+ROWS_OF_FEATURES = 1024  # that go at once through a head that is kept beside the network
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The last phase of a run, ready to be tested: its route, its frozen prefix, its head where that stands alone."""
+
+    context: Context
+    route: Route
+    extractor: Extractor | None
+    own_head: nn.Module | None
+
+    def logits(self, pixels: Pixels, part: str) -> Tensor:
+        """Outputs [n, classes] of a part of the run's images: through cached features where the phase had them."""
+        network = self.route.classifier(self.context.model, self.own_head)
+        if self.extractor is None:
+            return self._on_images(network, pixels, part)
+        features = self.extractor(pixels, part)
+        size = images_per_batch(self.context.data.image_size, self.context.device)
+
+        def batches(mine: slice) -> Callable[[int, int], Tensor]:
+            return lambda start, stop: features[start:stop].float()
+
+        return self._infer(network, batches, len(pixels), part, size if self.own_head is None else ROWS_OF_FEATURES)
+
+    def logits_of_new(self, pixels: Pixels) -> Tensor:
+        """Outputs [n, classes] of images that the run has not seen before: none of their features is kept."""
+        network = self.route.image_classifier(self.context.model, self.own_head)
+        return self._on_images(network, pixels, "measure")
+
+    def timed_logits(self, pixels: Pixels, part: str) -> tuple[Tensor, float | None]:
+        """The outputs, and the milliseconds per image where the whole network ran, decoding aside."""
+        if self.extractor is not None or pixels.streamed:
+            return self.logits(pixels, part), None
+        pixels.images  # noqa: B018 decoded when they are first looked at
+        began = time.monotonic()
+        scores = self.logits(pixels, part)
+        return scores, 1000 * (time.monotonic() - began) / len(pixels)
+
+    def _on_images(self, network: nn.Module, pixels: Pixels, part: str) -> Tensor:
+        context = self.context
+        size = images_per_batch(context.data.image_size, context.device)
+        preprocess, workers = context.preprocess().eval(), context.config.hardware.workers
+
+        def batches(mine: slice) -> Callable[[int, int], Tensor]:
+            rows = torch.arange(len(pixels))[mine]
+            images = pixels.batches(rows, size, workers=workers, pin=context.device.type == "cuda")
+            return lambda start, stop: preprocess(next(images).to(context.device, non_blocking=True))
+
+        return self._infer(network, batches, len(pixels), part, size)
+
+    def _infer(
+        self,
+        network: nn.Module,
+        batches: Callable[[slice], Callable[[int, int], Tensor]],
+        rows: int,
+        part: str,
+        size: int,
+    ) -> Tensor:
+        config = self.context.config.hardware
+        network = network.to(memory_format=hardware.memory_format(config))
+
+        def outputs(mine: slice) -> Tensor:
+            return run_inference(network, batches(mine), mine, config, part, batch_size=size).float()
+
+        return comm.compute_in_shares(rows, outputs)
+
+
+def prepare_evaluation(context: Context, route: Route, outcome: Outcome, extractor: Extractor | None) -> Evaluation:
+    """The evaluation of a run whose last phase has this route and outcome.
+
+    Args:
+        extractor: the phase's, where this attempt fitted it.
+    """
+    if extractor is None and route.split is not None:
+        extractor = open_extractor(context, route.split)
+    own_head = None if outcome.beside is None else head_file.load(context.probe_head).to(context.device)
+    return Evaluation(context, route, extractor, own_head)

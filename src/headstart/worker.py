@@ -1,0 +1,82 @@
+"""One process of several of a run: torchrun starts it as ``python -m headstart.worker FOLDER``."""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from headstart.config.schema import from_plain
+from headstart.distributed.torchrun import PATIENCE_AT_END, SPEC, STOP
+from headstart.errors import as_user_error
+from headstart.runtime import shutdown, signals
+from headstart.storage.runs import Run, log_to_file, write_json
+from headstart.tracking.console import configure_logging
+
+
+def main(place: Path) -> int:
+    """What `headstart.train.work` does, with this process's share of the rows; returns an exit code."""
+    number = int(os.environ["RANK"])
+    try:
+        _work(place, number)
+    except BaseException as error:
+        fact: dict[str, Any] = {"rank": number, "when": time.time(), "kind": type(error).__name__}
+        known = as_user_error(error)
+        fact["message"] = str(known) if known else f"{type(error).__name__}: {error}"
+        fact["signum"] = error.signum if isinstance(error, signals.Stopped) else None
+        write_json(place / f"rank-{number}.json", fact)
+        if os.environ.get("HEADSTART_DEBUG"):
+            traceback.print_exc()
+        if isinstance(error, signals.Stopped) and number > 0:
+            _wait_for(place / "rank-0.json")  # it closes its files; torchrun ends all when one ends
+        return 1
+    return 0
+
+
+def _work(place: Path, number: int) -> None:
+    import torch
+    from torch import distributed as dist
+
+    from headstart.distributed import comm
+
+    signals.watch_stop_file(place / STOP)
+    spec = json.loads((place / SPEC).read_text("utf-8"))
+    config = from_plain(spec["config"])
+    folder = Path(spec["run"]["folder"])
+    run = Run(**spec["run"] | {"folder": folder, "leads": number == 0, "lock": None})
+    on_gpu = config.hardware.accelerator == "gpu"
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if on_gpu else "gloo", timeout=comm.PATIENCE)
+    configure_logging(quiet=number > 0)
+    from headstart import train
+
+    with log_to_file(folder / "train.log") if number == 0 else nullcontext():
+        train.work(config, run, spec["digests"], spec["done"])
+    dist.destroy_process_group()
+
+
+def _wait_for(path: Path) -> None:
+    limit = time.monotonic() + PATIENCE_AT_END
+    while not path.exists() and time.monotonic() < limit:
+        time.sleep(0.05)
+
+
+def entry(place: str) -> int:
+    """Run the process, and leave it without the interpreter's teardown."""
+    codes = shutdown.exit_quickly()
+    signals.end_with_parent(signal.SIGKILL)
+    code = main(Path(place))
+    if code:
+        sys.stderr.flush()
+        os._exit(code)  # exit handlers may wait for collectives that nobody will answer
+    codes.append(code)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(entry(*sys.argv[1:]))
