@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 import subprocess
 import sys
@@ -146,3 +148,25 @@ def test_a_run_that_another_process_holds_is_refused_until_that_dies(tmp_path: P
         other.kill()
     with runs.lock_run(config, {}) as run:
         assert run.folder.is_dir()
+
+
+def test_a_run_that_was_taken_over_leaves_its_files_to_the_new_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def lose() -> None:
+        with runs.lock_run(schema.plain(compose(f"output_dir={tmp_path}")), {}) as run:
+            run.state(status="running")
+            (run.folder / runs.LOCK).write_text("pid 7 on elsewhere\nlease 3 since 2030-01-02 03:04:05\n")
+            run.complete({"status": "completed"})
+
+    monkeypatch.setattr("fcntl.flock", no_flock)
+    with pytest.raises(RunFailed, match=r"pid 7 on elsewhere.* over at 2030-01-02 03:04:05.*its result counts"):
+        lose()
+    (folder,) = (path.parent for path in tmp_path.rglob("state.json"))
+    assert json.loads((folder / "state.json").read_text()) == {"status": "running"}
+    assert not (folder / "result.json").exists()
+    assert "pid 7 on elsewhere" in (folder / "train.log").read_text()
+    assert (folder / runs.LOCK).read_text().startswith("pid 7"), "nor is the lease given back for it"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +21,7 @@ import torch
 
 from conftest import SMALL, compose
 from headstart.config.schema import HardwareConfig, RunConfig
-from headstart.errors import UserError
+from headstart.errors import RunFailed, UserError
 from headstart.models import factory
 from headstart.runtime import hardware
 from headstart.strategy import plan
@@ -219,6 +221,22 @@ def test_two_runs_that_start_at_once_share_one_trial(tmp_path: Path, monkeypatch
         found = list(pool.map(settle, runs))
     assert [each.memory_format for each, _ in found] == ["contiguous"] * 2
     assert len(asked) == 1
+
+
+def test_a_trial_that_another_process_took_over_pins_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def take_over(self: Trial, settings: Any) -> dict[Setting, Timing]:
+        (lock,) = (tmp_path / "outputs").rglob(tune.LOCK)
+        lock.write_text("pid 7 on elsewhere\nlease 3 since 2030-01-02 03:04:05\n")
+        return {setting: Timing(1.0) for setting in settings}
+
+    monkeypatch.setattr("fcntl.flock", no_flock)
+    monkeypatch.setattr(Trial, "time", take_over)
+    with pytest.raises(RunFailed, match=r"pid 7 on elsewhere.* over at 2030-01-02 03:04:05"):
+        settle(config(tmp_path))
+    assert not list((tmp_path / "outputs").rglob(tune.PINS))
 
 
 def test_a_pin_that_this_machine_cannot_follow_is_an_error(

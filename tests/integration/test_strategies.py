@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from torch.nn.modules.batchnorm import _NormBase
 
 from conftest import FAMILIES
+from headstart.cli import explain
 from headstart.config import resolvers
 from headstart.errors import UserError
 from headstart.models import weights
-from headstart.cli import explain
 from headstart.strategy import plan
 
 STRATEGIES = sorted(path.stem for path in (resolvers.config_folder() / "strategy").glob("*.yaml"))

@@ -7,9 +7,7 @@ last, is completion.
 import hashlib
 import json
 import logging
-import os
 import shutil
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +17,7 @@ from typing import Any
 
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
+from headstart.storage import locks
 from headstart.storage.files import LogFile, write_text
 from headstart.storage.redact import Formatter, mask
 
@@ -121,7 +120,8 @@ class Run:
     study: str
     hash: str
     leads: bool = True  # whether this process writes: of several, the first alone does
-    lock: int | None = None  # the descriptor that holds the lock
+    lock: int | None = None  # the descriptor that holds the lock; None for a lease, and in a rank
+    claim: str | None = None  # of a lease; None for a lock that cannot be lost
 
     @property
     def checkpoints(self) -> Path:
@@ -163,12 +163,22 @@ class Run:
         return state if isinstance(state, dict) else {}
 
     def state(self, **facts: Any) -> None:
-        """Add to `state.json` where the run is: status, phase, its index, and the records of the phases done."""
+        """Add to `state.json` where the run is: status, phase, its index, and the records of the phases done.
+
+        Raises:
+            RunFailed: another process has taken the run over.
+        """
         if self.leads:
+            locks.raise_if_lost(self.folder / LOCK, self.claim)
             write_json(self.folder / "state.json", self.read_state() | facts)
 
     def complete(self, result: Mapping[str, Any]) -> None:
-        """Write `result.json`, which makes the run a completed one."""
+        """Write `result.json`, which makes the run a completed one.
+
+        Raises:
+            RunFailed: another process has taken the run over; its result counts.
+        """
+        locks.raise_if_lost(self.folder / LOCK, self.claim)
         write_json(self.folder / "result.json", result)
         self.state(status="completed")
 
@@ -186,8 +196,9 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output_dir: cannot make {folder}: {error.strerror or error}") from error
-    with _locked(folder) as lock, log_to_file(folder / "train.log") as handler:
-        run = Run(folder, title, config["study"], title.rpartition("-")[2], lock=lock)
+    with locks.hold(folder / LOCK) as lock, log_to_file(folder / "train.log") as handler:
+        hash_ = title.rpartition("-")[2]
+        run = Run(folder, title, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
         try:
             yield run
         except BaseException as error:
@@ -198,30 +209,6 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
                 handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, reason, (), trace))
                 run.state(status=status, error=reason)
             raise
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[int]:
-    """The descriptor of an advisory lock that ends with the process, however that ends; the file says who holds it."""
-    import fcntl
-
-    path = folder / LOCK
-    try:
-        stream = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"output_dir: cannot write {path}: {error.strerror or error}") from error
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.seek(0)
-        holder = stream.read().strip() or "another process"
-        stream.close()
-        raise UserError(f"{folder} is being run by {holder}: wait for it, or stop it") from None
-    with stream:  # the file stays: removing it would let two processes hold two files of this name
-        with suppress(OSError):  # on a full disk it holds all the same, but does not say for whom
-            os.ftruncate(stream.fileno(), 0)
-            os.write(stream.fileno(), f"pid {os.getpid()} on {socket.gethostname()}".encode())
-        yield stream.fileno()
 
 
 @contextmanager

@@ -12,8 +12,7 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -27,6 +26,7 @@ from headstart.config.schema import is_random, mixes
 from headstart.errors import RunFailed, UserError
 from headstart.models import factory
 from headstart.runtime import hardware
+from headstart.storage import locks
 from headstart.storage.runs import write_json
 from headstart.tuning.timing import Setting, Timing, Trial, isolate
 
@@ -55,18 +55,20 @@ def tune_hardware(
 
     Raises:
         UserError: the study's folder cannot be written, or its pin asks for a compiler that is not here.
+        RunFailed: another process has taken the trial over.
     """
     if not config.hardware.tune:
         return config.hardware, None
     study, steps = Path(config.output_dir) / config.study, live_steps(config, phases, data.sizes["train"])
     key = _digest(_network(config) | {"precision": asked, "accelerator": config.hardware.accelerator})
-    with _alone(study):
+    with locks.hold(study / LOCK, wait=True) as lock:  # the second waits for the first's trial, and takes its pin
         pins = _read(study / PINS)
         pin = pins.get(key)
         picked = Setting(**pin["setting"]) if pin else None
         if pin is None or (steps and not pin["steps"]):
             pin = _pick(config, data, steps, [picked] if picked else candidates(config.hardware, asked))
             if pin["images_per_second"]:  # else nothing was learned that a study should be held to
+                locks.raise_if_lost(study / LOCK, lock.claim)
                 write_json(study / PINS, pins | {key: pin})
     picked = Setting(**pin["setting"])
     if picked.compile and not has_compiler(config.hardware.accelerator):
@@ -254,18 +256,3 @@ def _read(path: Path) -> dict[str, Any]:
         log.warning("%s is damaged and is not used; what is fastest is measured anew", path)
         return {}
     return dict(pins)
-
-
-@contextmanager
-def _alone(study: Path) -> Iterator[None]:
-    """One process of a study after the other: the second waits for the first's trial, and takes its pin."""
-    import fcntl
-
-    try:
-        study.mkdir(parents=True, exist_ok=True)
-        stream = (study / LOCK).open("a")
-    except OSError as error:
-        raise UserError(f"output_dir: cannot write {study / LOCK}: {error.strerror or error}") from error
-    with stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
