@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from headstart.strategy.route import FittedHead, Route, check_probes, choose_rou
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.phases import run_phases
 from headstart.tuning import tune
+from headstart.tuning.timing import TrialSetup
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +134,20 @@ def _settle(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[Run
     """The config with every ``auto`` decided for this machine, the same in every process; and what a trial found."""
     storage = replace(config.data, storage="stream" if data.streamed else "memory")
     settled = replace(config, hardware=hardware.resolve_hardware(config.hardware), data=storage)
-    tuned_hardware, tuned = tune.tune_hardware(settled, config.hardware.precision, data, phases)
+    if not settled.hardware.tune:
+        return settled, None
+    batch = settled.data.batch_size
+    setup = TrialSetup(
+        model=settled.model,
+        hardware=settled.hardware,
+        optimizer=settled.optimizer,
+        batch_size=batch,
+        image_size=data.image_size,
+        classes=len(data.classes),
+    )
+    steps = tune.live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.devices)
+    study = Path(settled.output_dir) / settled.study
+    tuned_hardware, tuned = tune.tune_hardware(setup, config.hardware.precision, steps, study, settled.cache)
     return replace(settled, hardware=tuned_hardware), tuned
 
 

@@ -18,7 +18,7 @@ from headstart.models import factory
 from headstart.runtime import hardware, memory
 
 if TYPE_CHECKING:
-    from headstart.config.schema import HardwareConfig, RunConfig
+    from headstart.config.schema import HardwareConfig, ModelConfig
 
 log = logging.getLogger(__name__)
 
@@ -53,23 +53,44 @@ class Timing:
     failed: str | None = None
 
 
+@dataclass(frozen=True)
+class TrialSetup:
+    """What a trial takes from a run: the network, the machine, the optimizer, the size of a step."""
+
+    model: "ModelConfig"
+    hardware: "HardwareConfig"
+    optimizer: dict[str, Any]
+    batch_size: int
+    image_size: int
+    classes: int
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What a study's pin is for."""
+        return {
+            "model": self.model.name,
+            "args": self.model.args,
+            "compile": self.hardware.compile,
+            "allow_bf16": self.hardware.allow_bf16,
+        }
+
+
 @dataclass
 class Trial:
     """Training steps of a run's network on random images: its size, its batch, its optimizer, its classes."""
 
-    config: "RunConfig"
-    classes: int
-    image_size: int
+    setup: TrialSetup
     model: Any = field(init=False)
     images: torch.Tensor = field(init=False)
     labels: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        device, batch = hardware.select_device(self.config.hardware), self.config.data.batch_size
-        names = tuple(str(number) for number in range(self.classes))
-        self.model = factory.create(self.config.model, names, pretrained=False)[0].to(device).train()
-        self.images = torch.randn(batch, 3, self.image_size, self.image_size, device=device)
-        self.labels = torch.randint(self.classes, (batch,), device=device)
+        setup = self.setup
+        device, batch, side = hardware.select_device(setup.hardware), setup.batch_size, setup.image_size
+        names = tuple(str(number) for number in range(setup.classes))
+        self.model = factory.create(setup.model, names, pretrained=False)[0].to(device).train()
+        self.images = torch.randn(batch, 3, side, side, device=device)
+        self.labels = torch.randint(setup.classes, (batch,), device=device)
 
     def time(self, settings: Iterable[Setting]) -> dict[Setting, Timing]:
         """Each setting's median step; settings take turns, so that a machine that gets busy is busy for all.
@@ -103,11 +124,11 @@ class Trial:
 
     def _turn(self, setting: Setting) -> list[float]:
         """Seconds of each step of one turn; the first is not counted as a step by `time`."""
-        device, config = self.images.device, setting.on(self.config.hardware)
+        device, config = self.images.device, setting.on(self.setup.hardware)
         layout = hardware.memory_format(config)
         model, images = self.model.to(memory_format=layout), self.images.contiguous(memory_format=layout)
         network = torch.compile(model) if setting.compile else model
-        optimizer = instantiate.build(self.config.optimizer, list(model.parameters()))
+        optimizer = instantiate.build(self.setup.optimizer, list(model.parameters()))
         scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "16")
         heads = [part for part in model.modules() if hasattr(part, "auxiliary_loss")]
 

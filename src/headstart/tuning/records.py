@@ -1,0 +1,84 @@
+"""What `hardware.tune` keeps on disk: timings per machine, and the pins of a study."""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headstart.errors import RunFailed
+from headstart.runtime import hardware
+from headstart.storage.runs import write_json
+from headstart.tuning.timing import Setting, Timing, TrialSetup
+
+log = logging.getLogger(__name__)
+
+
+PINS, LOCK = ".tune.json", ".tune.lock"
+
+
+class TimingFile:
+    """The timings of one network at one size on this machine, on disk; failures are not kept, and so tried again."""
+
+    def __init__(self, setup: TrialSetup, cache: Path | None) -> None:
+        import timm
+
+        facts = hardware.describe(setup.hardware)
+        self.key = setup.network | {
+            **{name: facts[name] for name in ("accelerator", "device", "devices", "cores", "threads")},
+            "versions": [torch.__version__, timm.__version__, version("headstart")],
+            "optimizer": setup.optimizer.get("_target_"),
+            "image_size": setup.image_size,
+            "batch_size": setup.batch_size,
+            "limit": setup.hardware.threads,
+        }
+        self.path = None if cache is None else cache / "tune" / f"{digest_key(self.key)}.json"
+
+    def read(self) -> dict[Setting, Timing]:
+        """What was measured before; a damaged file counts as none."""
+        if self.path is None or not self.path.is_file():
+            return {}
+        try:
+            rows = json.loads(self.path.read_text("utf-8"))["times"]
+            found = {Setting(**row["setting"]): Timing(float(row["seconds"]), float(row["starting"])) for row in rows}
+        except (OSError, ValueError, KeyError, TypeError):
+            log.warning("%s is damaged and is not used; its settings are measured anew", self.path)
+            return {}
+        return found
+
+    def write(self, times: dict[Setting, Timing]) -> None:
+        """Keep what was measured; a full disk costs the cache, not the run."""
+        rows = [
+            {"setting": asdict(setting), "seconds": timing.seconds, "starting": timing.starting}
+            for setting, timing in times.items()
+            if timing.seconds is not None
+        ]
+        if self.path is None:
+            return
+        try:
+            write_json(self.path, {"key": self.key, "times": rows})
+        except RunFailed as error:
+            log.warning("hardware.tune: %s; the run goes on without", error)
+
+
+def digest_key(key: dict[str, Any]) -> str:
+    text = json.dumps(key, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def read_pins(path: Path) -> dict[str, Any]:
+    """The study's pins; none where there is no file, or a damaged one."""
+    try:
+        pins = json.loads(path.read_text("utf-8"))
+        for pin in pins.values():
+            Setting(**pin["setting"]), pin["steps"]
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        log.warning("%s is damaged and is not used; what is fastest is measured anew", path)
+        return {}
+    return dict(pins)
