@@ -24,7 +24,7 @@ from benchmarks import fashion
 from benchmarks.hf_trainer import network
 from headstart import probe
 from headstart.data.sources import fashion_mnist
-from headstart.models.split import fold_batch_norms
+from headstart.models.fold import fold_batch_norms
 
 IMAGES, LABELLED, SCORED, CUTS = 20_000, 1_000, 4_000, 12
 BATCH, EPOCHS, CHOICE_SHARE = 32, 10, 0.2

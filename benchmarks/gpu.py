@@ -9,7 +9,7 @@ channels_last, cudnn.benchmark, autocast in bfloat16 or float16 without a loss s
 cross-entropy, a wait for the card after each step, 10 steps to warm up and 40 timed; eager and compiled; the best of
 the four counts. headstart's training is a whole run (`benchmarks/steps.py`), so images come from the host's memory, are
 normalised on the card, and are counted by metrics; what ``hardware.tune`` picks, and compiled in bfloat16; the better
-of the two. Its inference is `headstart.features.extractor.run_inference` over folded batch norms, on uint8 images that
+of the two. Its inference is `headstart.features.inference.run_inference` over folded batch norms, on uint8 images that
 lie on the card.
 """
 
@@ -89,14 +89,14 @@ def inference(name: str) -> dict[str, Any]:
 
     from headstart.config.schema import HardwareConfig, ModelConfig
     from headstart.data.augment import Preprocess
-    from headstart.features.extractor import run_inference
-    from headstart.models import factory, split
+    from headstart.features.inference import run_inference
+    from headstart.models import factory, fold
     from headstart.runtime import hardware
 
     config = hardware.resolve_hardware(HardwareConfig(accelerator="gpu", precision="bf16"))
     device = hardware.select_device(config)
     model, _ = factory.create(ModelConfig(name), tuple(map(str, range(CLASSES))), pretrained=False)
-    network = split.fold_batch_norms(model.eval()).to(device, memory_format=hardware.memory_format(config))
+    network = fold.fold_batch_norms(model.eval()).to(device, memory_format=hardware.memory_format(config))
     preprocess = Preprocess(SIDE, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).to(device).eval()
     images = torch.randint(256, (BATCH, 3, SIDE, SIDE), dtype=torch.uint8, device=device)
 

@@ -32,11 +32,12 @@ from torch.nn import functional
 
 from benchmarks.measure import Figure, say, threads
 from headstart.config.schema import HardwareConfig
-from headstart.models.split import fold_batch_norms
+from headstart.models.fold import fold_batch_norms
 from headstart.models.stages import Stages
 from headstart.probe import GRID, LinearHeads, Logistic, Ridge, Targets
 from headstart.probe.linear import whiten
-from headstart.probe.newton import Problem, descend
+from headstart.probe.logistic_problem import Problem
+from headstart.probe.newton import descend
 from headstart.runtime import memory
 
 Rows = tuple[Tensor, Tensor]

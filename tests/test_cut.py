@@ -9,7 +9,7 @@ from torch import nn
 
 from conftest import FAMILIES
 from headstart.config.schema import PhaseConfig
-from headstart.models import split
+from headstart.models import fold, split
 from headstart.strategy import plan
 
 RULES = ({"head": 1, "backbone": None}, {"depth0-1": 1, "all": None}, {"depth0-2": 1, "all": None})
@@ -83,11 +83,11 @@ def test_folding_changes_rounding_only(name: str) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     x = torch.randn(2, 3, 96, 96)
     with torch.no_grad():
-        whole, folded = model(x), split.fold_batch_norms(model)(x)
+        whole, folded = model(x), fold.fold_batch_norms(model)(x)
     assert torch.allclose(whole, folded, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_folding_folds() -> None:
-    folded = split.fold_batch_norms(network("resnet18"))
+    folded = fold.fold_batch_norms(network("resnet18"))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())

@@ -15,8 +15,10 @@ from headstart.data.augment import Preprocess
 from headstart.data.dataset import prepare
 from headstart.data.loader import Pixels
 from headstart.errors import UserError
-from headstart.features.extractor import Extractor, FeatureStore, Room
-from headstart.models import architectures, split  # noqa: F401
+from headstart.features.buffer import FeatureBuffer
+from headstart.features.extractor import Extractor
+from headstart.features.store import FeatureStore
+from headstart.models import architectures, fold, split  # noqa: F401
 from headstart.models.stages import Stages
 from headstart.runtime import hardware
 from headstart.strategy import plan
@@ -199,7 +201,7 @@ def test_features_are_kept_in_the_precision_that_is_asked_for(
 
 
 def test_mapped_features_are_not_held_in_memory() -> None:
-    room = Room(200_000, "mapped")
+    room = FeatureBuffer(200_000, "mapped")
     before = anonymous_memory()
     for start in range(0, 200_000, 5_000):  # small pieces: the allocator may keep what an earlier test told it to keep
         room.put(torch.arange(start, start + 5_000), torch.full((5_000, 256), float(start)))
@@ -226,7 +228,7 @@ def test_several_stages_are_one_pass_and_their_own_features(model: torch.nn.Modu
         assert torch.allclose(found[:, columns["stage0 max"]], maps[0].amax((2, 3)), atol=1e-5)
         assert torch.allclose(found[:, columns["stage4 avg"]], maps[4].mean((2, 3)), atol=1e-5)
         assert torch.allclose(found[:, columns["pre-logits"]], own, atol=1e-5)
-        assert torch.allclose(split.fold_batch_norms(stages)(images), found, atol=1e-3)
+        assert torch.allclose(fold.fold_batch_norms(stages)(images), found, atol=1e-3)
     assert found.shape[1] == columns["all"].stop
 
 

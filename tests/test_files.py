@@ -21,7 +21,7 @@ import torch
 
 from headstart.errors import RunFailed
 from headstart.evaluation.metrics import save_predictions
-from headstart.features.extractor import FeatureStore
+from headstart.features.store import FeatureStore
 from headstart.models import weights
 from headstart.storage import checkpoints, files, runs
 from headstart.tracking.logger import MetricsFile, RunLog

@@ -8,7 +8,7 @@ import torch
 from timm.models import group_parameters
 from torch import nn
 
-from headstart.models import architectures, split  # noqa: F401
+from headstart.models import architectures, fold, split  # noqa: F401
 from headstart.models.architectures.densenet_cifar import DenseLayer, DenseNetCifar
 
 
@@ -133,7 +133,7 @@ def test_can_be_cut_inside_and_folded() -> None:
     frozen = {name for name, p in model.named_parameters() if any(p is q for q in found.prefix.parameters())}
     assert frozen == {name for name, _ in model.named_parameters()} - learns
     with torch.no_grad():
-        assert torch.allclose(split.fold_batch_norms(model)(x), model(x), rtol=1e-4, atol=1e-5)
+        assert torch.allclose(fold.fold_batch_norms(model)(x), model(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

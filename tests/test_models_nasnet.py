@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.evaluation.result import gmacs
-from headstart.models import architectures, split  # noqa: F401
+from headstart.models import architectures, fold, split  # noqa: F401
 from headstart.models.architectures.nasnet_mobile import Cell, FactorizedReduction, NASNet
 
 SMALL = {"repeats": 1, "penultimate": 96, "stem_chs": 8, "num_classes": 5}
@@ -147,7 +147,7 @@ def test_can_be_cut_and_folded() -> None:
     assert inside.at.startswith("conv_stem")
     with torch.no_grad():
         whole = model(x)
-        assert torch.allclose(split.fold_batch_norms(model)(x), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
+        assert torch.allclose(fold.fold_batch_norms(model)(x), whole, rtol=1e-4, atol=1e-5 * float(whole.abs().max()))
 
 
 @pytest.mark.parametrize("options", [{"penultimate": 1000}, {"penultimate": 120}, {"repeats": 0}])

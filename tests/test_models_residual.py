@@ -12,7 +12,7 @@ from torch import nn
 
 from headstart.config.schema import ModelConfig, PhaseConfig
 from headstart.errors import UserError
-from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models import architectures, factory, fold, split, tracing  # noqa: F401
 from headstart.models.architectures.residual import ORDERS, Subsample
 from headstart.strategy import plan
 
@@ -47,7 +47,7 @@ def count(model: nn.Module) -> int:
 def path(block: nn.Module, side: int) -> list[str]:
     """The operations from a block's output back to its input, by ``side`` 0 (branch) or 1 (shortcut) at the addition,
     in the order of computation."""
-    traced = split.trace(block)
+    traced = tracing.trace(block)
     layers = dict(traced.named_modules())
     node, names = next(iter(reversed(traced.graph.nodes))).args[0], []
     while node.op != "placeholder":
@@ -151,7 +151,7 @@ def test_blocks_leave_their_input_alone_and_learn(order: str, shortcut: str) -> 
 
 
 def test_plain_networks_have_no_shortcut() -> None:
-    graph = split.trace(outline("plain20_cifar")).graph
+    graph = tracing.trace(outline("plain20_cifar")).graph
     assert not any(node.target is operator.add for node in graph.nodes)
     assert path(outline("plain20_cifar").stages[1][0], 0) == [C, N, R, C, N, R]
 
@@ -226,7 +226,7 @@ def test_halves_make_the_whole(name: str, options: dict) -> None:
             assert found is not None, rules
             rest = {id(p) for p in found.rest.parameters()}
             assert {key for key, p in model.named_parameters() if id(p) in rest} == learns, "cut at the stage boundary"
-            folded = split.fold_batch_norms(found.prefix.eval())
+            folded = fold.fold_batch_norms(found.prefix.eval())
             assert torch.allclose(found.rest.eval()(folded(x)), model(x), rtol=1e-4, atol=1e-4)
 
 

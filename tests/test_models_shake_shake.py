@@ -9,7 +9,7 @@ from torch import nn
 
 from headstart.config.schema import ModelConfig, PhaseConfig
 from headstart.errors import UserError
-from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models import architectures, factory, fold, split  # noqa: F401
 from headstart.models.architectures.shake_shake import MODES, Mix, ShakeShake, ShiftedSkip
 from headstart.strategy import plan
 
@@ -142,7 +142,7 @@ def test_halves_make_the_whole_and_the_rest_shakes() -> None:
     rest = {id(p) for p in found.rest.parameters()}
     assert {key for key, p in model.named_parameters() if id(p) in rest} == phase.trainable
     with torch.no_grad():
-        features = split.fold_batch_norms(found.prefix.eval())(x)
+        features = fold.fold_batch_norms(found.prefix.eval())(x)
         assert torch.allclose(found.rest.eval()(features), model(x), rtol=1e-4, atol=1e-4)
         found.rest.train()
         assert not torch.equal(found.rest(features), found.rest(features))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from headstart.config.schema import PhaseConfig
-from headstart.models import architectures, split  # noqa: F401
+from headstart.models import architectures, fold, split  # noqa: F401
 from headstart.models.architectures.stochastic_depth import StochasticBranch, Survival
 from headstart.strategy import plan
 
@@ -147,7 +147,7 @@ def test_cut_at_a_stage_boundary(mode: str) -> None:
     rest = {id(p) for p in found.rest.parameters()}
     assert {key for key, p in model.named_parameters() if id(p) in rest} == phase.trainable
     with torch.no_grad():
-        features = split.fold_batch_norms(found.prefix.eval())(x)
+        features = fold.fold_batch_norms(found.prefix.eval())(x)
         assert torch.allclose(found.rest.eval()(features), model(x), rtol=1e-4, atol=1e-4)
         found.rest.train()
         assert len({float(found.rest(features).sum()) for _ in range(10)}) > 1

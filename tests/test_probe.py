@@ -16,7 +16,8 @@ from torch.nn import functional
 from headstart.errors import UserError
 from headstart.probe import GRID, LinearHeads, Logistic, NearestNeighbours, Ridge, Targets, head_file, preconditioner
 from headstart.probe.linear import whiten
-from headstart.probe.newton import Problem, level, solve_path
+from headstart.probe.logistic_problem import Problem, level
+from headstart.probe.newton import solve_path
 from headstart.probe.sgd import _Stack
 
 Rows = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -14,7 +14,7 @@ from conftest import SMALL, compose
 from headstart import train
 from headstart.errors import UserError
 from headstart.evaluation import result
-from headstart.features.extractor import Room
+from headstart.features.buffer import FeatureBuffer
 from headstart.models import weights
 from headstart.preflight import components
 from headstart.probe import base
@@ -128,8 +128,8 @@ def test_views_are_gathered_in_a_mapped_file_where_asked_for(
 ) -> None:
     gathered = []
 
-    def room(rows: int, storage: str) -> Room:
-        gathered.append(Room(rows, storage))
+    def room(rows: int, storage: str) -> FeatureBuffer:
+        gathered.append(FeatureBuffer(rows, storage))
         return gathered[-1]
 
     monkeypatch.setattr("headstart.features.views.Room", room)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from headstart.context import Context
 from headstart.data.loader import Pixels
 from headstart.distributed import comm
-from headstart.features.extractor import Extractor, images_per_batch, open_extractor, run_inference
+from headstart.features.extractor import Extractor, open_extractor
+from headstart.features.inference import images_per_batch, run_inference
 from headstart.probe import head_file
 from headstart.runtime import hardware
 from headstart.strategy.route import Route

@@ -1,35 +1,32 @@
-"""Features of a frozen prefix: computed once per image, kept on disk, shared by every run that asks for the same.
+"""Features of a frozen prefix: computed once per image, kept on disk, and shared by all runs that need the same.
 
-A cache entry is a folder named by everything that decides the numbers: the prefix's weights and code, the input
-transform, the precision and the library versions. In it, shards hold rows keyed by the image's own digest, so another
-split, more images or a second study only compute what is new. A shard is written beside its place, flushed and
-renamed; its name is the digest of its content, so a torn or damaged one is never read.
+A cache entry is a folder. Its name is a digest of what decides the numbers besides the image: the prefix's weights and
+layers, the input transform, the precision, the device and the library versions (the key in `Extractor`). A change of
+any of these leads to another folder, so no entry is ever out of date.
+`headstart.features.store` says how an entry looks.
 """
 
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from headstart import __version__
 from headstart.distributed import comm
-from headstart.errors import RunFailed
+from headstart.features.buffer import FeatureBuffer
+from headstart.features.inference import images_per_batch, run_inference
+from headstart.features.store import FeatureStore
 from headstart.models import weights
-from headstart.models.split import NetworkSplit, fold_batch_norms
+from headstart.models.fold import fold_batch_norms
+from headstart.models.split import NetworkSplit
 from headstart.runtime import hardware
-from headstart.runtime.memory import free_memory
-from headstart.storage.files import cannot_write, write_whole
 
 if TYPE_CHECKING:
     from headstart.config.schema import FeaturesConfig, HardwareConfig
@@ -38,20 +35,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ID_BYTES = 16
-SHARD = 16_384  # rows that are written together: what a crash in a long extraction can cost
+SHARD = 16_384  # rows per shard; a crash in a long extraction loses at most the shard that was being computed
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass
 class Extraction:
-    """What getting the features of a run cost."""
+    """What the features of a part of the data cost.
 
-    seconds: float = 0.0  # of computing rows when they were computed, by whichever run
-    computed: int = 0  # rows computed by this run
-    reused: int = 0  # rows found on disk
-    reused_seconds: float = 0.0  # the part of `seconds` that another run paid
-    earlier_seconds: float = 0.0  # the part of `seconds` that reading the images took when they were checked
+    Attributes:
+        seconds: time to compute all rows, whichever run computed them.
+        computed: rows computed by this run.
+        reused: rows that were not computed: found on disk, or of an image that occurs twice.
+        reused_seconds: the share of ``seconds`` that another run spent.
+        earlier_seconds: the share of ``seconds`` spent on reading the images earlier, when they were checked.
+    """
+
+    seconds: float = 0.0
+    computed: int = 0
+    reused: int = 0
+    reused_seconds: float = 0.0
+    earlier_seconds: float = 0.0
 
     @property
     def paid(self) -> float:
@@ -60,176 +64,20 @@ class Extraction:
 
     @property
     def rows(self) -> int:
-        """Images that the prefix saw, in this run or another."""
+        """Rows in all, computed by this run or not."""
         return self.computed + self.reused
 
 
-def run_inference(
-    network: nn.Module,
-    batch: Callable[[int, int], Tensor],
-    rows: slice,
-    config: "HardwareConfig",
-    what: str,
-    *,
-    batch_size: int,
-) -> Tensor:
-    """``network`` over the inputs ``rows`` in eval and inference mode; returns its outputs [n, ...] on the CPU.
-
-    Args:
-        rows: a row's outputs do not depend on which rows come with it: kernels are chosen by a batch's size, so the
-            last batch is filled up. Whatever was cached before, and on however many processes, they are the same.
-        batch: ``batch(start, stop)`` gives the inputs of those rows, on any device.
-        what: named in the progress lines, one every few seconds.
-    """
-    device = next(chain(network.parameters(), network.buffers())).device
-    network.eval()
-    outputs: Tensor | None = None
-    n = rows.stop - rows.start
-    began = said = time.monotonic()
-    with torch.inference_mode(), hardware.autocast(config, device):
-        for start in range(rows.start, rows.stop, batch_size):
-            stop = min(start + batch_size, rows.stop)
-            inputs = batch(start, stop).to(device)
-            if len(inputs) < batch_size:
-                inputs = torch.cat([inputs, inputs[-1:].expand(batch_size - len(inputs), *inputs.shape[1:])])
-            if inputs.ndim == 4:
-                inputs = inputs.contiguous(memory_format=hardware.memory_format(config))
-            result = network(inputs)[: stop - start].to("cpu")
-            if outputs is None:
-                outputs = torch.empty((n, *result.shape[1:]), dtype=result.dtype)
-            outputs[start - rows.start : stop - rows.start] = result
-            now = time.monotonic()
-            if now - said > 3:
-                said = now
-                done = stop - rows.start
-                log.info("  %s: %d of %d images, %.0f images/s", what, done, n, done / (now - began))
-    assert outputs is not None, "no inputs"
-    return outputs.clone() if outputs.is_inference() else outputs
-
-
-def images_per_batch(side: int, device: torch.device) -> int:
-    """How many images of ``side`` pixels go through a network at once, when nothing has to be kept for a backward pass.
-
-    On a CPU, layers are fastest while their activations stay in its cache: at 96 px, EfficientNet-Lite0 took 1,116
-    images/s by 32, 869 by 64, 598 by 128 (2 cores).
-    """
-    if device.type == "cuda":
-        return 256
-    return max(4, min(64, 300_000 // side**2))
-
-
-class FeatureStore:
-    """Rows of features on disk under one key; ``folder`` None keeps nothing."""
-
-    def __init__(self, folder: Path | None, key: str) -> None:
-        self.folder = None if folder is None else folder / "features" / key
-
-    def read(self, wanted: set[str]) -> tuple[dict[str, Tensor], float]:
-        """The wanted rows that are there, by image digest, and the seconds that computing them took."""
-        rows: dict[str, Tensor] = {}
-        seconds = 0.0
-        if self.folder is None or not self.folder.is_dir():
-            return rows, seconds
-        for path in sorted(self.folder.glob("*.safetensors")):
-            if len(rows) == len(wanted):
-                break
-            shard = _read_shard(path)
-            if shard is None:
-                log.warning("feature cache: %s is damaged and is not used; its rows are computed anew", path)
-                continue
-            ids, features, per_row = shard
-            found = {id_: row for row, id_ in enumerate(ids) if id_ in wanted and id_ not in rows}
-            rows |= {id_: features[row] for id_, row in found.items()}
-            seconds += per_row * len(found)
-        return rows, seconds
-
-    def write(self, ids: list[str], features: Tensor, seconds: float) -> None:
-        """Add a shard; a full disk costs the cache, not the run."""
-        from safetensors.torch import save_file
-
-        if self.folder is None:
-            return
-        raw = torch.frombuffer(bytearray(bytes.fromhex("".join(ids))), dtype=torch.uint8)
-        tensors = {"ids": raw.reshape(-1, ID_BYTES), "features": features.contiguous()}
-        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-        try:
-            with write_whole(self.folder / f"{_content(tensors)}.safetensors", size) as part:
-                save_file(tensors, part, metadata={"seconds": repr(seconds)})
-        except RunFailed as error:
-            reason = str(error).rpartition(". Make room")[0]
-            log.warning("feature cache: %s; the run goes on without it", reason)
-
-
-def _content(tensors: dict[str, Tensor]) -> str:
-    return weights.digest(tensors)
-
-
-def _read_shard(path: Path) -> tuple[list[str], Tensor, float] | None:
-    """Ids, features and seconds per row; None if the file is not what its name says."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in ("ids", "features")}
-            seconds = float(file.metadata()["seconds"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
-    if _content(tensors) != path.stem:
-        return None
-    hexed = tensors["ids"].numpy().tobytes().hex()
-    width = 2 * ID_BYTES
-    ids = [hexed[at : at + width] for at in range(0, len(hexed), width)]
-    return ids, tensors["features"], seconds / max(len(ids), 1)
-
-
-class Room:
-    """Where a part's features are gathered: in memory, or in a mapped file, of which the system holds what is used.
-
-    The file has no name: it goes away with the process.
-    """
-
-    def __init__(self, rows: int, storage: str) -> None:
-        self.rows, self.storage = rows, storage
-        self.made: Tensor | None = None
-
-    def put(self, at: Tensor, features: Tensor) -> None:
-        """Put features [n, ...] at the rows ``at`` [n]."""
-        if self.made is None:
-            self.made = self._make(features)
-        self.made[at] = features
-
-    @property
-    def tensor(self) -> Tensor:
-        """Features [rows, ...]."""
-        assert self.made is not None, "no images"
-        return self.made
-
-    def _make(self, like: Tensor) -> Tensor:
-        shape = (self.rows, *like.shape[1:])
-        need = self.rows * like[0].numel() * like.element_size()
-        if self.storage == "memory" or (self.storage == "auto" and need <= free_memory() / 2):
-            return torch.empty(shape, dtype=like.dtype)
-        log.info("%.2f GB of features are kept in a mapped file in %s", need / 1e9, tempfile.gettempdir())
-        try:
-            with tempfile.TemporaryFile() as file:
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, need)  # a disk that fills up later would kill the process
-                flat = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(need,)))
-        except OSError as error:
-            raise cannot_write(Path(tempfile.gettempdir()), need, error) from error
-        return flat.view(like.dtype).view(shape)
-
-
 class Extractor:
-    """The frozen prefix of a phase, ready to turn images into features.
+    """The frozen prefix of a phase, which turns images into features, with its cache.
 
     Args:
-        split: where the network is cut; the prefix runs with its batch norms folded into the convolutions.
-        preprocess: uint8 images [n, 3, s, s] to the network's input; deterministic.
-        identity: what decides the features besides the prefix's tensors: the network and its arguments, the input
-            transform.
-        cache_dir: the cache's folder, or None.
-        kept: the precision that features are kept in, and whether in memory.
+        split: the network cut in two; the prefix runs with its batch norms folded into the convolutions.
+        preprocess: turns uint8 images [n, 3, s, s] into the network's input, without randomness.
+        identity: what decides the features besides the prefix: the network's name and arguments, the input transform.
+        config: device, precision and workers.
+        cache_dir: the folder of the cache, or None.
+        kept: the precision that features are kept in, and whether in memory or in a mapped file.
     """
 
     def __init__(
@@ -244,20 +92,25 @@ class Extractor:
         import timm
 
         self.preprocess, self.config = preprocess.eval(), config
-        self.dtype = None if kept is None else DTYPES.get(kept.dtype)  # None: as the prefix puts them out
+        self.dtype = None if kept is None else DTYPES.get(kept.dtype)  # None: the type that the prefix returns
         self.storage = "memory" if kept is None else kept.storage
         self.costs: dict[str, Extraction] = {}  # by part of the data
         self.prefix = fold_batch_norms(split.prefix).to(memory_format=hardware.memory_format(config))
+        # Only tensors that the prefix uses may count. A split at the head keeps the whole network in the prefix; the
+        # head's weights are then in both halves. They change from run to run, the features do not.
         behind = {id(tensor) for tensor in [*split.rest.parameters(), *split.rest.buffers()]}
         state = {
             name: value for name, value in split.prefix.state_dict(keep_vars=True).items() if id(value) not in behind
         }
         key = {
             "weights": weights.digest(state),
+            # what the prefix does with its weights: where it ends, its layers with what no tensor shows (strides,
+            # paddings, poolings), and the code of a traced prefix or the stages that are taken
             "at": split.at,
-            "layers": repr(split.prefix),  # strides, paddings and poolings too
+            "layers": repr(split.prefix),
             "code": getattr(split.prefix, "code", ""),
             "identity": identity,
+            # rounding: a CPU and a GPU, or two versions of a library, differ in the last bits
             "precision": config.precision if self.dtype is None else f"{config.precision} kept as {self.dtype}",
             "device": config.accelerator,
             "versions": [__version__, torch.__version__, timm.__version__],
@@ -268,10 +121,10 @@ class Extractor:
         self.validation: Tensor | None = None
 
     def __call__(self, pixels: "Pixels", part: str) -> Tensor:
-        """Features [n, ...] of every image, on the CPU: those on disk are read, the others computed and kept.
+        """Features [n, ...] of every image, on the CPU: those on disk are read, the others are computed and written.
 
-        Those of the part ``val``, which a phase and its evaluation both need, stay in memory. Of several processes each
-        computes its share.
+        Features of the part ``val`` are remembered, because a phase and its evaluation both need them. With several
+        processes each computes a share, and all get all features.
         """
         if part == "val" and self.validation is not None:
             return self.validation
@@ -281,37 +134,45 @@ class Extractor:
         return features
 
     def _read_or_compute(self, pixels: "Pixels", part: str) -> Tensor:
+        """Features [n, ...] in the order of the images, and their cost in ``costs``."""
         cost = self.costs[part] = Extraction()
         rows, seconds = self.store.read(set(pixels.ids))
-        first = {id_: row for row, id_ in reversed(list(enumerate(pixels.ids)))}  # equal images are computed once
+        # the first row of each digest: of equal images only this one is computed
+        first = {id_: row for row, id_ in reversed(list(enumerate(pixels.ids)))}
         missing = [row for row, id_ in enumerate(pixels.ids) if id_ not in rows and first[id_] == row]
-        if comm.world_size() > 1:  # another run may have written between one process's look and another's
+        # All processes must share out the same rows. They may have seen different caches, because another run can write
+        # in between: what one of them lacks is computed.
+        if comm.world_size() > 1:
             lacking = set().union(*comm.all_gather({pixels.ids[row] for row in missing}))
             missing = [row for row, id_ in enumerate(pixels.ids) if id_ in lacking and first[id_] == row]
         cost.reused, cost.computed = len(pixels.ids) - len(missing), len(missing)
         cost.seconds = cost.reused_seconds = seconds
-        room = Room(len(pixels.ids), self.storage)
+        buffer = FeatureBuffer(len(pixels.ids), self.storage)
         present = [row for row, id_ in enumerate(pixels.ids) if id_ in rows]
         for block in torch.tensor(present).split(SHARD) if present else ():
-            room.put(block, torch.stack([rows[pixels.ids[row]] for row in block]))
+            buffer.put(block, torch.stack([rows[pixels.ids[row]] for row in block]))
         for block in torch.tensor(missing).split(SHARD) if missing else ():
             began = time.monotonic()
             computed = self._compute(pixels, block, part)
+            # images that were read before, when the data was checked: their time counts for the first who needs them
             reading = pixels.claim_reading_seconds()
             took = time.monotonic() - began + reading
             cost.seconds += took
             cost.earlier_seconds += reading
             if comm.is_first():
                 self.store.write([pixels.ids[row] for row in block], computed, took)
+            # all rows in one block: no second copy is needed
             if len(block) == len(pixels.ids) and self.storage != "mapped":
                 return computed
-            room.put(block, computed)
+            buffer.put(block, computed)
+        # the other rows of equal images are copied from the first
         again = [row for row, id_ in enumerate(pixels.ids) if id_ not in rows and first[id_] != row]
         if again:
-            room.put(torch.tensor(again), room.tensor[[first[pixels.ids[row]] for row in again]])
-        return room.tensor
+            buffer.put(torch.tensor(again), buffer.tensor[[first[pixels.ids[row]] for row in again]])
+        return buffer.tensor
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
+        """Features [len(rows), ...] of these rows of the images, each process computing a share."""
         device = next(self.prefix.parameters()).device
         size = images_per_batch(pixels.side, device)
 
@@ -326,6 +187,7 @@ class Extractor:
         return comm.compute_in_shares(len(rows), features)
 
     def _inferred(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
+        """The prefix's outputs for the rows ``mine``, in the precision that features are kept in."""
         found = run_inference(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
         return found if self.dtype is None else found.to(self.dtype)
 

@@ -1,4 +1,4 @@
-"""Features of augmented views of the training images, each view computed once and kept on disk like any features."""
+"""Features of augmented views of the training images: each view is computed once and kept on disk as all features."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from headstart.distributed import comm
-from headstart.features.extractor import Extraction, Extractor, Room, images_per_batch
+from headstart.features.buffer import FeatureBuffer
+from headstart.features.extractor import Extraction, Extractor
+from headstart.features.inference import images_per_batch
 from headstart.models.split import NetworkSplit
 from headstart.runtime.seeds import seed_of
 
@@ -14,14 +16,15 @@ if TYPE_CHECKING:
     from headstart.context import Context
     from headstart.data.loader import Pixels
 
-BLOCK = 64  # rows whose augmentation is drawn together
-TRANSFORM = 2  # raised when `Preprocess` gives other numbers, be it in their last bits: older views do not count then
+BLOCK = 64  # rows that are augmented together, from one seed
+TRANSFORM = 2  # in the cache key; raise it when `Preprocess` changes its numbers, even in the last bits
 
 
 class _ViewExtractor(Extractor):
-    """Features of one view: a row's augmentation depends on seed, phase, view and the row's place alone.
+    """Features of one view: how a row is augmented depends on the seed, phase and view, and on the row's number.
 
-    Rows are augmented in blocks at fixed places, whatever the batches and however many processes.
+    Rows are augmented in blocks of BLOCK at fixed places, each with a seed of its own. So an image is augmented the
+    same whatever the batch size, the number of processes, and the rows that are in the cache already.
     """
 
     def __init__(self, *arguments: Any, seed: int) -> None:
@@ -30,7 +33,8 @@ class _ViewExtractor(Extractor):
 
     def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
-        newest: dict[int, Tensor] = {}  # a batch may end in the middle of a block, in which the next one begins
+        # the last block that was augmented: a batch may end in the middle of it, and the next one then begins there
+        newest: dict[int, Tensor] = {}
 
         def block(number: int) -> Tensor:
             if number not in newest:
@@ -42,17 +46,20 @@ class _ViewExtractor(Extractor):
         def drawn(number: int) -> Tensor:
             images = pixels.take(torch.arange(len(pixels))[number * BLOCK : (number + 1) * BLOCK]).to(device)
             torch.manual_seed(seed_of(self.seed, number))
-            with torch.autocast(device.type, enabled=False):  # crops are computed from coordinates
+            with torch.autocast(device.type, enabled=False):  # half precision is too coarse for coordinates of crops
                 return self.preprocess(images, train=True)
 
         def batch(start: int, stop: int) -> Tensor:
             wanted = rows[start:stop]
             numbers = (wanted // BLOCK).unique().tolist()
             whole = torch.cat([block(number) for number in numbers])
+            # the numbers of the rows in `whole`, ascending; past the end of the data there are numbers nobody asks for
             places = torch.cat([torch.arange(number * BLOCK, (number + 1) * BLOCK) for number in numbers])
             return whole[torch.searchsorted(places, wanted).to(device)]
 
         size = images_per_batch(pixels.side, device)
+        # augmentation draws from the global generators: these are restored, so that training draws the same with and
+        # without cached views
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             return comm.compute_in_shares(len(rows), lambda mine: self._inferred(batch, mine, part, size))
 
@@ -71,11 +78,13 @@ def training_features(
 def features_of_views(
     context: "Context", phase: str, split: NetworkSplit, views: int, costs: dict[str, Extraction]
 ) -> Tensor:
-    """Features [n, views, ...] of the training images; what they cost is added to ``costs``, a part a view."""
+    """Features [n, views, ...] of the training images; their cost is added to ``costs``, an entry for each view."""
     config, train = context.config, context.data.train
-    n, room = len(train), Room(len(train) * views, config.features.storage)
+    n, buffer = len(train), FeatureBuffer(len(train) * views, config.features.storage)
     for view in range(views):
         seed = seed_of(config.seed, phase, view)
+        # Added to the cache key: the transform, the version of its code, the seed, and the list of all images. The last
+        # because a row's augmentation depends on its number: with other images in the set, a view is another one.
         drawn = {"augment": vars(config.augment), "code": TRANSFORM, "seed": seed, "images": train.ids}
         extract = _ViewExtractor(
             split,
@@ -87,6 +96,7 @@ def features_of_views(
             seed=seed,
         )
         part = f"view {view + 1} of training"
-        room.put(torch.arange(view, n * views, views), extract(train, part))
+        # view v of image i is row i * views + v
+        buffer.put(torch.arange(view, n * views, views), extract(train, part))
         costs[part] = extract.costs[part]
-    return room.tensor.view(n, views, *room.tensor.shape[1:])
+    return buffer.tensor.view(n, views, *buffer.tensor.shape[1:])

@@ -1,4 +1,4 @@
-"""Features of several stages of a network, pooled, in one pass: what a probe on inner layers is fitted on."""
+"""Pooled features of several stages of a network from one forward pass, for a probe on inner layers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ POOLINGS = ("avg", "max", "avgmax", "catavgmax")  # timm's names
 
 
 class Stages(nn.Module):
-    """The chosen layers' features [n, d] side by side; ``names`` say of each column range what it is.
+    """The features of the chosen layers side by side [n, d]; ``names`` are those of the column ranges, in order.
+
+    Each stage's map [n, c, h, w] gives a range of c columns for each pooling (2 c for ``catavgmax``).
 
     Args:
-        layers: indices, as Python counts, into timm's ``feature_info`` stages with the pre-logits features behind them.
-        poolings: of each stage's map; the pre-logits come pooled by the network.
+        layers: indices into timm's ``feature_info`` stages, to which the pre-logits features are appended; negative
+            ones count from the end, as in Python.
+        poolings: how each stage's map is pooled; the pre-logits features come pooled by the network.
 
     Raises:
         UserError: the network does not offer its stages, or has no such stage.
@@ -35,16 +38,18 @@ class Stages(nn.Module):
         self.stages, self.with_logits = _chosen(model, layers)
         self.poolings = tuple(poolings)
         self.pools = nn.ModuleList(SelectAdaptivePool2d(pool_type=name, flatten=True) for name in poolings)
-        self.code = f"stages {self.stages} {self.with_logits} {self.poolings}"  # a part of the features' cache key
+        # part of the key of the feature cache, since `repr` of this module does not show which stages are taken
+        self.code = f"stages {self.stages} {self.with_logits} {self.poolings}"
 
     @property
     def names(self) -> list[str]:
-        """The parts in the order of their columns."""
+        """The names of the parts in the order of their columns: by stage, then by pooling, the pre-logits last."""
         pooled = [f"stage{stage} {pooling}" for stage in self.stages for pooling in self.poolings]
         return [*pooled, "pre-logits"] if self.with_logits else pooled
 
     def parts(self, x: Tensor) -> list[Tensor]:
-        """Each part's features [n, d_i]."""
+        """The features [n, d_i] of each part, in the order of `names`."""
+        # one pass gives the map after the last layer and those after the chosen stages
         final, maps = self.model.forward_intermediates(x, indices=list(self.stages))
         found = [pool(each) for each in maps for pool in self.pools]
         return [*found, self.model.forward_head(final, pre_logits=True).flatten(1)] if self.with_logits else found
@@ -54,15 +59,16 @@ class Stages(nn.Module):
 
     @torch.no_grad()
     def columns(self, example: Tensor) -> dict[str, slice]:
-        """The columns of each part, and, of several, of all of them together.
+        """The columns of each part by name. If there are several parts, ``all`` is added: all columns together.
 
         Args:
-            example: float images [n, 3, h, w].
+            example: float images [n, 3, h, w], from which the widths are found.
 
         Raises:
-            UserError: what the stages end in is not what the network itself gives its head.
+            UserError: the pre-logits features found here are not those that the network gives to its head.
         """
         parts = self.eval().parts(example)
+        # In some networks ``forward_intermediates`` does not end as ``forward_features`` does, so both are compared.
         if self.with_logits:
             own = self.model.forward_head(self.model.forward_features(example), pre_logits=True).flatten(1)
             if not torch.allclose(parts[-1], own, rtol=1e-3, atol=1e-5):
@@ -74,7 +80,7 @@ class Stages(nn.Module):
 
 
 def _chosen(model: Any, layers: Sequence[int]) -> tuple[tuple[int, ...], bool]:
-    """The stages' indices in order, and whether the pre-logits are asked for too."""
+    """The indices of the stages in ascending order, and whether the pre-logits features are among the layers."""
     name = type(model).__name__
     if not hasattr(model, "forward_intermediates") or not getattr(model, "feature_info", None):
         raise UserError(
@@ -86,5 +92,6 @@ def _chosen(model: Any, layers: Sequence[int]) -> tuple[tuple[int, ...], bool]:
             f"probe.layers={list(layers)}: {name} has {count} stages, 0 to {count - 1}, and {count} or -1 for its "
             f"pre-logits features; counted from the end they are {-count - 1} to -1"
         )
+    # of count + 1 layers: the modulus makes negative indices positive, and index `count` is the pre-logits features
     indices = {layer % (count + 1) for layer in layers}
     return tuple(sorted(indices - {count})), count in indices

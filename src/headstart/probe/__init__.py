@@ -6,7 +6,8 @@ A probe is anything with ``fit(train_x, train_y, val_x, val_y, classes, weights=
 
 from headstart.probe.base import Probe, ProbeFit, Targets
 from headstart.probe.knn import NearestNeighbours
-from headstart.probe.linear import GRID, Logistic, Ridge
+from headstart.probe.linear import GRID, Logistic
+from headstart.probe.ridge import Ridge
 from headstart.probe.sgd import LinearHeads
 
 __all__ = ["GRID", "LinearHeads", "Logistic", "NearestNeighbours", "Probe", "ProbeFit", "Ridge", "Targets"]

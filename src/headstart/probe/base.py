@@ -1,4 +1,4 @@
-"""What every probe does: fit a head per value and set of features, choose one on validation rows, refit if asked."""
+"""The base of all probes: fit a head per value and set of features, choose one by validation, refit it if asked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from headstart.errors import UserError
 from headstart.models.stages import POOLINGS
 
-ELEMENTS = 2**24  # of the logits of all values that are looked at together
+ELEMENTS = 2**24  # limit for an array of logits [values, rows, classes], or of features in float32
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Targets:
     """What heads are fitted to.
 
     Attributes:
-        labels: each row's class, int64 [n].
-        classes: how many there are.
-        weights: how much each row counts [n], 0 or more; None: 1.
-        smoothing: the share of a row's target that is spread over all classes (Szegedy et al. 2016, section 7). A row's
-            weight counts for all of it; torch's cross-entropy weighs each class's share by that class's weight.
+        labels: class of each row, int64 [n].
+        classes: number of classes K.
+        weights: how much each row counts [n], 0 or more; None means 1 each.
+        smoothing: s in the target ``(1 - s) onehot + s / K`` (Szegedy et al. 2016, section 7). A row's weight
+            multiplies its whole loss. (In torch's cross-entropy each class's share has the weight of that class.)
     """
 
     labels: Tensor
@@ -37,7 +37,15 @@ class Targets:
 
 @dataclass(frozen=True)
 class ProbeFit:
-    """A fitted head, and how it was chosen."""
+    """A fitted head, and how it was chosen.
+
+    Attributes:
+        head: takes all features as given [n, d] to logits [n, classes]; it picks its own columns.
+        chosen: the head's row of `table`, with its train_accuracy.
+        table: a row per value and set of features: features, value, val_accuracy, val_nll, and what the solver reports.
+        seconds: time of the whole fit.
+        probabilities: whether the softmax of the logits gives probabilities.
+    """
 
     head: nn.Module  # features [n, d] as given to logits [n, classes]
     chosen: dict[str, Any]  # the row of `table` that it is, and its train_accuracy
@@ -47,11 +55,11 @@ class ProbeFit:
 
 
 class Fits(Protocol):
-    """Heads fitted on the same rows, one per value."""
+    """Heads fitted on the same rows, one per value that is tried."""
 
     @property
     def facts(self) -> Sequence[dict[str, Any]]:
-        """Per value: value, and what the solve tells of it."""
+        """For each value: the value itself, and what the solver reports of it."""
         ...
 
     def logits(self, x: Tensor) -> Tensor:
@@ -59,26 +67,37 @@ class Fits(Protocol):
         ...
 
     def head(self, index: int) -> nn.Module:
-        """One of the heads, as a module of its own."""
+        """The head of one value, as a module of its own."""
         ...
 
 
+class Columns(nn.Module):
+    """Some of the features: columns ``start`` to ``stop``."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.stop]
+
+
 class Probe:
-    """What probes have in common; a probe of one's own only has to have `fit`.
+    """What the probes of this package have in common; a probe of another kind only needs a method `fit`.
 
     Args:
-        values: what is tried on each set of features, the more cautious first: it wins ties.
-        refit: fit once more on training and validation rows with the chosen value.
-        layers: the network's stages that features are taken from, as Python indexes a list of them with the network's
-            own pre-logits features as its last: ``-1`` those, ``-2`` the last stage, ``0`` the first.
-        poolings: how a stage's map [n, c, h, w] becomes [n, c] (``avgmax`` is their mean, ``catavgmax`` both); the
-            pre-logits have the network's own pooling.
+        values: what is tried on each set of features, the most cautious first: the first one wins ties.
+        refit: whether to fit once more, on training and validation rows, with the chosen value.
+        layers: the stages of the network that features are taken from. They are indices into the list of its stages, to
+            which its pre-logits features are appended: ``-1`` these, ``-2`` the last stage, ``0`` the first.
+        poolings: how a stage's map [n, c, h, w] becomes a row per image: ``avg``, ``max``, ``avgmax`` (their mean) or
+            ``catavgmax`` (both, [n, 2c]). The pre-logits features have the network's own pooling.
     """
 
     probabilities = True
-    by_accuracy = False  # else by nll: of few images it says more than their accuracy
-    copied = True  # whether the head is a linear layer that the network can take as its own
-    smooths = False  # whether it takes smoothed labels: `fit` is then given ``smoothing``
+    by_accuracy = False  # choose by accuracy, or else by nll, which says more than accuracy on few images
+    copied = True  # whether the head is a linear layer that can replace the network's own
+    smooths = False  # whether the probe takes smoothed labels: then `fit` is given ``smoothing``
 
     def __init__(self, values: Sequence[Any], refit: bool, layers: Sequence[int], poolings: Sequence[str]) -> None:
         self.values, self.refit = list(values), refit
@@ -90,11 +109,11 @@ class Probe:
 
     @property
     def beside(self) -> bool:
-        """Whether the head cannot become the network's own, but is kept beside it."""
+        """Whether the head cannot replace the network's own and is kept in a file beside it."""
         return not self.copied or self.layers != (-1,)
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> Sequence[Fits]:
-        """A head per value on each of several sets of features [n, d] of the same rows."""
+        """Fit a head for each value on each of several sets of features [n, d] of the same rows."""
         raise NotImplementedError
 
     def fit(
@@ -113,18 +132,18 @@ class Probe:
     ) -> ProbeFit:
         """Fit every value on the training rows [n, d] and keep the one that is best on the validation rows [m, d].
 
-        Best is the lowest nll, then accuracy, then the more cautious value: chosen so, the values of
-        ``benchmarks/choices.py`` are 0.2 points better on other images than by accuracy. Without probabilities accuracy
-        alone decides, for neighbours first.
+        The best has the lowest nll; of equals, the higher accuracy, then the more cautious value. In
+        ``benchmarks/choices.py`` this choice gives 0.2 points more accuracy on other images than the choice by
+        accuracy. A probe without probabilities is chosen by accuracy alone; nearest neighbours by accuracy, then nll.
 
         Args:
-            weights: how much each training row counts [n], 0 or more; None: 1. In a refit a validation row counts as
-                the training rows of its class do on average.
-            copies: rows that each training image has, one for each of its views; in a refit a validation row, of which
-                there is one an image, counts as that many. A linear head alone (`copied`) is given it.
-            smoothing: of the labels that are fitted; validation scores are those of the labels as they are.
-            parts: sets of features by name, each a range of columns; None: all columns.
-            seed: of whatever the fit draws at random.
+            weights: how much each training row counts [n], 0 or more; None means 1 each. In a refit a validation row
+                counts as much as the mean training row of its class.
+            copies: rows per training image, one for each of its views. A validation image has one row; in a refit this
+                counts as that many. Only a linear head (`copied`) is given it.
+            smoothing: of the labels that are fitted. Validation scores are computed with the labels as they are.
+            parts: sets of features by name, each a range of columns; None means one set of all columns.
+            seed: of what the fit draws at random.
         """
         began = time.perf_counter()
         parts = parts or {"all": slice(0, train_x.shape[1])}
@@ -137,6 +156,8 @@ class Probe:
             for facts, accuracy, nll in zip(fitted.facts, *scores, strict=True):
                 measured = {"val_accuracy": accuracy, "val_nll": nll if self.probabilities else None}
                 table.append({"features": name} | facts | measured)
+        # Rows of the table are ordered by set of features, then by value. The index is the last key, so that of equals
+        # the first value, the most cautious, is chosen. Without validation rows there is only one row.
         best = min(range(len(table)), key=lambda at: (*self._rank(table[at]), at)) if len(val_y) else 0
         at, index = divmod(best, len(fits[0].facts))
         part, fitted = list(parts.values())[at], fits[at]
@@ -153,6 +174,7 @@ class Probe:
         return ProbeFit(whole, chosen, table, time.perf_counter() - began, self.probabilities)
 
     def _check(self, validated: int, parts: int, weights: Tensor | None, rows: int) -> None:
+        """Raise UserError where there is nothing to choose by, or where the rows' weights are not valid."""
         if not validated and len(self.values) * parts > 1:
             raise UserError(
                 "probe: choosing among several values needs validation images; raise data.val_fraction, or try one"
@@ -161,13 +183,18 @@ class Probe:
             raise UserError("probe: weights of training images must be 0 or more each, and not all 0")
 
     def _rank(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        """The key that a row of the table is compared by: lower is better."""
         nll, accuracy = row["val_nll"] if self.probabilities else 0.0, row["val_accuracy"]
-        nll = float("inf") if math.isnan(nll) else nll  # a head that diverged
+        nll = float("inf") if math.isnan(nll) else nll  # a head that diverged; no comparison with nan is true
         return (-accuracy, nll) if self.by_accuracy else (nll, -accuracy)
 
 
 def sort_values(values: Sequence[float], key: str, *, zero: bool = False) -> list[float]:
-    """The different values in order; raises UserError if there are none, or one is not above 0 (``zero``: below 0)."""
+    """The values in ascending order, each once.
+
+    Raises:
+        UserError: there are none, or one is not finite or not above 0 (with ``zero``: is below 0).
+    """
     found = sorted({float(value) for value in values})
     if not found or not all((zero or value > 0) and 0 <= value < float("inf") for value in found):
         least = "numbers of 0 or more" if zero else "numbers above 0"
@@ -176,7 +203,7 @@ def sort_values(values: Sequence[float], key: str, *, zero: bool = False) -> lis
 
 
 def _of_both(weights: Tensor | None, copies: int, labels: Tensor, others: Tensor, classes: int) -> Tensor | None:
-    """The weights of training and validation rows together; None where all count the same."""
+    """Weights of training and validation rows together, for a refit; None where all count the same."""
     if weights is None and copies == 1:
         return None
     weights = torch.ones(len(labels), device=labels.device) if weights is None else weights
@@ -184,14 +211,17 @@ def _of_both(weights: Tensor | None, copies: int, labels: Tensor, others: Tensor
 
 
 def _by_class(weights: Tensor, labels: Tensor, others: Tensor, classes: int) -> Tensor:
-    """The mean weight of each of the ``others``' classes; 1 where a class has no row."""
+    """For each label of ``others`` the mean weight of the rows of this class; 1 for a class without rows."""
     sums = torch.zeros(classes, dtype=weights.dtype, device=weights.device).index_add_(0, labels, weights)
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, sums / counts.clamp_min(1), 1.0).to(weights.dtype)[others]
 
 
 def _scores(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list[float | None], list[float | None]]:
-    """Accuracy and mean negative log-likelihood of every value; None without rows."""
+    """Accuracy and nll (mean negative log-likelihood) of each value; None without rows.
+
+    The nll of a row is ``logsumexp(z) - z[y]`` of its logits z. Sums over rows are in double precision.
+    """
     count = len(fitted.facts)
     if not len(labels):
         return [None] * count, [None] * count
@@ -205,6 +235,7 @@ def _scores(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list
 
 
 def _accuracy(head: nn.Module, x: Tensor, labels: Tensor, classes: int) -> float:
+    """The share of rows that a head classifies rightly."""
     hits = 0
     with torch.no_grad():
         for rows, own in _chunks(x, labels, classes):
@@ -213,17 +244,7 @@ def _accuracy(head: nn.Module, x: Tensor, labels: Tensor, classes: int) -> float
 
 
 def _chunks(x: Tensor, labels: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows in float32 and their labels, so many at a time that neither they nor `width` outputs a row pass ELEMENTS."""
     size = max(1, ELEMENTS // max(width, x.shape[1]))
     for rows, own in zip(x.split(size), labels.split(size), strict=True):
         yield rows.float(), own
-
-
-class Columns(nn.Module):
-    """Some of the features: columns ``start`` to ``stop``."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        super().__init__()
-        self.start, self.stop = start, stop
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, self.start : self.stop]

@@ -1,4 +1,4 @@
-"""Weighted nearest neighbours: nothing is trained, and every k comes from one search."""
+"""Weighted k-nearest neighbours: nothing is trained, and one search serves every k."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from headstart.errors import UserError
 from headstart.probe.base import Probe, Targets
 
 METRICS = ("cosine", "euclidean")
-ELEMENTS = 2**24  # similarities that are held at once
+ELEMENTS = 2**24  # limit for an array: similarities of a batch of queries, or features of a piece of the bank
 
 
 class Neighbours(nn.Module):
-    """The training rows themselves as a head: log-probabilities by the votes of a query's nearest rows.
+    """The training rows themselves as a head: log-probabilities from the votes of a query's nearest rows.
 
-    A row votes for its class with ``weight * exp(similarity / temperature)`` (Wu et al. 2018, "Unsupervised feature
-    learning via non-parametric instance discrimination"; Caron et al. 2021, DINO). The k votes, scaled to sum to k, are
-    joined by one more that all classes share: no probability is 0, and the order is the votes'.
+    With N the k nearest rows of a query and s_i their similarities, the votes for class c are
+
+        v_c = sum_{i in N, y_i = c} weight_i exp(s_i / temperature)
+
+    (Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination"; Caron et al. 2021,
+    DINO). The probability of c among K classes is ``(k v_c / sum_c v_c + 1/K) / (k + 1)``: the votes are scaled to sum
+    to k, and one more vote is shared by all classes. So no probability is 0, and the order of the classes is that of v.
 
     Args:
         bank: training features [n, d].
-        labels: theirs, int64 [n].
-        weights: float [n].
-        metric: ``cosine``, or ``euclidean`` on rows divided by their root mean square norm; of rows of length 1 half
-            the squared distance is 1 - cosine, so that one temperature fits both.
+        labels: classes of these rows, int64 [n].
+        weights: how much each row's vote counts, float [n]. The choice of the nearest does not depend on it.
+        metric: ``cosine``, or ``euclidean``: minus half the squared distance, of features divided by the root mean
+            square length of the bank's rows. For rows of length 1 half the squared distance is 1 - cosine, so that one
+            temperature suits both.
     """
 
     bank: Tensor
@@ -51,27 +56,32 @@ class Neighbours(nn.Module):
         self.classes, self.k, self.metric, self.temperature = classes, k, metric, temperature
         for name, tensor in (("bank", bank), ("labels", labels), ("weights", weights)):
             self.register_buffer(name, tensor)
+        # root mean square length of the bank's rows, for the euclidean metric
         self.scale = float(sum(part.float().square().sum() for part in bank.split(8192)) / len(bank)) ** 0.5
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments besides the tensors."""
+        """The arguments of the constructor besides the tensors."""
         return {"classes": self.classes, "k": self.k, "metric": self.metric, "temperature": self.temperature}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Log-probabilities [n, classes] of features [n, d], or [n, d, 1, 1] as heads that are convolutions read."""
+        """Log-probabilities [n, classes] of features [n, d], or [n, d, 1, 1] where heads are convolutions."""
         return self.log_probabilities(x.flatten(1), [self.k])[0]
 
     def log_probabilities(self, x: Tensor, ks: Sequence[int]) -> Tensor:
-        """Log-probabilities [len(ks), n, classes] of features [n, d], every k from one search."""
+        """Log-probabilities [len(ks), n, classes] of features [n, d], for every k from one search for the largest."""
+        # autocast would round the similarities, and so change which rows are nearest
         with torch.autocast(x.device.type, enabled=False):
             size = max(1, ELEMENTS // max(len(self.bank), max(ks), self.classes * len(ks)))
             return torch.cat([self._voted(rows, ks) for rows in x.split(size)], 1)
 
     def _voted(self, x: Tensor, ks: Sequence[int]) -> Tensor:
+        """Log-probabilities [len(ks), b, classes] of a batch of queries [b, d]."""
         similar, rows = self._nearest(self._placed(x), max(ks))
+        # The best similarity is taken out, so that exp cannot overflow. It cancels when votes are scaled to sum to k.
         share = ((similar - similar[:, :1]) / self.temperature).exp() * self.weights[rows]
         labels, found = self.labels[rows], []
+        # neighbours are sorted, so those of a smaller k are the first columns of the same search
         for k in ks:
             counts = x.new_zeros(len(x), self.classes, dtype=torch.float32)
             counts.scatter_add_(1, labels[:, :k], share[:, :k])
@@ -80,14 +90,20 @@ class Neighbours(nn.Module):
         return torch.stack(found)
 
     def _placed(self, x: Tensor) -> Tensor:
+        """Features in float32 as the metric compares them: rows of length 1, or divided by one number."""
         x = x.float()
         return functional.normalize(x) if self.metric == "cosine" else x / max(self.scale, 1e-12)
 
     def _nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k most similar rows of each query, most similar first: similarities and row numbers [n, k]."""
+        """The k most similar rows of each query [b, d], most similar first: similarities and row numbers, both [b, k].
+
+        The bank is read a piece at a time, and the best k so far are kept: a float32 copy of all of it is never made.
+        """
         best = x.new_empty(len(x), 0)
         chosen = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
         for start, part in self._parts():
+            # q'x - ||x||^2 / 2 = -||q - x||^2 / 2 + ||q||^2 / 2. The last term is the same for all rows: it changes no
+            # order, and cancels when the best similarity is taken out. With rows of length 1 this is the cosine - 1/2.
             similar = x @ part.T - 0.5 * part.square().sum(1)
             top, rows = similar.topk(min(k, len(part)), dim=1)
             best, chosen = torch.cat([best, top], 1), torch.cat([chosen, rows + start], 1)
@@ -96,6 +112,7 @@ class Neighbours(nn.Module):
         return best, chosen
 
     def _parts(self) -> Iterator[tuple[int, Tensor]]:
+        """Pieces of the bank as the metric compares them, each with the number of its first row."""
         size = max(1, ELEMENTS // self.bank.shape[1])
         for start in range(0, len(self.bank), size):
             yield start, self._placed(self.bank[start : start + size])
@@ -103,7 +120,7 @@ class Neighbours(nn.Module):
 
 @dataclass(frozen=True)
 class Searched:
-    """The same rows with several k."""
+    """The same training rows with several k."""
 
     neighbours: Neighbours
     ks: list[int]
@@ -114,18 +131,18 @@ class Searched:
         return self.neighbours.log_probabilities(x, self.ks)
 
     def head(self, index: int) -> nn.Module:
-        """The rows with one k, as a module of its own."""
+        """The training rows with one k, as a module of its own."""
         near = self.neighbours
         return Neighbours(near.bank, near.labels, near.weights, **near.options | {"k": self.ks[index]})
 
 
 class NearestNeighbours(Probe):
-    """k-nearest neighbours weighted by similarity, k chosen on validation by accuracy, as is the custom.
+    """k-nearest neighbours weighted by similarity; k is chosen by validation accuracy, as is usual for this method.
 
     Args:
-        k: numbers of neighbours; what is above the number of training rows means all of them.
-        metric: one of cosine, euclidean.
-        temperature: how fast a vote falls with the similarity; small is fast.
+        k: numbers of neighbours that are tried; more than there are training rows means all of them.
+        metric: ``cosine`` or ``euclidean``.
+        temperature: how fast a vote falls with the similarity; a small temperature is fast.
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
@@ -151,9 +168,10 @@ class NearestNeighbours(Probe):
         self.metric, self.temperature = metric, temperature
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Searched]:
-        """The rows of each set of features, to be searched with every k."""
+        """Keep the rows of each set of features, for a search with every k."""
         labels = targets.labels
         rows = torch.ones(len(labels), device=labels.device) if targets.weights is None else targets.weights.float()
+        # a row of weight 0 has no vote; it must not take a neighbour's place either
         kept = rows > 0
         ks = [min(k, int(kept.sum())) for k in values]
         facts = [{"value": k} for k in ks]

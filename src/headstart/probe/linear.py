@@ -1,4 +1,8 @@
-"""Linear heads with an L2 penalty: logistic regression and least squares, a whole grid of penalties in one solve."""
+"""Linear heads with an L2 penalty: logistic regression and least squares, each for a whole grid of penalties.
+
+Here features are prepared and heads are brought back to the features as they were given. The logistic solver itself is
+in `headstart.probe.newton`. Ridge regression has a closed form, which is computed here.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +13,40 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from headstart.errors import UserError
 from headstart.probe.base import Probe, Targets, sort_values
-from headstart.probe.newton import Problem, solve_path
+from headstart.probe.logistic_problem import Problem
+from headstart.probe.newton import solve_path
 
 log = logging.getLogger(__name__)
 
 GRID = tuple(10.0 ** (-6 + 0.25 * step) for step in range(45))  # 1e-6 ... 1e5
-ROWS = 8192  # that are held in double precision at once
+ROWS = 8192  # rows (or columns) converted to double precision at once, so that the features are not doubled in memory
 
 
 @dataclass(frozen=True)
 class Heads:
-    """One linear head per value: logits are ``x @ weight.T + bias``."""
+    """One linear head per value of the grid: logits are ``x @ weight.T + bias``.
 
-    weight: Tensor  # [values, classes, d]
-    bias: Tensor  # [values, classes]
+    Attributes:
+        weight: [values, classes, d].
+        bias: [values, classes].
+        facts: of each value: the value, and what the solver reports of it.
+    """
+
+    weight: Tensor
+    bias: Tensor
     facts: Sequence[dict[str, Any]]
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits [values, n, classes] of features [n, d]."""
+        # one product [n, d] x [d, values * classes] for all values
         flat = torch.addmm(self.bias.flatten(), x, self.weight.flatten(0, 1).T)
         return flat.view(len(x), *self.bias.shape).transpose(0, 1)
 
     def head(self, index: int) -> nn.Linear:
-        """One of the heads, as a module of its own."""
+        """The head of one value, as a module of its own."""
         classes, width = self.weight.shape[1:]
         linear = nn.Linear(width, classes, device=self.weight.device)
         with torch.no_grad():
@@ -44,21 +55,23 @@ class Heads:
         return linear
 
     def moved(self, mean: Tensor) -> Heads:
-        """The same heads on features that ``mean`` [d] has not been taken from."""
+        """From heads on centred features to heads on the features as given; ``mean`` [d] is what was subtracted."""
+        # (x - mean) w + b = x w + (b - mean w)
         return Heads(self.weight, self.bias - self.weight @ mean, self.facts)
 
 
 class Logistic(Probe):
-    """Multinomial logistic regression over a grid of C, all values solved together (`headstart.probe.newton`).
+    """Multinomial logistic regression for a grid of C, all values in one solve (`headstart.probe.newton`).
 
     Args:
-        grid: values of C in scikit-learn's objective ``C * sum_i weight_i loss_i + ||head||^2 / 2``, the bias not
-            penalised: small is strong regularisation.
-        tolerance: a value is solved when a Newton step promises less than this share of its objective.
-        max_iterations: Newton steps per value at most.
+        grid: values of C in scikit-learn's objective ``C * sum_i weight_i loss_i + ||head||^2 / 2``. The bias is not
+            penalised. A small C is strong regularisation.
+        tolerance: a value is solved when a Newton step promises to lower its objective by less than this share.
+        max_iterations: the most Newton steps per value.
         scale: features are divided by their standard deviation to this power before the penalty is applied, and the
-            head is scaled back: 0 leaves them alone, 1 standardises. Over 12 cuts of Fashion-MNIST's training images
-            (1,000 labelled, 4,000 scored) 0, 0.5 and 1 gave 82.67, 82.74 and 82.45 % (``benchmarks/choices.py``).
+            head is scaled back. 0 leaves features as they are, 1 standardises them. On 12 random splits of
+            Fashion-MNIST's training images (1,000 to fit, 4,000 to score) 0, 0.5 and 1 gave 82.67, 82.74 and 82.45 %
+            (``benchmarks/choices.py``).
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
@@ -84,10 +97,15 @@ class Logistic(Probe):
         self.tolerance, self.max_iterations, self.scale = tolerance, max_iterations, scale
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
-        """A head per value of C on each set of features."""
+        """Fit a head for each value of C on each set of features."""
         return [self._centred(part, targets, list(values)) for part in parts]
 
     def _centred(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
+        """Fit on centred features and move the heads back: the bias is free, so the optimum's logits are the same.
+
+        Centred features and the column of ones are orthogonal, which makes the Hessian better conditioned.
+        """
+        # rows of weight 0 add nothing to the objective, only cost
         if targets.weights is not None:
             kept = targets.weights > 0
             x = x[kept]
@@ -97,12 +115,15 @@ class Logistic(Probe):
         return self._solve(x - mean, targets, values).moved(mean)
 
     def _solve(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
+        """Heads on centred features x [n, d]."""
         present = targets.labels.unique()
         if len(present) < 2:
             raise UserError("probe: the training images show fewer than two classes; raise data.train_per_class")
         if len(present) < targets.classes and not targets.smoothing:
             return self._without_absent(x, targets, values, present)
-        spread = x.square().mean(0).sqrt()  # of centred features
+        # factor_j = std_j ^ -scale [d]. The small share of the mean keeps a feature that hardly varies from being
+        # blown up.
+        spread = x.square().mean(0).sqrt()
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12) ** -self.scale
         x, basis, penalty = whiten(x * factor)
         problem = Problem(x, targets, penalty)
@@ -115,14 +136,16 @@ class Logistic(Probe):
             {"value": value, "iterations": taken, "converged": good}
             for value, taken, good in zip(values, steps, converged, strict=True)
         ]
+        # back from whitened features to scaled ones (v = basis w), and from those to x: (x * factor) v = x (factor * v)
         weight = torch.stack([(head.double() @ basis.T).float() for head in heads])
         return Heads(weight * factor, bias, facts)
 
     def _without_absent(self, x: Tensor, targets: Targets, values: list[float], present: Tensor) -> Heads:
-        """Classes without training rows have no optimum (bias -> -inf): they get weight 0 and a bias of -10.
+        """Fit the classes that have training rows; give each other class the weight 0 and the bias -10.
 
-        The present classes' logits sum to zero, so their largest is never below 0: an absent class is never predicted.
-        (Smoothed labels give each class a share of every row, and so an optimum.)
+        A class without rows has no optimum: the loss falls for ever as its bias goes to minus infinity. The logits of
+        the present classes are made to sum to zero. Then the largest is never below 0, and a class at -10 is never
+        predicted. (With smoothed labels every class has a share in every row, and so has an optimum.)
         """
         labels = torch.searchsorted(present, targets.labels)
         heads = self._solve(x, replace(targets, labels=labels, classes=len(present)), values)
@@ -133,74 +156,30 @@ class Logistic(Probe):
         return Heads(weight, bias, heads.facts)
 
 
-class Ridge(Probe):
-    """Least squares on one-hot targets with an L2 penalty; one eigendecomposition serves the whole grid.
-
-    Args:
-        grid: penalties alpha in ``sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2`` on centred features: large is
-            strong regularisation. Smoothed labels are left out: they scale and shift all scores alike.
-        refit, layers, poolings: as in `headstart.probe.base.Probe`.
-    """
-
-    probabilities = False
-
-    def __init__(
-        self,
-        grid: Sequence[float] = GRID,
-        refit: bool = False,
-        layers: Sequence[int] = (-1,),
-        poolings: Sequence[str] = ("avg",),
-    ) -> None:
-        super().__init__(sort_values(grid, "grid")[::-1], refit, layers, poolings)  # from strong to weak, as everywhere
-
-    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
-        """A head per penalty on each set of features."""
-        return [self._solve(part, targets, list(values)) for part in parts]
-
-    def _solve(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
-        classes = targets.classes
-        rows = torch.ones(len(x), device=x.device) if targets.weights is None else targets.weights
-        rows = rows.double()[:, None]
-        total = rows.sum()
-        mean = sum((part.double() * w).sum(0) for part, w in _blocks(x, rows)) / total
-        wanted = functional.one_hot(targets.labels, classes).double()
-        centre = (wanted * rows).sum(0) / total
-        wanted = (wanted - centre) * rows.sqrt()
-        wide = len(x) < x.shape[1]
-        if wide:  # the kernel form: its matrix is the smaller
-            held = (x.double() - mean) * rows.sqrt()
-            spectrum, vectors = torch.linalg.eigh(held @ held.T)
-            inside = vectors.T @ wanted
-        else:
-            gram = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
-            cross = torch.zeros(x.shape[1], classes, dtype=torch.float64, device=x.device)
-            for part, w, aim in _blocks(x, rows, wanted):
-                held = (part.double() - mean) * w.sqrt()
-                gram.addmm_(held.T, held)
-                cross.addmm_(held.T, aim)
-            spectrum, vectors = torch.linalg.eigh(gram)
-            inside = vectors.T @ cross
-        scales = torch.tensor(values, dtype=torch.float64, device=x.device)[:, None] + spectrum.clamp_min(0)
-        found = (inside / scales[..., None]).transpose(0, 1).flatten(1)  # [directions, values x classes]
-        found = vectors @ found
-        found = held.T @ found if wide else found
-        weight = found.view(-1, len(values), classes).permute(1, 2, 0).contiguous()
-        facts = [{"value": value, "iterations": 1, "converged": True} for value in values]
-        bias = centre - weight @ mean
-        return Heads(weight.float(), bias.float(), facts)
-
-
 def whiten(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Centred features [n, d] along their principal axes, each axis of variance 1.
+    """Turn centred features x [n, d] into their principal components z [n, k], each of variance 1.
 
-    Axes of less than 1e-13 of the largest variance are left out: they are single precision's rounding.
+    With the singular value decomposition x = U S V', where U [n, k], V [d, k]:
+
+        basis = sqrt(n) V S^-1,    z = x basis = sqrt(n) U,    so  z'z / n = I
+
+    A head w on z and the head v = basis w on x have the same logits: z w = x basis w = x v. V has orthonormal columns,
+    so ``||v||^2 = n w' S^-2 w = sum_j penalty_j w_j^2`` with ``penalty = n / S^2``: that is how an L2 penalty on v is
+    written for w. Nothing is lost: an optimal v is a combination of the rows of x, and so a combination of V's columns.
+
+    Why: at W = 0 all rows have the same p. If they also count the same, the Hessian of the losses is the Kronecker
+    product of ``diag(p) - p p'`` and ``z'z = n I``: the condition number of the features' covariance, which decides how
+    many steps conjugate gradients need, is gone.
+
+    Components with less than 1e-13 of the largest variance are left out: they are rounding of single precision.
 
     Returns:
-        The features z [n, k]; the basis (float64 [d, k]) that takes a head on z to the head on x of the same logits;
-        and how much each squared weight on z adds to that head's squared norm [k].
+        z [n, k]; basis (float64 [d, k]); penalty [k].
     """
     rows, width = x.shape
-    wide = rows < width  # the rows' products are the smaller matrix
+    # Only the smaller of x'x [d, d] and x x' [n, n] is made. Its eigenvalues are S^2 in ascending order (both have the
+    # same ones), its eigenvectors V or U. Double precision, because forming it squares the condition number.
+    wide = rows < width
     products = torch.zeros(min(rows, width), min(rows, width), dtype=torch.float64, device=x.device)
     for part in x.T.split(ROWS) if wide else x.split(ROWS):
         held = part.double()
@@ -208,13 +187,9 @@ def whiten(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     squares, axes = torch.linalg.eigh(products)
     kept = squares > 1e-13 * squares[-1]
     squares, axes = squares[kept], axes[:, kept]
-    if wide:
+    if wide:  # V = x' U S^-1
         axes = torch.cat([part.double() @ axes for part in x.T.split(ROWS)]) / squares.sqrt()
     penalty = rows / squares
     basis = axes * penalty.sqrt()
     z = torch.cat([(part.double() @ basis).to(x.dtype) for part in x.split(ROWS)])
     return z, basis, penalty.to(x.dtype)
-
-
-def _blocks(*tensors: Tensor) -> zip[tuple[Tensor, ...]]:
-    return zip(*(tensor.split(ROWS) for tensor in tensors), strict=True)

@@ -1,4 +1,4 @@
-"""Linear heads trained by gradient, a grid of learning rates and weight decays in one pass over the features."""
+"""Linear heads trained by SGD: all learning rates and weight decays of a grid are trained together."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from headstart.errors import UserError
 from headstart.probe.base import Probe, Targets, sort_values
 from headstart.probe.linear import Heads
 
-ROWS = 8192  # that are looked at together for their mean and variance
-WIDE = 64  # rows of a gradient from which `_product` turns it round, on 2 threads
+ROWS = 8192  # rows converted to float32 together for their mean and variance
+WIDE = 64  # rows of a gradient from which on its transpose is faster to compute (measured on 2 threads)
 PRODUCTS = {"32": torch.float32, "bf16": torch.bfloat16}
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class LinearHeads(Probe):
-    """Heads of one linear layer each, one per learning rate and weight decay, trained together by SGD with a cosine.
+    """One linear layer per learning rate and weight decay, trained together by SGD with momentum and a cosine schedule.
 
-    All heads are the rows of one matrix per set of features: a step is one product forward and one backward, and one
-    optimizer. A head's rate scales its loss, which is the same as scaling its steps. Features are centred, divided by
-    the root of their standard deviation, as `Logistic` does, and scaled to a mean variance of 1, so that rates mean the
-    same on any network; all that is folded into the head.
+    All heads on one set of features are stacked in one matrix: a step needs one product forward, one backward and one
+    optimizer for all of them. Features are centred, divided by the square root of their standard deviation (as
+    `Logistic` does by default) and scaled to a mean variance of 1, so that a learning rate means the same on any
+    network. This normalisation is folded into the final heads.
 
     Args:
         lrs: learning rates that are tried.
-        weight_decays: of the heads' weights, tried with each rate.
+        weight_decays: decays of the weights (not the biases) that are tried with each rate.
         epochs: passes over the training rows.
         batch_size: rows per step.
         momentum: of SGD.
-        precision: ``32``, or ``bf16`` for the products alone, rounded as autocast has them: many heads then take
-            two thirds of the time on a processor that has such instructions, and longer on one that has not. Weights,
+        precision: ``32``, or ``bf16`` for the two products alone, which are rounded as by autocast. Many heads then
+            take two thirds of the time on a processor with bfloat16 instructions, and longer on one without. Weights,
             normalisation, softmax and steps stay in float32.
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
@@ -66,16 +66,20 @@ class LinearHeads(Probe):
         self.dtype = PRODUCTS[str(precision)]
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
-        """A head per rate and decay on each set of features, all trained in the same steps."""
+        """Train a head for each rate and decay on each set of features, all in the same steps on the same batches."""
         labels, weights = targets.labels, targets.weights
         rates, decays = torch.tensor(values, device=labels.device).T
         stacks = [_Stack(part, rates, decays, targets, self.dtype) for part in parts]
+        # v <- momentum v + lr_h g,  W <- W - c_t v. Each head h has its rate lr_h in its gradient already; the rate of
+        # the optimizer is the schedule c_t alone. This equals SGD with the rate c_t lr_h for each head.
         optimizer = torch.optim.SGD([p for s in stacks for p in s.parameters()], lr=1.0, momentum=self.momentum)
+        # of mean 1, so that weighted rows do not change the size of a step
         importance = None if weights is None else (weights / weights.mean()).float()
         generator = torch.Generator().manual_seed(seed)
         done, steps = 0, self.epochs * math.ceil(len(labels) / self.batch_size)
         for _ in range(self.epochs):
             for rows in torch.randperm(len(labels), generator=generator).to(labels.device).split(self.batch_size):
+                # cosine from 1 to (almost) 0 over all steps
                 optimizer.param_groups[0]["lr"] = 0.5 * (1 + math.cos(math.pi * done / steps))
                 for stack in stacks:
                     stack.differentiate(rows, labels[rows], None if importance is None else importance[rows])
@@ -86,9 +90,13 @@ class LinearHeads(Probe):
 
 
 class _Stack(nn.Module):
-    """Heads on one set of features, zero at the start: weights [heads x (classes - 1), d], biases alike.
+    """The heads on one set of features: weights [heads x (classes - 1), d] and biases [heads x (classes - 1)].
 
-    A gradient's rows sum to zero over a head's classes, and so do its weights: the last class is what is missing.
+    The last class is left out to save its share of the products, half of them for two classes. It is not a reference
+    class with weight 0: every class has its own weights. For one row the gradient of class k is ``(p_k - t_k) x``, and
+    p and the target t both sum to 1, so the gradients sum to zero over the classes. Weights start at zero, and momentum
+    and weight decay are linear. So the weights always sum to zero, and those of the last class are minus the sum of the
+    others.
     """
 
     def __init__(self, x: Tensor, rates: Tensor, decays: Tensor, targets: Targets, dtype: torch.dtype) -> None:
@@ -96,8 +104,12 @@ class _Stack(nn.Module):
         self.x, self.rates, self.free, self.dtype = x, rates, targets.classes - 1, dtype
         self.smoothing = targets.smoothing
         self.mean, spread = _moments(x)
+        # factor_j = std_j ^ -1/2 up to a constant; a small share of the mean keeps a feature that hardly varies from
+        # being blown up
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12).rsqrt()
+        # (factor_j std_j)^2 is the variance of the normalised feature: its mean over the features becomes 1
         self.factor = factor / (factor * spread).square().mean().sqrt().clamp_min(1e-12)
+        # the rate, and rate times decay, of each row of the matrix of weights
         self.steps = rates.repeat_interleave(self.free)
         self.shrink = (rates * decays).repeat_interleave(self.free)[:, None]
         self.decaying = bool(decays.any())
@@ -105,62 +117,84 @@ class _Stack(nn.Module):
         self.weight = nn.Parameter(_laid_out(self.bias.new_zeros(len(rates) * self.free, x.shape[1]), dtype))
 
     def differentiate(self, rows: Tensor, labels: Tensor, importance: Tensor | None) -> None:
-        """Leave each head's gradient, times its rate, on the parameters."""
+        """Put each head's gradient, times its learning rate, into the parameters' ``grad``.
+
+        For class k of a head, over b rows: ``dL/dW_k = 1/b sum_i w_i (p_ik - t_ik) x_i + decay W_k``, and
+        ``dL/db_k = 1/b sum_i w_i (p_ik - t_ik)``.
+        """
         x = ((self.x[rows].float() - self.mean) * self.factor).to(self.dtype)
         with torch.no_grad():
+            # w (p - t), [heads, classes - 1, b]
             miss = self.logits(x).softmax(1)[:, :-1].sub_(self._wanted(labels))
             if importance is not None:
                 miss *= importance
             miss = miss.flatten(0, 1)
+            # [heads x (classes - 1), b] x [b, d]
             gradient = _product(miss.to(self.dtype), x).float()
+            # The rate after the product, not before: small rates times small residuals would be denormal numbers, with
+            # which processors multiply slowly.
             share = self.steps / len(x)
             self.weight.grad, self.bias.grad = gradient.mul_(share[:, None]), miss.sum(1).mul_(share)
             if self.decaying:
                 self.weight.grad.addcmul_(self.shrink, self.weight)
 
     def _wanted(self, labels: Tensor) -> Tensor:
-        """The probabilities that labels [b] ask for of all classes but the last [classes - 1, b]."""
+        """Targets t = (1 - s) onehot + s/K of labels [b], for all classes but the last: [classes - 1, b]."""
         own = functional.one_hot(labels, self.free + 1).T[:-1].float()
         return own.mul_(1 - self.smoothing).add_(self.smoothing / (self.free + 1))
 
     def logits(self, x: Tensor) -> Tensor:
-        """float32 [heads, classes, b] of normalised features [b, d]; rows last, so that a softmax is vectorised."""
+        """Logits in float32 [heads, classes, b] of normalised features [b, d].
+
+        The rows are the last dimension, so that the softmax over the classes is vectorised over rows.
+        """
         weight: Tensor = self.weight
         bias: Tensor = self.bias
         exact = self.dtype == torch.float32
-        if not exact:  # a sum of rounded logits would gather their errors: the last class is multiplied too
+        # In float32 the last logit is minus the sum of the others, as the weights are. In bfloat16 that sum would
+        # collect the rounding errors of all others: there the last weights are formed in float32 and multiplied too.
+        if not exact:
             weight, bias = (self._with_last(values).flatten(0, 1) for values in (weight, bias))
-        # the long side first: its rows are shared among threads
+        # [b, d] x [d, heads x classes], in this order because the rows of the first are shared among threads
         found = torch.addmm(bias.to(self.dtype), x, weight.to(self.dtype).T).float().T
         return self._with_last(found) if exact else found.reshape(len(self.rates), -1, len(x))
 
     def _with_last(self, values: Tensor) -> Tensor:
-        """[heads, classes, ...] from [heads x (classes - 1), ...], all classes but the last: they sum to zero."""
+        """Append the last class, minus the sum of the others: [heads x (classes - 1), ...] to [heads, classes, ...]."""
         others = values.reshape(len(self.rates), self.free, *values.shape[1:])
         return torch.cat([others, -others.sum(1, keepdim=True)], dim=1)
 
     def heads(self, facts: list[dict[str, Any]]) -> Heads:
-        """The heads on features as they were given."""
+        """Fold the normalisation in: heads on the features as they were given.
+
+        ``((x - mean) * factor) w = x (factor * w) - mean (factor * w)``: the first term gives the weight on x, the
+        second goes into the bias (`Heads.moved`).
+        """
         weight = self._with_last(self.weight.detach() * self.factor)
         return Heads(weight, self._with_last(self.bias.detach()), facts).moved(self.mean)
 
 
 def _product(miss: Tensor, x: Tensor) -> Tensor:
-    """``miss @ x``; many rows of float32 are multiplied the other way round, which is faster."""
+    """``miss @ x`` [m, d]; in float32, for many rows m, as the transpose of ``x' miss'``, which is faster."""
     return (x.T @ miss.T).T if _turned(miss) else miss @ x
 
 
 def _laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A weight whose elements lie in memory as those of its gradients, which `_product` gives, do."""
+    """The weight, stored in memory in the order of its gradients from `_product`, so that a step copies nothing."""
     return weight.T.contiguous().T if _turned(weight.to(dtype)) else weight
 
 
 def _turned(rows: Tensor) -> bool:
+    """Whether `_product` computes the transpose for a first factor of this shape and type."""
     return rows.dtype == torch.float32 and len(rows) >= WIDE
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [d] of features [n, d], looked at a part at a time."""
+    """Mean and standard deviation [d] of features [n, d].
+
+    Some rows at a time, because features may be kept in bfloat16 and are not held in float32 at once. Two passes,
+    because mean(x^2) - mean(x)^2 would cancel.
+    """
     zero = torch.zeros(x.shape[1], device=x.device)
     mean = sum((part.float().sum(0) for part in x.split(ROWS)), zero) / len(x)
     squares = sum(((part.float() - mean).square_().sum(0) for part in x.split(ROWS)), zero)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from headstart.config.instantiate import build
 from headstart.config.schema import AugmentConfig, PhaseConfig, is_random, mixes
 from headstart.errors import UserError
-from headstart.models.split import NetworkSplit, fold_batch_norms, split_network
+from headstart.models.fold import fold_batch_norms
+from headstart.models.split import NetworkSplit, split_network
 from headstart.models.stages import Stages
 
 if TYPE_CHECKING:

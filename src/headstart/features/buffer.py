@@ -1,0 +1,61 @@
+"""Where the features of a part of the data are gathered."""
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.runtime.memory import free_memory
+from headstart.storage.files import cannot_write
+
+log = logging.getLogger(__name__)
+
+
+class FeatureBuffer:
+    """A buffer for the features of a part of the data: in memory, or in a memory-mapped file.
+
+    Of a mapped file the system keeps in memory what is being used, as far as there is room. The file has no name in its
+    folder, so it disappears with the process, even if that is killed.
+
+    Args:
+        rows: number of rows.
+        storage: ``memory``, ``mapped``, or ``auto``: in memory if that takes at most half of what is free.
+    """
+
+    def __init__(self, rows: int, storage: str) -> None:
+        self.rows, self.storage = rows, storage
+        self.made: Tensor | None = None
+
+    def put(self, at: Tensor, features: Tensor) -> None:
+        """Store features [n, ...] in the rows ``at`` [n]. The first call decides the shape of a row and its type."""
+        if self.made is None:
+            self.made = self._make(features)
+        self.made[at] = features
+
+    @property
+    def tensor(self) -> Tensor:
+        """All features [rows, ...]."""
+        assert self.made is not None, "no images"
+        return self.made
+
+    def _make(self, like: Tensor) -> Tensor:
+        """An empty buffer for rows like those of ``like``."""
+        shape = (self.rows, *like.shape[1:])
+        need = self.rows * like[0].numel() * like.element_size()
+        if self.storage == "memory" or (self.storage == "auto" and need <= free_memory() / 2):
+            return torch.empty(shape, dtype=like.dtype)
+        log.info("%.2f GB of features are kept in a mapped file in %s", need / 1e9, tempfile.gettempdir())
+        try:
+            with tempfile.TemporaryFile() as file:
+                # The room is taken now, which raises an error if there is too little. Otherwise the file would be
+                # sparse, and a disk that is full at a later write would kill the process (SIGBUS).
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, need)
+                flat = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(need,)))
+        except OSError as error:
+            raise cannot_write(Path(tempfile.gettempdir()), need, error) from error
+        return flat.view(like.dtype).view(shape)

@@ -1,0 +1,77 @@
+"""A network over many images in eval and inference mode, batch by batch."""
+
+import logging
+import time
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from headstart.runtime import hardware
+
+if TYPE_CHECKING:
+    from headstart.config.schema import HardwareConfig
+
+log = logging.getLogger(__name__)
+
+
+def run_inference(
+    network: nn.Module,
+    batch: Callable[[int, int], Tensor],
+    rows: slice,
+    config: "HardwareConfig",
+    what: str,
+    *,
+    batch_size: int,
+) -> Tensor:
+    """Run ``network`` on the inputs ``rows`` in eval and inference mode; returns its outputs [n, ...] on the CPU.
+
+    A row's output does not depend on which rows are computed with it. So it is the same whatever was in the cache
+    before, and on any number of processes.
+
+    Args:
+        batch: ``batch(start, stop)`` gives the inputs of these rows, on any device. It is called in ascending order.
+        rows: which rows to compute.
+        what: what the progress lines call it; one line is logged every few seconds.
+        batch_size: rows per call of the network.
+    """
+    device = next(chain(network.parameters(), network.buffers())).device
+    network.eval()
+    outputs: Tensor | None = None
+    n = rows.stop - rows.start
+    began = said = time.monotonic()
+    with torch.inference_mode(), hardware.autocast(config, device):
+        for start in range(rows.start, rows.stop, batch_size):
+            stop = min(start + batch_size, rows.stop)
+            inputs = batch(start, stop).to(device)
+            # Libraries choose a kernel by the shape of the batch, and kernels differ in the last bits. So the last
+            # batch is filled up with copies of its last row, whose outputs are dropped.
+            if len(inputs) < batch_size:
+                inputs = torch.cat([inputs, inputs[-1:].expand(batch_size - len(inputs), *inputs.shape[1:])])
+            if inputs.ndim == 4:
+                inputs = inputs.contiguous(memory_format=hardware.memory_format(config))
+            result = network(inputs)[: stop - start].to("cpu")
+            if outputs is None:
+                outputs = torch.empty((n, *result.shape[1:]), dtype=result.dtype)
+            outputs[start - rows.start : stop - rows.start] = result
+            now = time.monotonic()
+            if now - said > 3:
+                said = now
+                done = stop - rows.start
+                log.info("  %s: %d of %d images, %.0f images/s", what, done, n, done / (now - began))
+    assert outputs is not None, "no inputs"
+    # autograd refuses tensors made in inference mode; a copy made outside of it may be trained on
+    return outputs.clone() if outputs.is_inference() else outputs
+
+
+def images_per_batch(side: int, device: torch.device) -> int:
+    """The batch size for images of ``side`` pixels, when nothing has to be kept for a backward pass.
+
+    On a CPU, layers are fastest while their activations fit into its cache. With images of 96 px, EfficientNet-Lite0
+    processed 1,116 images/s in batches of 32, 869 in batches of 64 and 598 in batches of 128 (2 cores).
+    """
+    if device.type == "cuda":
+        return 256
+    return max(4, min(64, 300_000 // side**2))

@@ -1,0 +1,55 @@
+"""A network as a graph of layers, by torch's symbolic tracing."""
+
+from typing import Any
+
+from torch import fx, nn
+from torch.nn import functional
+
+
+class _Tracer(fx.Tracer):
+    """Traces a network down to the layers of torch and timm; what timm marks as untraceable stays one node too."""
+
+    def __init__(self, model: Any) -> None:
+        from timm.layers import get_notrace_functions, get_notrace_modules
+
+        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        self.leaves = tuple(get_notrace_modules())
+        self.head = model.get_classifier() if hasattr(model, "get_classifier") else None
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module becomes one node; other modules are traced into.
+
+        timm's layers become one node, with two exceptions. What holds a batch norm (conv-norm-act) is traced into, so
+        that the norm can be folded into the convolution. What holds the head is traced into, so that the head can be
+        split off.
+        """
+        if isinstance(m, self.leaves) or type(m).__module__.startswith("torch.nn"):
+            return not isinstance(m, nn.Sequential)
+        inner = [part for part in m.modules() if part is not m]
+        composite = any(part is self.head or isinstance(part, nn.BatchNorm2d) for part in inner)
+        return type(m).__module__.startswith("timm.layers") and not composite
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """The network as a graph of layers, in which functional dropout is replaced by dropout modules.
+
+    Tracing runs the code once. ``functional.dropout(x, training=self.training)`` is recorded with the value that
+    ``self.training`` has in that run, and keeps it whatever mode is set later. A module asks for the mode at each call.
+    """
+    training = model.training
+    model.train()  # in eval mode some networks leave their functional dropout out, and it would not be recorded
+    try:
+        graph = _Tracer(model).trace(model)
+    finally:
+        model.train(training)
+    traced = fx.GraphModule(model, graph)
+    for node in list(graph.nodes):
+        if node.op == "call_function" and node.target is functional.dropout:
+            rate = node.kwargs.get("p", node.args[1] if len(node.args) > 1 else 0.5)
+            traced.add_submodule(node.name, nn.Dropout(rate))
+            with graph.inserting_after(node):
+                new = graph.call_module(node.name, (node.args[0],))
+            node.replace_all_uses_with(new)
+            graph.erase_node(node)
+    traced.recompile()
+    return traced
