@@ -27,10 +27,11 @@ bench: install  ## measured ratios against other tools (installs them into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 
-lint: install  ## ruff and mypy
+lint: install  ## ruff, mypy, and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:  ## remove the virtual environment and caches, never outputs/
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist

@@ -1,18 +1,23 @@
-"""headstart: which network, which transfer strategy, on which data, at what cost, answered with numbers."""
+"""headstart: which network, which transfer strategy, on which data, at what cost, answered with numbers.
+
+From Python: `run` and `compose`. The networks of headstart's own are registered with timm as soon as both are imported.
+Importing this costs no torch.
+"""
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+from headstart.models.registration import register_with_timm
+from headstart.runtime.version import __version__
 
 if TYPE_CHECKING:
     from headstart.config.schema import RunConfig
     from headstart.preflight.command import Job
     from headstart.storage.runs import Result
 
-try:
-    __version__ = version("headstart")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+__all__ = ["__version__", "compose", "run"]
+
+register_with_timm()
 
 
 def run(overrides: Sequence[str] = ()) -> "Result":

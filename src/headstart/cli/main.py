@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from headstart import __version__
 from headstart.runtime import shutdown
+from headstart.runtime.version import __version__
 
 VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",

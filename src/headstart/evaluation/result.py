@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from headstart import __version__
 from headstart.context import Context
 from headstart.evaluation import metrics
 from headstart.evaluation.evaluate import Evaluation
 from headstart.features.extractor import Extraction
 from headstart.models.cost import gmacs
 from headstart.runtime import hardware
+from headstart.runtime.version import __version__
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
 from headstart.tracking.logger import SCORES

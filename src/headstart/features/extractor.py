@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from headstart import __version__
 from headstart.distributed import comm
 from headstart.features.buffer import FeatureBuffer
 from headstart.features.inference import images_per_batch, run_inference
@@ -27,6 +26,7 @@ from headstart.models import weights
 from headstart.models.fold import fold_batch_norms
 from headstart.models.split import NetworkSplit
 from headstart.runtime import hardware
+from headstart.runtime.version import __version__
 
 if TYPE_CHECKING:
     from headstart.config.schema import FeaturesConfig, HardwareConfig

@@ -29,8 +29,6 @@ def check_name(name: str) -> None:
     """Raises UserError with the nearest names if timm knows no network ``name`` (a ``.tag`` may follow it)."""
     import timm
 
-    from headstart.models import architectures  # noqa: F401
-
     base, _, tag = name.partition(".")
     if timm.is_model(base):
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
@@ -136,8 +134,6 @@ def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool)
 
 def _build(config: "ModelConfig", **options: Any) -> Any:
     import timm
-
-    from headstart.models import architectures  # noqa: F401
 
     try:
         return timm.create_model(config.name, **(options | config.args))

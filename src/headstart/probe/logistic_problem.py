@@ -59,12 +59,12 @@ class Problem:
         self.features = torch.cat([features, features.new_ones(len(features), 1)], 1)
         self.penalty = torch.cat([penalty, penalty.new_zeros(1)])
         self.labels, self.classes, self.importance = targets.labels, targets.classes, targets.weights
-        # sum_i w_i x_ij^2 [r], for the rough diagonal of the Hessian in `direction`
+        # sum_i w_i x_ij^2 [r], for the rough diagonal of the Hessian in `newton_step`
         squares = self.features.square()
         self.squares = (squares if self.importance is None else squares.mul_(self.importance[:, None])).sum(0)
         self.pull = self._pull(targets.smoothing)
         self.inverse: Inverse | None = None
-        self.paired = False  # whether `inverse` was made by `pairs`
+        self.paired = False  # whether `inverse` was made by `invert_pairs`
 
     def _pull(self, smoothing: float) -> Tensor:
         """The gradient of the smoothing term [K, 1, r]: ``s sum_i w_i ([k = y_i] - 1/K) x_i`` for class k."""

@@ -14,7 +14,8 @@ the solution.
 
 - Order: every STRIDE-th value of C is solved first, one at a time, from strong to weak regularisation. The values
   between them follow in blocks. One product with the features serves all values and classes of a block.
-- Start: solutions change smoothly with log C, so each start is a polynomial through the nearest solutions (`predict`).
+- Start: solutions change smoothly with log C, so each start is a polynomial through the nearest solutions
+  (`extrapolate`).
   Near its solution F is almost quadratic, and few Newton steps are needed.
 - Newton step: conjugate gradients need only products H V, never H itself, which has (K r)^2 numbers. They stop early
   ("truncated"; Lin, Weng & Keerthi 2008, "Trust region Newton method for large-scale logistic regression"; here a line

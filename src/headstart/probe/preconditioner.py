@@ -3,10 +3,11 @@
 The Hessian is ``H = sum_i C w_i kron(diag(p_i) - p_i p_i', x_i x_i') + penalty``, where kron is the Kronecker product.
 For K classes and r features it has K r rows. There are two approximations to it:
 
-- `blocks` keeps each class's diagonal block [r, r] and drops what couples two classes. It is cheap. It works while the
-  probabilities are spread over many classes.
-- `pairs` makes the whole [K r, K r]. It is for weak regularisation, where each doubtful row lies between two classes.
-  Moving both together then changes little, moving them apart much. The blocks do not tell the one from the other.
+- `invert_blocks` keeps each class's diagonal block [r, r] and drops what couples two classes. It is cheap. It works
+  while the probabilities are spread over many classes.
+- `invert_pairs` makes the whole [K r, K r]. It is for weak regularisation, where each doubtful row lies between two
+  classes. Moving both together then changes little, moving them apart much. The blocks do not tell the one
+  from the other.
 
 Both sum over some rows only (a sub-sampled Hessian: Erdogdu & Montanari 2015), those with the largest weight p (1 - p)
 or p_j p_k. In a good fit most rows have p near 0 or 1 and a weight near 0, so that few rows make up almost all of the
@@ -25,13 +26,14 @@ from torch import Tensor
 
 Inverse = Callable[[Tensor], Tensor]  # r -> M^-1 r, both [classes, values, r]
 
-BYTES = 2**30  # memory limit for the matrices; above it `blocks` makes one block for all classes, and `pairs` gives up
+# memory limit for the matrices; above it `invert_blocks` makes one block for all classes, and `invert_pairs` gives up
+BYTES = 2**30
 SAMPLE = 2, 100  # a block sums over 2 r or 100 n / r rows, whichever is more
-PAIRED = 5  # `pairs` sums this many pairs of classes per row on average: most rows lie between a few classes
+PAIRED = 5  # `invert_pairs` sums this many pairs of classes per row on average: most rows lie between a few classes
 COVERED = 0.99  # the share of all weight (times the row's squared length) that these pairs must hold
 PIECE = 2**14  # rows that are read together
 JITTER = 1e-6  # share added to each diagonal element of a block, for the rounding of its float32 products
-SOFT = 1e-9, 1e-7  # the same for `pairs`; the second is added where the first was not enough
+SOFT = 1e-9, 1e-7  # the same for `invert_pairs`; the second is added where the first was not enough
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,11 @@ def sample_size(rows: int, width: int) -> int:
 
 
 def price(rows: int, width: int, classes: int) -> tuple[float, float]:
-    """The cost of `blocks` and of `pairs`, in conjugate-gradient steps.
+    """The cost of `invert_blocks` and of `invert_pairs`, in conjugate-gradient steps.
 
-    With m sampled rows, `blocks` makes K products [r, m] x [m, r]. `pairs` makes products [r, .] x [., r] over PAIRED n
-    rows in all, counted twice, and a Cholesky factorisation of K r rows, (K r)^3 / 3 operations. A step makes two
-    products of n r K multiplications. It is counted as 10 n r K: its products are thin, and slower per multiplication.
+    With m sampled rows, `invert_blocks` makes K products [r, m] x [m, r]. `invert_pairs` makes products [r, .] x [., r]
+    over PAIRED n rows in all, counted twice, and a Cholesky factorisation of K r rows, (K r)^3 / 3 operations. A step
+    makes two products of n r K multiplications. It is counted as 10 n r K: its products are thin, and slower per multiplication.
     """
     step = 10 * rows * width * classes
     paired = 2 * PAIRED * rows * width**2 + (classes * width) ** 3 / 3

@@ -19,7 +19,7 @@ import timm
 import torch
 
 from headstart.config.schema import HardwareConfig
-from headstart.models import architectures, cost  # noqa: F401
+from headstart.models import cost
 from headstart.models.published import torchvision as published_by_torchvision
 from headstart.runtime import hardware
 from headstart.zoo.plan import WARM_UP, Plan

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from headstart import __version__
 from headstart.models.keras_table import ROWS
 from headstart.report.page import Cell, template
 from headstart.report.plots import Picture, Section
+from headstart.runtime.version import __version__
 from headstart.zoo import tables
 from headstart.zoo.plan import Machine, Plan
 from headstart.zoo.rows import Column, Row, shown

@@ -1,6 +1,6 @@
-"""Importing this module registers every architecture of headstart's own with timm."""
+"""Networks that timm lacks, written from their papers; importing this registers each of them with timm."""
 
-from headstart.models.architectures import (  # noqa: F401
+from headstart.models.architectures import (
     alexnet,
     cifar,
     densenet_cifar,
@@ -13,3 +13,17 @@ from headstart.models.architectures import (  # noqa: F401
     stacked_kernels,
     vgg_scaled,
 )
+
+__all__ = [
+    "alexnet",
+    "cifar",
+    "densenet_cifar",
+    "efficientnet_scaled",
+    "googlenet",
+    "lenet",
+    "linear",
+    "nasnet_mobile",
+    "shake_shake",
+    "stacked_kernels",
+    "vgg_scaled",
+]

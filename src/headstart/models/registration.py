@@ -1,0 +1,54 @@
+"""Registers headstart's own networks with timm when timm is imported, so that neither waits for the other.
+
+``import headstart, timm; timm.create_model("googlenet")`` works in either order, and ``import headstart`` alone imports
+neither timm nor torch.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+
+ARCHITECTURES = "headstart.models.architectures"  # importing it registers them
+
+
+def register_with_timm() -> None:
+    """Register now where timm has been imported, else as soon as it is."""
+    if "timm" in sys.modules:
+        importlib.import_module(ARCHITECTURES)
+    elif not any(isinstance(finder, _TimmFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _TimmFinder())
+
+
+class _TimmFinder(MetaPathFinder):
+    """Finds timm as the other finders do, once, and has our networks registered behind its import."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "timm":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _RegisteringLoader(spec.loader)
+        return spec
+
+
+class _RegisteringLoader(Loader):
+    """timm's own loader, and our networks when it has done its work."""
+
+    def __init__(self, loader: Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__spec__ is not None:
+            module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        importlib.import_module(ARCHITECTURES)
