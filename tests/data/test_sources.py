@@ -20,7 +20,7 @@ from headstart.data import catalogue, sources
 from headstart.data.sources import ArrayImages, FileImages, Source, array_split
 from headstart.errors import UserError
 
-CONF = Path(__file__).parents[1] / "conf" / "data"
+CONF = Path(__file__).parents[2] / "conf" / "data"
 FILES = sorted(
     path for path in CONF.glob("*.yaml") if not path.stem.endswith(("_full", "_small"))
 )  # those are studies'

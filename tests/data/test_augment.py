@@ -15,7 +15,7 @@ from headstart.config import is_random
 from headstart.data import augment
 from headstart.data.augment import Preprocess
 
-CONF = Path(__file__).parents[1] / "conf" / "augment"
+CONF = Path(__file__).parents[2] / "conf" / "augment"
 OFF = {
     "crop_scale": (1.0, 1.0),
     "crop_ratio": (1.0, 1.0),

@@ -9,7 +9,7 @@ import torch
 from headstart.config import ModelConfig
 from headstart.errors import UserError
 from headstart.models import cut, factory, lenet
-from test_cut import RULES, trainable
+from models.networks import RULES, trainable
 
 # layer: maps and their side, parameters in the paper, in the modern form (which is full where the paper has a table)
 LAYERS = {

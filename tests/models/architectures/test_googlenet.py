@@ -19,7 +19,7 @@ from headstart.config import ModelConfig
 from headstart.errors import UserError
 from headstart.models import cut, factory, own  # noqa: F401
 from headstart.models.auxiliary import Auxiliary
-from test_cut import trainable
+from models.networks import trainable
 
 # Row of Table 1: output, then weights in units of 1024 and millions of multiply-adds, each as printed and as the
 # columns give it. Where the two differ by more than their rounding, the columns are what is built.

@@ -12,7 +12,7 @@ from torch import nn
 from headstart.config import ModelConfig
 from headstart.errors import UserError
 from headstart.models import cut, factory, own  # noqa: F401
-from test_cut import RULES, trainable
+from models.networks import RULES, trainable
 
 
 def meta(name: str, **options: Any) -> Any:

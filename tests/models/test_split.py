@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 from conftest import FAMILIES
-from headstart import strategy
-from headstart.config import PhaseConfig
 from headstart.models import cut
-
-RULES = ({"head": 1, "backbone": None}, {"depth0-1": 1, "all": None}, {"depth0-2": 1, "all": None})
-
-
-def network(name: str, **options: float) -> nn.Module:
-    """A network whose batch norms have statistics worth folding."""
-    torch.manual_seed(0)
-    model = timm.create_model(name, num_classes=5, **options).eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return model
-
-
-def trainable(model: nn.Module, rules: dict) -> frozenset[str]:
-    """The names that learn under these rules."""
-    return strategy.plan(model, {"p": PhaseConfig(rates=rules, epochs=1)})[0].trainable
+from models.networks import RULES, network, trainable
 
 
 @pytest.mark.parametrize("name", FAMILIES)

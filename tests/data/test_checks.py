@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
-from tests.conftest import compose
 
+from conftest import compose
 from headstart import runs
 from headstart.config import plain
 from headstart.data import Data, catalogue, prepare, sources

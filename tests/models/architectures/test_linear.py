@@ -11,7 +11,7 @@ import torch
 from headstart.config import ModelConfig
 from headstart.errors import UserError
 from headstart.models import cut, factory, own  # noqa: F401
-from test_cut import trainable
+from models.networks import trainable
 
 
 @pytest.mark.parametrize(("classes", "chans", "parameters"), [(10, 3, 30_730), (10, 1, 10_250), (7, 3, 21_511)])
