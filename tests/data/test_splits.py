@@ -187,3 +187,15 @@ def test_impossible_cuts_are_refused(kwargs: dict, message: str) -> None:
 def test_class_with_too_few_images_is_named() -> None:
     with pytest.raises(UserError, match="class 'c1' has 2 training images; 3 are needed"):
         cut(source_of([10, 2]))
+
+
+def test_one_class_is_refused_whatever_the_source() -> None:
+    with pytest.raises(UserError, match="only one class \\('a'\\)"):
+        cut(Source(("a",), array_split(np.zeros((9, 2, 2), np.uint8), np.zeros(9), "train")))
+
+
+def test_a_class_without_training_images_is_named() -> None:
+    held = array_split(np.zeros((3, 2, 2), np.uint8), np.array([0, 1, 2]), "test")
+    train = array_split(np.zeros((8, 2, 2), np.uint8), np.arange(8) % 2, "train")
+    with pytest.raises(UserError, match="class 'c' has 0 training images"):
+        cut(Source(("a", "b", "c"), train, None, held))

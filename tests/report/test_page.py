@@ -1,6 +1,4 @@
-"""The report: a page that stands alone, plots that carry the runs' numbers, and a folder that is never half
-written.
-"""
+"""The page: it stands alone, leads with the decision and carries the runs' numbers."""
 
 from __future__ import annotations
 
@@ -14,39 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.compare import main
-from headstart.errors import RunFailed
-from headstart.report import write
-from headstart.report.columns import count, duration
-from headstart.report.confusion import count_group, shares
-from headstart.report.curves import read_curve
-from headstart.report.groups import Group, compare, stat
-from headstart.report.study import Run, read, read_run
-from headstart.report.style import Palette, spread_out
+from headstart.report.groups import compare
+from headstart.report.study import read
 from report.pages import Page
-from study_files import write_demo, write_run
-
-
-def made(outputs: Path, study: str = "demo", *options: str) -> str:
-    """Write a study's report and return its page."""
-    assert main([study, "--output-dir", str(outputs), *options]) == 0
-    return (outputs / study / "report" / "index.html").read_text(encoding="utf-8")
-
-
-def run_of(folder: Path) -> Run:
-    """Read one completed run."""
-    run = read_run(folder)
-    assert isinstance(run, Run)
-    return run
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of the demo, reported with all plots."""
-    outputs = tmp_path_factory.mktemp("outputs")
-    write_demo(outputs)
-    made(outputs)
-    return outputs
+from report.studies import made
+from study_files import write_run
 
 
 def test_page_is_well_formed_and_needs_nothing_beside_it(demo: Path) -> None:
@@ -82,55 +52,6 @@ def _close(text: str, number: float) -> bool:
         return False
 
 
-def test_plots_are_written(demo: Path) -> None:
-    report = demo / "demo/report"
-    names = {path.name for path in report.glob("*.png")}
-    assert {"accuracy.png", "accuracy_vs_seconds.png", "learning_curves.png"} <= names
-    assert sum(name.startswith("confusion-") for name in names) == 3
-    for path in report.glob("*.png"):
-        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        assert path.stat().st_size > 5_000
-
-
-def test_confusion_counts_equal_predictions_and_accuracy(demo: Path) -> None:
-    for group in compare(read(demo / "demo")).groups:
-        counts, classes, without = count_group(group)
-        assert counts is not None
-        assert without == []
-        assert classes == [str(k) for k in range(10)]
-        assert counts.sum() == 3 * 400
-        assert np.trace(counts) / counts.sum() == pytest.approx(group.accuracy.mean, rel=1e-12)
-        assert shares(counts).sum(axis=1) == pytest.approx(np.ones(10))
-        first = list(csv.DictReader((group.runs[0].folder / "predictions.csv").open()))
-        mistaken = sum(row["label"] == "0" and row["predicted"] == "1" for row in first)
-        assert counts[0, 1] >= mistaken
-
-
-def test_confusion_of_a_class_without_images() -> None:
-    rate = shares(np.array([[3, 1], [0, 0]]))
-    assert rate[0].tolist() == [0.75, 0.25]
-    assert np.isnan(rate[1]).all()
-
-
-def test_curves(tmp_path: Path) -> None:
-    probe = read_curve(run_of(write_run(tmp_path, strategy="feature_extraction")))
-    assert probe is not None
-    assert probe.by_epoch == {}
-    assert probe.probe is not None
-    both = read_curve(run_of(write_run(tmp_path, strategy="head_then_all", epochs=4)))
-    assert both is not None
-    assert list(both.by_epoch) == [0, 1, 2, 3, 4]
-    folder = write_run(tmp_path, strategy="gradual", epochs=3)
-    lines = (folder / "metrics.csv").read_text().splitlines()
-    again = [line.replace("main,", "second,") for line in lines[1:3]]
-    (folder / "metrics.csv").write_text("\n".join([*lines, lines[3], *again]) + "\n")
-    phases = read_curve(run_of(folder))
-    assert phases is not None
-    assert list(phases.by_epoch) == [1, 2, 3, 4, 5]
-    assert phases.begins == [3]
-    assert phases.by_epoch[4] == phases.by_epoch[1] == float(lines[1].split(",")[6])
-
-
 def test_missing_files_are_stated(tmp_path: Path) -> None:
     bare = write_run(tmp_path, seed=0)
     (bare / "metrics.csv").unlink()
@@ -145,24 +66,6 @@ def test_missing_files_are_stated(tmp_path: Path) -> None:
     assert "Without a readable config.yaml" in text
     assert text.count(bare.name) >= 3
     assert not list((tmp_path / "demo/report").glob("confusion-*"))
-
-
-@pytest.mark.parametrize("text", [None, "a: [", "[1, 2]", "figures: 3", "\xff"])
-def test_figures_are_those_of_the_newest_readable_config(text: str | None, tmp_path: Path) -> None:
-    figure = {"_target_": "headstart.report.questions.Frontier", "title": "Cost", "x": ["seconds"]}
-    write_run(tmp_path, seed=0, changes={"figures": {"cost": figure}})
-    newest = write_run(tmp_path, seed=1) / "config.yaml"
-    newest.unlink()
-    if text is not None:
-        newest.write_bytes(text.encode("latin-1"))
-    made(tmp_path)
-    assert (tmp_path / "demo/report/cost.png").is_file() == (text != "figures: 3")
-
-
-def test_a_figure_that_cannot_be_built_says_so(tmp_path: Path) -> None:
-    figure = {"_target_": "headstart.report.questions.Frontier", "title": "Cost", "y": ["seconds"]}
-    write_run(tmp_path, changes={"figures": {"cost": figure}})
-    assert "Not drawn: config.yaml, figures.cost: " in made(tmp_path)
 
 
 def test_texts_are_escaped(tmp_path: Path) -> None:
@@ -182,47 +85,6 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
     assert Page(text).mistakes == []
 
 
-def test_failed_writing_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_run(tmp_path)
-    made(tmp_path, "demo", "--no-plots")
-    report = tmp_path / "demo/report"
-    before = {path.name: path.read_bytes() for path in report.iterdir()}
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(write, "write_runs", full)
-    write_run(tmp_path, seed=1)
-    with pytest.raises(RunFailed, match="No space left"):
-        made(tmp_path, "demo", "--no-plots")
-    assert {path.name: path.read_bytes() for path in report.iterdir()} == before
-    assert [path.name for path in (tmp_path / "demo").glob(".report*")] == []
-
-
-def test_new_report_replaces_the_old_one_whole(tmp_path: Path) -> None:
-    write_run(tmp_path)
-    made(tmp_path)
-    assert (tmp_path / "demo/report/accuracy.png").exists()
-    text = made(tmp_path, "demo", "--no-plots")
-    assert "<img" not in text
-    assert {path.name for path in (tmp_path / "demo/report").iterdir()} == {
-        "index.html",
-        *("summary.csv", "runs.csv", "pairs.csv", "worth.csv"),
-        *("per_class.csv", "class_differences.csv", "calibration.csv", "changed.csv"),
-    }
-    assert [path.name for path in (tmp_path / "demo").glob(".report*")] == []
-
-
-@pytest.mark.parametrize(("strategies", "classes"), [(15, 2), (2, 100)])
-def test_many_strategies_and_classes(tmp_path: Path, strategies: int, classes: int) -> None:
-    for place in range(strategies):
-        names = [f"a class with the long name {k}" for k in range(classes)]
-        write_run(tmp_path, strategy=f"strategy_number_{place}", classes=names, skill=2 + 0.1 * place)
-    made(tmp_path)
-    assert len(list((tmp_path / "demo/report").glob("confusion-*.png"))) == min(strategies, 12)
-    assert len(list((tmp_path / "demo/report").glob("reliability-*.png"))) == min(strategies, 12)
-
-
 def test_several_tasks_and_models(tmp_path: Path) -> None:
     for model in ("efficientnet_lite0", "resnet18"):
         for budget in (5, 50):
@@ -231,50 +93,6 @@ def test_several_tasks_and_models(tmp_path: Path) -> None:
     text = made(tmp_path)
     assert "train_per_class" in text
     assert len(compare(read(tmp_path / "demo")).groups) == 8
-
-
-def rows(*names: str, models: tuple[str, ...] = ("m",)) -> list[Group]:
-    """Rows without runs, a row a strategy and model."""
-    return [Group(model, name, "d", {}, []) for name in names for model in models]
-
-
-def test_colours_are_stable() -> None:
-    few, many = rows("finetune", "scratch"), rows("finetune", "scratch", "ema", "a", "b")
-    assert [Palette(few).colour(row) for row in few] == [Palette(many).colour(row) for row in many[:2]]
-    assert len({Palette(many).colour(row) for row in many}) == 5
-
-
-def test_looks_are_told_apart() -> None:
-    many = rows(*(f"strategy_{k}" for k in range(33)))
-    palette = Palette(many)
-    assert len({palette.colour(row) for row in many}) == 33
-    models = rows("scratch", models=("a", "b", "c"))
-    assert len({Palette(models).colour(row) for row in models}) == 3
-
-
-def test_spread_out() -> None:
-    placed = spread_out([5.0, 5.1, 0.0, 9.9], 1.0, 0.0, 10.0)
-    assert placed == pytest.approx([4.55, 5.55, 0.0, 9.9])
-    crowded = sorted(spread_out([9.9, 9.8, 9.7], 1.0, 0.0, 10.0))
-    assert crowded == pytest.approx([8.0, 9.0, 10.0])
-
-
-def test_numbers_for_people() -> None:
-    assert [count(value) for value in (812, 12_810, 3_383_818, 999_999, 0.5)] == [
-        *("812", "12.8 k", "3.4 M", "1.0 M", "0.5"),
-    ]
-    assert [duration(value) for value in (0.123, 12.34, 204.0, 5400.0, 9000.0)] == [
-        *("0.12 s", "12.3 s", "3.4 min", "90.0 min", "2.5 h"),
-    ]
-
-
-def test_stat_of_missing_and_single_values() -> None:
-    assert stat([]) is None
-    assert stat([0.5, None]) is None
-    single = stat([0.5])
-    assert single is not None
-    assert single.std is None
-    assert single.interval is None
 
 
 def test_page_opens_in_a_browser_without_errors(demo: Path, tmp_path: Path) -> None:
@@ -306,3 +124,13 @@ def test_page_opens_in_a_browser_without_errors(demo: Path, tmp_path: Path) -> N
     falling = "descending finetune feature_extraction scratch"
     rising = "ascending scratch feature_extraction finetune"
     assert re.findall(r"<samp>(.*?)</samp>", done.stdout) == [falling, rising, falling]
+
+
+def test_page_leads_with_the_decision_and_has_the_evidence_without_plots(study: Path) -> None:
+    text = (study / "demo/report/index.html").read_text("utf-8")
+    places = [text.index(words) for words in ('class="decision">', 'id="summary"', "What is shown", "Is it worth it?")]
+    assert places == sorted(places)
+    assert "Holm’s correction over all comparisons of a task (family size 10; 3 common seeds)" in text
+    assert "“not shown” does not mean “no difference”" in text
+    assert "Best for each budget" in text
+    assert "Images that changed verdict" in text

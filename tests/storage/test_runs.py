@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from conftest import compose
 from headstart import config as configs
 from headstart import runs
+from headstart.config import plain
 from headstart.errors import RunFailed, UserError
 
 DIGESTS = {"data": "d1", "weights": None}
@@ -146,3 +147,10 @@ def test_a_run_that_another_process_holds_is_refused_until_that_dies(tmp_path: P
         other.kill()
     with runs.hold(config, {}) as run:
         assert run.folder.is_dir()
+
+
+def test_the_choice_is_part_of_the_identity() -> None:
+    both = (compose("data=digits", f"data.on_bad_image={choice}") for choice in ("raise", "skip"))
+    assert len({runs.identity(plain(config), {}) for config in both}) == 2
+    with pytest.raises(UserError, match=r"data\.on_bad_image=skp: must be one of raise, skip; did you mean skip\?"):
+        compose("data.on_bad_image=skp")

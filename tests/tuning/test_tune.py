@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -15,26 +13,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from conftest import SMALL, compose
-from headstart import hardware, strategy, trial, tune
+from headstart import strategy, tune
 from headstart.config import HardwareConfig, RunConfig
 from headstart.errors import UserError
 from headstart.models import factory
 from headstart.trial import Setting, Timing, Trial
+from tuning.settings import BF16, LAST, LIVE, PLAIN, config
 
-LAST, PLAIN = Setting("channels_last", "32"), Setting("contiguous", "32")
-BF16 = Setting("channels_last", "bf16")
 HEAD_ALONE = ("strategy=finetune", "strategy.start=scratch", "strategy.phases.all.rates.backbone=null")
-LIVE = ("model=timm", "model.name=resnet18", "strategy=scratch", "data.batch_size=16", "hardware.tune=true")
-
-
-def config(tmp_path: Path, *overrides: str) -> RunConfig:
-    """A run of a few live steps that asks for tuning, its hardware settled."""
-    composed = compose(*SMALL, *LIVE, f"output_dir={tmp_path / 'outputs'}", *overrides)
-    composed.hardware = hardware.settle(composed.hardware)
-    return composed
 
 
 def settle(config: RunConfig, n_train: int = 32, asked: str = "auto") -> tuple[HardwareConfig, dict[str, Any] | None]:
@@ -63,36 +51,6 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[Setting, Timing]
         return asked
 
     return given
-
-
-def test_a_trial_takes_real_steps_of_the_runs_network_and_leaves_no_trace(tmp_path: Path) -> None:
-    asked = config(tmp_path)
-    state, threads = torch.get_rng_state(), torch.get_num_threads()
-    with trial.undisturbed(replace(asked.hardware, devices=2)):
-        made = Trial(asked, classes=10, image_size=32)
-        weights = made.model.fc.weight.detach().clone()
-        counts, steps = {}, [0]
-        made.model.register_forward_hook(lambda *_: steps.__setitem__(0, steps[0] + 1))
-
-        def refuse(*_: Any) -> None:
-            if torch.is_autocast_enabled("cpu"):
-                raise RuntimeError("no bfloat16 here\nand a long story")
-
-        made.model.register_forward_pre_hook(refuse)
-        counts = made.time([LAST, PLAIN, BF16])
-    assert made.images.shape == (16, 3, 32, 32)
-    assert not torch.equal(made.model.fc.weight, weights), "the optimizer moved it"
-    assert counts[BF16] == Timing(failed="RuntimeError: no bfloat16 here")
-    for setting in (LAST, PLAIN):
-        assert 1e-3 < (counts[setting].seconds or 0) < 10
-    assert 2 * (1 + trial.STEPS) <= steps[0] <= 2 * trial.ROUNDS * (1 + trial.STEPS)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.get_num_threads() == threads
-
-
-def test_a_loss_that_is_not_finite_leaves_a_setting_out(tmp_path: Path) -> None:
-    made = Trial(config(tmp_path, "optimizer=sgd", "optimizer.lr=1e30"), classes=10, image_size=32)
-    assert "the loss of a step is" in (made.time([LAST])[LAST].failed or "")
 
 
 def test_only_what_may_change_numbers_is_tried() -> None:
@@ -248,66 +206,3 @@ def test_a_run_records_what_was_picked_and_is_found_again(
     moved = run_small(*LIVE, "epochs=1")
     assert moved["hardware"]["memory_format"] == other.memory_format
     assert moved["config_hash"] != first["config_hash"], "another setting is another run"
-
-
-def test_compiled_networks_see_one_size_in_training_alone(
-    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[tuple[bool, int]] = []
-
-    def compiled(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-        def call(inputs: torch.Tensor) -> torch.Tensor:
-            seen.append((network.training, len(inputs)))
-            return network(inputs)
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", compiled)
-    options = [name for name in LIVE if "tune" not in name]
-    result = run_small(*options, "hardware.compile=true", "data.batch_size=12", "epochs=2")
-    assert result["n_train"] % 12 > 1, "a last batch that is smaller"
-    assert seen == [(True, 12)] * 2 * (result["n_train"] // 12)
-
-
-KEPT = """
-import resource
-from pathlib import Path
-import torch
-from headstart import hardware
-from headstart.config import HardwareConfig
-
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
-        torch.zeros(64 * 2**20 // 4).add_(1)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-before = faults()
-with hardware.memory_kept(HardwareConfig(accelerator="cpu", precision="32")):
-    faults()
-    inside, held = faults(), resident()
-    held_on = [torch.ones(32 * 2**20 // 4) for _ in range(8)]
-assert inside < before / 10, (inside, before)
-assert resident() - 256 * 2**20 < held - 50 * 2**20, "the system has it back"
-last = held_on.pop()  # so that what is freed does not lie at the end
-del held_on
-full = resident()
-hardware.give_memory_back()
-assert resident() < full - 200 * 2**20, "and what was in use then as well, once that is asked for"
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="counts Linux's page faults")
-def test_freed_memory_is_kept_for_the_next_tensor() -> None:
-    """In a process of its own: what the allocator does depends on all that went before."""
-    done = subprocess.run([sys.executable, "-c", KEPT], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("options", [["hardware.tune=false"], ["hardware.tune=true", "hardware.precision=32"]])
-def test_allowing_what_nothing_makes_use_of_is_an_error(options: list[str]) -> None:
-    with pytest.raises(UserError, match=r"hardware\.allow_bf16=true: .* hardware\.tune=true"):
-        compose("hardware.allow_bf16=true", *options)

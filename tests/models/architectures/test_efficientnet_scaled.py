@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import pytest
 import timm
@@ -10,9 +11,9 @@ import torch
 from timm.models.efficientnet import EfficientNet
 
 from headstart import strategy
-from headstart.conclude import gmacs
 from headstart.config import ModelConfig
 from headstart.models import factory, own  # noqa: F401
+from headstart.models.cost import gmacs
 from headstart.models.efficientnet_scaled import Scale, scaled
 
 SMALL = {"base_resolution": 32, "base_width": 0.25, "base_depth": 0.5}
@@ -27,6 +28,7 @@ def count(model: EfficientNet) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+@cache
 def measured(**options: float) -> float:
     """GMACs at the network's own resolution."""
     model = outline(**options)

@@ -9,8 +9,8 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
 
-from headstart.conclude import gmacs
 from headstart.models import cut, own  # noqa: F401
+from headstart.models.cost import gmacs
 from headstart.models.nasnet_mobile import Cell, FactorizedReduction, NASNet
 
 SMALL = {"repeats": 1, "penultimate": 96, "stem_chs": 8, "num_classes": 5}
