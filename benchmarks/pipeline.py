@@ -192,7 +192,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     data = prepare(config, image_size=int(size), crop_pct=0.875, interpolation="bicubic")
     data.digest  # noqa: B018
     with memory.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
-        data.check("raise", None)
+        check_images(data, "raise", None)
         preprocess = Preprocess(int(size), MEAN, STD, augment)
         batches = loader(data.train, BATCH, shuffle=True, seed=0, phase="benchmark")
 
@@ -217,8 +217,8 @@ def _open(root: str, cache: str) -> dict[str, float]:
     steps = {
         "listing": lambda: None,
         "digests": lambda: data.digest,
-        "bad images": lambda: data.check("raise", Path(cache)),
-        "duplicates": lambda: data.duplicates,
+        "bad images": lambda: check_images(data, "raise", Path(cache)),
+        "duplicates": lambda: find_duplicates(data.parts),
     }
     for name, step in steps.items():
         step()
