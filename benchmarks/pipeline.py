@@ -180,6 +180,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
 
     from headstart.config.schema import HardwareConfig
     from headstart.data.augment import Preprocess
+    from headstart.data.checks import check_images
     from headstart.data.dataset import prepare
     from headstart.data.loader import loader
     from headstart.runtime import memory
@@ -209,6 +210,7 @@ def _open(root: str, cache: str) -> dict[str, float]:
     import simplejpeg  # noqa: F401
 
     import headstart.data.loader  # noqa: F401
+    from headstart.data.checks import check_images, find_duplicates
     from headstart.data.dataset import prepare
 
     times, began = {}, time.perf_counter()

@@ -60,7 +60,7 @@ def test_a_bad_image_is_named_with_its_part_and_the_fix(fault: str, part: str, s
     make, reason = FAULTS[fault]
     make(folder(tmp_path) / part / "a" / "bad.jpg")
     with pytest.raises(UserError, match=rf"(?s)1 of \d+ {part} images cannot be read.*bad\.jpg: .*{reason}") as caught:
-        read(tmp_path, storage=storage).check("raise", None)
+        check_images(read(tmp_path, storage=storage), "raise", None)
     assert "data.on_bad_image=skip" in str(caught.value)
     assert "0.png" not in str(caught.value)
 
@@ -71,7 +71,7 @@ def test_all_bad_images_of_all_parts_are_told_at_once(tmp_path: Path) -> None:
         (tmp_path / "train" / "b" / f"bad{i:02}.jpg").write_bytes(b"")
     (tmp_path / "test" / "a" / "worse.jpg").write_bytes(b"no")
     with pytest.raises(UserError) as caught:
-        read(tmp_path).check("raise", None)
+        check_images(read(tmp_path), "raise", None)
     message = str(caught.value)
     assert "12 of 22 train images and 1 of 9 test images" in message
     assert message.count("/bad") == 10
@@ -82,7 +82,7 @@ def test_all_bad_images_of_all_parts_are_told_at_once(tmp_path: Path) -> None:
 def test_a_bad_test_image_is_never_left_out(choice: str, tmp_path: Path) -> None:
     truncated(folder(tmp_path) / "test" / "b" / "bad.jpg")
     with pytest.raises(UserError, match=r"(?s)1 of 9 test images cannot be read.*bad\.jpg"):
-        read(tmp_path).check(choice, tmp_path / "cache")
+        check_images(read(tmp_path), choice, tmp_path / "cache")
 
 
 def test_skip_leaves_out_and_replaces_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -117,11 +117,11 @@ def test_skip_keeps_every_class(tmp_path: Path, caplog: pytest.LogCaptureFixture
     for i in range(SOUND["val"]):
         (tmp_path / "val" / "b" / f"{i}.png").write_bytes(b"")
     with pytest.raises(UserError, match="every val image is bad"):
-        read(tmp_path).check("skip", None)
+        check_images(read(tmp_path), "skip", None)
     for i in range(SOUND["train"]):
         (tmp_path / "train" / "b" / f"{i}.png").write_bytes(b"")
     with pytest.raises(UserError, match="every train image of class 'b' is bad"):
-        read(tmp_path).check("skip", None)
+        check_images(read(tmp_path), "skip", None)
 
 
 def test_what_was_decoded_once_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,10 +142,10 @@ def test_what_was_decoded_once_is_not_decoded_again(tmp_path: Path, monkeypatch:
     assert data.test.seconds > 0  # and paid for by whoever needs them first
 
     opened.clear()
-    read(tmp_path / "set").check("raise", tmp_path / "cache")
+    check_images(read(tmp_path / "set"), "raise", tmp_path / "cache")
     assert opened == []
     picture(99).save(tmp_path / "set" / "test" / "a" / "0.png")
-    read(tmp_path / "set").check("raise", tmp_path / "cache")
+    check_images(read(tmp_path / "set"), "raise", tmp_path / "cache")
     assert opened == [str(tmp_path / "set" / "test" / "a" / "0.png")]  # by content, not by name
 
 
@@ -165,7 +165,7 @@ def test_a_memory_that_cannot_be_written_costs_the_memory_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    read(folder(tmp_path / "set")).check("raise", tmp_path / "file")
+    check_images(read(folder(tmp_path / "set")), "raise", tmp_path / "file")
     assert "the next run checks its images again: cannot write" in caplog.text
 
 

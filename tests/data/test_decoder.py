@@ -77,8 +77,8 @@ MEMORY = """
 import re
 from pathlib import Path
 import numpy as np
-from headstart.data.reading import Decoder
-from headstart.data.sources import array_split
+from headstart.data.decoder import Decoder
+from headstart.data.source import array_split
 from headstart.data.splits import Part
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 def part(n): return Part(array_split(np.zeros((64, 28, 28), np.uint8), np.zeros(64), "t"), np.arange(n) % 64)

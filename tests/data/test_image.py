@@ -73,7 +73,7 @@ def test_a_large_image_is_read_without_a_warning_and_a_bomb_is_not(
             Image.open(root / "train" / "a" / "0.png")  # Pillow would have said so
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit // 2 - 1)
     with pytest.raises(UserError, match=r"(?s)10 of 10 train images .*0\.png: more than 318 pixels"):
-        read(root).check("raise", None)
+        check_images(read(root), "raise", None)
 
 
 def saved(image: Image.Image, path: Path, **options: object) -> Path:

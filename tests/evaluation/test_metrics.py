@@ -150,6 +150,7 @@ def test_predictions_agree_with_the_numbers_and_survive_the_file(tmp_path) -> No
 def test_importing_metrics_imports_neither_torch_nor_torchmetrics() -> None:
     code = "import sys, headstart.evaluation.metrics; print([m for m in ('torch', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-    code = "import sys, torch; from headstart.evaluation.metrics import evaluate; evaluate(torch.eye(3), torch.arange(3)); "
+    code = "import sys, torch; from headstart.evaluation.metrics import evaluate; "
+    code += "evaluate(torch.eye(3), torch.arange(3)); "
     code += "print('torchmetrics' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

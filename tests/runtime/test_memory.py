@@ -11,7 +11,7 @@ KEPT = """
 import resource
 from pathlib import Path
 import torch
-from headstart.runtime import hardware
+from headstart.runtime import memory
 from headstart.config.schema import HardwareConfig
 
 def faults():
@@ -24,7 +24,7 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 before = faults()
-with hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):
+with memory.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):
     faults()
     inside, held = faults(), resident()
     held_on = [torch.ones(32 * 2**20 // 4) for _ in range(8)]
@@ -33,7 +33,7 @@ assert resident() - 256 * 2**20 < held - 50 * 2**20, "the system has it back"
 last = held_on.pop()  # so that what is freed does not lie at the end
 del held_on
 full = resident()
-hardware.give_memory_back()
+memory.give_memory_back()
 assert resident() < full - 200 * 2**20, "and what was in use then as well, once that is asked for"
 """
 

@@ -109,7 +109,7 @@ def test_neither_order_nor_irrelevant_keys_change_the_identity(
 
 
 def test_the_name_is_readable_and_safe() -> None:
-    config = schema.plain(compose("model.name=a/b", "seed=3"))
+    config = schema.plain(compose("seed=3")) | {"model": {"name": "a/b"}}
     assert runs.name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
     assert "/" not in runs.name(config, DIGESTS)
 

@@ -94,9 +94,8 @@ def test_ties_go_to_the_plainer_setting() -> None:
 )
 def test_steps_that_are_worth_a_compiler(overrides: tuple[str, ...], steps: int) -> None:
     config = compose(*SMALL, *LIVE, *overrides)
-    assert (
-        tune.live_steps(planned(config), config.augment, 100, config.data.batch_size * config.hardware.devices) == steps
-    )
+    images_per_step = config.data.batch_size * config.hardware.devices
+    assert tune.live_steps(planned(config), config.augment, 100, images_per_step) == steps
 
 
 def test_compiles_where_the_run_is_long_enough(tmp_path: Path, measured: Any, caplog: pytest.LogCaptureFixture) -> None:
