@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,28 @@ def test_seeds_that_overlap_in_part(tmp_path: Path) -> None:
     assert pair.p == pytest.approx(stats.ttest_rel(*ours).pvalue)
     assert pair.gain == pytest.approx(np.mean(ours[0]) - np.mean(ours[1]))
     assert pair.turned().gain == -pair.gain
+
+
+def test_p_values_and_intervals_are_those_of_students_formulas(tmp_path: Path) -> None:
+    """With 1 and 2 degrees of freedom Student's t has closed forms; the pairs of one task have 2 and 3 seeds."""
+    for strategy, seeds in {"finetune": (0, 1, 2), "scratch": (0, 1, 2), "ema": (1, 2)}.items():
+        for seed in seeds:
+            write_run(tmp_path, strategy=strategy, seed=seed, skill=1.5 if strategy == "scratch" else 2.4)
+    _, family = looked_at(tmp_path)
+    runs = results(tmp_path)
+    assert sorted(len(pair.seeds) for pair in family.tested) == [2, 2, 3]
+    for pair in family.tested:
+        differences = [
+            runs[pair.one.strategy, seed]["test"]["accuracy"] - runs[pair.other.strategy, seed]["test"]["accuracy"]
+            for seed in pair.seeds
+        ]
+        error = np.std(differences, ddof=1) / math.sqrt(len(differences))
+        t = abs(np.mean(differences)) / error
+        p = 1 - 2 / math.pi * math.atan(t) if len(differences) == 2 else 1 - t / math.sqrt(2 + t**2)
+        quantile = math.tan(math.pi * 0.475) if len(differences) == 2 else 0.95 * math.sqrt(2 / (1 - 0.95**2))
+        assert pair.p == pytest.approx(p, rel=1e-9)
+        assert pair.difference is not None
+        assert pair.difference.interval == pytest.approx(quantile * error, rel=1e-9)
 
 
 def test_one_common_seed_is_not_tested(tmp_path: Path) -> None:
