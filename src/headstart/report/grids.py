@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from headstart.figures import count_pairs
 from headstart.report.changed import Verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
@@ -52,7 +53,7 @@ def draw_verdicts(found: Verdicts, names: tuple[str, str], colours: tuple[str, s
     import numpy as np
 
     full = found.seeds + 1
-    counts = np.bincount(found.one * full + found.other, minlength=full * full).reshape(full, full)
+    counts = count_pairs(found.one, found.other, full)
     figure = sheet(max(3.9, 1.6 + 0.72 * full), max(3.3, 1.3 + 0.62 * full))
     axes = figure.add_subplot()
     top = max(1, int(counts[~np.eye(full, dtype=bool)].max()))
