@@ -18,6 +18,7 @@ HEAVY = (
     "torchvision",
     "torchmetrics",
     "sklearn",
+    "scipy",
 )
 
 

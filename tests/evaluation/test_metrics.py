@@ -8,8 +8,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
+from torch.nn import functional
 
-from headstart.evaluation.metrics import PREDICTION_COLUMNS, evaluate, predictions, save_predictions
+from headstart.evaluation.metrics import (
+    PREDICTION_COLUMNS,
+    calibration_gaps,
+    confidence_bins,
+    evaluate,
+    predictions,
+    save_predictions,
+)
 
 CASES = {
     "ten classes": (500, 10, None),
@@ -63,11 +71,18 @@ def test_numbers_are_those_of_scikit_learn(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_numbers_are_those_of_torchmetrics(case: str) -> None:
-    from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+    from torchmetrics.functional.classification import (
+        multiclass_accuracy,
+        multiclass_calibration_error,
+        multiclass_recall,
+    )
 
     logits, labels = draw(*CASES[case])
     classes = logits.shape[1]
     found = evaluate(logits, labels)
+    recall = multiclass_recall(logits, labels, classes, average=None)[labels.unique()]
+    assert found["balanced_accuracy"] == pytest.approx(float(recall.mean()))
+    assert found["nll"] == pytest.approx(float(functional.cross_entropy(logits, labels)))
     top = {k: multiclass_accuracy(logits, labels, classes, average="micro", top_k=k) for k in (1, min(5, classes))}
     assert found["accuracy"] == pytest.approx(float(top[1]))
     assert found["top5"] == pytest.approx(float(top[min(5, classes)]))
@@ -80,12 +95,68 @@ def test_calibration_error_is_the_papers(case: str) -> None:
     assert evaluate(logits, labels)["ece"] == pytest.approx(guo(logits, labels), abs=1e-6)
 
 
+def test_a_class_that_is_absent_but_predicted_is_no_class_of_the_mean() -> None:
+    """torchmetrics' macro recall counts it, as 0; scikit-learn's balanced accuracy, as ours, does not."""
+    from torchmetrics.functional.classification import multiclass_recall
+
+    logits, labels = draw(80, 6, 3)
+    assert (logits.argmax(1) == 3).any()
+    found = evaluate(logits, labels)["balanced_accuracy"]
+    assert found is not None
+    theirs = multiclass_recall(logits, labels, 6, average="macro")
+    assert float(theirs) == pytest.approx(found * 5 / 6)
+    logits[:, 3] = -100.0  # once it is not predicted either, both leave it out
+    theirs = multiclass_recall(logits, labels, 6, average="macro")
+    assert evaluate(logits, labels)["balanced_accuracy"] == pytest.approx(float(theirs))
+
+
+def test_of_equal_scores_the_lower_classes_are_among_the_five() -> None:
+    """torchmetrics takes those that torch.topk happens to return; of the first place both take the lowest class."""
+    from torchmetrics.functional.classification import multiclass_accuracy
+
+    chance = torch.Generator().manual_seed(0)
+    scores, labels = torch.randint(3, (200, 8), generator=chance).float(), torch.randint(8, (200,), generator=chance)
+    ranked = [sorted(range(8), key=lambda k: (-row[k], k)) for row in scores.tolist()]
+    found = evaluate(scores, labels)
+    assert found["top5"] == np.mean([label in order[:5] for label, order in zip(labels.tolist(), ranked, strict=True)])
+    assert found["accuracy"] == pytest.approx(float(multiclass_accuracy(scores, labels, 8, average="micro")))
+    own = scores.gather(1, labels[:, None])
+    least, most = (share.double().mean() for share in ((scores >= own).sum(1) <= 5, (scores > own).sum(1) < 5))
+    assert least < found["top5"] < most, "the ties decide"
+    assert least <= float(multiclass_accuracy(scores, labels, 8, average="micro", top_k=5)) <= most
+
+
+def test_a_bin_holds_its_upper_limit() -> None:
+    """0.6 = 9 / 15 shares no bin with 0.62, as in Guo et al.; torchmetrics' bins hold the lower limit: it does."""
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    gaps = calibration_gaps(np.array([0.6, 0.62]), np.array([False, True]))
+    assert gaps.tolist() == pytest.approx([0.0] * 8 + [0.6, -0.38] + [0.0] * 5)
+    assert confidence_bins(np.array([0.0, 1e-9, 0.2, 0.21, 0.6, 0.62, 1.0])).tolist() == [0, 0, 2, 3, 8, 9, 14]
+    probabilities = torch.tensor([[0.6, 0.4], [0.62, 0.38]])
+    theirs = multiclass_calibration_error(probabilities, torch.tensor([1, 0]), 2)
+    assert float(theirs) == pytest.approx((0.6 - 0.38) / 2)
+
+
+def test_scores_between_0_and_1_are_logits_like_any_others() -> None:
+    """torchmetrics takes such scores for probabilities."""
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    scores, labels = torch.rand(50, 4, generator=torch.Generator().manual_seed(0)), torch.arange(50) % 4
+    found = evaluate(scores, labels)["ece"]
+    assert found == pytest.approx(float(multiclass_calibration_error(scores.softmax(1), labels, 4)), abs=1e-6)
+    assert found != pytest.approx(float(multiclass_calibration_error(scores, labels, 4)), abs=0.1)
+
+
 def test_certain_predictions_fall_into_the_last_bin() -> None:
-    """Confidence 1.0 shares its bin with 0.95: gaps of opposite sign cancel there."""
+    """Confidence 1.0 shares its bin with 0.96, where gaps of opposite sign cancel; torchmetrics keeps it apart."""
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     logits = torch.tensor([[200.0, 0.0], [0.96, 0.04]])
     logits[1] = logits[1].log()
     labels = torch.tensor([1, 0])
     assert evaluate(logits, labels)["ece"] == pytest.approx(abs((0 - 1.0) + (1 - 0.96)) / 2, abs=1e-6)
+    assert float(multiclass_calibration_error(logits, labels, 2)) == pytest.approx((1.0 + 0.04) / 2)
 
 
 def test_shifted_and_huge_logits_stay_finite() -> None:

@@ -7,10 +7,7 @@ import timm
 import torch
 
 from headstart.errors import UserError
-from headstart.models import (
-    architectures,  # noqa: F401
-    fold,
-)
+from headstart.models import architectures, fold  # noqa: F401
 from headstart.models.stages import Stages
 
 

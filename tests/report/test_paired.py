@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from pathlib import Path
 
@@ -109,3 +110,25 @@ def test_the_same_difference_in_every_seed_is_no_evidence(tmp_path: Path) -> Non
     (pair,) = family.pairs
     assert pair.p is None
     assert pair.untested == "the same difference in every seed"
+
+
+def test_p_values_and_intervals_are_those_of_students_formulas(tmp_path: Path) -> None:
+    """With 1 and 2 degrees of freedom Student's t has closed forms; the pairs of one task have 2 and 3 seeds."""
+    for strategy, seeds in {"finetune": (0, 1, 2), "scratch": (0, 1, 2), "ema": (1, 2)}.items():
+        for seed in seeds:
+            write_run(tmp_path, strategy=strategy, seed=seed, skill=1.5 if strategy == "scratch" else 2.4)
+    _, family = looked_at(tmp_path)
+    runs = read_results(tmp_path)
+    assert sorted(len(pair.seeds) for pair in family.tested) == [2, 2, 3]
+    for pair in family.tested:
+        differences = [
+            runs[pair.one.strategy, seed]["test"]["accuracy"] - runs[pair.other.strategy, seed]["test"]["accuracy"]
+            for seed in pair.seeds
+        ]
+        error = np.std(differences, ddof=1) / math.sqrt(len(differences))
+        t = abs(np.mean(differences)) / error
+        p = 1 - 2 / math.pi * math.atan(t) if len(differences) == 2 else 1 - t / math.sqrt(2 + t**2)
+        quantile = math.tan(math.pi * 0.475) if len(differences) == 2 else 0.95 * math.sqrt(2 / (1 - 0.95**2))
+        assert pair.p == pytest.approx(p, rel=1e-9)
+        assert pair.difference is not None
+        assert pair.difference.interval == pytest.approx(quantile * error, rel=1e-9)

@@ -40,6 +40,17 @@ def test_it_is_the_moving_average_with_a_warm_up() -> None:
     assert by_hand(50, 0.9) < 45, "it lags behind"
 
 
+def test_weights_that_stay_equal_are_averaged_to_the_last_digit() -> None:
+    """Frozen weights are in the average too, and must be handed on as they were."""
+    torch.manual_seed(0)
+    network = nn.Linear(50, 50)
+    start = network.weight.detach().clone()
+    average = WeightAverage(network, 0.998)
+    for step in range(1, 60):
+        average.on_train_batch_end(cast(Any, SimpleNamespace(global_step=step)), cast(Any, None), None, None, 0)
+    assert torch.equal(average.module.weight, start)
+
+
 def test_inside_exchanged_the_network_is_the_average_and_afterwards_itself() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     average = WeightAverage(network, 0.9)

@@ -10,14 +10,14 @@ import torch
 
 from headstart.tuning import timing
 from headstart.tuning.timing import Timing, Trial
-from tuning.settings import BF16, LAST, PLAIN, config
+from tuning.settings import BF16, LAST, PLAIN, config, setup_of
 
 
 def test_a_trial_takes_real_steps_of_the_runs_network_and_leaves_no_trace(tmp_path: Path) -> None:
     asked = config(tmp_path)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     with timing.isolate(replace(asked.hardware, devices=2)):
-        made = Trial(asked, classes=10, image_size=32)
+        made = Trial(setup_of(asked))
         weights = made.model.fc.weight.detach().clone()
         counts, steps = {}, [0]
         made.model.register_forward_hook(lambda *_: steps.__setitem__(0, steps[0] + 1))
@@ -39,5 +39,5 @@ def test_a_trial_takes_real_steps_of_the_runs_network_and_leaves_no_trace(tmp_pa
 
 
 def test_a_loss_that_is_not_finite_leaves_a_setting_out(tmp_path: Path) -> None:
-    made = Trial(config(tmp_path, "optimizer=sgd", "optimizer.lr=1e30"), classes=10, image_size=32)
+    made = Trial(setup_of(config(tmp_path, "optimizer=sgd", "optimizer.lr=1e30")))
     assert "the loss of a step is" in (made.time([LAST])[LAST].failed or "")

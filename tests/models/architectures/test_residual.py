@@ -10,10 +10,7 @@ import timm
 import torch
 from torch import nn
 
-from headstart.models import (
-    architectures,  # noqa: F401
-    tracing,
-)
+from headstart.models import architectures, tracing  # noqa: F401
 from headstart.models.architectures.residual import ORDERS, Subsample
 
 N, R, C = "BatchNorm2d", "ReLU", "Conv2d"
