@@ -69,7 +69,8 @@ def price(rows: int, width: int, classes: int) -> tuple[float, float]:
 
     With m sampled rows, `invert_blocks` makes K products [r, m] x [m, r]. `invert_pairs` makes products [r, .] x [., r]
     over PAIRED n rows in all, counted twice, and a Cholesky factorisation of K r rows, (K r)^3 / 3 operations. A step
-    makes two products of n r K multiplications. It is counted as 10 n r K: its products are thin, and slower per multiplication.
+    makes two products of n r K multiplications. It is counted as 10 n r K: its products are thin, and slower per
+    multiplication.
     """
     step = 10 * rows * width * classes
     paired = 2 * PAIRED * rows * width**2 + (classes * width) ** 3 / 3
