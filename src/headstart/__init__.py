@@ -4,6 +4,8 @@ From Python: `run` and `compose`. The networks of headstart's own are registered
 Importing this costs no torch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,7 @@ __all__ = ["__version__", "compose", "run"]
 register_with_timm()
 
 
-def run(overrides: Sequence[str] = ()) -> "Result":
+def run(overrides: Sequence[str] = ()) -> Result:
     """Run one experiment, go on with one that was cut off, or skip a completed one, as ``headstart train`` does.
 
     Args:
@@ -43,7 +45,7 @@ def run(overrides: Sequence[str] = ()) -> "Result":
         return train.run(job.config, job.task_overrides)
 
 
-def compose(overrides: Sequence[str] = ()) -> "RunConfig":
+def compose(overrides: Sequence[str] = ()) -> RunConfig:
     """The checked config of one experiment.
 
     Raises:
@@ -52,7 +54,7 @@ def compose(overrides: Sequence[str] = ()) -> "RunConfig":
     return _check(overrides).config
 
 
-def _check(overrides: Sequence[str]) -> "Job":
+def _check(overrides: Sequence[str]) -> Job:
     from headstart.errors import UserError
     from headstart.preflight.command import check_command
     from headstart.storage.redact import refuse_secrets

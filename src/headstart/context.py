@@ -1,5 +1,7 @@
 """What every phase of a run works on."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,16 +25,16 @@ if TYPE_CHECKING:
 class Context:
     """The config, and what it has been turned into so far."""
 
-    config: "RunConfig"
-    run: "Run"
-    run_log: "RunLog"
+    config: RunConfig
+    run: Run
+    run_log: RunLog
     data: Data
     model: Any  # a timm network
-    input: "Input"
+    input: Input
     device: torch.device
     digests: Mapping[str, str | None]  # of the data's and the weights' content, for `result.json`
     duplicates: Mapping[str, list[tuple[str, str]]]  # test images that stand in train or val too, by part
-    measures: "list[Measure]" = field(default_factory=list)
+    measures: list[Measure] = field(default_factory=list)
     pretrained: dict[str, torch.Tensor] = field(default_factory=dict)  # of the backbone, where a penalty looks back
 
     def preprocess(self, augment: Any = None) -> Preprocess:

@@ -12,7 +12,7 @@ PRECISIONS = ("auto", "32", "bf16", "16")
 MEMORY_FORMATS = ("channels_last", "contiguous")
 
 
-def missing_hardware(config: "HardwareConfig") -> Iterator[str]:
+def missing_hardware(config: HardwareConfig) -> Iterator[str]:
     """What is asked of this machine that it has not, as far as that can be known without torch."""
     gpus, cores = count_gpus_at_most(), os.cpu_count() or 1
     accelerator, devices = config.accelerator, config.devices

@@ -1,7 +1,5 @@
 """File names as text that can be printed and stored: a name on disk is bytes, and may hold a newline."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 

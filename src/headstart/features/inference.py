@@ -1,5 +1,7 @@
 """A network over many images in eval and inference mode, batch by batch."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable
@@ -21,7 +23,7 @@ def run_inference(
     network: nn.Module,
     batch: Callable[[int, int], Tensor],
     rows: slice,
-    config: "HardwareConfig",
+    config: HardwareConfig,
     what: str,
     *,
     batch_size: int,

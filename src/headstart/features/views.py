@@ -1,5 +1,7 @@
 """Features of augmented views of the training images: each view is computed once and kept on disk as all features."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +33,7 @@ class _ViewExtractor(Extractor):
         super().__init__(*arguments)
         self.seed = seed
 
-    def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
+    def _compute(self, pixels: Pixels, rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
         # the last block that was augmented: a batch may end in the middle of it, and the next one then begins there
         newest: dict[int, Tensor] = {}
@@ -65,7 +67,7 @@ class _ViewExtractor(Extractor):
 
 
 def training_features(
-    context: "Context", phase: str, split: NetworkSplit, views: int, extractor: Extractor
+    context: Context, phase: str, split: NetworkSplit, views: int, extractor: Extractor
 ) -> tuple[Tensor, Tensor]:
     """Features and labels of what a phase trains on: a row an image, or, side by side, a row for each of its views."""
     train = context.data.train
@@ -76,7 +78,7 @@ def training_features(
 
 
 def features_of_views(
-    context: "Context", phase: str, split: NetworkSplit, views: int, costs: dict[str, Extraction]
+    context: Context, phase: str, split: NetworkSplit, views: int, costs: dict[str, Extraction]
 ) -> Tensor:
     """Features [n, views, ...] of the training images; their cost is added to ``costs``, an entry for each view."""
     config, train = context.config, context.data.train

@@ -4,8 +4,6 @@ The kinds of corruption are some of Hendrycks & Dietterich's (2019, "Benchmarkin
 corruptions and perturbations"); the sizes are a study's own, not the five severities of their ImageNet-C.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """How large gradients are, layer by layer, while a phase learns."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytorch_lightning as pl

@@ -9,6 +9,8 @@ there is one.
 Both halves share the model's own parameters and buffers: training the rest trains the model.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,12 +49,12 @@ class _Prefix(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         model: Any = self.model
         return model.forward_head(model.forward_features(x), pre_logits=True)
 
 
-def split_network(model: Any, trainable: frozenset[str], example: "Tensor") -> NetworkSplit | None:
+def split_network(model: Any, trainable: frozenset[str], example: Tensor) -> NetworkSplit | None:
     """Split off the longest prefix of ``model`` in which no parameter learns.
 
     Args:
@@ -88,7 +90,7 @@ def split_network(model: Any, trainable: frozenset[str], example: "Tensor") -> N
     return None
 
 
-def _same(model: nn.Module, cut: NetworkSplit, example: "Tensor") -> bool:
+def _same(model: nn.Module, cut: NetworkSplit, example: Tensor) -> bool:
     """Whether the halves give the network's logits on ``example``, to 1e-4 of the largest logit.
 
     Tracing records one run of the code. Branches that depend on the data or the mode may have gone another way.

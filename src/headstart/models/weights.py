@@ -5,6 +5,8 @@
 ``run:FOLDER`` (the final weights of another headstart run).
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from importlib.util import find_spec
@@ -59,7 +61,7 @@ def _in_package(module: str) -> Path:
     return files[0]
 
 
-def read(path: Path) -> "dict[str, Tensor]":
+def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint file; only tensors are ever unpickled.
 
     Raises:
@@ -77,7 +79,7 @@ def read(path: Path) -> "dict[str, Tensor]":
         ) from error
 
 
-def renamed(state: "dict[str, Tensor]", model: "nn.Module", path: Path) -> "dict[str, Tensor]":
+def renamed(state: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
     """The tensors under ``model``'s names: by name where the names agree, else by order where all shapes agree.
 
     A network that knows other names for its tensors (``published_names``) translates them first.
@@ -92,7 +94,7 @@ def renamed(state: "dict[str, Tensor]", model: "nn.Module", path: Path) -> "dict
     raise UserError(f"model.weights: {path} holds no tensor of {type(model).__name__}; is it another network's?")
 
 
-def digest(state: "dict[str, Tensor]") -> str:
+def digest(state: dict[str, Tensor]) -> str:
     """Names, shapes and bytes of tensors as one blake2b digest (32 hex digits)."""
     import torch
 
@@ -144,7 +146,7 @@ def is_headless(weights: str) -> bool:
     return scheme == "run" and (Path(folder).expanduser() / PROBE).is_file()
 
 
-def save(model: "nn.Module", path: Path) -> None:
+def save(model: nn.Module, path: Path) -> None:
     """Write the network's tensors as safetensors, whole or not at all."""
     from safetensors.torch import save_model
 
@@ -153,7 +155,7 @@ def save(model: "nn.Module", path: Path) -> None:
         save_model(model, str(part))
 
 
-def load(model: "nn.Module", path: Path) -> None:
+def load(model: nn.Module, path: Path) -> None:
     """Put the tensors that `save` wrote back into the network, all of them."""
     from safetensors.torch import load_model
 

@@ -1,6 +1,7 @@
 """What a config builds by name: every ``_target_`` exists, is allowed, and takes the arguments it is given."""
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -207,7 +208,7 @@ def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> I
             hint = hint or f"; it takes {', '.join(names[given:])}"
             yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
     for name, parameter in signature.parameters.items():
-        if str(parameter.annotation).startswith("Sequence") and isinstance(options.get(name), str):
+        if re.match(r"(\w+\.)*Sequence\b", str(parameter.annotation)) and isinstance(options.get(name), str):
             yield f"{key}.{name}={options[name]}: must be a list, such as [{options[name]}]"
     needed = [
         p.name

@@ -4,6 +4,8 @@ Hydra itself stops at the first error. Jobs that choose the same files share the
 those are sound a job's values are only set, checked and put back: 2 ms in place of 60.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,7 +49,7 @@ class Base:
 
     composed: Composed
     defaults: Defaults
-    values: "Values"
+    values: Values
     hydra: Any  # what `${hydra:…}` looks into: the choices are in it
 
     @contextmanager

@@ -1,7 +1,5 @@
 """The base of all probes: fit a head per value and set of features, choose one by validation, refit it if asked."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence

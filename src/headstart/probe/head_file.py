@@ -1,7 +1,5 @@
 """Heads that a network cannot take as its own are kept beside it, in ``probe.safetensors`` of the run's folder."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, cast

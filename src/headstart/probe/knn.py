@@ -1,7 +1,5 @@
 """Weighted k-nearest neighbours: nothing is trained, and one search serves every k."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -29,8 +29,6 @@ the solution.
   numbers near 1 they would be lost in float32. They are computed from margins, z_ik - z_i[y_i], and keep their digits.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

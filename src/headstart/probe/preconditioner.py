@@ -15,8 +15,6 @@ sum; rows drawn at random would miss them. Nothing is drawn, so the same input g
 costs steps, not exactness: conjugate gradients multiply by H itself.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 """Least squares with an L2 penalty as a head, a whole grid of penalties in one solve."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -86,6 +84,6 @@ class Ridge(Probe):
         return Heads(weight.float(), bias.float(), facts)
 
 
-def _blocks(*tensors: Tensor) -> zip[tuple[Tensor, ...]]:
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Tensors with the same number of rows, ROWS rows at a time."""
     return zip(*(tensor.split(ROWS) for tensor in tensors), strict=True)

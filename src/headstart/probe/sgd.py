@@ -1,7 +1,5 @@
 """Linear heads trained by SGD: all learning rates and weight decays of a grid are trained together."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

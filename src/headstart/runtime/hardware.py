@@ -1,5 +1,7 @@
 """The machine that a run computes on: ``auto`` settled, precision chosen, and what of it stands in `result.json`."""
 
+from __future__ import annotations
+
 import os
 import platform
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
 
 
-def resolve_hardware(config: "HardwareConfig") -> "HardwareConfig":
+def resolve_hardware(config: HardwareConfig) -> HardwareConfig:
     """Replace every ``auto`` by what this machine has; raises UserError for what it has not."""
     import torch
 
@@ -42,7 +44,7 @@ def resolve_hardware(config: "HardwareConfig") -> "HardwareConfig":
     return replace(config, accelerator=accelerator, precision=precision, devices=devices)
 
 
-def select_device(config: "HardwareConfig") -> "torch.device":
+def select_device(config: HardwareConfig) -> torch.device:
     """The device of a settled config, ready for use."""
     import torch
 
@@ -53,7 +55,7 @@ def select_device(config: "HardwareConfig") -> "torch.device":
 
 
 @contextmanager
-def use_threads(config: "HardwareConfig") -> Iterator[None]:
+def use_threads(config: HardwareConfig) -> Iterator[None]:
     """While this lasts, torch has the threads that ``hardware.threads`` asks for; a sweep's next job starts anew."""
     import torch
 
@@ -66,7 +68,7 @@ def use_threads(config: "HardwareConfig") -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def autocast(config: "HardwareConfig", device: "torch.device") -> AbstractContextManager[Any]:
+def autocast(config: HardwareConfig, device: torch.device) -> AbstractContextManager[Any]:
     """Mixed precision for inference as ``hardware.precision`` says; a no-op for 32."""
     import torch
 
@@ -75,19 +77,19 @@ def autocast(config: "HardwareConfig", device: "torch.device") -> AbstractContex
     return torch.autocast(device.type, torch.bfloat16 if config.precision == "bf16" else torch.float16)
 
 
-def lightning_precision(config: "HardwareConfig") -> str:
+def lightning_precision(config: HardwareConfig) -> str:
     """The name that Lightning gives to ``hardware.precision``."""
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[config.precision]
 
 
-def memory_format(config: "HardwareConfig") -> "torch.memory_format":
+def memory_format(config: HardwareConfig) -> torch.memory_format:
     """``hardware.memory_format`` as torch names it."""
     import torch
 
     return torch.channels_last if config.memory_format == "channels_last" else torch.contiguous_format
 
 
-def describe(config: "HardwareConfig") -> dict[str, Any]:
+def describe(config: HardwareConfig) -> dict[str, Any]:
     """What the run computed on, for `result.json`."""
     import torch
 

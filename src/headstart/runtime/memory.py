@@ -1,5 +1,7 @@
 """Memory of this process: how much is free, and what becomes of what is freed."""
 
+from __future__ import annotations
+
 import ctypes
 import platform
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 @contextmanager
-def keep_freed_memory(config: "HardwareConfig") -> Iterator[None]:
+def keep_freed_memory(config: HardwareConfig) -> Iterator[None]:
     """While this lasts, memory that is freed on a CPU is kept for the next tensor; then it goes back to the system.
 
     glibc gives the system each large block back, and whoever takes the next one pays for it page by page:

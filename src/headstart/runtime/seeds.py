@@ -1,5 +1,7 @@
 """Seeds that depend on names and numbers alone, so that a resumed run draws what the uninterrupted one would have."""
 
+from __future__ import annotations
+
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
-def random_state() -> "dict[str, Tensor]":
+def random_state() -> dict[str, Tensor]:
     """The state of torch's and numpy's global generators of this process."""
     import numpy as np
     import torch
@@ -26,7 +28,7 @@ def random_state() -> "dict[str, Tensor]":
     return state
 
 
-def set_random_state(state: "dict[str, Tensor]") -> None:
+def set_random_state(state: dict[str, Tensor]) -> None:
     """Put back what `random_state` returned."""
     import numpy as np
     import torch

@@ -1,7 +1,5 @@
 """Files that are whole or absent: written beside their place, flushed to the disk, and renamed into it."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

@@ -6,6 +6,8 @@ lease and may not know: it has to ask `still_held` before it writes what counts.
 another process may still take over; what is protected must therefore bear two results of the same run.
 """
 
+from __future__ import annotations
+
 import errno
 import logging
 import os
@@ -161,7 +163,7 @@ def _lease(path: Path, wait: bool) -> Iterator[str]:
             lease.close()
 
 
-def _claim(lease: "SoftReadWriteLock", path: Path, wait: bool) -> str:
+def _claim(lease: SoftReadWriteLock, path: Path, wait: bool) -> str:
     """Acquire the lease, and write into the lock file whose it is."""
     try:
         _acquire(lease, path, wait)
@@ -175,7 +177,7 @@ def _claim(lease: "SoftReadWriteLock", path: Path, wait: bool) -> str:
     return claim
 
 
-def _acquire(lease: "SoftReadWriteLock", path: Path, wait: bool) -> None:
+def _acquire(lease: SoftReadWriteLock, path: Path, wait: bool) -> None:
     from filelock import Timeout
 
     if wait:

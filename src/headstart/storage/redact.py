@@ -1,7 +1,5 @@
 """Keys, tokens and passwords never reach a log, a config file or W&B."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,5 +1,7 @@
 """A phase's rules applied to one network: one rate per parameter, what that freezes, and the optimizer's groups."""
 
+from __future__ import annotations
+
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +48,7 @@ class Phase:
     """A phase applied to one model: the rate of every parameter, by name; None is frozen."""
 
     name: str
-    config: "PhaseConfig"
+    config: PhaseConfig
     rates: dict[str, float | None]
     rows: tuple[tuple[str, float | None, int], ...]  # (depth range, rate, parameters), from the head to the input
     reach: float  # the greatest depth that learns, as a share of the network's: 0 is the head, 1 the input
@@ -56,7 +58,7 @@ class Phase:
         return frozenset(name for name, rate in self.rates.items() if rate is not None)
 
 
-def plan_phases(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]:
+def plan_phases(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> list[Phase]:
     """Give each parameter of ``model`` exactly one rate in each phase.
 
     Raises:
@@ -133,13 +135,13 @@ def _rows(parameters: list[Parameter], rates: Mapping[str, float | None]) -> Ite
             yield label, rate, sum(counts[at][rate] for at in span)
 
 
-def freeze(model: "nn.Module", phase: Phase) -> None:
+def freeze(model: nn.Module, phase: Phase) -> None:
     """Switch ``requires_grad`` off for what is frozen in ``phase``, on for the rest."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(phase.rates[name] is not None)
 
 
-def train_mode(module: "nn.Module", statistics: str = "live") -> None:
+def train_mode(module: nn.Module, statistics: str = "live") -> None:
     """``train()``, except for every module whose parameters are all frozen: that is put in ``eval()``, buffers and all.
 
     A frozen batch norm thus keeps its statistics, and a frozen block drops nothing; what has no parameters goes with
@@ -150,7 +152,7 @@ def train_mode(module: "nn.Module", statistics: str = "live") -> None:
 
     module.train()
 
-    def put_frozen_in_eval(part: "nn.Module") -> None:
+    def put_frozen_in_eval(part: nn.Module) -> None:
         parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             part.eval()
@@ -164,7 +166,7 @@ def train_mode(module: "nn.Module", statistics: str = "live") -> None:
             part.eval()
 
 
-def optimizer_groups(model: "nn.Module", phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
+def optimizer_groups(model: nn.Module, phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
     """Optimizer groups of what learns in ``phase``: one per rate, biases and norm weights without weight decay.
 
     ``weight_decay`` None leaves the optimizer's own default alone for all.

@@ -1,5 +1,7 @@
 """What is kept of a phase while it trains: its best weights, its checkpoints, its curves."""
 
+from __future__ import annotations
+
 import logging
 import math
 import time
@@ -47,8 +49,8 @@ class PhaseMonitor(pl.Callback):
         phase: str,
         select: str,
         folder: Path,
-        run_log: "RunLog",
-        batches: "Batches",
+        run_log: RunLog,
+        batches: Batches,
         checkpoint_every: float,
         with_kept_weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:

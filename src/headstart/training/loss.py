@@ -1,5 +1,7 @@
 """What a phase minimises: cross-entropy with label smoothing, class weights and mixed images, and a penalty."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -40,7 +42,7 @@ class TrainingLoss(nn.Module):
         classes: int,
         smoothing: float = 0.0,
         weights: Tensor | None = None,
-        augment: "AugmentConfig | None" = None,
+        augment: AugmentConfig | None = None,
         penalty: Callable[[], Tensor] | None = None,
     ) -> None:
         super().__init__()

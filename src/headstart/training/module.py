@@ -1,5 +1,7 @@
 """A phase that learns by gradient, as Lightning sees it; imported only when there is one (Lightning takes seconds)."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,7 +42,7 @@ class PhaseSettings:
 
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
-    hardware: "HardwareConfig"
+    hardware: HardwareConfig
     batch_size: int
     select: str
     seed: int
@@ -63,7 +65,7 @@ class PhaseModule(pl.LightningModule):
 
     def __init__(
         self,
-        phase: "Phase",
+        phase: Phase,
         network: nn.Module,
         preprocess: nn.Module | None,
         groups: list[dict[str, Any]],
@@ -91,7 +93,7 @@ class PhaseModule(pl.LightningModule):
             }
         )
 
-    def train(self, mode: bool = True) -> "PhaseModule":
+    def train(self, mode: bool = True) -> PhaseModule:
         """``train()`` that leaves what is frozen in eval mode, whoever calls it."""
         super().train(mode)
         if mode:

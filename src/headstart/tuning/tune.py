@@ -6,6 +6,8 @@ take it, whatever their strategy, seed or number of images, and whatever the cac
 before a run gets its identity, the same command finds the same run again.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 import os
@@ -39,7 +41,7 @@ AT_BEST = 1.5  # by how much compiling may make a step faster: what is hoped for
 
 def tune_hardware(
     setup: TrialSetup, asked: str, steps: int, study: Path, cache: Path | None
-) -> "tuple[HardwareConfig, dict[str, Any]]":
+) -> tuple[HardwareConfig, dict[str, Any]]:
     """The hardware settings of a run with ``hardware.tune``, and what is written down of them.
 
     Args:
@@ -75,7 +77,7 @@ def tune_hardware(
     return picked.on(setup.hardware), pin | {"setting": asdict(picked)}
 
 
-def live_steps(phases: "Sequence[Phase]", augment: "AugmentConfig", images: int, images_per_step: int) -> int:
+def live_steps(phases: Sequence[Phase], augment: AugmentConfig, images: int, images_per_step: int) -> int:
     """Optimizer steps of a run through most of its network; those on features cached far up are too quick to count."""
     changes = is_random(augment) or mixes(augment)
     epochs = 0
@@ -87,7 +89,7 @@ def live_steps(phases: "Sequence[Phase]", augment: "AugmentConfig", images: int,
     return epochs * math.ceil(images / images_per_step)
 
 
-def candidates(config: "HardwareConfig", asked: str) -> list[Setting]:
+def candidates(config: HardwareConfig, asked: str) -> list[Setting]:
     """What is tried before compiling, the plainest first: what the config says, then the other memory format."""
     formats = sorted(machine.MEMORY_FORMATS, key=lambda name: name != config.memory_format)
     precisions = [config.precision]

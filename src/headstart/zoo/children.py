@@ -4,8 +4,6 @@ A server process loads torch and timm once and forks for each piece of work, so 
 with the same memory as the others, and takes nobody with it.
 """
 
-from __future__ import annotations
-
 import importlib
 import multiprocessing
 import os

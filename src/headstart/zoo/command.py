@@ -1,7 +1,5 @@
 """`headstart zoo`: measure networks, each in a process of its own, and print and write the table."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

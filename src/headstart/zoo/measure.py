@@ -3,8 +3,6 @@
 Weights are random: neither time nor memory depends on their values, and nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import sys
 import time

@@ -1,7 +1,5 @@
 """How a network's step is timed, and on what machine."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 WARM_UP = 2  # steps: the first makes plans and buffers, the second finds them

@@ -1,7 +1,5 @@
 """A row of the table: what was measured of a network, beside what is published of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -5,6 +5,8 @@ counts every layer with weights, so a block has (L - 4) / 3 layers, half as many
 have no max pooling and a 3x3 stem of stride 1.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,7 +37,7 @@ class DenseLayer(nn.Module):
         squeeze = _norm_act_conv(chs, middle, 1, drop_rate) if bottleneck else []
         self.body = nn.Sequential(*squeeze, *_norm_act_conv(middle, growth, 3, drop_rate))
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, self.body(x)], dim=1)
 
 
@@ -116,15 +118,15 @@ class DenseNetCifar(nn.Module):
         pool = global_pool if global_pool is not None else self.global_pool.pool_type
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=pool)
 
-    def forward_features(self, x: "Tensor") -> "Tensor":
+    def forward_features(self, x: Tensor) -> Tensor:
         """Images [n, in_chans, h, w] to maps [n, num_features, h/4, w/4]."""
         return self.act(self.norm(self.stages(self.stem(x))))
 
-    def forward_head(self, x: "Tensor", pre_logits: bool = False) -> "Tensor":
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.global_pool(x)
         return x if pre_logits else self.classifier(x)
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
 

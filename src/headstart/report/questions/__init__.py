@@ -4,8 +4,6 @@ A figure's constructor takes what the config says, and its ``draw`` gives a sect
 dotted config keys, such as ``model.args.order``, or by ``model``, ``strategy`` or ``data``.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What happens by epoch: errors and the sizes of gradients."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
