@@ -1,4 +1,4 @@
-"""What every test module shares: composing a config as ``headstart train`` does, and small real runs."""
+"""What every test module shares: composing a config as `headstart train` does, and small real runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAMILIES = (
 
 
 def compose(*overrides: str) -> RunConfig:
-    """The config that ``headstart train OVERRIDES`` composes, typed and checked, but not by torch and timm."""
+    """The config that `headstart train OVERRIDES` composes, typed and checked, but not by torch and timm."""
     command = examine(overrides, libraries=False, machine=False)
     raise_if_any(command.problems)
     (job,) = command.jobs
@@ -56,7 +56,7 @@ SMALL = (
 
 @pytest.fixture
 def run_small(tmp_path: Path) -> Callable[..., dict]:
-    """Run a real experiment on a few digits, in this process, under ``tmp_path/outputs``."""
+    """Run a real experiment on a few digits, in this process, under `tmp_path/outputs`."""
 
     def run(*overrides: str) -> dict:
         from headstart import train

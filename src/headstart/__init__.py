@@ -23,13 +23,13 @@ register_with_timm()
 
 
 def run(overrides: Sequence[str] = ()) -> Result:
-    """Run one experiment, go on with one that was cut off, or skip a completed one, as ``headstart train`` does.
+    """Run one experiment, go on with one that was cut off, or skip a completed one, as `headstart train` does.
 
     Args:
-        overrides: as on the command line: ``headstart.run(["strategy=finetune", "epochs=5"])``.
+        overrides: as on the command line: `headstart.run(["strategy=finetune", "epochs=5"])`.
 
     Returns:
-        What the run's ``result.json`` holds, and its folder.
+        What the run's `result.json` holds, and its folder.
 
     Raises:
         UserError, RunFailed: what was wrong, in words.

@@ -28,11 +28,11 @@ def nearest_names(
     likeness: Callable[[str, str], float] | None = None,
     margin: float = 1.0,
 ) -> list[str]:
-    """Up to ``limit`` of the ``known`` names that are most like ``name``, the best first.
+    """Up to `limit` of the `known` names that are most like `name`, the best first.
 
     Args:
         cutoff: names less alike than this are left out.
-        likeness: of ``name`` and a known name, from 0 to 1; by default what `difflib` finds they have in common.
+        likeness: of `name` and a known name, from 0 to 1; by default what `difflib` finds they have in common.
         margin: names less alike than the best one by more than this are left out.
     """
     from difflib import get_close_matches
@@ -51,7 +51,7 @@ def did_you_mean(
     between: str = " or ",
     nearest: Callable[[str, Iterable[str]], list[str]] = nearest_names,
 ) -> str:
-    """The end of a message about an unknown ``name``: ``hint`` with the nearest of the ``known`` names in it.
+    """The end of a message about an unknown `name`: `hint` with the nearest of the `known` names in it.
 
     Args:
         between: stands between the names where there are several.

@@ -131,7 +131,7 @@ def _plan(config: RunConfig) -> list[Phase]:
 
 
 def _settle(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[RunConfig, dict[str, Any] | None]:
-    """The config with every ``auto`` decided for this machine, the same in every process; and what a trial found."""
+    """The config with every `auto` decided for this machine, the same in every process; and what a trial found."""
     storage = replace(config.data, storage="stream" if data.streamed else "memory")
     settled = replace(config, hardware=hardware.resolve_hardware(config.hardware), data=storage)
     if not settled.hardware.tune:

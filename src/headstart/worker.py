@@ -1,4 +1,4 @@
-"""One process of several of a run: torchrun starts it as ``python -m headstart.worker FOLDER``."""
+"""One process of several of a run: torchrun starts it as `python -m headstart.worker FOLDER`."""
 
 import json
 import os

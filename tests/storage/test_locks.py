@@ -56,7 +56,7 @@ except Exception as error:
 
 
 class Child(subprocess.Popen[str]):
-    """A process that works on the run in ``folder``."""
+    """A process that works on the run in `folder`."""
 
     def __init__(self, folder: Path, flock: str, note: str = "") -> None:
         command = (sys.executable, "-c", CHILD, str(folder), flock, note, str(LEASE))
@@ -64,7 +64,7 @@ class Child(subprocess.Popen[str]):
         self.said: list[str] = []
 
     def next_line(self) -> str:
-        """What it says next; what it logs before is kept in ``said``."""
+        """What it says next; what it logs before is kept in `said`."""
         assert self.stdout is not None
         for line in self.stdout:
             if not line.startswith("log: "):

@@ -1,6 +1,6 @@
-"""``headstart train``: the command is checked whole, its jobs run one after the other, and the exit code is honest.
+"""`headstart train`: the command is checked whole, its jobs run one after the other, and the exit code is honest.
 
-Hydra's own app answers what only asks (``--help``, ``--cfg``, ``--info``, completion), and hands the jobs to launchers
+Hydra's own app answers what only asks (`--help`, `--cfg`, `--info`, completion), and hands the jobs to launchers
 and optimizing sweepers; the jobs of a plain command and of a plain sweep go from `headstart.preflight.command` straight
 to `headstart.train`, composed once.
 """
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``headstart train ARGV``; returns 0, 1 if a job failed, 2 for bad input.
+    """Run `headstart train ARGV`; returns 0, 1 if a job failed, 2 for bad input.
 
     Raises:
         UserError: lists everything that is wrong with the command; no job has run.

@@ -1,6 +1,6 @@
 """What happens before Hydra writes, and after: a folder that cannot be made has words, and what is written no secret.
 
-``conf/config.yaml`` names the callback.
+`conf/config.yaml` names the callback.
 """
 
 from pathlib import Path

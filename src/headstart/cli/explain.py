@@ -1,4 +1,4 @@
-"""``headstart train --explain …``: the strategy table of each job, without reading data or weights."""
+"""`headstart train --explain …`: the strategy table of each job, without reading data or weights."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from headstart.strategy.table import Options, Row, lines, rows
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the table of every different strategy and network that ``headstart train ARGV`` would run.
+    """Print the table of every different strategy and network that `headstart train ARGV` would run.
 
     Of a space that is too large for all its combinations every value is tried once, and a last line says so.
 

@@ -115,7 +115,7 @@ def _task(job: Job, tally: Tally) -> Callable[[DictConfig], None]:
 
 @contextmanager
 def _controller(settings: DictConfig) -> Iterator[None]:
-    """Inside, ``${hydra:…}`` means the sweep as a whole."""
+    """Inside, `${hydra:…}` means the sweep as a whole."""
     singleton = HydraConfig.instance()
     before = singleton.cfg
     singleton.set_config(settings)

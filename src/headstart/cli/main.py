@@ -1,4 +1,4 @@
-"""``headstart <verb>``: no verb's help imports torch."""
+"""`headstart <verb>`: no verb's help imports torch."""
 
 import io
 import logging
@@ -96,7 +96,7 @@ def _guarded(call: Callable[[], int]) -> int:
 
 
 def _complete(argv: list[str]) -> int:
-    """Hydra's shell completion calls ``headstart -sc query=SHELL``: the line's verb is ours, the rest is Hydra's."""
+    """Hydra's shell completion calls `headstart -sc query=SHELL`: the line's verb is ours, the rest is Hydra's."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     if any(arg.startswith("query=") for arg in argv):
         if len(words) < 3 or words[1] not in VERBS:

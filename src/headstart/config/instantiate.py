@@ -1,4 +1,4 @@
-"""Builds what a ``_target_`` names, from an allow-list of packages and no others."""
+"""Builds what a `_target_` names, from an allow-list of packages and no others."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def _targets(node: Any) -> Iterator[Any]:
 
 
 def find_target(target: Any) -> Any:
-    """What a ``_target_`` names, if an allowed package defines it: ``torch.os.system`` is not torch's.
+    """What a `_target_` names, if an allowed package defines it: `torch.os.system` is not torch's.
 
     Raises:
         UserError: it is not allowed, or not there.
@@ -42,7 +42,7 @@ def find_target(target: Any) -> Any:
 
 
 def build(node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Call what ``node['_target_']`` names with the node's other keys, if it and all targets within are allowed.
+    """Call what `node['_target_']` names with the node's other keys, if it and all targets within are allowed.
 
     Raises:
         UserError: a target is not allowed.

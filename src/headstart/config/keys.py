@@ -34,7 +34,7 @@ def present_keys(node: Any, prefix: str = "") -> Iterator[str]:
 
 
 def unknown_keys(composed: DictConfig) -> list[str]:
-    """The keys of a composed config that the schema does not have; plain Hydra takes them behind a ``+``."""
+    """The keys of a composed config that the schema does not have; plain Hydra takes them behind a `+`."""
 
     def walk(node: Any, prefix: str) -> Iterator[str]:
         for name, value in items(node):
@@ -69,12 +69,12 @@ def _hints(schema: type) -> dict[str, Any]:
 
 
 def bare(kind: Any) -> Any:
-    """``X`` of ``X | None``."""
+    """`X` of `X | None`."""
     return get_args(kind)[0] if get_origin(kind) is UnionType else kind
 
 
 def kind_of(key: str) -> Any:
-    """The type that the schema gives ``key``; Any inside a free mapping, None where there is no such key."""
+    """The type that the schema gives `key`; Any inside a free mapping, None where there is no such key."""
     kind: Any = RunConfig
     for part in key.split("."):
         kind = bare(kind)
@@ -88,17 +88,17 @@ def kind_of(key: str) -> Any:
 
 
 def has_keys(key: str) -> bool:
-    """Whether the schema names the keys in ``key``."""
+    """Whether the schema names the keys in `key`."""
     return is_dataclass(kind_of(key)) or key == "strategy.phases"
 
 
 def is_free(key: str) -> bool:
-    """Whether ``key`` lies in a free mapping, such as an optimizer's arguments."""
+    """Whether `key` lies in a free mapping, such as an optimizer's arguments."""
     return kind_of(key) is Any
 
 
 def describe_type(key: str) -> str | None:
-    """What ``key`` takes, in words: ``a whole number or null``; None where the schema does not say."""
+    """What `key` takes, in words: `a whole number or null`; None where the schema does not say."""
     kind = kind_of(key)
     if kind is None or kind is Any:
         return None
@@ -106,7 +106,7 @@ def describe_type(key: str) -> str | None:
 
 
 def example(key: str) -> Any:
-    """Some value of the type that ``key`` takes."""
+    """Some value of the type that `key` takes."""
     kind = bare(kind_of(key))
     return EXAMPLES.get(get_origin(kind) or kind, {})
 
@@ -123,7 +123,7 @@ def _words(kind: Any) -> str:
 
 
 def no_such(key: str, names: Iterable[str]) -> str:
-    """Say that there is no ``key``: the nearest of ``names``, and what stands where it was looked for."""
+    """Say that there is no `key`: the nearest of `names`, and what stands where it was looked for."""
     names = set(names)
     hint = did_you_mean(key, names, nearest=nearest)
     parent = key.rpartition(".")[0]
@@ -136,7 +136,7 @@ def no_such(key: str, names: Iterable[str]) -> str:
 
 
 def nearest(key: str, names: Iterable[str], *, limit: int = 2) -> list[str]:
-    """The one or two names most like a dotted ``key``; a second one only if it is about as near as the first."""
+    """The one or two names most like a dotted `key`; a second one only if it is about as near as the first."""
     return nearest_names(key, names, limit=limit, cutoff=ALIKE, likeness=_likeness, margin=0.05)
 
 

@@ -1,4 +1,4 @@
-"""Where ``conf/`` lies, and what its files may ask for: the schema and the resolvers ``${headstart_…:}``."""
+"""Where `conf/` lies, and what its files may ask for: the schema and the resolvers `${headstart_…:}`."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: apt instal
 
 
 def config_folder() -> Path:
-    """The folder ``conf/``: inside an installed wheel, or at the top of a checkout."""
+    """The folder `conf/`: inside an installed wheel, or at the top of a checkout."""
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "conf", package.parents[1] / "conf"):
         if (candidate / "config.yaml").is_file():
@@ -23,7 +23,7 @@ def config_folder() -> Path:
 
 
 def register() -> None:
-    """Make the schema and the resolvers that ``conf/`` names known to Hydra and OmegaConf."""
+    """Make the schema and the resolvers that `conf/` names known to Hydra and OmegaConf."""
     ConfigStore.instance().store(name="headstart_schema", node=RunConfig, replace=True)
     OmegaConf.register_resolver("headstart_study", _study, replace=True)
     OmegaConf.register_resolver("headstart_installed", _installed, replace=True)
@@ -31,7 +31,7 @@ def register() -> None:
 
 
 def _study(experiment: str | None = None) -> str:
-    """The default study: the chosen experiment's name, else ``runs``."""
+    """The default study: the chosen experiment's name, else `runs`."""
     if experiment is None and HydraConfig.initialized():
         experiment = HydraConfig.get().runtime.choices.get("experiment")
     return experiment if experiment not in (None, "null") else "runs"
@@ -43,5 +43,5 @@ def _installed(with_fashion_mnist: Any, without: Any) -> Any:
 
 
 def _share(epochs: Any, share: Any) -> int:
-    """A share of a number of epochs, at least one: ``${headstart_share:${epochs},0.25}``."""
+    """A share of a number of epochs, at least one: `${headstart_share:${epochs},0.25}`."""
     return max(1, round(float(epochs) * float(share)))

@@ -1,6 +1,6 @@
 """The schema of a run's config, and its forms: typed dataclasses, plain containers, and one level of flat keys.
 
-Nothing here imports torch, timm or Lightning, so that ``--help``, ``--cfg job`` and a mistyped key answer at once.
+Nothing here imports torch, timm or Lightning, so that `--help`, `--cfg job` and a mistyped key answer at once.
 """
 
 import json
@@ -23,7 +23,7 @@ class ModelConfig:
 
 @dataclass
 class PhaseConfig:
-    """For how long, and at what rate each part of the network learns (``null``: frozen).
+    """For how long, and at what rate each part of the network learns (`null`: frozen).
 
     `headstart.config.rates` has the rules.
     """
@@ -43,7 +43,7 @@ class PhaseConfig:
 
 @dataclass
 class StrategyConfig:
-    """Ordered phases, and whether the weights start ``pretrained`` or from ``scratch``."""
+    """Ordered phases, and whether the weights start `pretrained` or from `scratch`."""
 
     name: str = MISSING
     start: str = "pretrained"
@@ -52,7 +52,7 @@ class StrategyConfig:
 
 @dataclass
 class HeadConfig:
-    """What fits the head where a strategy fits it on features of the frozen backbone: ``${head.probe}``."""
+    """What fits the head where a strategy fits it on features of the frozen backbone: `${head.probe}`."""
 
     kind: str = MISSING
     probe: dict[str, Any] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class AugmentConfig:
 
 @dataclass
 class HardwareConfig:
-    """Where and how the arithmetic is done; ``auto`` is settled per machine, before the run gets its identity."""
+    """Where and how the arithmetic is done; `auto` is settled per machine, before the run gets its identity."""
 
     accelerator: str = "auto"
     devices: int = 1
@@ -120,7 +120,7 @@ class FeaturesConfig:
 
 @dataclass
 class LoggerConfig:
-    """Where curves go besides ``metrics.csv``."""
+    """Where curves go besides `metrics.csv`."""
 
     wandb: bool = False
     project: str = "headstart"

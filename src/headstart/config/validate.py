@@ -20,7 +20,7 @@ from headstart.errors import UserError, did_you_mean
 
 
 def raise_if_any(problems: list[str]) -> None:
-    """Raise one UserError that lists ``problems``, if there are any."""
+    """Raise one UserError that lists `problems`, if there are any."""
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise UserError("\n".join([f"{count} in the config:", *(f"  - {problem}" for problem in problems)]))
@@ -61,14 +61,14 @@ def find_problems(composed: DictConfig, *, machine: bool = False) -> tuple[list[
 
 
 def _unfit(error: OmegaConfBaseException) -> str:
-    """What the key that ``error`` is about has to be."""
+    """What the key that `error` is about has to be."""
     key = error.full_key or "the config"
     takes = keys.describe_type(key)
     return f"{key}: " + (f"must be {takes}" if takes else str(error).strip().splitlines()[0])
 
 
 def _drop(plain: Any, path: list[str], so_far: str = "") -> None:
-    """Take out the first part of ``path`` that the schema does not have, with all that is in it."""
+    """Take out the first part of `path` that the schema does not have, with all that is in it."""
     key = f"{so_far}{path[0]}"
     if keys.kind_of(key) is None:
         plain.pop(path[0], None)
@@ -102,7 +102,7 @@ def _leads_nowhere(reason: str) -> str:
 
 
 def _about(problem: str, key: str) -> bool:
-    """Whether a problem's key is ``key``, or lies in it or around it."""
+    """Whether a problem's key is `key`, or lies in it or around it."""
     named = re.match(r"[\w.]+", problem)
     name = named.group() if named else ""
     return f"{key}.".startswith(f"{name}.") or f"{name}.".startswith(f"{key}.")

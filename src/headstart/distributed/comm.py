@@ -56,7 +56,7 @@ def all_gather(value: Any) -> list[Any]:
 
 
 def compute_in_shares(n: int, compute: Callable[[slice], Tensor]) -> Tensor:
-    """``compute(rows)`` for all of ``n`` rows, on the CPU, in order; each process computes a contiguous share of them.
+    """`compute(rows)` for all of `n` rows, on the CPU, in order; each process computes a contiguous share of them.
 
     Args:
         compute: gives one row of output for each row of the slice; rows do not depend on each other.

@@ -1,7 +1,7 @@
 """A run of several processes: torchrun starts the ranks from the resolved config, one launch a job.
 
 Three processes know each other: the Hydra process holds the run's lock and waits; an agent of its own session
-(``python -m headstart.distributed.torchrun FOLDER``) is torchrun's; the ranks (`headstart.worker`) do the work. No rank
+(`python -m headstart.distributed.torchrun FOLDER`) is torchrun's; the ranks (`headstart.worker`) do the work. No rank
 parses overrides, nothing is left in the environment for the next job, and whoever loses its parent ends.
 """
 
@@ -36,7 +36,7 @@ def start(
     digests: Mapping[str, str | None],
     done: list[dict[str, Any]],
 ) -> None:
-    """Run a locked and begun run on ``hardware.devices`` processes; returns when it is complete.
+    """Run a locked and begun run on `hardware.devices` processes; returns when it is complete.
 
     Args:
         config: of the run, as plain containers.

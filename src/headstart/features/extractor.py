@@ -49,8 +49,8 @@ class Extraction:
         seconds: time to compute all rows, whichever run computed them.
         computed: rows computed by this run.
         reused: rows that were not computed: found on disk, or of an image that occurs twice.
-        reused_seconds: the share of ``seconds`` that another run spent.
-        earlier_seconds: the share of ``seconds`` spent on reading the images earlier, when they were checked.
+        reused_seconds: the share of `seconds` that another run spent.
+        earlier_seconds: the share of `seconds` spent on reading the images earlier, when they were checked.
     """
 
     seconds: float = 0.0
@@ -125,7 +125,7 @@ class Extractor:
     def __call__(self, pixels: Pixels, part: str) -> Tensor:
         """Features [n, ...] of every image, on the CPU: those on disk are read, the others are computed and written.
 
-        Features of the part ``val`` are remembered, because a phase and its evaluation both need them. With several
+        Features of the part `val` are remembered, because a phase and its evaluation both need them. With several
         processes each computes a share, and all get all features.
         """
         if part == "val" and self.validation is not None:
@@ -136,7 +136,7 @@ class Extractor:
         return features
 
     def _read_or_compute(self, pixels: Pixels, part: str) -> Tensor:
-        """Features [n, ...] in the order of the images, and their cost in ``costs``."""
+        """Features [n, ...] in the order of the images, and their cost in `costs`."""
         cost = self.costs[part] = Extraction()
         rows, seconds = self.store.read(set(pixels.ids))
         # the first row of each digest: of equal images only this one is computed
@@ -189,7 +189,7 @@ class Extractor:
         return comm.compute_in_shares(len(rows), features)
 
     def _inferred(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
-        """The prefix's outputs for the rows ``mine``, in the precision that features are kept in."""
+        """The prefix's outputs for the rows `mine`, in the precision that features are kept in."""
         found = run_inference(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
         return found if self.dtype is None else found.to(self.dtype)
 

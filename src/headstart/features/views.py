@@ -80,7 +80,7 @@ def training_features(
 def features_of_views(
     context: Context, phase: str, split: NetworkSplit, views: int, costs: dict[str, Extraction]
 ) -> Tensor:
-    """Features [n, views, ...] of the training images; their cost is added to ``costs``, an entry for each view."""
+    """Features [n, views, ...] of the training images; their cost is added to `costs`, an entry for each view."""
     config, train = context.config, context.data.train
     n, buffer = len(train), FeatureBuffer(len(train) * views, config.features.storage)
     for view in range(views):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Input:
-    """What a network expects to see: pixels, fractions and normalisation of timm's ``pretrained_cfg``."""
+    """What a network expects to see: pixels, fractions and normalisation of timm's `pretrained_cfg`."""
 
     image_size: int
     crop_pct: float
@@ -28,7 +28,7 @@ class Input:
 
 
 def check_name(name: str) -> None:
-    """Raises UserError with the nearest names if timm knows no network ``name`` (a ``.tag`` may follow it)."""
+    """Raises UserError with the nearest names if timm knows no network `name` (a `.tag` may follow it)."""
     import timm
 
     base, _, tag = name.partition(".")
@@ -43,7 +43,7 @@ def check_name(name: str) -> None:
 
 
 def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
-    """Raises UserError if the network cannot see images of ``side`` pixels; ``own`` is what it was made for."""
+    """Raises UserError if the network cannot see images of `side` pixels; `own` is what it was made for."""
     import torch
 
     def look(pixels: int) -> None:
@@ -64,7 +64,7 @@ def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
 
 
 def expected_input(config: ModelConfig) -> Input:
-    """What the network sees by default; reads the folder or hub page that ``weights`` names, no weights yet."""
+    """What the network sees by default; reads the folder or hub page that `weights` names, no weights yet."""
     from timm.data import resolve_data_config
 
     check_name(config.name)
@@ -82,7 +82,7 @@ def expected_input(config: ModelConfig) -> Input:
 
 
 def _external(config: ModelConfig) -> Any:
-    """The ``pretrained_cfg`` of a folder or hub page; raises UserError where it describes another network."""
+    """The `pretrained_cfg` of a folder or hub page; raises UserError where it describes another network."""
     from timm.models import load_model_config_from_hf
     from timm.models._hub import load_model_config_from_path
 
@@ -113,7 +113,7 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
     global generator.
 
     Raises:
-        UserError: unknown name, unfit ``model.args``, or weights that are missing, damaged or incomplete.
+        UserError: unknown name, unfit `model.args`, or weights that are missing, damaged or incomplete.
     """
     notes: list[str] = []
     if not pretrained:

@@ -1,4 +1,4 @@
-"""All that can be wrong with a ``headstart train`` command, looked at once, before anything runs.
+"""All that can be wrong with a `headstart train` command, looked at once, before anything runs.
 
 Every job of the command is composed once and checked once: syntax, choices, keys, types, ranges, the machine, and,
 where only they can judge, torch and timm. What comes out is either one list of problems or the checked jobs.
@@ -64,7 +64,7 @@ class Command:
 
 
 def check_command(argv: Sequence[str]) -> Command:
-    """The checked jobs of ``headstart train ARGV``.
+    """The checked jobs of `headstart train ARGV`.
 
     Raises:
         UserError: lists everything that is wrong with it; nothing has run.
@@ -92,7 +92,7 @@ def check_composed(composed: DictConfig) -> RunConfig:
 
 
 def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Command:
-    """What is wrong with ``headstart train ARGV``, as far as it can be told before data and weights are read.
+    """What is wrong with `headstart train ARGV`, as far as it can be told before data and weights are read.
 
     Args:
         libraries: where nothing else is wrong, ask torch and timm too.

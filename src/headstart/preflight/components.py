@@ -1,4 +1,4 @@
-"""What a config builds by name: every ``_target_`` exists, is allowed, and takes the arguments it is given."""
+"""What a config builds by name: every `_target_` exists, is allowed, and takes the arguments it is given."""
 
 import inspect
 import re
@@ -184,7 +184,7 @@ def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterato
 
 
 def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
-    """What is wrong with a ``_target_`` node: not allowed, not there, or it does not take these arguments."""
+    """What is wrong with a `_target_` node: not allowed, not there, or it does not take these arguments."""
     if not isinstance(node, Mapping):
         yield f"{key}={node}: must be a mapping with a _target_, such as {key}._target_=headstart.…"
         return

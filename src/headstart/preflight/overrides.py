@@ -54,7 +54,7 @@ class Base:
 
     @contextmanager
     def as_hydra_config(self) -> Iterator[None]:
-        """Inside, ``${hydra:…}`` and headstart's own resolvers see these choices."""
+        """Inside, `${hydra:…}` and headstart's own resolvers see these choices."""
         singleton = HydraConfig.instance()
         before, singleton.cfg = singleton.cfg, self.hydra
         try:
@@ -93,7 +93,7 @@ class Composer:
     def read_values(self, overrides: Sequence[Override]) -> RunConfig | None:
         """The typed config of a job whose values can simply be set; None: it has to be composed.
 
-        With Hydra's part set, as ``${hydra:…}`` may be asked for.
+        With Hydra's part set, as `${hydra:…}` may be asked for.
         """
         base = self.base(overrides)
         setting = [
@@ -123,7 +123,7 @@ class Composer:
         return Composed(config, problems, base.files)
 
     def _chooses(self, override: Override) -> bool:
-        """Whether an override chooses files (``model=resnet18``) or where they are looked for, not a value."""
+        """Whether an override chooses files (`model=resnet18`) or where they are looked for, not a value."""
         key = override.key_or_group
         if key == "hydra.searchpath":
             return True

@@ -62,7 +62,7 @@ def why_not_set(override: Override, error: Exception, config: DictConfig) -> str
 
 
 def why_not_taken(key: str, value: Any, error: BaseException, config: DictConfig) -> str:
-    """Why ``key`` cannot have ``value``: there is no such key, or what it takes instead."""
+    """Why `key` cannot have `value`: there is no such key, or what it takes instead."""
     if isinstance(error, ConfigKeyError | ConfigAttributeError) or "Could not override" in str(error):
         strange = [name for name in (key, *keys.present_keys(value, f"{key}.")) if keys.kind_of(name) is None]
         return keys.no_such(strange[0], _names(key, config)) if strange else first_line(error)

@@ -1,4 +1,4 @@
-"""The machine that a run computes on: ``auto`` settled, precision chosen, and what of it stands in `result.json`."""
+"""The machine that a run computes on: `auto` settled, precision chosen, and what of it stands in `result.json`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def resolve_hardware(config: HardwareConfig) -> HardwareConfig:
-    """Replace every ``auto`` by what this machine has; raises UserError for what it has not."""
+    """Replace every `auto` by what this machine has; raises UserError for what it has not."""
     import torch
 
     gpus, cores = torch.cuda.device_count(), os.cpu_count() or 1
@@ -56,7 +56,7 @@ def select_device(config: HardwareConfig) -> torch.device:
 
 @contextmanager
 def use_threads(config: HardwareConfig) -> Iterator[None]:
-    """While this lasts, torch has the threads that ``hardware.threads`` asks for; a sweep's next job starts anew."""
+    """While this lasts, torch has the threads that `hardware.threads` asks for; a sweep's next job starts anew."""
     import torch
 
     before = torch.get_num_threads()
@@ -69,7 +69,7 @@ def use_threads(config: HardwareConfig) -> Iterator[None]:
 
 
 def autocast(config: HardwareConfig, device: torch.device) -> AbstractContextManager[Any]:
-    """Mixed precision for inference as ``hardware.precision`` says; a no-op for 32."""
+    """Mixed precision for inference as `hardware.precision` says; a no-op for 32."""
     import torch
 
     if config.precision == "32":
@@ -78,12 +78,12 @@ def autocast(config: HardwareConfig, device: torch.device) -> AbstractContextMan
 
 
 def lightning_precision(config: HardwareConfig) -> str:
-    """The name that Lightning gives to ``hardware.precision``."""
+    """The name that Lightning gives to `hardware.precision`."""
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[config.precision]
 
 
 def memory_format(config: HardwareConfig) -> torch.memory_format:
-    """``hardware.memory_format`` as torch names it."""
+    """`hardware.memory_format` as torch names it."""
     import torch
 
     return torch.channels_last if config.memory_format == "channels_last" else torch.contiguous_format

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def seed_of(*parts: int | str) -> int:
-    """A generator's seed, below 2^56: a digest of ``parts``, such as (seed, phase, epoch)."""
+    """A generator's seed, below 2^56: a digest of `parts`, such as (seed, phase, epoch)."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 

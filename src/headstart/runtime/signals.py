@@ -19,7 +19,7 @@ LOOK_EVERY = 0.2  # seconds between two looks at the file that `watch` names
 
 
 class Stopped(BaseException):
-    """Somebody asked the run to stop; not an error, and nothing that ``except Exception`` may swallow."""
+    """Somebody asked the run to stop; not an error, and nothing that `except Exception` may swallow."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")

@@ -1,6 +1,6 @@
 """Checkpoints that are verified after they are written, and named when they are found damaged.
 
-``step-<optimizer steps>-<digest>.ckpt``: the digest is that of the bytes that were meant to be written, so a torn,
+`step-<optimizer steps>-<digest>.ckpt`: the digest is that of the bytes that were meant to be written, so a torn,
 truncated or overwritten file does not match its own name. The newest two are kept.
 """
 
@@ -47,7 +47,7 @@ class _Hashing(io.RawIOBase):
 
 
 def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
-    """Write plain containers and tensors as the newest checkpoint of ``folder``, read it back, drop older ones.
+    """Write plain containers and tensors as the newest checkpoint of `folder`, read it back, drop older ones.
 
     Raises:
         RunFailed: it cannot be written, or does not read as it was written; older ones are still there.
@@ -84,7 +84,7 @@ def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest checkpoint of ``folder`` that is what its name says; damaged ones are named in a warning."""
+    """The newest checkpoint of `folder` that is what its name says; damaged ones are named in a warning."""
     for path in _newest_first(folder):
         if _digest(path) == path.stem.rpartition("-")[2]:
             return path
@@ -94,7 +94,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def remove(folder: Path) -> None:
-    """Delete all checkpoints of ``folder``: its phase is done."""
+    """Delete all checkpoints of `folder`: its phase is done."""
     for path in _newest_first(folder):
         path.unlink(missing_ok=True)
 

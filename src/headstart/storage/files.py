@@ -84,7 +84,7 @@ class LogFile(logging.FileHandler):
 
 
 def make_folder(folder: Path, key: str) -> None:
-    """Make a folder, with its parents, that can be written; a UserError that names ``key`` where that cannot be."""
+    """Make a folder, with its parents, that can be written; a UserError that names `key` where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):

@@ -52,7 +52,7 @@ class Lock:
 
 @contextmanager
 def hold(path: Path, wait: bool = False) -> Iterator[Lock]:
-    """Hold the lock of the folder in which the lock file ``path`` lies; the file names the owner, and is never removed.
+    """Hold the lock of the folder in which the lock file `path` lies; the file names the owner, and is never removed.
 
     Args:
         wait: for another process to end, instead of refusing.

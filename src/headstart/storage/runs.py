@@ -1,6 +1,6 @@
 """A run on disk: its identity, its folder, its lock, and its state.
 
-``outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/``; `result.json` with ``"status": "completed"``, written
+`outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/`; `result.json` with `"status": "completed"`, written
 last, is completion.
 """
 
@@ -43,7 +43,7 @@ IRRELEVANT = (
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
-    """Eight hex digits of a digest of the resolved config, less what cannot change its result, and of ``digests``.
+    """Eight hex digits of a digest of the resolved config, less what cannot change its result, and of `digests`.
 
     The order of keys has no part in it, but for the order of a strategy's phases and rates, which is its meaning.
 
@@ -79,7 +79,7 @@ def name(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON, whole or not at all; infinities and NaN become null."""
+    """Write `value` as JSON, whole or not at all; infinities and NaN become null."""
     write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
 
 
@@ -137,7 +137,7 @@ class Run:
         return read_result(self.folder)
 
     def begin(self, config: Mapping[str, Any], overrides: Sequence[str], fresh: bool) -> None:
-        """Write what the run is asked to do; ``fresh`` starts over, else an attempt that was cut off goes on."""
+        """Write what the run is asked to do; `fresh` starts over, else an attempt that was cut off goes on."""
         from omegaconf import OmegaConf
 
         for place in (self.folder, self.folder / "figures", self.checkpoints, *self.checkpoints.glob("*/")):

@@ -59,7 +59,7 @@ class Phase:
 
 
 def plan_phases(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> list[Phase]:
-    """Give each parameter of ``model`` exactly one rate in each phase.
+    """Give each parameter of `model` exactly one rate in each phase.
 
     Raises:
         UserError: a parameter that no rule covers, a rule that matches nothing, a phase in which nothing learns.
@@ -136,16 +136,16 @@ def _rows(parameters: list[Parameter], rates: Mapping[str, float | None]) -> Ite
 
 
 def freeze(model: nn.Module, phase: Phase) -> None:
-    """Switch ``requires_grad`` off for what is frozen in ``phase``, on for the rest."""
+    """Switch `requires_grad` off for what is frozen in `phase`, on for the rest."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(phase.rates[name] is not None)
 
 
 def train_mode(module: nn.Module, statistics: str = "live") -> None:
-    """``train()``, except for every module whose parameters are all frozen: that is put in ``eval()``, buffers and all.
+    """`train()`, except for every module whose parameters are all frozen: that is put in `eval()`, buffers and all.
 
     A frozen batch norm thus keeps its statistics, and a frozen block drops nothing; what has no parameters goes with
-    what holds it. ``statistics="frozen"`` does the same to every batch norm, whose weights then learn under the
+    what holds it. `statistics="frozen"` does the same to every batch norm, whose weights then learn under the
     statistics they had.
     """
     from torch.nn.modules.batchnorm import _NormBase
@@ -167,9 +167,9 @@ def train_mode(module: nn.Module, statistics: str = "live") -> None:
 
 
 def optimizer_groups(model: nn.Module, phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
-    """Optimizer groups of what learns in ``phase``: one per rate, biases and norm weights without weight decay.
+    """Optimizer groups of what learns in `phase`: one per rate, biases and norm weights without weight decay.
 
-    ``weight_decay`` None leaves the optimizer's own default alone for all.
+    `weight_decay` None leaves the optimizer's own default alone for all.
     """
     norm_or_bias = {p.name for p in describe(model) if p.is_norm or p.name.endswith(".bias")}
     groups: dict[tuple[float, bool], dict[str, Any]] = {}

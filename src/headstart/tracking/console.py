@@ -8,7 +8,7 @@ from headstart.config.resolvers import config_folder
 
 
 def configure_logging(quiet: bool) -> None:
-    """Lines on standard output as in a process of Hydra's; ``quiet``: errors only."""
+    """Lines on standard output as in a process of Hydra's; `quiet`: errors only."""
     tree = OmegaConf.to_container(OmegaConf.load(config_folder() / "hydra" / "job_logging" / "headstart.yaml"))
     assert isinstance(tree, dict)
     logging.config.dictConfig({str(key): value for key, value in tree.items()})

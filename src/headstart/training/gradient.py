@@ -27,7 +27,7 @@ from headstart.training.trainer import make_trainer
 
 
 def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
-    """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
+    """Fit one phase; afterwards `context.model` carries its best-on-validation weights."""
     settings = _settings(context, phase, index)
     extractor = None if route.split is None else open_extractor(context, route.split)
     train, val, network, preprocess = _input(context, phase, route, extractor)

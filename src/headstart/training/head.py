@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
-    """Fit the head, and make it the network's own or keep it beside it; ``class_weights`` count for its images too."""
+    """Fit the head, and make it the network's own or keep it beside it; `class_weights` count for its images too."""
     config, classes = context.config, len(context.data.classes)
     extractor = open_extractor(context, route.split)
     features, labels = training_features(context, phase.name, route.split, route.views, extractor)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def class_weights(labels: Tensor, classes: int) -> Tensor:
     """Weights [classes] that let each class count as much: n / (classes x images of the class), 0 for an absent one.
 
-    Their mean over the images is 1, where every class has images (scikit-learn's ``class_weight="balanced"``).
+    Their mean over the images is 1, where every class has images (scikit-learn's `class_weight="balanced"`).
     """
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, len(labels) / (classes * counts.clamp_min(1).float()), 0.0)

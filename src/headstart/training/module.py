@@ -54,7 +54,7 @@ class PhaseModule(pl.LightningModule):
 
     Args:
         phase: its name and what of it batch norm follows.
-        network: takes what ``preprocess`` returns, gives logits [n, classes].
+        network: takes what `preprocess` returns, gives logits [n, classes].
         preprocess: uint8 images to the network's input, augmented in training; None where batches are features.
         groups: the optimizer's groups (`headstart.strategy.plan.optimizer_groups`).
         validated: the network that is validated where it is not the one that learns.
@@ -94,7 +94,7 @@ class PhaseModule(pl.LightningModule):
         )
 
     def train(self, mode: bool = True) -> PhaseModule:
-        """``train()`` that leaves what is frozen in eval mode, whoever calls it."""
+        """`train()` that leaves what is frozen in eval mode, whoever calls it."""
         super().train(mode)
         if mode:
             plan.train_mode(self.network, self.statistics)

@@ -25,7 +25,7 @@ def run_phases(
     """Fit the phases one after another; those that an earlier attempt finished only give their weights.
 
     Args:
-        done: the records of the earlier attempt, a prefix of ``phases``.
+        done: the records of the earlier attempt, a prefix of `phases`.
 
     Returns:
         The outcomes, and the last phase's frozen prefix where this attempt extracted features with it.
@@ -60,7 +60,7 @@ def run_phases(
 
 
 def fit_phase(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
-    """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
+    """Fit one phase; afterwards `context.model` carries its best-on-validation weights."""
     freeze(context.model, phase)
     before = weights.digest(_frozen(context.model, phase))
     if isinstance(route, FittedHead):

@@ -42,7 +42,7 @@ class Setting:
         return f"{self.precision} {self.memory_format}{' compiled' if self.compile else ''}"
 
     def on(self, config: HardwareConfig) -> HardwareConfig:
-        """``config`` with this setting in it."""
+        """`config` with this setting in it."""
         return replace(config, memory_format=self.memory_format, precision=self.precision, compile=self.compile)
 
 
@@ -150,7 +150,7 @@ class Trial:
 
 
 def _timed(step: Callable[[], torch.Tensor], device: torch.device) -> list[float]:
-    """Seconds of ``1 + STEPS`` steps; raises ArithmeticError where the loss is not finite."""
+    """Seconds of `1 + STEPS` steps; raises ArithmeticError where the loss is not finite."""
     taken = []
     for _ in range(1 + STEPS):
         began = time.perf_counter()

@@ -19,7 +19,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Machine:
-    """The processors' names, ``gpu`` empty where torch sees none; torch's threads; libraries and their versions."""
+    """The processors' names, `gpu` empty where torch sees none; torch's threads; libraries and their versions."""
 
     cpu: str
     threads: int

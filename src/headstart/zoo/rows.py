@@ -14,7 +14,7 @@ BY_MODEL = {row.model: row for row in ROWS}
 
 @dataclass(frozen=True)
 class Row:
-    """One network. ``values`` has numbers under the names of `COLUMNS`, as far as they are known."""
+    """One network. `values` has numbers under the names of `COLUMNS`, as far as they are known."""
 
     model: str
     values: Mapping[str, float]
@@ -130,7 +130,7 @@ def row(model: str, found: Mapping[str, Any]) -> Row:
 
 
 def check_sort(name: str) -> None:
-    """Raises UserError with the nearest names where ``--sort`` names no column."""
+    """Raises UserError with the nearest names where `--sort` names no column."""
     names = ["model", *BY_NAME]
     if name not in names:
         hint = did_you_mean(name, names, " Did you mean {}?")

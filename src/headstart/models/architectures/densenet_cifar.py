@@ -29,7 +29,7 @@ def _norm_act_conv(chs: int, out: int, kernel: int, drop_rate: float) -> list[nn
 
 
 class DenseLayer(nn.Module):
-    """Adds ``growth`` new maps to all earlier maps of the block: [n, c, h, w] to [n, c + growth, h, w]."""
+    """Adds `growth` new maps to all earlier maps of the block: [n, c, h, w] to [n, c + growth, h, w]."""
 
     def __init__(self, chs: int, growth: int, bottleneck: bool, drop_rate: float) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Transition(nn.Sequential):
 
 
 class DenseNetCifar(nn.Module):
-    """DenseNet of depth L = ``depth`` and growth rate k = ``growth``.
+    """DenseNet of depth L = `depth` and growth rate k = `growth`.
 
     Args:
         depth: L; (L - 4) must divide by 3, with bottlenecks by 6.
@@ -149,7 +149,7 @@ default_cfgs = generate_default_cfgs({"densenet_cifar": _cfg(), "densenet_bc_100
 
 @register_model
 def densenet_cifar(pretrained: bool = False, **kwargs: Any) -> DenseNetCifar:
-    """DenseNet, by default L=40 k=12: 1.0 M parameters (Table 2); any other by ``depth``, ``growth`` and so on."""
+    """DenseNet, by default L=40 k=12: 1.0 M parameters (Table 2); any other by `depth`, `growth` and so on."""
     return build_model_with_cfg(DenseNetCifar, "densenet_cifar", pretrained, **kwargs)
 
 

@@ -31,7 +31,7 @@ class Columns:
 
 
 def scaled(channels: int, width: float) -> int:
-    """``channels`` times ``width``, rounded, at least 1."""
+    """`channels` times `width`, rounded, at least 1."""
     return max(1, round(channels * width))
 
 

@@ -59,7 +59,7 @@ def _separable(chs: int, out: int, kernel: int, stride: int) -> nn.Sequential:
 
 
 def _operation(name: str, chs: int, out: int, stride: int) -> nn.Module:
-    """One of Figure 4's operations; all but the separable convolutions keep ``chs``, which is ``out`` there."""
+    """One of Figure 4's operations; all but the separable convolutions keep `chs`, which is `out` there."""
     if name.startswith("separable"):
         return _separable(chs, out, int(name[-1]), stride)
     if name == "average3":
@@ -68,7 +68,7 @@ def _operation(name: str, chs: int, out: int, stride: int) -> nn.Module:
 
 
 class Project(nn.Sequential):
-    """ReLU, 1x1 convolution to ``out`` maps, batch norm."""
+    """ReLU, 1x1 convolution to `out` maps, batch norm."""
 
     def __init__(self, chs: int, out: int) -> None:
         super().__init__(nn.ReLU(), nn.Conv2d(chs, out, 1, bias=False), _norm(out))
@@ -134,7 +134,7 @@ class Cell(nn.Module):
 
 
 class NASNet(nn.Module):
-    """NASNet-A (N @ P): three stages of ``repeats`` = N normal cells, the last with ``penultimate`` = P maps.
+    """NASNet-A (N @ P): three stages of `repeats` = N normal cells, the last with `penultimate` = P maps.
 
     A reduction cell, with twice the filters, comes before the second and the third stage.
 
