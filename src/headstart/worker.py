@@ -19,7 +19,7 @@ from headstart.tracking.console import configure_logging
 
 
 def main(place: Path) -> int:
-    """What `headstart.train.work` does, with this process's share of the rows; returns an exit code."""
+    """Call `headstart.train.work` as one process of several; returns an exit code."""
     number = int(os.environ["RANK"])
     try:
         _work(place, number)
@@ -32,7 +32,7 @@ def main(place: Path) -> int:
         if os.environ.get("HEADSTART_DEBUG"):
             traceback.print_exc()
         if isinstance(error, signals.Stopped) and number > 0:
-            _wait_for(place / "rank-0.json")  # it closes its files; torchrun ends all when one ends
+            _wait_for(place / "rank-0.json")  # rank 0 closes its files first: when one rank ends, torchrun ends all
         return 1
     return 0
 
@@ -67,13 +67,13 @@ def _wait_for(path: Path) -> None:
 
 
 def entry(place: str) -> int:
-    """Run the process, and leave it without the interpreter's teardown."""
+    """Run this process and end it without the interpreter's teardown; the arguments come from `torchrun`."""
     codes = shutdown.exit_quickly()
     signals.end_with_parent(signal.SIGKILL)
     code = main(Path(place))
     if code:
         sys.stderr.flush()
-        os._exit(code)  # exit handlers may wait for collectives that nobody will answer
+        os._exit(code)  # exit handlers may wait for collectives with processes that are gone
     codes.append(code)
     return code
 

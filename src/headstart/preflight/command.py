@@ -200,7 +200,7 @@ def _misspelt(line: str, error: Exception) -> str:
     if not re.match(r"[\w.@/]", name):
         return "is no override; write name=value, e.g. seed=1"
     if "=" not in line:
-        near = [] if keys.kind_of(name) else keys.nearest(name, keys.schema_keys())
+        near = [] if keys.kind_of(name) else keys.nearest_keys(name, keys.schema_keys())
         return f"the value is missing; write {near[0] if near else name}=value"
     reason = [text.strip() for text in str(error).splitlines() if text.strip() and "Error" not in text]
     return f"cannot be read ({reason[0] if reason else first_line(error)}); quote what is not plain: key='\"a [b\"'"
@@ -252,7 +252,7 @@ def _placed(line: str, overrides: Iterable[Override], composed: Composed) -> str
 
 
 def _holds(node: Any, path: list[str]) -> bool:
-    inner = dict(keys.items(node))
+    inner = dict(keys.list_items(node))
     return path[0] in inner and (len(path) == 1 or _holds(inner[path[0]], path[1:]))
 
 

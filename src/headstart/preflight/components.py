@@ -204,7 +204,7 @@ def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> I
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for name in options:
         if name not in names and not open_ended:
-            hint = did_you_mean(str(name), names[given:], nearest=partial(keys.nearest, limit=1))
+            hint = did_you_mean(str(name), names[given:], nearest=partial(keys.nearest_keys, limit=1))
             hint = hint or f"; it takes {', '.join(names[given:])}"
             yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
     for name, parameter in signature.parameters.items():

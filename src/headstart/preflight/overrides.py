@@ -285,10 +285,10 @@ def _own_file(source: str | None, config_path: str) -> str | None:
 def _leaves(node: Any, prefix: str) -> list[tuple[str, Any]]:
     """Keys and values of a file, as deep as the schema (for Hydra's own keys: its file) names keys."""
     found = []
-    for name, value in keys.items(node):
+    for name, value in keys.list_items(node):
         key = f"{prefix}{name}"
         deeper = key.startswith("hydra") or keys.has_keys(key)
-        if deeper and keys.items(value):
+        if deeper and keys.list_items(value):
             found += _leaves(value, f"{key}.")
         elif key != "defaults":
             found.append((key, value))

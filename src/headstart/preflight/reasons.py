@@ -38,7 +38,7 @@ def first_line(error: BaseException) -> str:
 
 def not_offered(name: str, group: str, options: Iterable[str]) -> str:
     """Say that a group has no such choice: the nearest, and all."""
-    hint = did_you_mean(name, options, " did you mean {}?", nearest=keys.nearest)
+    hint = did_you_mean(name, options, " did you mean {}?", nearest=keys.nearest_keys)
     return f"there is no such {group};{hint} {group} is one of {', '.join(options)}"
 
 
@@ -47,14 +47,18 @@ def why_not_set(override: Override, error: Exception, config: DictConfig) -> str
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if override.is_delete():
         absent = "does not exist" in str(error)
-        return f"nothing to take away: {keys.no_such(key, _names(key, config))}" if absent else first_line(cause)
+        return (
+            f"nothing to take away: {keys.describe_unknown_key(key, _names(key, config))}"
+            if absent
+            else first_line(cause)
+        )
     if override.is_add() and "already at" in str(error):
         return f"{key} is there already: leave out the +"
     if override.is_list_extend():
         return first_line(cause)
     plain = not (override.is_add() or override.is_force_add())
     if plain and isinstance(cause, ConfigKeyError | ConfigAttributeError) and keys.is_free(key):
-        hint = did_you_mean(key, _names(key, config), nearest=keys.nearest)
+        hint = did_you_mean(key, _names(key, config), nearest=keys.nearest_keys)
         return f"there is no such key{hint or ' yet'} (a new one needs a +: +{show_override(override)})"
     if plain and isinstance(cause, ConfigKeyError) and keys.is_free(f"{key}.any"):
         return f"adds keys to {key}, and so it needs a +: +{show_override(override)}"
@@ -65,7 +69,7 @@ def why_not_taken(key: str, value: Any, error: BaseException, config: DictConfig
     """Why `key` cannot have `value`: there is no such key, or what it takes instead."""
     if isinstance(error, ConfigKeyError | ConfigAttributeError) or "Could not override" in str(error):
         strange = [name for name in (key, *keys.present_keys(value, f"{key}.")) if keys.kind_of(name) is None]
-        return keys.no_such(strange[0], _names(key, config)) if strange else first_line(error)
+        return keys.describe_unknown_key(strange[0], _names(key, config)) if strange else first_line(error)
     takes = keys.describe_type(key)
     if takes is None:
         return first_line(error)

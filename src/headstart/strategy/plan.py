@@ -77,7 +77,7 @@ def plan_phases(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> list[Pha
                     f"{where}: no rule covers {parameter.name} (depth {parameter.depth}); add one, e.g. backbone: null"
                 )
             used.add(rule)
-            rates[parameter.name] = rule.at(parameter.depth)
+            rates[parameter.name] = rule.rate_at(parameter.depth)
         idle = [rule.selector for rule in given if rule not in used]
         if idle:
             raise UserError(

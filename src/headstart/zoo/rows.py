@@ -137,7 +137,7 @@ def check_sort(name: str) -> None:
         raise UserError(f"--sort {name}: no such column.{hint} Columns: {', '.join(names)}.")
 
 
-def ordered(rows: Sequence[Row], name: str) -> list[Row]:
+def sort_rows(rows: Sequence[Row], name: str) -> list[Row]:
     """The rows by one column: the best first, or the smallest, and unknown ones last."""
     if name == "model":
         return sorted(rows, key=lambda row: row.model)
