@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, say
-from headstart.runtime.hardware import _gpus_at_most
+from headstart.config.machine import _gpus_at_most
 
 NETWORKS = ("resnet50", "efficientnet_b0")
 SIDE, BATCH, CLASSES = 224, 256, 1000
