@@ -32,7 +32,7 @@ def ours(overrides: list[str]) -> dict[str, Any]:
     import pytorch_lightning as pl
 
     import headstart
-    from headstart.training import trainer
+    from headstart.training import gradient
 
     class Clock(pl.Callback):
         """When the steps of full batches ended, by epoch; on a GPU only the first and the last wait for it."""
@@ -60,12 +60,12 @@ def ours(overrides: list[str]) -> dict[str, Any]:
             return median(taken[WARM:] if len(self.ends) == 1 else taken)
 
     config = headstart.compose(overrides)
-    clock, make_trainer = Clock(config.data.batch_size), trainer.make_trainer
+    clock, make_trainer = Clock(config.data.batch_size), gradient.make_trainer
 
     def make_timed_trainer(config: Any, epochs: int, folder: Path, callbacks: list[Any]) -> Any:
         return make_trainer(config, epochs, folder, [*callbacks, clock])
 
-    trainer.make_trainer = make_timed_trainer
+    gradient.make_trainer = make_timed_trainer
     with tempfile.TemporaryDirectory() as place:
         result = headstart.run([*overrides, f"output_dir={place}", "logger=csv"])
     return {

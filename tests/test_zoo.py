@@ -22,7 +22,7 @@ from headstart.models import cost
 from headstart.models.keras_table import ROWS, Published
 from headstart.zoo import children, command, rows, tables
 from headstart.zoo.plan import Machine, Plan
-from test_report import Page
+from report.pages import Page
 
 SMALL = ["resnet18", "resnet34", "mobilenetv3_small_050"]
 MACHINE = Machine("a processor", 2, "", "torch 2")
