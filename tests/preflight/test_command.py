@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from headstart.cli import main
 from headstart.config import machine, resolvers, validate
 from headstart.config.schema import HardwareConfig
-from headstart.errors import UserError
-from headstart.preflight import command, components
-from headstart.runtime import hardware
+from headstart.preflight import command
+from headstart.preflight.components import Components
 
 CORES = os.cpu_count() or 1
 TOO_MANY = f"hardware.devices={CORES + 97}"
@@ -212,14 +211,14 @@ def test_debug_shows_the_traceback_too(tmp_path: Path) -> None:
 )
 def test_a_machine_with_two_cores(config: HardwareConfig, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(hardware, "_gpus_at_most", lambda: 0)
+    monkeypatch.setattr(machine, "count_gpus_at_most", lambda: 0)
     told = list(machine.missing_hardware(config))
     assert [line[: len(words)] for line in told] == ([words] if words else [])
 
 
 def test_a_machine_with_four_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    monkeypatch.setattr(hardware, "_gpus_at_most", lambda: 4)
+    monkeypatch.setattr(machine, "count_gpus_at_most", lambda: 4)
     assert not list(machine.missing_hardware(HardwareConfig(accelerator="gpu", devices=4)))
     assert not list(machine.missing_hardware(HardwareConfig(accelerator="auto", devices=-1)))
     for accelerator in ("gpu", "auto"):
@@ -271,13 +270,10 @@ def composes_and_passes(lines: list[str], *, libraries: bool) -> bool:
             composed = compose("config", lines)
         except Exception:
             return False  # with whatever Hydra raises; what counts is that it can be told
-    try:
-        config = validate.load(composed)
-        if libraries:
-            components.check(config)
-    except UserError:
-        return False
-    return True
+    problems, config = validate.find_problems(composed)
+    if libraries and not problems and config is not None:
+        problems = Components().find_problems(config)
+    return not problems
 
 
 @pytest.mark.slow
@@ -288,7 +284,7 @@ def composes_and_passes(lines: list[str], *, libraries: bool) -> bool:
 @example(["++logger.tags=${seed}"])
 def test_whatever_is_typed_is_run_or_answered_in_words(lines: list[str]) -> None:
     resolvers.register()
-    told = command.of_command(lines, libraries=False)
+    told = command.examine(lines, libraries=False).problems
     assert composes_and_passes(lines, libraries=bool(told)) == (not told), told
     assert all(isinstance(line, str) and line for line in told)
 
@@ -299,5 +295,5 @@ def test_whatever_is_typed_is_run_or_answered_in_words(lines: list[str]) -> None
 @example(["study=glob(*)"])
 @example(["strategy=glob(f*)", "epochs=0,1"])
 def test_whatever_is_swept_is_answered_in_words(lines: list[str]) -> None:
-    told = command.of_command(["-m", *lines], libraries=False)
+    told = command.examine(["-m", *lines], libraries=False).problems
     assert all(isinstance(line, str) and line for line in told)

@@ -193,7 +193,7 @@ def hanging() -> Iterator[dict[str, int]]:
     [("raising", "ValueError: a reason"), ("dying", "SIGKILL (out of memory?)"), ("hanging", "longer than 6 s")],
 )
 def test_what_was_found_before_a_failure_is_kept(work: str, reason: str) -> None:
-    found = children.ask(f"test_zoo:{work}", timeout_s=6 if work == "hanging" else 60)
+    found = children.ask(f"zoo.test_command:{work}", timeout_s=6 if work == "hanging" else 60)
     assert found["found"] == 1
     assert found["error"].endswith(reason)
     assert found.get("silent", True), "standard output belongs to the table"
