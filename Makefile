@@ -20,8 +20,8 @@ test: install  ## every test that is not slow
 	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu'
 
 test-slow: install  ## the slow tests; those that race W&B's process come alone
-	$(BIN)/python -m pytest -n 2 -m 'slow and not gpu' --ignore tests/test_weather.py
-	$(BIN)/python -m pytest -m 'slow and not gpu' tests/test_weather.py
+	$(BIN)/python -m pytest -n 2 -m 'slow and not gpu' --ignore tests/tracking/test_wandb_run.py
+	$(BIN)/python -m pytest -m 'slow and not gpu' tests/tracking/test_wandb_run.py
 
 bench: install  ## measured ratios against other tools (installs them into .venv first)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'

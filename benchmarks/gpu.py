@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, say
-from headstart.runtime.hardware import _gpus_at_most
+from headstart.config.machine import count_gpus_at_most
 
 NETWORKS = ("resnet50", "efficientnet_b0")
 SIDE, BATCH, CLASSES = 224, 256, 1000
@@ -171,7 +171,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.partition("\n")[0])
     parser.add_argument("--save", action="store_true", help="also write benchmarks/results/<date>-<card>.md")
     arguments = parser.parse_args()
-    if _gpus_at_most() == 0:
+    if count_gpus_at_most() == 0:
         print("benchmarks: this machine has no GPU", file=sys.stderr)
         return 2
     card, figures = measure()

@@ -5,7 +5,7 @@ Expected:  about 2 minutes on 2 cores; at least 3 times, and over 10 epochs with
 
 The head and depth 1 learn, everything before runs once per image; both sides are whole runs of headstart on the same
 images at 96 px in float32, batches of 50, without augmentation, which caching needs (`benchmarks/steps.py`). That both
-ways end in the same weights is tests/test_partial.py's matter.
+ways end in the same weights is tests/strategy/test_route.py's matter.
 """
 
 from benchmarks.measure import Figure, say

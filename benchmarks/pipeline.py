@@ -180,6 +180,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
 
     from headstart.config.schema import HardwareConfig
     from headstart.data.augment import Preprocess
+    from headstart.data.checks import check_images
     from headstart.data.dataset import prepare
     from headstart.data.loader import loader
     from headstart.runtime import memory
@@ -192,7 +193,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     data = prepare(config, image_size=int(size), crop_pct=0.875, interpolation="bicubic")
     data.digest  # noqa: B018
     with memory.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
-        data.check("raise", None)
+        check_images(data, "raise", None)
         preprocess = Preprocess(int(size), MEAN, STD, augment)
         batches = loader(data.train, BATCH, shuffle=True, seed=0, phase="benchmark")
 
@@ -209,6 +210,7 @@ def _open(root: str, cache: str) -> dict[str, float]:
     import simplejpeg  # noqa: F401
 
     import headstart.data.loader  # noqa: F401
+    from headstart.data.checks import check_images, find_duplicates
     from headstart.data.dataset import prepare
 
     times, began = {}, time.perf_counter()
@@ -217,8 +219,8 @@ def _open(root: str, cache: str) -> dict[str, float]:
     steps = {
         "listing": lambda: None,
         "digests": lambda: data.digest,
-        "bad images": lambda: data.check("raise", Path(cache)),
-        "duplicates": lambda: data.duplicates,
+        "bad images": lambda: check_images(data, "raise", Path(cache)),
+        "duplicates": lambda: find_duplicates(data.parts),
     }
     for name, step in steps.items():
         step()

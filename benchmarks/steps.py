@@ -30,11 +30,10 @@ WARM, TIMED = 2, 8  # steps
 def ours(overrides: list[str]) -> dict[str, Any]:
     """Images/s of the steps of a run, its hardware block, and what features cost."""
     import pytorch_lightning as pl
-    from hydra import compose, initialize_config_dir
 
+    import headstart
     from headstart import train
-    from headstart.config import resolvers, validate
-    from headstart.training import trainer
+    from headstart.training import gradient
 
     class Clock(pl.Callback):
         """When the steps of full batches ended, by epoch; on a GPU only the first and the last wait for it."""
@@ -61,15 +60,14 @@ def ours(overrides: list[str]) -> dict[str, Any]:
             taken = [after - before for before, after in pairwise(self.ends[-1])]
             return median(taken[WARM:] if len(self.ends) == 1 else taken)
 
-    clock, usual = Clock(), trainer.make_trainer
+    clock, usual = Clock(), gradient.make_trainer
 
     def timed(config: Any, epochs: int, folder: Path, callbacks: list[Any]) -> Any:
         return usual(config, epochs, folder, [*callbacks, clock])
 
-    trainer.make_trainer = timed
-    resolvers.register()
-    with initialize_config_dir(str(resolvers.config_folder())), tempfile.TemporaryDirectory() as place:
-        config = validate.load(compose("config", [*overrides, f"output_dir={place}", "logger=csv"]))
+    gradient.make_trainer = timed
+    with tempfile.TemporaryDirectory() as place:
+        config = headstart.compose([*overrides, f"output_dir={place}", "logger=csv"])
         result = train.run(config, overrides)
     return {
         "images_per_second": config.data.batch_size / clock.seconds(config.hardware.accelerator == "gpu"),

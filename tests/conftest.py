@@ -12,8 +12,10 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
 
-from headstart.config import resolvers, validate
 from headstart.config.schema import RunConfig
+from headstart.config.validate import raise_if_any
+from headstart.preflight.command import examine
+from headstart.preflight.components import Components
 
 FAMILIES = (
     "resnet18",
@@ -30,13 +32,16 @@ FAMILIES = (
 
 
 def compose(*overrides: str) -> RunConfig:
-    """The config that ``headstart train OVERRIDES`` composes, typed and checked."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
+    """The config that ``headstart train OVERRIDES`` composes, typed and checked, but not by torch and timm."""
+    command = examine(overrides, libraries=False, machine=False)
+    raise_if_any(command.problems)
+    (job,) = command.jobs
+    return job.config
 
-    resolvers.register()
-    with initialize_config_dir(str(resolvers.config_folder())):
-        return validate.load(hydra_compose("config", list(overrides)))
+
+def check_components(config: RunConfig) -> None:
+    """Raises UserError where torch or timm have something to say against a config."""
+    raise_if_any(Components().find_problems(config))
 
 
 SMALL = (

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import fashion, gpu
 from benchmarks.measure import Figure, Process, figures_in, interleaved, run
 
-from headstart.runtime.hardware import _gpus_at_most
+from headstart.config.machine import count_gpus_at_most
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_images_on_disk(tmp_path: Path) -> None:
     assert sorted(folder.name for folder in (root / "train").iterdir()) == [str(label) for label in range(10)]
 
 
-@pytest.mark.skipif(_gpus_at_most() != 0, reason="this machine may have a GPU")
+@pytest.mark.skipif(count_gpus_at_most() != 0, reason="this machine may have a GPU")
 def test_without_a_gpu_its_benchmark_says_so() -> None:
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-m", "benchmarks.gpu"], capture_output=True, text=True, cwd=root)

@@ -50,7 +50,7 @@ def test_it_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     where = run(
         sys.executable,
         "-c",
-        "import headstart.config.resolvers as c; print(c.config_folder())",
+        "from headstart.config.resolvers import config_folder; print(config_folder())",
         cwd=tmp_path,
         path=site,
     )

@@ -7,10 +7,9 @@ import timm
 import torch
 from torchvision import models
 
-from conftest import compose
+from conftest import check_components, compose
 from headstart.models import published
 from headstart.models.published import KERAS_TABLE, KerasNetwork
-from headstart.preflight import components
 
 
 def test_the_table_is_whole() -> None:
@@ -31,7 +30,7 @@ def test_the_table_is_whole() -> None:
 @pytest.mark.parametrize("row", KERAS_TABLE, ids=lambda row: row.label)
 def test_a_rows_config_makes_the_network_of_its_size(row: KerasNetwork) -> None:
     config = compose(f"model={row.config}", "strategy=scratch")
-    components.check(config)
+    check_components(config)
     assert config.model.name.partition(".")[0] == row.model
     with torch.device("meta"):
         counted = sum(p.numel() for p in timm.create_model(config.model.name).parameters())

@@ -14,7 +14,7 @@ MEMORY_FORMATS = ("channels_last", "contiguous")
 
 def missing_hardware(config: "HardwareConfig") -> Iterator[str]:
     """What is asked of this machine that it has not, as far as that can be known without torch."""
-    gpus, cores = _gpus_at_most(), os.cpu_count() or 1
+    gpus, cores = count_gpus_at_most(), os.cpu_count() or 1
     accelerator, devices = config.accelerator, config.devices
     if accelerator == "gpu" and gpus == 0:
         yield "hardware.accelerator=gpu: this machine has no GPU; use hardware=auto or hardware=cpu"
@@ -28,7 +28,7 @@ def missing_hardware(config: "HardwareConfig") -> Iterator[str]:
         yield "hardware.precision=16: needs a GPU; use 32 or bf16 on a CPU"
 
 
-def _gpus_at_most() -> int | None:
+def count_gpus_at_most() -> int | None:
     """How many GPUs torch could see at most; None where their device files do not tell."""
     if sys.platform != "linux" or any(Path(f"/dev/{name}").exists() for name in ("kfd", "dxg", "nvmap")):
         return None  # AMD, Windows' subsystem, Jetson: other files, or other systems

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.evaluation.metrics import ECE_BINS, calibration_gaps, confidence_bins
 from headstart.report.columns import percent
 from headstart.report.groups import Group
 from headstart.report.study import Run
@@ -14,8 +15,6 @@ from headstart.report.style import MUTED, RULE, Palette, save, sheet, shortened
 
 if TYPE_CHECKING:
     import numpy as np
-
-BINS = 15  # those of `headstart.evaluation.metrics`: equal widths, open on the left
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,7 @@ class Reliability:
     counts: np.ndarray
     confidence: np.ndarray
     accuracy: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """Mean over images of |accuracy - confidence| of their bin."""
-        import numpy as np
-
-        gaps = np.abs(self.accuracy - self.confidence) * self.counts
-        return float(np.nansum(gaps) / self.counts.sum())
+    error: float
 
 
 def reliability(runs: Sequence[Run]) -> Reliability | None:
@@ -48,12 +40,13 @@ def reliability(runs: Sequence[Run]) -> Reliability | None:
         return None
     sure = np.concatenate([one.confidence for one in known if one.confidence is not None])
     right = np.concatenate([one.right for one in known])
-    bins = np.clip(np.ceil(sure * BINS), 1, BINS).astype(int) - 1
-    counts = np.bincount(bins, minlength=BINS)
+    bins = confidence_bins(sure)
+    counts = np.bincount(bins, minlength=ECE_BINS)
     with np.errstate(invalid="ignore"):
-        confidence = np.bincount(bins, weights=sure, minlength=BINS) / counts
-        accuracy = np.bincount(bins, weights=right, minlength=BINS) / counts
-    return Reliability(counts, confidence, accuracy)
+        confidence = np.bincount(bins, weights=sure, minlength=ECE_BINS) / counts
+        accuracy = np.bincount(bins, weights=right, minlength=ECE_BINS) / counts
+    error = float(np.abs(calibration_gaps(sure, right)).sum() / len(right))
+    return Reliability(counts, confidence, accuracy, error)
 
 
 def draw_reliability(group: Group, found: Reliability, title: str, palette: Palette, path: Path) -> Path:
@@ -62,7 +55,7 @@ def draw_reliability(group: Group, found: Reliability, title: str, palette: Pale
     figure = sheet(4.0, 4.5)
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.4, 1])
     axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    places = [place for place in range(BINS) if found.counts[place]]
+    places = [place for place in range(ECE_BINS) if found.counts[place]]
     x = [100 * float(found.confidence[place]) for place in places]
     y = [100 * float(found.accuracy[place]) for place in places]
     axes.vlines(x, x, y, color=colour, linewidth=5, alpha=0.22, zorder=2)
@@ -84,8 +77,8 @@ def draw_reliability(group: Group, found: Reliability, title: str, palette: Pale
     axes.set_title(shortened(title, 40))
     axes.text(4, 95, _legend(group, found), va="top", fontsize=9.5)
     share = 100 * found.counts / found.counts.sum()
-    edges = [100 * place / BINS for place in range(BINS)]
-    below.bar(edges, share, width=0.88 * 100 / BINS, align="edge", color=colour, alpha=0.75)
+    edges = [100 * place / ECE_BINS for place in range(ECE_BINS)]
+    below.bar(edges, share, width=0.88 * 100 / ECE_BINS, align="edge", color=colour, alpha=0.75)
     below.set_ylabel("images, %", color=MUTED)
     below.set_xlabel("confidence, %", color=MUTED)
     for part in (axes, below):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
 from headstart.report.style import MUTED, save, sheet, shortened
+from headstart.tracking.confusion import count_pairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,13 +28,8 @@ def count_run(run: Run, classes: int) -> np.ndarray | None:
 
     None where it has no readable predictions.
     """
-    import numpy as np
-
     answers = run.answers
-    if answers is None:
-        return None
-    places = answers.labels.astype(np.int64) * classes + answers.predicted
-    return np.bincount(places, minlength=classes * classes).reshape(classes, classes)
+    return None if answers is None else count_pairs(answers.labels, answers.predicted, classes)
 
 
 def count_group(group: Group) -> tuple[np.ndarray | None, list[str], list[str]]:

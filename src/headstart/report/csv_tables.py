@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from headstart.report.calibration import BINS, reliability
+from headstart.evaluation.metrics import ECE_BINS
+from headstart.report.calibration import reliability
 from headstart.report.classes import recalls
 from headstart.report.contrast import Contrast
 from headstart.report.groups import Comparison, stat
@@ -126,7 +127,7 @@ def confidence_bins(comparison: Comparison, families: list[Family]) -> Table:
             bins = zip(found.counts.tolist(), found.confidence.tolist(), found.accuracy.tolist(), strict=True)
             for place, (count, sure, right) in enumerate(bins):
                 means = [None if math.isnan(value) else value for value in (sure, right)]
-                limits = [place / BINS, (place + 1) / BINS]
+                limits = [place / ECE_BINS, (place + 1) / ECE_BINS]
                 rows.append([family.task, comparison.label(group, within_task=True), *limits, count, *means])
     return heads, rows
 

@@ -8,6 +8,7 @@ from headstart.report.changed import Verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
 from headstart.report.style import INK, MUTED, RULE, save, sheet, shortened
+from headstart.tracking.confusion import count_pairs
 
 MOST_ROWS = 24
 # Blue where the row is better than the column, orange where it is worse; white between.
@@ -52,7 +53,7 @@ def draw_verdicts(found: Verdicts, names: tuple[str, str], colours: tuple[str, s
     import numpy as np
 
     full = found.seeds + 1
-    counts = np.bincount(found.one * full + found.other, minlength=full * full).reshape(full, full)
+    counts = count_pairs(found.one, found.other, full)
     figure = sheet(max(3.9, 1.6 + 0.72 * full), max(3.3, 1.3 + 0.62 * full))
     axes = figure.add_subplot()
     top = max(1, int(counts[~np.eye(full, dtype=bool)].max()))

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from headstart.report.study import Run, Study
@@ -38,10 +39,16 @@ def stat(values: Sequence[float | None]) -> Stat | None:
     mean = math.fsum(known) / n
     if n == 1:
         return Stat(n, mean, None, None)
-    from scipy.special import stdtrit
-
     std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (n - 1))
-    return Stat(n, mean, std, float(stdtrit(n - 1, 0.975)) * std / math.sqrt(n))
+    return Stat(n, mean, std, _t_quantile(n - 1) * std / math.sqrt(n))
+
+
+@cache
+def _t_quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t; cached, as a call takes 0.05 ms and a report needs one for every mean."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, freedom))
 
 
 @dataclass(frozen=True)

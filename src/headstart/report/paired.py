@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -108,10 +108,13 @@ def families(comparison: Comparison) -> list[Family]:
     found = []
     for task, rows in comparison.tasks().items():
         pairs = [_pair(one, other) for one, other in combinations(rows, 2)]
-        adjusted = iter(holm([pair.p for pair in pairs if pair.p is not None]))
-        found.append(
-            Family(task, rows, [pair if pair.p is None else replace(pair, adjusted=next(adjusted)) for pair in pairs])
-        )
+        values = t_tests(pairs)
+        adjusted = iter(holm([p for p in values if p is not None]))
+        tested = [
+            pair if p is None else replace(pair, p=p, adjusted=next(adjusted))
+            for pair, p in zip(pairs, values, strict=True)
+        ]
+        found.append(Family(task, rows, tested))
     return found
 
 
@@ -119,6 +122,7 @@ def holm(values: Sequence[float]) -> list[float]:
     """Adjust p values for testing all of them (Holm 1979): the i-th smallest of m counts (m - i + 1) fold, never
     less than a smaller one, at most 1.
     """
+    # ours, as scipy has no Holm correction (it has that of Benjamini and Hochberg), and statsmodels is no dependency
     adjusted = [0.0] * len(values)
     highest = 0.0
     for rank, place in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
@@ -127,14 +131,25 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def t_test(difference: Stat) -> float | None:
-    """The two-sided p value of paired differences under Student's t; None for one, or where they have no spread."""
-    if difference.std is None or difference.std < NO_SPREAD:
-        return None
-    from scipy.special import stdtr
+def t_tests(pairs: Sequence[Pair]) -> list[float | None]:
+    """The two-sided p value of each pair's paired t test; None for fewer than two common seeds, or where the
+    differences have no spread.
+    """
+    found: list[float | None] = [None] * len(pairs)
+    by_seeds: dict[int, list[int]] = defaultdict(list)
+    for place, pair in enumerate(pairs):
+        if pair.difference is not None and pair.difference.std is not None and pair.difference.std >= NO_SPREAD:
+            by_seeds[len(pair.runs)].append(place)
+    if not by_seeds:
+        return found
+    from scipy import stats
 
-    t = difference.mean / (difference.std / math.sqrt(difference.n))
-    return float(2 * stdtr(difference.n - 1, -abs(t)))
+    # All pairs with as many seeds in one call: a call takes 0.4 ms, and 100 rows have 4,950 pairs.
+    for places in by_seeds.values():
+        one, other = ([[runs[side].accuracy for runs in pairs[place].runs] for place in places] for side in (0, 1))
+        for place, p in zip(places, stats.ttest_rel(one, other, axis=1).pvalue.tolist(), strict=True):
+            found[place] = p
+    return found
 
 
 def same_test(one: Run, other: Run) -> bool:
@@ -183,17 +198,15 @@ def right_in_both(runs: Sequence[tuple[Run, Run]]) -> tuple[np.ndarray, np.ndarr
 def _pair(one: Group, other: Group) -> Pair:
     runs = common_runs(one, other)
     difference = stat([a.accuracy - b.accuracy for a, b in runs])
-    p = None if difference is None else t_test(difference)
     right = right_in_both(runs)
     if right is None:
-        return Pair(one, other, runs, difference, p)
+        return Pair(one, other, runs, difference)
     here, there = right
     return Pair(
         one,
         other,
         runs,
         difference,
-        p,
         alone=(int((here & ~there).sum()), int((there & ~here).sum())),
         images=here.size,
     )

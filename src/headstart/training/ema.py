@@ -13,6 +13,12 @@ from torch import nn
 from headstart.distributed import comm
 
 
+# Not Lightning's EMAWeightAveraging (2.6.6): it takes no warm-up of the decay, and changes frozen weights, as
+# d * w + (1 - d) * w is not w in the last digit. Its base class WeightAveraging can be given timm's update, and then
+# resumes and ends with the same digits as this class. But it has no public way to swap the averages in after
+# validation, when the best are kept (`_swap_models` is private); it copies the whole LightningModule, with the
+# pretrained weights that a penalty holds; and it counts steps in a tensor, so that on a GPU each step would wait for
+# the device.
 class WeightAverage(pl.Callback):
     """The average of a network's parameters and buffers over the optimizer's steps (Tarvainen & Valpola 2017).
 

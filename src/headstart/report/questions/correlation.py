@@ -32,17 +32,13 @@ class Pearson:
 
 def pearson(x: Sequence[float], y: Sequence[float]) -> Pearson | None:
     """Pearson's r; None where there are fewer than `LEAST` pairs, or one side does not vary."""
-    n = len(x)
-    if n < LEAST:
+    if len(x) < LEAST or len(set(x)) == 1 or len(set(y)) == 1:
         return None
-    mean_x, mean_y = math.fsum(x) / n, math.fsum(y) / n
-    across = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
-    wide = math.fsum((a - mean_x) ** 2 for a in x) * math.fsum((b - mean_y) ** 2 for b in y)
-    if wide == 0:
-        return None
-    r = max(-1.0, min(1.0, across / math.sqrt(wide)))
-    z, half = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, r))), 1.959964 / math.sqrt(n - 3)
-    return Pearson(n, r, math.tanh(z - half), math.tanh(z + half))
+    from scipy import stats
+
+    found = stats.pearsonr(x, y)
+    low, high = found.confidence_interval(0.95)
+    return Pearson(len(x), float(found.statistic), float(low), float(high))
 
 
 def log_odds(run: Run) -> float:
@@ -193,9 +189,8 @@ class Correlation(Figure):
 
 def _fit(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
     """The straight line of least squares."""
-    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    slope = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / math.fsum(
-        (a - mean_x) ** 2 for a in x
-    )
+    from scipy import stats
+
+    line = stats.linregress(x, y)
     ends = [min(x), max(x)]
-    axes.plot(ends, [mean_y + slope * (end - mean_x) for end in ends], "--", color=MUTED, linewidth=1.2, zorder=1)
+    axes.plot(ends, [line.intercept + line.slope * end for end in ends], "--", color=MUTED, linewidth=1.2, zorder=1)

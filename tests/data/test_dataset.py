@@ -1,0 +1,63 @@
+"""The parts of a run: their sizes, what had to be adapted, in memory or streamed."""
+
+import numpy as np
+import pytest
+
+from data.images import load
+from headstart.data import sources
+from headstart.data.dataset import Data, prepare
+from headstart.data.splits import Part
+from headstart.errors import UserError
+
+
+@pytest.mark.parametrize(("storage", "free", "streamed"), [
+    ("auto", 1e9, False), ("auto", 1e6, True), ("stream", 1e9, True), ("memory", 4e6, False)
+])  # fmt: skip
+def test_auto_streams_what_would_fill_more_than_half_of_the_memory(
+    storage: str, free: float, streamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.runtime.memory.free_memory", lambda: free)  # 200 images of 73 px take 3.2 MB
+    assert prepared(storage=storage).streamed is streamed
+    monkeypatch.setattr("headstart.runtime.memory.free_memory", lambda: 3e6)
+    with pytest.raises(UserError, match=r"data.storage=memory: .* use data.storage=stream"):
+        prepared(storage="memory")
+
+
+def settings_of(**changes: object) -> object:
+    base = {
+        "source": {"_target_": "headstart.data.sources.digits"},
+        "train_per_class": 10,
+        "train_fraction": None,
+    }
+    base |= {
+        "storage": "auto",
+        "n_train": None,
+        "n_test": 100,
+        "val_fraction": 0.2,
+        "test_fraction": 0.2,
+        "split_seed": 0,
+    }
+    return type("Config", (), base | changes)()
+
+
+def prepared(**changes: object) -> Data:
+    return prepare(settings_of(**changes), image_size=64, crop_pct=0.875, interpolation="bicubic")
+
+
+def test_prepare() -> None:
+    data = prepared()
+    assert data.sizes == {"train": 80, "val": 20, "test": 100}
+    assert "test" not in vars(data)  # not read before it is asked for
+    assert data.train.images.shape == (80, 3, 73, 73)
+    assert data.adaptations == ["grey images repeated to 3 channels", "8 px images resized up to 73 px"]
+    assert len(data.parts["train"].split) == 80  # the rest of the source is let go
+    assert data.test is data.test
+    full = sources.digits().train
+    row = int(data.train.names[0][6:-1])
+    expected = load(Part(full, np.array([row])), 73, "bicubic", crop=64)
+    assert data.train.ids[0] == expected.ids[0]
+
+
+def test_digest_follows_the_parts() -> None:
+    assert prepared().digest == prepared().digest
+    assert len({prepared(split_seed=s, n_test=n).digest for s, n in ((0, 100), (1, 100), (0, 99))}) == 3

@@ -1,0 +1,206 @@
+"""Which parameter learns, at what rate, in which phase; and what is frozen stays frozen, batch norms included."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from conftest import FAMILIES, compose
+from headstart.config import resolvers
+from headstart.config.schema import PhaseConfig
+from headstart.errors import UserError
+from headstart.strategy import plan
+
+SHIPPED = {
+    "scratch": {"all": {"head": 1.0, "backbone": 1.0}},
+    "feature_extraction": {"head": {"head": 1.0, "backbone": None}},
+    "finetune": {"all": {"head": 1.0, "backbone": 1.0}},
+    "head_then_all": {"head": {"head": 1.0, "backbone": None}, "all": {"head": 0.3, "backbone": 0.3}},
+}
+
+
+FIT = [1, *[None] * 5]
+ALL = [1] * 6
+FALLING = [0.75**depth for depth in range(6)]
+BY_DEPTH = {  # of resnet18: head, layer4 ... layer1, stem
+    "scratch": {"all": ALL},
+    "feature_extraction": {"head": FIT},
+    "cached_views": {"head": FIT},
+    "frozen_augmented": {"head": FIT},
+    "finetune": {"all": ALL},
+    "ema": {"all": ALL},
+    "l2_sp": {"all": ALL},
+    "frozen_statistics": {"all": [0.3] * 6},
+    "head_then_all": {"head": FIT, "all": [0.3] * 6},
+    "discriminative": {"all": [1, *[0.1] * 5]},
+    "layerwise_decay": {"all": FALLING},
+    "partial": {"tail": [1, 1, *[None] * 4]},
+    "first_layers": {"head": FIT, "first": [*[None] * 4, 1, 1]},
+    "gradual_unfreeze": {
+        "head": FIT,
+        "last": [*[1, 0.75], *[None] * 4],
+        "half": [*FALLING[:4], None, None],
+        "all": FALLING,
+    },
+}
+BY_NAME = {"norm_only": ("bn", "downsample.1"), "bias_only": (".bias",)}  # what learns besides the head
+PROBED = ("feature_extraction", "cached_views", "head_then_all", "first_layers")
+BESIDES = {  # what differs from a plain phase of 12 epochs, for epochs=12
+    "cached_views": {"head": {"views": 8}},
+    "frozen_augmented": {"head": {"augment": True}},
+    "ema": {"all": {"average": 0.998}},
+    "l2_sp": {
+        "all": {
+            "weight_decay": 0.0,
+            "penalty": {"_target_": "headstart.penalty.L2SP", "alpha": 0.1, "beta": 0.01},
+        }
+    },
+    "head_then_all": {"all": {"statistics": "frozen"}},
+    "first_layers": {"first": {"statistics": "frozen"}},
+    "frozen_statistics": {"all": {"statistics": "frozen"}},
+    "partial": {"tail": {"augment": False}},
+    "gradual_unfreeze": {
+        "head": {"augment": False, "epochs": 3},
+        "last": {"augment": False, "epochs": 3},
+        "half": {"augment": False, "epochs": 3},
+        "all": {"epochs": 6},
+    },
+}
+
+
+@cache
+def network(name: str) -> torch.nn.Module:
+    """The outline of a network with five outputs: no test changes it."""
+    with torch.device("meta"):
+        return timm.create_model(name, num_classes=5)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("shipped", SHIPPED)
+def test_shipped_strategies(name: str, shipped: str) -> None:
+    model = network(name)
+    head = {f"{key}" for key, p in model.named_parameters() if any(p is q for q in model.get_classifier().parameters())}
+    assert len(head) == 2
+    phases = plan.plan_phases(model, compose(f"strategy={shipped}").strategy.phases)
+    assert [phase.name for phase in phases] == list(SHIPPED[shipped])
+    for phase in phases:
+        expected = SHIPPED[shipped][phase.name]
+        for key in dict(model.named_parameters()):
+            assert phase.rates[key] == expected["head" if key in head else "backbone"], key
+        assert sum(row[2] for row in phase.rows) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "path", sorted((resolvers.config_folder() / "strategy").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_each_file_says_what_its_header_does(path: Path) -> None:
+    config, model = compose(f"strategy={path.stem}", "epochs=12", "augment=standard").strategy, network("resnet18")
+    assert config.start == ("scratch" if path.stem == "scratch" else "pretrained")
+    depths = {parameter.name: parameter.depth for parameter in plan.describe(model)}
+    names = {"all": BY_NAME.get(path.stem, ())}
+    for phase in plan.plan_phases(model, config.phases):
+        for name, depth in depths.items():
+            if path.stem in BY_NAME:
+                expected = 1 if depth == 0 or any(part in name for part in names[phase.name]) else None
+            else:
+                expected = BY_DEPTH[path.stem][phase.name][depth]
+            assert phase.rates[name] == (None if expected is None else pytest.approx(expected)), name
+        fitted = path.stem in PROBED and phase.name == "head"
+        plain = vars(PhaseConfig(rates=phase.config.rates, probe=phase.config.probe, epochs=None if fitted else 12))
+        assert vars(phase.config) == plain | BESIDES.get(path.stem, {}).get(phase.name, {})
+        assert (phase.config.probe is not None) == fitted
+    assert set(config.phases) == set(BY_DEPTH.get(path.stem, names))
+    header = path.read_text("utf-8").partition("name:")[0]
+    paper, _, measured = header.partition("Measured:")
+    assert re.search(r"[A-Z]\w+( et al\.)? (19|20)\d\d\b", paper), "who wrote of it, and when"
+    assert re.search(r"\d %", measured)
+
+
+def test_a_floor_of_the_schedule_lies_below_every_rate() -> None:
+    model = network("resnet18")
+    for name, floor, lowest in (("layerwise_decay", 2e-4, "0.000237"), ("head_then_all", 3e-4, "0.0003")):
+        for low in (floor / 10, 10 * floor):
+            config = compose(f"strategy={name}", "optimizer.lr=0.001", f"scheduler.min_lr={low}")
+            phases = plan.plan_phases(model, config.strategy.phases)
+            if low < floor:
+                plan.check_schedule(phases, config.scheduler, config.optimizer["lr"])
+            else:
+                with pytest.raises(UserError, match=rf"scheduler.min_lr={low}: .*lowest is {lowest}: use scheduler"):
+                    plan.check_schedule(phases, config.scheduler, config.optimizer["lr"])
+
+
+def test_warm_up_starts_below_every_rate() -> None:
+    model = network("resnet18")
+    for name, more in (("discriminative", ["scheduler.warmup_lr=0.0005"]), ("finetune", ["scheduler.warmup_lr=0.001"])):
+        for warm in (True, False):
+            schedule = "warmup_cosine" if warm else "cosine"
+            config = compose(f"strategy={name}", f"scheduler={schedule}", "optimizer.lr=0.001", "epochs=9", *more)
+            phases = plan.plan_phases(model, config.strategy.phases)
+            if warm:
+                with pytest.raises(UserError, match=r"scheduler.warmup_lr=0.0\d+: .*: use scheduler.warmup_lr=0"):
+                    plan.check_schedule(phases, config.scheduler, config.optimizer["lr"])
+            else:
+                plan.check_schedule(phases, config.scheduler, config.optimizer["lr"])
+    config = compose("strategy=layerwise_decay", "scheduler=step", "scheduler.warmup_epochs=2", "optimizer.lr=1e-5")
+    plan.check_schedule(plan.plan_phases(model, config.strategy.phases), config.scheduler, config.optimizer["lr"])
+    del config.scheduler["warmup_lr"]
+    with pytest.raises(UserError, match=r"scheduler\.warmup_lr=1e-05"):
+        plan.check_schedule(plan.plan_phases(model, config.strategy.phases), config.scheduler, config.optimizer["lr"])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_depth_counts_back_from_the_head(name: str) -> None:
+    parameters = plan.describe(network(name))
+    depths = [parameter.depth for parameter in parameters]
+    assert min(depths) == 0
+    assert set(depths) == set(range(max(depths) + 1))
+    assert parameters[0].depth == max(depths) == parameters[0].deepest, "the first parameter is the stem's"
+
+
+def test_train_mode_leaves_frozen_parts_in_eval() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    phase = plan.plan_phases(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
+    plan.freeze(model, phase)
+    plan.train_mode(model)
+    assert model.layer4.training
+    assert model.layer4[0].bn1.training
+    assert model.fc.training
+    assert not any(part.training for part in model.layer3.modules())
+    assert not model.bn1.training
+
+
+def test_train_mode_keeps_learning_norms_learning() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    phase = plan.plan_phases(model, {"p": PhaseConfig(rates={"norm": 1, "head": 1, "all": None}, epochs=1)})[0]
+    plan.freeze(model, phase)
+    plan.train_mode(model)
+    assert model.layer1[0].bn1.training
+    assert not model.layer1[0].conv1.training
+
+
+def test_optimizer_groups_hold_each_learning_parameter_once() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    phase = plan.plan_phases(model, {"p": PhaseConfig(rates={"head": 1, "depth1": 0.1, "all": None}, epochs=1)})[0]
+    groups = plan.optimizer_groups(model, phase, 0.01, 0.05)
+    names = {id(p): name for name, p in model.named_parameters()}
+    held = [names[id(p)] for group in groups for p in group["params"]]
+    assert sorted(held) == sorted(phase.trainable)
+    for group in groups:
+        assert group["lr"] == pytest.approx(0.01 * group["rate"])
+        for p in group["params"]:
+            undecayed = p.ndim == 1
+            assert group["weight_decay"] == (0.0 if undecayed else 0.05), names[id(p)]
+
+
+def test_frozen_statistics_leave_batch_norms_in_eval_while_their_weights_learn() -> None:
+    model = timm.create_model("resnet18", num_classes=5)
+    plan.train_mode(model, "frozen")
+    norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    assert not any(norm.training for norm in norms)
+    assert model.layer1[0].conv1.training
+    assert all(p.requires_grad for norm in norms for p in norm.parameters())

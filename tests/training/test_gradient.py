@@ -1,0 +1,27 @@
+"""Phases that learn by gradient steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+
+def test_compiled_networks_see_one_size_in_training_alone(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    def compiled(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        def call(inputs: torch.Tensor) -> torch.Tensor:
+            seen.append((network.training, len(inputs)))
+            return network(inputs)
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    options = ("model=timm", "model.name=test_resnet", "strategy=scratch", "data.batch_size=12", "epochs=2")
+    result = run_small(*options, "hardware.compile=true")
+    assert result["n_train"] % 12 > 1, "a last batch that is smaller"
+    assert seen == [(True, 12)] * 2 * (result["n_train"] // 12)
