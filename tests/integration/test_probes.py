@@ -14,8 +14,10 @@ from conftest import SMALL, check_components, compose
 from headstart import train
 from headstart.cli import explain
 from headstart.errors import UserError
+from headstart.evaluation.evaluate import Evaluation
 from headstart.features.buffer import FeatureBuffer
 from headstart.models import weights
+from headstart.preflight.components import Components
 from headstart.probe import base
 
 PROBE = "strategy.phases.head.probe"
