@@ -1,19 +1,20 @@
-"""The 21 rows of the Keras Applications table: each has a config, and the network of the published size."""
+"""Published figures: those of torchvision's weights, and the Keras table, whose networks have the published size."""
 
 from __future__ import annotations
 
 import pytest
 import timm
 import torch
+from torchvision import models
 
 from conftest import check_components, compose
-from headstart.models import keras_table
-from headstart.models.keras_table import Published
+from headstart.models import published
+from headstart.models.published import KERAS_TABLE, KerasNetwork
 
 
 def test_the_table_is_whole() -> None:
     """The sums of the lecture's columns: a figure that was mistyped would change one."""
-    rows = keras_table.ROWS
+    rows = KERAS_TABLE
     assert len(rows) == 21
     for names in ([row.label for row in rows], [row.config for row in rows], [row.model for row in rows]):
         assert len(set(names)) == 21
@@ -26,11 +27,23 @@ def test_the_table_is_whole() -> None:
     assert sum(row.ms_gpu for row in rows) == pytest.approx(135.6)
 
 
-@pytest.mark.parametrize("row", keras_table.ROWS, ids=lambda row: row.label)
-def test_a_rows_config_makes_the_network_of_its_size(row: Published) -> None:
+@pytest.mark.parametrize("row", KERAS_TABLE, ids=lambda row: row.label)
+def test_a_rows_config_makes_the_network_of_its_size(row: KerasNetwork) -> None:
     config = compose(f"model={row.config}", "strategy=scratch")
     check_components(config)
     assert config.model.name.partition(".")[0] == row.model
     with torch.device("meta"):
         counted = sum(p.numel() for p in timm.create_model(config.model.name).parameters())
     assert counted / 1e6 == pytest.approx(row.params_m, rel=0.02), f"differs by more than 2 %: {row.note}"
+
+
+def test_torchvisions_accuracies_are_those_that_it_publishes() -> None:
+    """Of every network of which timm has torchvision's first weights."""
+    names = {name.partition(".")[0] for name in timm.list_pretrained("*.tv_in1k")}  # ours too
+    assert set(published.TORCHVISION_ACCURACIES) == names
+    for name in names:
+        figures = models.get_model_weights(name)["IMAGENET1K_V1"].meta["_metrics"]["ImageNet-1K"]
+        found = published.torchvision(name)
+        assert found is not None
+        assert (found.top1, found.top5) == (figures["acc@1"], figures["acc@5"])
+    assert published.torchvision("no_such_network") is None

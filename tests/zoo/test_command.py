@@ -19,7 +19,7 @@ import torch
 
 from headstart.errors import UserError
 from headstart.models import cost
-from headstart.models.keras_table import ROWS, Published
+from headstart.models.published import KERAS_TABLE, KerasNetwork
 from headstart.zoo import children, command, rows, tables
 from headstart.zoo.plan import Machine, Plan
 from report.pages import Page
@@ -129,8 +129,10 @@ def test_formats_go_to_standard_output_alone_and_leave_no_files(
 def test_a_network_that_fails_is_a_row_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made_up = Published("NoSuchNet", "no_such", "no_such_net", 1, 50.0, 80.0, 1.0, 2, 3.0, 4.0)
-    monkeypatch.setattr(command, "ROWS", (made_up, next(row for row in ROWS if row.model == "mobilenetv2_100")))
+    made_up = KerasNetwork("NoSuchNet", "no_such", "no_such_net", 1, 50.0, 80.0, 1.0, 2, 3.0, 4.0)
+    monkeypatch.setattr(
+        command, "KERAS_TABLE", (made_up, next(row for row in KERAS_TABLE if row.model == "mobilenetv2_100"))
+    )
     monkeypatch.setitem(rows.BY_MODEL, "no_such_net", made_up)
     assert command.main(["--no-time", "--output", str(tmp_path)]) == 0
     table = read((tmp_path / "zoo.csv").read_text("utf-8"))
@@ -145,7 +147,7 @@ def test_a_network_that_fails_is_a_row_with_the_reason(
     assert "Unknown model" in html
     assert "Keras&#39; name" in html
     assert "Unknown model" in (tmp_path / "zoo.md").read_text("utf-8")
-    monkeypatch.setattr(command, "ROWS", (made_up,))
+    monkeypatch.setattr(command, "KERAS_TABLE", (made_up,))
     assert command.main(["--no-time", "--format", "csv"]) == 1, "nothing could be measured"
 
 
@@ -285,10 +287,10 @@ def test_text_says_how_it_was_measured_and_marks_what_is_published() -> None:
 def test_a_narrow_terminal_gets_fewer_columns(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    found = [rows.row(row.model, {"ms_cpu": 12.0, "depth": 107, "gmacs": 4.0, "size_mb": 97.0}) for row in ROWS]
+    found = [rows.row(row.model, {"ms_cpu": 12.0, "depth": 107, "gmacs": 4.0, "size_mb": 97.0}) for row in KERAS_TABLE]
     tables.show(found, [], Console(width=60, force_terminal=True, color_system=None))
     narrow = capsys.readouterr().out
-    assert max(map(len, narrow.splitlines()[: 4 + len(ROWS)])) <= 60
+    assert max(map(len, narrow.splitlines()[: 4 + len(KERAS_TABLE)])) <= 60
     assert "ms CPU" in narrow
     assert "Left out for want of width: " in narrow
     tables.show(found, [], Console(width=60, color_system=None))

@@ -59,7 +59,7 @@ def _list_leaves(node: Any, path: str) -> Iterator[str]:
 def list_items(node: Any) -> list[tuple[Any, Any]]:
     """Names and values of a mapping, interpolations not resolved; an empty list for anything else."""
     if isinstance(node, DictConfig):
-        return [] if node._is_none() or node._is_missing() else list(node.items_ex(resolve=False))
+        return list(node.items_ex(resolve=False)) if len(node) else []  # 0 also where it is null or missing as a whole
     return list(node.items()) if isinstance(node, Mapping) else []
 
 

@@ -9,11 +9,9 @@ nothing.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +22,8 @@ from headstart.data.dataset import Data
 from headstart.data.decoder import list_faults
 from headstart.data.source import FileImages
 from headstart.distributed import comm
-from headstart.errors import RunFailed, UserError
-from headstart.storage.files import write_whole
+from headstart.errors import UserError
+from headstart.storage.shards import Bytes, Shards
 
 if TYPE_CHECKING:
     from headstart.data.splits import Part
@@ -36,38 +34,30 @@ ID_BYTES = 16
 
 
 class Decodable:
-    """The ids of image files that these decoders could decode; ``folder`` None remembers nothing."""
+    """The ids of image files that these decoders could decode, sorted, in shards; ``folder`` None remembers nothing."""
 
     def __init__(self, folder: Path | None) -> None:
         import PIL
 
         decoders = f"pillow-{PIL.__version__}-simplejpeg-{version('simplejpeg')}"
-        self.folder = None if folder is None else folder / "images" / decoders
+        self._shards = None
+        if folder is not None:
+            self._shards = Shards(
+                folder / "images" / decoders,
+                Bytes(".ids"),
+                damaged="{path} is damaged and is not used; the images that it knew are checked again",
+                full="the next run checks its images again: {error}",
+            )
 
     def read(self) -> set[str]:
-        """All ids known; a torn or damaged file, known by its name, which is its content's digest, gives none."""
-        known: set[str] = set()
-        for path in sorted(self.folder.glob("*.ids")) if self.folder is not None else ():
-            with suppress(OSError):
-                content = path.read_bytes()
-                if _name(content) == path.name:
-                    known.update(content[at : at + ID_BYTES].hex() for at in range(0, len(content), ID_BYTES))
-        return known
+        """All ids known."""
+        contents = () if self._shards is None else self._shards.read()
+        return {content[at : at + ID_BYTES].hex() for content in contents for at in range(0, len(content), ID_BYTES)}
 
     def write(self, ids: set[str]) -> None:
         """Add ids; a full disk costs the memory of them, not the run."""
-        if self.folder is None or not ids:
-            return
-        content = bytes.fromhex("".join(sorted(ids)))
-        try:
-            with write_whole(self.folder / _name(content), len(content)) as part:
-                part.write_bytes(content)
-        except RunFailed as error:
-            log.warning("the next run checks its images again: %s", error)
-
-
-def _name(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest() + ".ids"
+        if self._shards is not None and ids:
+            self._shards.write(bytes.fromhex("".join(sorted(ids))))
 
 
 def check_images(data: Data, on_bad_image: str, cache_dir: Path | None) -> None:

@@ -1,8 +1,7 @@
 """The digests of files' contents, remembered under the cache folder: a file that did not change is read once.
 
-A shard is a file of 32-byte rows, the digest of a file's path, size, time of change and inode beside that of its
-content, sorted. As everywhere in the cache it is named by its own digest and written whole, so that runs may add to it
-at once and a torn one is known.
+They lie in shards (see `headstart.storage.shards`) of 32-byte rows: the digest of a file's path, size, time of change
+and inode beside that of its content, sorted.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from headstart.data.filenames import escape_name
-from headstart.errors import RunFailed, UserError
-from headstart.storage.files import write_whole
+from headstart.errors import UserError
+from headstart.storage.shards import Bytes, Shards
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +53,15 @@ class Contents:
                 read = [next(done) for _ in some]
                 values[some] = _rows(content for content, _ in read)
                 settled = some[[long_ago for _, long_ago in read]]
-                self._write(np.hstack([keys[settled], values[settled]]))
+                if len(settled):
+                    self._shards.write(_sorted(np.hstack([keys[settled], values[settled]])).tobytes())
         return [value.tobytes() for value in values]
 
     def _look_up(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which keys [n, 16] are known, and their values [n, 16]."""
         if self._known is None:
-            self._known = _sorted(np.concatenate([np.empty((0, 2 * WIDTH), np.uint8), *self._shards()]))
+            known = np.frombuffer(b"".join(self._shards.read()), np.uint8)
+            self._known = _sorted(known.reshape(-1, 2 * WIDTH))
         found, values = np.zeros(len(keys), bool), np.zeros((len(keys), WIDTH), np.uint8)
         if len(self._known) and len(keys):
             places = np.searchsorted(_heads(self._known), _heads(keys)).clip(max=len(self._known) - 1)
@@ -69,37 +70,15 @@ class Contents:
             values[found] = rows[found, WIDTH:]
         return found, values
 
-    def _shards(self) -> Iterator[np.ndarray]:
-        assert self.folder is not None
-        for path in sorted(self._place.glob("*.rows")):
-            try:
-                content = path.read_bytes()
-            except OSError:
-                continue
-            if _name(content) == path.name:
-                yield np.frombuffer(content, np.uint8).reshape(-1, 2 * WIDTH)
-            else:
-                log.warning("%s is damaged and is not used; the files that it knew are read again", path)
-
-    def _write(self, rows: np.ndarray) -> None:
-        """Add a shard; a full disk costs the memory of it, not the run."""
-        if not len(rows):
-            return
-        content = _sorted(rows).tobytes()
-        try:
-            with write_whole(self._place / _name(content), len(content)) as part:
-                part.write_bytes(content)
-        except RunFailed as error:
-            log.warning("the next run reads its image files again: %s", error)
-
     @property
-    def _place(self) -> Path:
+    def _shards(self) -> Shards[bytes]:
         assert self.folder is not None
-        return self.folder / "images" / "contents"
-
-
-def _name(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=WIDTH).hexdigest() + ".rows"
+        return Shards(
+            self.folder / "images" / "contents",
+            Bytes(".rows"),
+            damaged="{path} is damaged and is not used; the files that it knew are read again",
+            full="the next run reads its image files again: {error}",
+        )
 
 
 def _heads(rows: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Batch norms folded into the convolutions before them, for inference."""
 
 import logging
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 from torch import fx, nn
@@ -45,9 +45,7 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
         # norm alone, since any other user needs its output before the norm. None is folded twice.
         if type(conv) not in (nn.Conv2d, Conv2dSame) or len(before.users) != 1 or before.target in replacement:
             continue
-        # a shallow copy: it shares everything but the weight and bias, which are set in a dictionary of its own
-        fused = copy(conv)
-        fused._parameters = dict(conv._parameters)
+        fused = deepcopy(conv)  # with parameters of its own, which are set here
         fused.weight, fused.bias = fuse_conv_bn_weights(
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )

@@ -145,7 +145,7 @@ def _check_jobs(command: Command, jobs: Iterable[list[Override]], here: bool) ->
             unsound += 1
             if unsound > MOST_UNSOUND:
                 continue
-            problems, config = _compose(command.composer, overrides, here)
+            problems, config = compose_job(command.composer, overrides, here=here)
             command.problems += problems
         if config is not None:
             command.jobs.append(Job(tuple(overrides), config))
@@ -156,7 +156,7 @@ def _is_sound(config: RunConfig, here: bool) -> bool:
     return not any(itertools.chain(find_value_problems(config), lacking))
 
 
-def _compose(composer: Composer, overrides: list[Override], here: bool) -> tuple[list[str], RunConfig | None]:
+def compose_job(composer: Composer, overrides: list[Override], *, here: bool) -> tuple[list[str], RunConfig | None]:
     """Every problem of one job, in words, and its config if it has no gaps."""
     composed = composer.compose(overrides)
     with composer.base(overrides).as_hydra_config():

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 def describe(model: Any) -> list[Parameter]:
     """Every parameter of a timm model with its depth, in the model's order; raises UserError if it has no head."""
     from timm.models import group_parameters
-    from torch.nn.modules.batchnorm import _NormBase
 
     head = model.get_classifier()
     in_head = {id(parameter) for parameter in head.parameters()} if hasattr(head, "parameters") else set()
@@ -34,13 +33,21 @@ def describe(model: Any) -> list[Parameter]:
     norms = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, _NormBase) or "Norm" in type(module).__name__
+        if _has_statistics(module) or "Norm" in type(module).__name__
         for parameter in module.parameters(recurse=False)
     }
     return [
         Parameter(name, 0 if id(p) in in_head else depths[groups[name]], len(body), id(p) in norms, p.numel())
         for name, p in model.named_parameters()
     ]
+
+
+def _has_statistics(module: Any) -> bool:
+    """Whether a module is a norm that can keep running statistics."""
+    from torch import nn
+
+    batch_norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+    return isinstance(module, (*batch_norms, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d))
 
 
 @dataclass(frozen=True)
@@ -148,8 +155,6 @@ def train_mode(module: nn.Module, statistics: str = "live") -> None:
     what holds it. `statistics="frozen"` does the same to every batch norm, whose weights then learn under the
     statistics they had.
     """
-    from torch.nn.modules.batchnorm import _NormBase
-
     module.train()
 
     def put_frozen_in_eval(part: nn.Module) -> None:
@@ -162,7 +167,7 @@ def train_mode(module: nn.Module, statistics: str = "live") -> None:
 
     put_frozen_in_eval(module)
     for part in module.modules() if statistics == "frozen" else ():
-        if isinstance(part, _NormBase):
+        if _has_statistics(part):
             part.eval()
 
 

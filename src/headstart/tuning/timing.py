@@ -176,7 +176,7 @@ def isolate(config: HardwareConfig) -> Iterator[None]:
         with hardware.use_threads(config), torch.random.fork_rng(devices), memory.keep_freed_memory(config):
             yield
     finally:
-        if "torch._dynamo" in sys.modules:
-            torch._dynamo.reset()
+        if "torch._dynamo" in sys.modules:  # else there is nothing to reset, and importing it takes seconds
+            torch.compiler.reset()
         if config.accelerator == "gpu":
             torch.cuda.empty_cache()

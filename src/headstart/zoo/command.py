@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import RunFailed, UserError
-from headstart.models.keras_table import ROWS
+from headstart.models.published import KERAS_TABLE
 from headstart.storage.files import make_folder, write_text, write_whole
 from headstart.zoo import children, rows, tables
 from headstart.zoo.plan import Machine, Plan
@@ -118,7 +118,7 @@ def _devices(options: argparse.Namespace, machine: Machine) -> tuple[str, ...]:
 
 def _names(patterns: Sequence[str], timeout_s: float) -> list[str]:
     if not patterns:
-        return [row.model for row in ROWS]
+        return [row.model for row in KERAS_TABLE]
     found = _answer("names", timeout_s, list(patterns))
     if "unknown" in found:
         raise UserError(found["unknown"])

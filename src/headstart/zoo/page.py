@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from headstart.models.keras_table import ROWS
+from headstart.models.published import KERAS_TABLE
 from headstart.report.page import Cell, template
 from headstart.report.plots import Picture, Section
 from headstart.runtime.version import __version__
@@ -42,8 +42,8 @@ def render(rows: Sequence[Row], plan: Plan, machine: Machine, picture: Path | No
 
 def title(rows: Sequence[Row]) -> str:
     """What the table is of."""
-    if {row.model for row in rows} == {row.model for row in ROWS}:
-        return f"The {len(ROWS)} networks of Keras Applications"
+    if {row.model for row in rows} == {row.model for row in KERAS_TABLE}:
+        return f"The {len(KERAS_TABLE)} networks of Keras Applications"
     return f"{len(rows)} network{'' if len(rows) == 1 else 's'}"
 
 

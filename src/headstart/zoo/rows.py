@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.errors import UserError, did_you_mean
-from headstart.models.keras_table import ROWS, Published
+from headstart.models.published import KERAS_TABLE, KerasNetwork
 from headstart.report import pareto
 
 KERAS = "Keras Applications (lecture)"
-BY_MODEL = {row.model: row for row in ROWS}
+BY_MODEL = {row.model: row for row in KERAS_TABLE}
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Row:
     model: str
     values: Mapping[str, float]
     source: str = ""  # of top-1 and top-5
-    published: Published | None = None
+    published: KerasNetwork | None = None
     error: str = ""
 
     def known(self, name: str) -> float | None:
@@ -43,7 +43,7 @@ class Column:
     title: str
     note: str
     write: Callable[[float], str]
-    published: Callable[[Published], float] | None = None
+    published: Callable[[KerasNetwork], float] | None = None
     rising: bool = False
 
     def text(self, row: Row, missing: str = "-") -> str:
