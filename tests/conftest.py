@@ -50,7 +50,7 @@ def compose(*overrides: str) -> RunConfig:
     parsed = loader.parser.parse_overrides(list(overrides))
     config = composer.read_values(parsed)
     if config is None or any(find_value_problems(config)):
-        problems, config = compose_job(composer, parsed, here=False)
+        problems, config = compose_job(composer, parsed, this_machine=False)
         raise_if_any(problems)
     assert config is not None
     return config

@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 class RunFailed(Exception):
-    """A valid run failed (loss diverged, no memory, disk full, process lost); the message says what to do; exit code 1."""
+    """A valid run failed (diverged loss, no memory, full disk, lost process); the message says what to do; exit 1."""
 
 
 def nearest_names(

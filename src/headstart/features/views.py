@@ -12,7 +12,7 @@ from headstart.features.buffer import FeatureBuffer
 from headstart.features.extractor import Extraction, Extractor
 from headstart.features.inference import images_per_batch
 from headstart.models.split import NetworkSplit
-from headstart.runtime.seeds import seed_of
+from headstart.runtime.seeds import derive_seed
 
 if TYPE_CHECKING:
     from headstart.context import Context
@@ -47,7 +47,7 @@ class _ViewExtractor(Extractor):
 
         def drawn(number: int) -> Tensor:
             images = pixels.take(torch.arange(len(pixels))[number * BLOCK : (number + 1) * BLOCK]).to(device)
-            torch.manual_seed(seed_of(self.seed, number))
+            torch.manual_seed(derive_seed(self.seed, number))
             with torch.autocast(device.type, enabled=False):  # half precision is too coarse for coordinates of crops
                 return self.preprocess(images, train=True)
 
@@ -84,7 +84,7 @@ def features_of_views(
     config, train = context.config, context.data.train
     n, buffer = len(train), FeatureBuffer(len(train) * views, config.features.storage)
     for view in range(views):
-        seed = seed_of(config.seed, phase, view)
+        seed = derive_seed(config.seed, phase, view)
         # Added to the cache key: the transform, the version of its code, the seed, and the list of all images. The last
         # because a row's augmentation depends on its number: with other images in the set, a view is another one.
         drawn = {"augment": vars(config.augment), "code": TRANSFORM, "seed": seed, "images": train.ids}

@@ -17,7 +17,7 @@ from headstart.config import instantiate
 from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
-from headstart.runtime.seeds import random_state, seed_of, set_random_state
+from headstart.runtime.seeds import derive_seed, get_random_state, set_random_state
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
 from headstart.training.meters import make_meters
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
+CHECK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class PhaseModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.train()  # Lightning keeps the modes it finds
-        seed = seed_of(
+        seed = derive_seed(
             self.settings.seed, self.settings.index, self.current_epoch, *([comm.rank()] if comm.rank() else [])
         )
         torch.manual_seed(seed)
@@ -122,7 +122,7 @@ class PhaseModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what an epoch needs to go on in its middle: generators and meters of every process."""
-        checkpoint["random"] = comm.all_gather(random_state())
+        checkpoint["random"] = comm.all_gather(get_random_state())
         meters = {
             name: {state: value.detach().cpu() for state, value in metric.metric_state.items()}
             for name, metric in self._all_meters()
@@ -182,7 +182,7 @@ class PhaseModule(pl.LightningModule):
         if self.first_bad is None:
             self.first_bad = newest
         self.first_bad = torch.where(torch.isfinite(self.first_bad[0]), newest, self.first_bad)
-        if self.device.type == "cpu" or self.global_step % LOOK_EVERY == 0:
+        if self.device.type == "cpu" or self.global_step % CHECK_EVERY == 0:
             self.check_loss()
 
     def check_loss(self) -> None:
