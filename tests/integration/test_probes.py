@@ -131,7 +131,7 @@ def test_views_are_gathered_in_a_mapped_file_where_asked_for(
         gathered.append(FeatureBuffer(rows, storage))
         return gathered[-1]
 
-    monkeypatch.setattr("headstart.features.views.Room", room)
+    monkeypatch.setattr("headstart.features.views.FeatureBuffer", room)
     options = (BASE[0], "strategy=cached_views", "augment=standard", "data.train_per_class=5", "rerun=true")
     held, mapped = (run_small(*options, f"features.storage={storage}") for storage in ("memory", "mapped"))
     assert mapped["test"] == held["test"]

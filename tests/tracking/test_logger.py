@@ -361,7 +361,7 @@ JOB = """
 import sys, time, types, pathlib, logging, os, signal
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from headstart.tracking.logger import RunLog
-from headstart.tracking import wandb_run
+from headstart.tracking import wandb_internals, wandb_run
 s = types.SimpleNamespace(wandb=True, project="p", entity=None, mode=sys.argv[2], tags=[])
 for job in sys.argv[3].split(","):
     folder = pathlib.Path(sys.argv[1]) / job
@@ -374,7 +374,7 @@ for job in sys.argv[3].split(","):
                 time.sleep(0.1)
                 if any(b"train_loss" in path.read_bytes() for path in folder.glob("wandb/*/*.wandb")):
                     break
-            log._dashboard._wandb.setup()._connection._proc._process.kill()
+            wandb_internals.kill_service()
             time.sleep(0.2)
             log.epoch("all", 1, 2, train_loss=0.5)
         time.sleep(1.5)

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from headstart.data.filenames import escape_name
+from headstart.data.torchvision_internals import archive_extractors
 from headstart.errors import UserError
 
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
@@ -29,9 +30,7 @@ DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFE
 @contextmanager
 def check_before_extracting() -> Iterator[None]:
     """Inside, whatever torchvision extracts is checked first; UserError names the archive and the member."""
-    from torchvision.datasets import utils
-
-    table: dict[str, Callable[..., None]] = utils._ARCHIVE_EXTRACTORS
+    table = archive_extractors()
     before = dict(table)
     table.update({kind: _checked(CHECKS[kind], extract) for kind, extract in before.items()})
     try:

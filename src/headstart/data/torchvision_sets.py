@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.data.archives import check_before_extracting
 from headstart.data.source import Images, Source, Split, array_split, file_split
+from headstart.data.torchvision_internals import find_files, find_samples, read_labels, read_pcam_labels
 from headstart.errors import UserError
 
 
@@ -154,23 +155,22 @@ def _open(name: str, root: str, arguments: dict[str, Any]) -> Any:
 def _unpack(name: str, dataset: Any, part: str) -> Split:
     """Images and labels of a torchvision set, by the few attributes that its classes keep them in."""
     if name == "PCAM":
-        return _decoded(dataset, _pcam_labels(dataset), part)
+        return _decoded(dataset, read_pcam_labels(dataset), part)
     if name.startswith("Caltech"):
         return file_split(_caltech(dataset))
-    samples: Any = getattr(dataset, "_samples", None) or getattr(dataset, "samples", None)
-    if name == "FER2013":
+    samples = find_samples(dataset)
+    if samples is not None and name == "FER2013":
         return array_split(np.stack([np.asarray(i) for i, _ in samples]), np.array([y for _, y in samples]), part)
     if samples is not None:
         return file_split((str(path), int(label)) for path, label in samples)
-    for key in ("_image_files", "_images", "imgs"):
-        if hasattr(dataset, key):
-            return file_split(_pairs(getattr(dataset, key), _labels(dataset)))
+    files = find_files(dataset)
+    if files is not None:
+        return file_split(_pairs(files, _labels(dataset)))
     return array_split(_channels_last(name, np.asarray(dataset.data)), _labels(dataset), part)
 
 
 def _labels(dataset: Any) -> np.ndarray:
-    key = next(key for key in ("_labels", "targets", "labels") if hasattr(dataset, key))
-    labels = np.asarray(getattr(dataset, key))
+    labels = read_labels(dataset)
     return labels[:, 0] if labels.ndim == 2 else labels  # QMNIST's extended labels: the digit is the first
 
 
@@ -192,11 +192,6 @@ def _caltech(dataset: Any) -> list[tuple[str, int]]:
     """Caltech's sets keep no paths, they build them in `__getitem__`: here they are listed."""
     folder = next(Path(dataset.root).glob("*_ObjectCategories"))
     return [(str(f), y) for y, name in enumerate(dataset.categories) for f in (folder / name).glob("*.jpg")]
-
-
-def _pcam_labels(dataset: Any) -> np.ndarray:
-    with dataset.h5py.File(dataset._base_folder / dataset._FILES[dataset._split]["targets"][0]) as file:
-        return np.asarray(file["y"]).reshape(-1)
 
 
 def _decoded(dataset: Any, labels: np.ndarray, part: str) -> Split:

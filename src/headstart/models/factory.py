@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.errors import RunFailed, UserError, as_user_error, did_you_mean, nearest_names
 from headstart.models import hub
 from headstart.models import weights as stored
+from headstart.models.timm_internals import read_folder_config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,13 +85,14 @@ def expected_input(config: ModelConfig) -> Input:
 def _external(config: ModelConfig) -> Any:
     """The `pretrained_cfg` of a folder or hub page; raises UserError where it describes another network."""
     from timm.models import load_model_config_from_hf
-    from timm.models._hub import load_model_config_from_path
 
     source, _, place = config.weights.partition(":")
-    load = load_model_config_from_path if source == "local-dir" else load_model_config_from_hf
     try:
-        with hub.offline_if_unreachable(source == "hf-hub"):
-            cfg, name, _ = load(place)
+        if source == "local-dir":
+            cfg, name = read_folder_config(place)
+        else:
+            with hub.offline_if_unreachable():
+                cfg, name, _ = load_model_config_from_hf(place)
     except Exception as error:
         raise _unavailable(config, error) from error
     if name != config.name.partition(".")[0]:

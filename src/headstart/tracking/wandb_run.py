@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import os
 import queue
@@ -13,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from headstart.tracking import wandb_internals
+
 log = logging.getLogger(__name__)
 
 INIT_SECONDS = 2.5  # for the server to accept the run; after that it is recorded offline
 CLOSE_SECONDS = 4.5  # what a run may wait for W&B at its end ...
 UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
 FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
-THREADS = ("ChkStopThr", "IntMsgThr", "NetStatThr")  # W&B's, that ask its process for news
 
 # Quiet, and no look at console, git, machine, packages or command line: slow, and arguments may hold secrets.
 QUIET: dict[str, Any] = {
@@ -29,14 +29,10 @@ QUIET: dict[str, Any] = {
     "disable_code": True,
     "save_code": False,
     "label_disable": True,
-    "x_disable_meta": True,
-    "x_disable_stats": True,
-    "x_disable_machine_info": True,
-    "x_save_requirements": False,
-    "x_transaction_log_flush_interval": 1.0,
     "init_timeout": INIT_SECONDS,
     "finish_timeout": UPLOAD_SECONDS,
     "use_dot_wandb": False,
+    **wandb_internals.SETTINGS,
 }
 
 
@@ -80,8 +76,8 @@ class WandbRun:
             self._closed = True
             return
         self._wandb = wandb
-        _hush_threads()
-        _count_no_imports()
+        wandb_internals.silence_news_thread()
+        wandb_internals.count_no_imports()
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
 
     def _prepare_environment(self, place: Path) -> None:
@@ -92,9 +88,7 @@ class WandbRun:
             Path(os.environ["HOME"], ".cache").mkdir(exist_ok=True)
         except (KeyError, OSError):  # W&B's process would log to the console
             os.environ.setdefault("WANDB_CACHE_DIR", str(place / "cache"))
-        service = os.environ.get("WANDB_SERVICE", "")
-        if f"-{os.getpid()}-" not in service:  # inherited from a program around us
-            os.environ.pop("WANDB_SERVICE", None)
+        wandb_internals.forget_inherited_service()
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
     def send(self, call: Callable[[Any], None]) -> None:
@@ -182,19 +176,20 @@ class WandbRun:
 
     def _wants_online(self) -> bool:
         """Say whether to talk to the server: never without a key, so that W&B has nothing to ask for."""
-        from wandb.sdk.lib import wbauth
-
         known = self._wandb.setup(self._wandb.Settings(silent=True)).settings
         if "offline" in (self._settings.mode, os.environ.get("WANDB_MODE"), known.mode):
             return False
+        others: Any = self._wandb.run  # a run that the user has opened; while it lasts, `wandb.login` does nothing
+        if others is not None:
+            return not (others.offline or others.disabled)
         try:
-            key = wbauth.authenticate_session(host=known.base_url, source="headstart", prompt=False)
+            logged_in = self._wandb.login(prompt=False, verify=False)
         except Exception as error:
             self._warn(error)
             return False
-        if key is None and self._settings.mode == "online":
+        if not logged_in and self._settings.mode == "online":
             self._warn("no API key: set WANDB_API_KEY or call wandb login")
-        return key is not None
+        return logged_in
 
     def _abandon(self, reason: str) -> None:
         """Give the run up; its file is written by then."""
@@ -207,8 +202,7 @@ class WandbRun:
     def _stop_service(self) -> None:
         """End W&B's process, which would hold up this one's exit; the next job starts a new one."""
         with contextlib.suppress(BaseException):
-            connection: Any = self._wandb.setup()._connection
-            connection._proc._process.kill()
+            wandb_internals.kill_service()
         with contextlib.suppress(BaseException):
             self._wandb.teardown()
 
@@ -224,28 +218,6 @@ class WandbRun:
             "--no-skip-online " if self._online else "",
             self._folder / "wandb",
         )
-
-
-def _count_no_imports() -> None:
-    """Keep W&B's hooks out of the imports that it counts: in another thread's they raise once its process is gone."""
-    with contextlib.suppress(Exception):
-        from wandb.sdk import wandb_run
-
-        vars(wandb_run)["register_post_import_hook"] = lambda *_, **__: None
-
-
-@functools.cache  # once a process
-def _hush_threads() -> None:
-    """Let W&B's own threads end without a traceback: they raise once its process is gone, which a warning tells."""
-    before = threading.excepthook
-
-    def hook(end: threading.ExceptHookArgs) -> None:
-        if end.thread is None or end.thread.name not in THREADS:
-            before(end)
-        else:
-            log.debug("W&B's %s ended: %s", end.thread.name, end.exc_value)
-
-    threading.excepthook = hook
 
 
 def is_switched_off() -> bool:

@@ -13,6 +13,7 @@ from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
 from headstart.storage import checkpoints
+from headstart.training.lightning_internals import leave_signals_alone
 
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
@@ -73,6 +74,5 @@ def make_trainer(config: "HardwareConfig", epochs: int, folder: Path, callbacks:
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    # Lightning's SIGTERM handler would end an epoch in the middle of an accumulation; `runtime.signals` has ours.
-    cast(Any, made)._signal_connector.register_signal_handlers = lambda: None
+    leave_signals_alone(made)
     return made

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from timm.models import generate_default_cfgs, register_model
-from timm.models.efficientnet import EfficientNet, _gen_efficientnet
+from timm.models.efficientnet import EfficientNet
+
+from headstart.models.timm_internals import build_efficientnet
 
 STEP = 4  # pixels; every released resolution (224, 240, 260, 300, 380, 456, 528, 600) is a multiple of it
 
@@ -99,10 +101,10 @@ def efficientnet_scaled(
     )
     side, pooled = scale.resolution, -(-scale.resolution // 32)  # five strides of 2, each rounding up
     expected = {"input_size": (3, side, side), "pool_size": (pooled, pooled)}
-    return _gen_efficientnet(
+    return build_efficientnet(
         "efficientnet_scaled",
-        channel_multiplier=scale.width,
-        depth_multiplier=scale.depth,
+        depth=scale.depth,
+        width=scale.width,
         pretrained=pretrained,
         pretrained_cfg_overlay=expected | (pretrained_cfg_overlay or {}),
         **kwargs,
