@@ -7,7 +7,7 @@ only torch and timm know. The outcome is either one list of all problems or the 
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,10 +115,10 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
         shared = composer.compose(fixed)
     except Exception as error:  # not even the primary config can be read
         return Command([*found, first_line(error)])
-    # Hydra's own keys are the same for all jobs: a mistake in them is looked for once
-    command_problems = composer.compose([each for each in fixed if each.is_hydra_override()]).problems
+    # Hydra's own keys are the same for all jobs, so they are checked once
+    found += composer.compose([override for override in fixed if override.is_hydra_override()]).problems
     multirun = multirun or str(OmegaConf.select(shared.config, "hydra.mode")).endswith("MULTIRUN")
-    command = Command([*found, *command_problems], multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
+    command = Command(found, multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
     plugins = [str(OmegaConf.select(shared.config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
     command.sequential = all(".basic_" in name for name in plugins)
     this_machine = machine and ".basic_" in plugins[1]  # other launchers run jobs on machines that are not known here
@@ -126,16 +126,26 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
         wrong, swept = parse_overrides(loader.parser, sweeps_in_files(shared.config), multirun)
         command.problems += wrong
         overrides = [*swept, *overrides]
-    axes = list_axes(overrides) if multirun else {}
-    command.combinations = math.prod(map(len, axes.values()))
-    few = ".basic_" in plugins[0] or command.combinations <= MOST_COMBINATIONS
-    jobs = (combine_all(axes) if few else use_each_value_once(axes)) if multirun else iter([overrides])
-    _check_jobs(command, jobs, this_machine)
+    _check_jobs(command, _list_jobs(command, overrides, ".basic_" in plugins[0]), this_machine)
     if (libraries and not command.problems) or _needs_libraries(overrides, shared):
         command.problems += _component_problems(command.jobs, trial=not command.problems, machine=machine)
     by_cause = {line.partition("; did you mean")[0]: line for line in command.problems}
     command.problems = list(by_cause.values())
     return command
+
+
+def _list_jobs(command: Command, overrides: list[Override], runs_all: bool) -> Iterator[list[Override]]:
+    """The overrides of each job, and their number as `command.combinations`.
+
+    Args:
+        runs_all: the sweeper runs every combination; an optimizing one runs only a part of them.
+    """
+    axes = list_axes(overrides) if command.multirun else {}
+    command.combinations = math.prod(map(len, axes.values()))
+    if not command.multirun:
+        return iter([overrides])
+    few = command.combinations <= MOST_COMBINATIONS
+    return combine_all(axes) if runs_all or few else use_each_value_once(axes)
 
 
 def _check_jobs(command: Command, jobs: Iterable[list[Override]], this_machine: bool) -> None:

@@ -4,8 +4,6 @@ Jobs that choose the same files share the reading and merging of these files. If
 job are only set, checked and put back: this takes 2 ms instead of 60.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
