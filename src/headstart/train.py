@@ -49,7 +49,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
     with runs.lock_run(to_plain(config), digests) as this_run:
-        done = this_run.completed()
+        done = this_run.read_result()
         if done is not None and not config.rerun:
             accuracy = 100 * done["test"]["accuracy"]
             log.info(
@@ -58,14 +58,14 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
             return done
         this_run.begin(to_plain(config), overrides, fresh=done is not None)
         if tuned:
-            this_run.state(tuned=tuned)
+            this_run.update_state(tuned=tuned)
             log.info("  hardware.tune: %s", tune.describe_pin(tuned))
         phases_done = this_run.read_state().get("done", [])
         if config.hardware.devices == 1:
             work(config, this_run, digests, phases_done, data)
         else:
             torchrun.start(to_plain(config), config.hardware, this_run, digests, phases_done)
-        result = this_run.completed()
+        result = this_run.read_result()
         assert result is not None
     log.info(
         "  test accuracy %.1f %% on %d images  |  %.1f s  |  %s",
@@ -223,7 +223,7 @@ def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
     lines = table.lines(table.rows(phases, routes, options))
     for line in lines:
         log.info("  %s", line)
-    context.run_log.text("strategy_table", lines)
+    context.run_log.log_text("strategy_table", lines)
 
 
 def _log_step_size(hardware_: HardwareConfig, batch: int, lr: float) -> None:

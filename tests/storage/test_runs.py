@@ -110,8 +110,8 @@ def test_neither_order_nor_irrelevant_keys_change_the_identity(
 
 def test_the_name_is_readable_and_safe() -> None:
     config = schema.to_plain(compose("seed=3")) | {"model": {"name": "a/b"}}
-    assert runs.name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
-    assert "/" not in runs.name(config, DIGESTS)
+    assert runs.make_name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
+    assert "/" not in runs.make_name(config, DIGESTS)
 
 
 def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_run_that_was_taken_over_leaves_its_files_to_the_new_owner(
 
     def lose() -> None:
         with runs.lock_run(schema.to_plain(compose(f"output_dir={tmp_path}")), {}) as run:
-            run.state(status="running")
+            run.update_state(status="running")
             (run.folder / runs.LOCK).write_text("pid 7 on elsewhere\nlease 3 since 2030-01-02 03:04:05\n")
             run.complete({"status": "completed"})
 

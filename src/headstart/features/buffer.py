@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headstart.runtime.memory import free_memory
-from headstart.storage.files import cannot_write
+from headstart.storage.files import make_write_error
 
 log = logging.getLogger(__name__)
 
@@ -57,5 +57,5 @@ class FeatureBuffer:
                     os.posix_fallocate(file.fileno(), 0, need)
                 flat = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(need,)))
         except OSError as error:
-            raise cannot_write(Path(tempfile.gettempdir()), need, error) from error
+            raise make_write_error(Path(tempfile.gettempdir()), need, error) from error
         return flat.view(like.dtype).view(shape)

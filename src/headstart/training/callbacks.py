@@ -134,7 +134,7 @@ class PhaseMonitor(pl.Callback):
     ) -> None:
         """Write the epoch to the curves."""
         rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
-        self.run_log.epoch(
+        self.run_log.log_epoch(
             self.phase,
             self.epochs,
             trainer.global_step,

@@ -69,7 +69,7 @@ def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit,
         len(context.data.val),
         seconds,
     )
-    context.run_log.epoch(
+    context.run_log.log_epoch(
         phase.name,
         1,
         1,

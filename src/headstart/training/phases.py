@@ -45,12 +45,12 @@ def run_phases(
             if comm.is_first():
                 for later in phases[index + 1 :]:
                     checkpoints.remove(context.best_weights(later.name).parent)
-            context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
+            context.run.update_state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
             fitted = fit_phase(context, phase, index, route)
             outcome, extractor = fitted.outcome, fitted.extractor
         outcomes.append(outcome)
         records.append(outcome.record(best))
-        context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
+        context.run.update_state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
         if comm.is_first():
             checkpoints.remove(best.parent)
         signum = comm.broadcast(signals.requested_stop() or 0)
