@@ -158,7 +158,7 @@ def test_arrays_stored_channels_first_or_transposed() -> None:
 
     split = torchvision_sets._unpack("PCAM", Pcam([(p, 0) for p in pixels]), "val")
     assert split.labels.tolist() == [1, 0]
-    assert split.digest([0]) != split.digest([1])
+    assert len(set(split.row_digests([0, 1]))) == 2
 
 
 def test_missing_set_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

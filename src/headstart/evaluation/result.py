@@ -50,7 +50,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
         | {"ms_per_image": speed}
         | _circumstances(context)
     )
-    context.run_log.finish(result, rows, lambda which: data.pictures("test", which), data.classes)
+    context.run_log.finish(result, rows, lambda which: data.decode_rows("test", which), data.classes)
     context.run.complete(result)
 
 
