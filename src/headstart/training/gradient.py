@@ -69,7 +69,7 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         seconds=monitor.seconds,
         extractions={} if extractor is None else dict(extractor.costs),
         details={"best_epoch": monitor.best_epoch},
-        earlier=monitor.earlier,
+        earlier_seconds=monitor.earlier_seconds,
     )
     return FittedPhase(outcome, extractor)
 
