@@ -151,7 +151,7 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
         image_size=data.image_size,
         classes=len(data.classes),
     )
-    steps = tune.live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.devices)
+    steps = tune.count_live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.devices)
     study = Path(settled.output_dir) / settled.study
     tuned_hardware, tuned = tune.tune_hardware(setup, config.hardware.precision, steps, study, settled.cache)
     return replace(settled, hardware=tuned_hardware), tuned
@@ -220,7 +220,7 @@ def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
         _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
     warn_of_duplicates(context.duplicates)
     options = table.Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
-    lines = table.lines(table.rows(phases, routes, options))
+    lines = table.format_table(table.make_rows(phases, routes, options))
     for line in lines:
         log.info("  %s", line)
     context.run_log.log_text("strategy_table", lines)

@@ -100,7 +100,7 @@ def test_every_parameter_has_one_rate_in_a_phase_that_of_the_first_rule_that_mat
     rules = [(selector, rate) for selector, rate in rules if selector != "all"] + [("all", rest)]
     expected: dict[str, float | None] = {}
     used = set()
-    for each in plan.describe(model):
+    for each in plan.list_parameters(model):
         seen = each.name, each.depth, each.deepest - each.depth, each.is_norm
         selector, rate = next(rule for rule in rules if MEANS[rule[0]](*seen))
         used.add(selector)

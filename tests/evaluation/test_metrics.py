@@ -15,7 +15,7 @@ from headstart.evaluation.metrics import (
     calibration_gaps,
     confidence_bins,
     evaluate,
-    predictions,
+    list_predictions,
     save_predictions,
 )
 
@@ -172,7 +172,7 @@ def test_scores_without_probabilities_have_no_nll_and_no_ece() -> None:
     assert found["nll"] is None
     assert found["ece"] is None
     assert found["accuracy"] == evaluate(logits, labels)["accuracy"]
-    assert all(row["confidence"] is None for row in predictions(logits, labels, ["x"] * 50, probabilities=False))
+    assert all(row["confidence"] is None for row in list_predictions(logits, labels, ["x"] * 50, probabilities=False))
 
 
 def test_equal_scores_rank_in_the_order_of_their_classes() -> None:
@@ -180,7 +180,7 @@ def test_equal_scores_rank_in_the_order_of_their_classes() -> None:
     found = evaluate(scores, labels)
     assert found["accuracy"] == 0.1
     assert found["top5"] == 0.5
-    assert [row["top5"] for row in predictions(scores, labels, ["x"] * 10)] == [[0, 1, 2, 3, 4]] * 10
+    assert [row["top5"] for row in list_predictions(scores, labels, ["x"] * 10)] == [[0, 1, 2, 3, 4]] * 10
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_impossible_input_is_refused(scores: torch.Tensor, labels: torch.Tensor,
 def test_predictions_agree_with_the_numbers_and_survive_the_file(tmp_path) -> None:
     logits, labels = draw(60, 9, None)
     names = [f"train/ä, {i}.png" for i in range(60)]
-    rows = predictions(logits, labels, names)
+    rows = list_predictions(logits, labels, names)
     found = evaluate(logits, labels)
     save_predictions(tmp_path / "predictions.csv", rows)
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -215,7 +215,7 @@ def test_predictions_agree_with_the_numbers_and_survive_the_file(tmp_path) -> No
     np.testing.assert_allclose(sure, logits.softmax(1).amax(1), rtol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
     with pytest.raises(ValueError, match="59 names for 60 images"):
-        predictions(logits, labels, names[:-1])
+        list_predictions(logits, labels, names[:-1])
 
 
 def test_importing_metrics_imports_neither_torch_nor_torchmetrics() -> None:

@@ -155,7 +155,7 @@ def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_rea
 
 def test_a_probe_is_refused_of_a_head_that_is_more_than_a_layer() -> None:
     config = compose("model=timm", "model.name=repvit_m0_9", "strategy=feature_extraction", "strategy.start=scratch")
-    with pytest.raises(UserError, match=r"RepVit cannot be cut at a head of one layer.*probe=null .*epochs=10"):
+    with pytest.raises(UserError, match=r"RepVit cannot be split before a head of one layer.*probe=null .*epochs=10"):
         explain._outline_rows(config)
 
 

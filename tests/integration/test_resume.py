@@ -195,7 +195,7 @@ def test_damaged_weights_of_a_finished_phase_are_named_and_it_is_fitted_again(
     killed(tmp_path, STEP, 1, "after", *CACHED)
     (best,) = (tmp_path / "outputs").rglob("head/best.safetensors")
     best.write_bytes(best.read_bytes()[:-1] + b"?")
-    assert "head/best.safetensors is damaged or gone" in train(tmp_path, *CACHED)
+    assert "head/best.safetensors is damaged or missing" in train(tmp_path, *CACHED)
     same(tmp_path, undisturbed(CACHED))
 
 

@@ -40,7 +40,7 @@ class Anatomy:
 
     def __init__(self, model: torch.nn.Module) -> None:
         parts = dict(model.named_modules())
-        described = plan.describe(model)
+        described = plan.list_parameters(model)
         self.depth = {parameter.name: parameter.depth for parameter in described}
         self.deepest = described[0].deepest
         self.norms = {

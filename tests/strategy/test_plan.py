@@ -101,7 +101,7 @@ def test_shipped_strategies(name: str, shipped: str) -> None:
 def test_each_file_says_what_its_header_does(path: Path) -> None:
     config, model = compose(f"strategy={path.stem}", "epochs=12", "augment=standard").strategy, network("resnet18")
     assert config.start == ("scratch" if path.stem == "scratch" else "pretrained")
-    depths = {parameter.name: parameter.depth for parameter in plan.describe(model)}
+    depths = {parameter.name: parameter.depth for parameter in plan.list_parameters(model)}
     names = {"all": BY_NAME.get(path.stem, ())}
     for phase in plan.plan_phases(model, config.phases):
         for name, depth in depths.items():
@@ -155,7 +155,7 @@ def test_warm_up_starts_below_every_rate() -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_depth_counts_back_from_the_head(name: str) -> None:
-    parameters = plan.describe(network(name))
+    parameters = plan.list_parameters(network(name))
     depths = [parameter.depth for parameter in parameters]
     assert min(depths) == 0
     assert set(depths) == set(range(max(depths) + 1))

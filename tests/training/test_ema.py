@@ -55,7 +55,7 @@ def test_inside_exchanged_the_network_is_the_average_and_afterwards_itself() -> 
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     average = WeightAverage(network, 0.9)
     stepped(average, network, range(1, 4))
-    with average.exchanged():
+    with average.use_average():
         assert torch.allclose(network[0].weight, torch.full((2, 2), by_hand(3, 0.9)))
     assert torch.equal(network[0].weight, torch.full((2, 2), 3.0))
 

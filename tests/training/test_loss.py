@@ -24,7 +24,7 @@ def test_class_weights_weigh_each_images_loss() -> None:
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
     weights = class_weights(LABELS, 3)
     objective = TrainingLoss(3, smoothing=0.0, weights=weights)
-    _, targets = objective.targets(torch.zeros(8, 1), LABELS)
+    _, targets = objective.make_targets(torch.zeros(8, 1), LABELS)
     each = functional.cross_entropy(logits, LABELS, reduction="none")
     assert float(objective(logits, targets)) == pytest.approx(float((weights[LABELS] * each).mean()), rel=1e-6)
 
@@ -33,7 +33,7 @@ def test_class_weights_weigh_each_images_loss() -> None:
 def test_smoothing_is_torchs_with_and_without_weights(weighted: bool) -> None:
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     objective = TrainingLoss(3, smoothing=0.1, weights=torch.ones(3) if weighted else None)
-    _, targets = objective.targets(torch.zeros(8, 1), LABELS)
+    _, targets = objective.make_targets(torch.zeros(8, 1), LABELS)
     expected = functional.cross_entropy(logits, LABELS, label_smoothing=0.1)
     assert float(objective(logits, targets)) == pytest.approx(float(expected), rel=1e-6)
 
@@ -45,7 +45,7 @@ def test_mixed_images_have_targets_in_the_same_proportion(kind: str, n: int) -> 
     images = values[:, None, None, None].expand(n, 3, 16, 16).clone()
     labels = torch.arange(n)
     np.random.seed(3)  # noqa: NPY002 timm's Mixup draws from it
-    mixed, targets = TrainingLoss(n, augment=AugmentConfig(**{kind: 1.0})).targets(images, labels)
+    mixed, targets = TrainingLoss(n, augment=AugmentConfig(**{kind: 1.0})).make_targets(images, labels)
     even = n // 2 * 2
     assert not torch.equal(mixed[:even], values[:even, None, None, None].expand(even, 3, 16, 16))
     assert torch.allclose(mixed.mean((1, 2, 3)), targets @ values, atol=1e-4)

@@ -61,13 +61,14 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[Setting, Timing]
 
 def test_only_what_may_change_numbers_is_tried() -> None:
     cpu = HardwareConfig(accelerator="cpu", precision="32")
-    assert tune.candidates(cpu, "auto") == [LAST, PLAIN]
+    assert tune.list_candidates(cpu, "auto") == [LAST, PLAIN]
     free = replace(cpu, allow_bf16=True)
-    assert tune.candidates(free, "auto") == [LAST, PLAIN, BF16, Setting("contiguous", "bf16")]
-    assert {each.precision for each in tune.candidates(replace(free, precision="bf16"), "bf16")} == {"bf16"}
+    assert tune.list_candidates(free, "auto") == [LAST, PLAIN, BF16, Setting("contiguous", "bf16")]
+    assert {each.precision for each in tune.list_candidates(replace(free, precision="bf16"), "bf16")} == {"bf16"}
     gpu = HardwareConfig(accelerator="gpu", precision="bf16")
-    assert {each.precision for each in tune.candidates(gpu, "auto")} == {"bf16"}
-    assert {each.precision for each in tune.candidates(replace(gpu, allow_bf16=True), "auto")} == {"bf16", "32", "16"}
+    assert {each.precision for each in tune.list_candidates(gpu, "auto")} == {"bf16"}
+    free_gpu = replace(gpu, allow_bf16=True)
+    assert {each.precision for each in tune.list_candidates(free_gpu, "auto")} == {"bf16", "32", "16"}
 
 
 def test_ties_go_to_the_plainer_setting() -> None:
@@ -95,7 +96,7 @@ def test_ties_go_to_the_plainer_setting() -> None:
 def test_steps_that_are_worth_a_compiler(overrides: tuple[str, ...], steps: int) -> None:
     config = compose(*SMALL, *LIVE, *overrides)
     images_per_step = config.data.batch_size * config.hardware.devices
-    assert tune.live_steps(planned(config), config.augment, 100, images_per_step) == steps
+    assert tune.count_live_steps(planned(config), config.augment, 100, images_per_step) == steps
 
 
 def test_compiles_where_the_run_is_long_enough(tmp_path: Path, measured: Any, caplog: pytest.LogCaptureFixture) -> None:

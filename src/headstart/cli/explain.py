@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 from headstart.strategy.route import choose_route
-from headstart.strategy.table import Options, Row, lines, rows
+from headstart.strategy.table import Options, Row, format_table, make_rows
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     tables: dict[str, None] = {}
     for job in command.jobs:
         try:
-            tables.setdefault("\n".join([title(job.config), *lines(_outline_rows(job.config), " a class")]))
+            tables.setdefault("\n".join([title(job.config), *format_table(_outline_rows(job.config), " a class")]))
         except UserError as error:
             problems.append(str(error))
     raise_if_any(list(dict.fromkeys(problems)))
@@ -52,6 +52,6 @@ def _outline_rows(config: RunConfig) -> list[Row]:
     phases = plan_phases(model, config.strategy.phases)
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     routes = [choose_route(model, phase, config.augment, side) for phase in phases]
-    return rows(
+    return make_rows(
         phases, routes, Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
     )

@@ -1,4 +1,4 @@
-"""A network's outputs on images, or on their cached features; every process computes its share of the rows."""
+"""The outputs of a trained network on images or cached features; every process computes its share of the rows."""
 
 import time
 from collections.abc import Callable
@@ -17,12 +17,12 @@ from headstart.runtime import hardware
 from headstart.strategy.route import Route
 from headstart.training.outcome import Outcome
 
-ROWS_OF_FEATURES = 1024  # that go at once through a head that is kept beside the network
+ROWS_OF_FEATURES = 1024  # per batch, for a head that is no layer of the network
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The last phase of a run, ready to be tested: its route, its frozen prefix, its head where that stands alone."""
+    """The last phase of a run, ready to be tested: its route, its feature extractor, and its head if it is separate."""
 
     context: Context
     route: Route
@@ -30,7 +30,7 @@ class Evaluation:
     own_head: nn.Module | None
 
     def compute_logits(self, pixels: Pixels, part: str) -> Tensor:
-        """Outputs [n, classes] of a part of the run's images: through cached features where the phase had them."""
+        """Outputs [n, classes] for a part of the run's images, from cached features if the phase used them."""
         network = self.route.make_classifier(self.context.model, self.own_head)
         if self.extractor is None:
             return self._on_images(network, pixels, part)
@@ -43,15 +43,15 @@ class Evaluation:
         return self._infer(network, batches, len(pixels), part, size if self.own_head is None else ROWS_OF_FEATURES)
 
     def compute_uncached_logits(self, pixels: Pixels) -> Tensor:
-        """Outputs [n, classes] of images that the run has not seen before: none of their features is kept."""
+        """Outputs [n, classes] for images that are not part of the run's data; their features are not cached."""
         network = self.route.make_image_classifier(self.context.model, self.own_head)
         return self._on_images(network, pixels, "measure")
 
     def time_logits(self, pixels: Pixels, part: str) -> tuple[Tensor, float | None]:
-        """The outputs, and the milliseconds per image where the whole network ran, decoding aside."""
+        """The outputs, and the milliseconds per image, without decoding, if the whole network ran; else None."""
         if self.extractor is not None or pixels.streamed:
             return self.compute_logits(pixels, part), None
-        pixels.images  # noqa: B018 decoded when they are first looked at
+        pixels.images  # noqa: B018 the first use decodes them, so that decoding is not timed
         began = time.monotonic()
         scores = self.compute_logits(pixels, part)
         return scores, 1000 * (time.monotonic() - began) / len(pixels)
@@ -86,10 +86,10 @@ class Evaluation:
 
 
 def prepare_evaluation(context: Context, route: Route, outcome: Outcome, extractor: Extractor | None) -> Evaluation:
-    """The evaluation of a run whose last phase has this route and outcome.
+    """Prepare the evaluation of a run whose last phase has this route and outcome.
 
     Args:
-        extractor: the phase's, where this attempt fitted it.
+        extractor: of the phase, if this attempt fitted it.
     """
     if extractor is None and route.split is not None:
         extractor = open_extractor(context, route.split)

@@ -1,4 +1,4 @@
-"""The five numbers of a test set, and its predictions image by image."""
+"""The five metrics of a test set, and the predictions for each image."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ PREDICTION_COLUMNS = ("index", "name", "label", "predicted", "confidence", "top5
 def evaluate(scores: Tensor, labels: Tensor, probabilities: bool = True) -> dict[str, float | None]:
     """Return accuracy, top5, balanced_accuracy, nll and ece of `scores` [n, C] against `labels` [n].
 
-    All are fractions but `nll`, which is the mean in nats. `scores` are logits (log-probabilities serve as
-    well); with `probabilities=False` only their order means something, and `nll` and `ece` are None. `top5`
-    is top-C where there are fewer than five classes. Equal scores rank in the order of their classes.
+    All are fractions except `nll`, which is the mean in nats. `scores` are logits or log-probabilities; with
+    `probabilities=False` only their order has a meaning, and `nll` and `ece` are None. `top5` is top-C if there
+    are fewer than five classes. Equal scores rank in the order of their classes.
     `balanced_accuracy` is the mean recall over the classes that occur in `labels`. `ece` is top-label
     calibration in 15 bins of equal width, open on the left (Guo et al. 2017,
     https://arxiv.org/abs/1706.04599). Raises ValueError for no rows, unequal lengths, labels out of range or
     NaN.
     """
-    # Not by torchmetrics (1.9.0): to import it takes 1.5 s of processor time after torch and timm (2.7 s on two busy
-    # cores), which a run with a fitted head does without, and it differs. Its macro recall counts a class that was
-    # predicted but occurs in no label as 0; its top-5 ranks equal scores as torch.topk happens to; its calibration
-    # error takes scores within [0, 1] for probabilities, closes bins on the left, and gives a confidence of 1 a bin of
-    # its own. Where none of this occurs the numbers are equal; the tests of this file assert both.
+    # Not by torchmetrics (1.9.0). To import it takes 1.5 s of processor time after torch and timm (2.7 s on two busy
+    # cores), which a run with a fitted head avoids. And its numbers differ: its macro recall counts a class that was
+    # predicted but occurs in no label as 0; its top-5 ranks equal scores in the arbitrary order of torch.topk; its
+    # calibration error treats scores in [0, 1] as probabilities, closes bins on the left, and gives a confidence of 1 a
+    # bin of its own. If none of this occurs, the numbers are equal; the tests of this file check both.
     import torch
 
-    scores, labels = _checked(scores, labels)
+    scores, labels = _check(scores, labels)
     hits = scores.argmax(1) == labels
     own = scores.gather(1, labels[:, None])
     columns = scores.new_ones(scores.shape, dtype=labels.dtype).cumsum(1) - 1
@@ -77,15 +77,15 @@ def calibration_gaps(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.bincount(confidence_bins(confidence), weights=confidence - right, minlength=ECE_BINS)
 
 
-def predictions(
+def list_predictions(
     scores: Tensor, labels: Tensor, names: Sequence[str], probabilities: bool = True
 ) -> list[dict[str, Any]]:
-    """Return one row an image, with the keys of `PREDICTION_COLUMNS`, in the order of `scores` [n, C].
+    """List one row for each image, with the keys of `PREDICTION_COLUMNS`, in the order of `scores` [n, C].
 
-    `label`, `predicted` and the list `top5` hold class indices, `confidence` the top label's probability
-    (None with `probabilities=False`), `index` the row's number.
+    `label`, `predicted` and the list `top5` are class indices, `confidence` is the probability of the top label
+    (None with `probabilities=False`), `index` the number of the row.
     """
-    scores, labels = _checked(scores, labels)
+    scores, labels = _check(scores, labels)
     if len(names) != len(labels):
         raise ValueError(f"{len(names)} names for {len(labels)} images")
     order = scores.sort(dim=1, descending=True, stable=True).indices[:, :5].tolist()
@@ -98,7 +98,7 @@ def predictions(
 
 
 def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `rows` as predictions.csv, whole or not at all; confidence is rounded to 6 digits."""
+    """Write `rows` as predictions.csv, completely or not at all; confidence is rounded to 6 digits."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, PREDICTION_COLUMNS)
     writer.writeheader()
@@ -108,8 +108,8 @@ def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, text.getvalue(), errors="surrogateescape")
 
 
-def _checked(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return both on the CPU, as float32 (float64 stays) and int64, or raise ValueError."""
+def _check(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both on the CPU, as float32 (or float64, if they are) and int64, or raise ValueError."""
     if scores.ndim != 2 or labels.ndim != 1 or len(scores) != len(labels) or scores.numel() == 0:
         shapes = f"{list(scores.shape)} and {list(labels.shape)}"
         raise ValueError(f"scores must be [n, C] and labels [n] with n and C at least 1; they are {shapes}")

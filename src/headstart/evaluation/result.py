@@ -1,4 +1,4 @@
-"""The end of a run: tested once, on what no choice has seen; predictions and `result.json` written."""
+"""The end of a run: test once, on images that no choice has used, and write predictions and `result.json`."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "
 
 
 def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequence[Outcome], began: float) -> None:
-    """Test once, write `predictions.csv` and `result.json`, tell the dashboard.
+    """Test once, write `predictions.csv` and `result.json`, and send the result to the logger.
 
     Args:
         began: when this attempt began, by `time.monotonic`.
@@ -36,40 +36,40 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     if not context.run.leads:
         return
     test = metrics.evaluate(scores, data.test.labels, last.probabilities)
-    rows = metrics.predictions(scores, data.test.labels, data.test.names, last.probabilities)
+    rows = metrics.list_predictions(scores, data.test.labels, data.test.names, last.probabilities)
     metrics.save_predictions(context.run.folder / "predictions.csv", rows)
-    extractions = _extractions(evaluation, outcomes)
+    extractions = _list_extractions(evaluation, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]
     testing -= sum(cost.own_seconds - cost.earlier_seconds for cost in late)
     result = (
         {"status": "completed"}
-        | _names(context)
+        | _describe_run(context)
         | {"test": test, "val": val}
-        | _sizes(evaluation, phases)
-        | _costs(evaluation, outcomes, extractions, testing, began)
+        | _count_sizes(evaluation, phases)
+        | _sum_costs(evaluation, outcomes, extractions, testing, began)
         | {"ms_per_image": speed}
-        | _circumstances(context)
+        | _describe_environment(context)
     )
     context.run_log.finish(result, rows, lambda which: data.decode_rows("test", which), data.classes)
     context.run.complete(result)
 
 
 def _validate(evaluation: Evaluation, last: Outcome) -> dict[str, float | None]:
-    """The validation scores; of a head that was fitted on those images too, those that it was chosen by."""
+    """The validation scores; for a head that was refitted on validation images, the scores by which it was chosen."""
     route, val = evaluation.route, evaluation.context.data.val
     if isinstance(route, FittedHead) and route.is_refitted:
         return dict.fromkeys(SCORES) | {name: last.details.get(f"val_{name}") for name in ("accuracy", "nll")}
     return metrics.evaluate(evaluation.compute_logits(val, "val"), val.labels, last.probabilities)
 
 
-def _extractions(evaluation: Evaluation, outcomes: Sequence[Outcome]) -> list[dict[str, Extraction]]:
-    """What features cost, by phase and part: a part that the evaluation looked at too counts once, as it was first."""
+def _list_extractions(evaluation: Evaluation, outcomes: Sequence[Outcome]) -> list[dict[str, Extraction]]:
+    """The cost of features by phase and part; a part that the evaluation used again counts only the first time."""
     found = [outcome.extractions for outcome in outcomes]
     extractor = evaluation.extractor
     return found if extractor is None else [*found[:-1], extractor.costs | found[-1]]
 
 
-def _names(context: Context) -> dict[str, Any]:
+def _describe_run(context: Context) -> dict[str, Any]:
     config, run = context.config, context.run
     return {
         "run": run.name,
@@ -81,11 +81,11 @@ def _names(context: Context) -> dict[str, Any]:
     }
 
 
-def _sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, Any]:
+def _count_sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, Any]:
     context = evaluation.context
     sizes = {name: parameter.numel() for name, parameter in context.model.named_parameters()}
     learned = frozenset().union(*(phase.trainable for phase in phases))
-    if evaluation.own_head is not None:  # it stands in the place of the network's own
+    if evaluation.own_head is not None:  # it replaces the network's own head
         own = phases[-1].trainable
         sizes = {name: size for name, size in sizes.items() if name not in own}
         sizes["probe"] = sum(parameter.numel() for parameter in evaluation.own_head.parameters())
@@ -103,14 +103,14 @@ def _sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, Any]:
     }
 
 
-def _costs(
+def _sum_costs(
     evaluation: Evaluation,
     outcomes: Sequence[Outcome],
     extractions: list[dict[str, Extraction]],
     testing: float,
     began: float,
 ) -> dict[str, Any]:
-    """Epochs, passes through the backbone and seconds; what was read from the cache counts as when it was computed."""
+    """Epochs, passes through the backbone and seconds; cached features count with the cost of computing them."""
     costs = [cost for parts in extractions for cost in parts.values()]
     fitting = sum(outcome.seconds for outcome in outcomes)
     stepped = [outcome for outcome in outcomes if outcome.images]
@@ -135,7 +135,7 @@ def _costs(
     }
 
 
-def _circumstances(context: Context) -> dict[str, Any]:
+def _describe_environment(context: Context) -> dict[str, Any]:
     state = context.run.read_state()
     return {
         "hardware": hardware.describe(context.config.hardware) | {"tuned": state.get("tuned")},

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from headstart.config.schema import FeaturesConfig, HardwareConfig
     from headstart.context import Context
     from headstart.data.loader import Pixels
-
-log = logging.getLogger(__name__)
 
 SHARD = 16_384  # rows per shard; a crash in a long extraction loses at most the shard that was being computed
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

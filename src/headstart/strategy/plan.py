@@ -1,4 +1,4 @@
-"""A phase's rules applied to one network: one rate per parameter, what that freezes, and the optimizer's groups."""
+"""A phase applied to one network: the rate of each parameter, which ones are frozen, and the optimizer's groups."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from headstart.config.schema import PhaseConfig
 
 
-def describe(model: Any) -> list[Parameter]:
-    """Every parameter of a timm model with its depth, in the model's order; raises UserError if it has no head."""
+def list_parameters(model: Any) -> list[Parameter]:
+    """List every parameter of a timm model with its depth, in the model's order; UserError if the model has no head."""
     from timm.models import group_parameters
 
     head = model.get_classifier()
@@ -57,8 +57,8 @@ class Phase:
     name: str
     config: PhaseConfig
     rates: dict[str, float | None]
-    rows: tuple[tuple[str, float | None, int], ...]  # (depth range, rate, parameters), from the head to the input
-    reach: float  # the greatest depth that learns, as a share of the network's: 0 is the head, 1 the input
+    rows: tuple[tuple[str, float | None, int], ...]  # (depth range, rate, number of parameters), the head first
+    reach: float  # the greatest depth that learns, as a share of the network's depth: 0 is the head, 1 the input
 
     @property
     def trainable(self) -> frozenset[str]:
@@ -71,7 +71,7 @@ def plan_phases(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> list[Pha
     Raises:
         UserError: a parameter that no rule covers, a rule that matches nothing, a phase in which nothing learns.
     """
-    parameters = describe(model)
+    parameters = list_parameters(model)
     planned = []
     for name, config in phases.items():
         where = f"strategy.phases.{name}.rates"
@@ -94,17 +94,17 @@ def plan_phases(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> list[Pha
         if all(rate is None for rate in rates.values()):
             raise UserError(f"{where}: nothing learns; give at least one part a rate")
         reach = max(each.depth for each in parameters if rates[each.name] is not None) / max(1, parameters[0].deepest)
-        planned.append(Phase(name, config, rates, tuple(_rows(parameters, rates)), reach))
+        planned.append(Phase(name, config, rates, tuple(_tabulate(parameters, rates)), reach))
     return planned
 
 
 def check_schedule(phases: Sequence[Phase], scheduler: Mapping[str, Any], lr: float) -> None:
-    """Raise UserError where a phase's lowest rate is not above a rate that the schedule has for all of them alike.
+    """Raise UserError if a phase's lowest rate is not above the rates with which warm-up begins and the schedule ends.
 
-    These are where it ends, and where warm-up starts.
+    These two rates are the same for all parameter groups.
 
     Args:
-        lr: the optimizer's learning rate, where a phase names none of its own.
+        lr: the optimizer's learning rate, for phases without one of their own.
     """
     from timm.scheduler import create_scheduler_v2
 
@@ -122,8 +122,10 @@ def check_schedule(phases: Sequence[Phase], scheduler: Mapping[str, Any], lr: fl
             )
 
 
-def _rows(parameters: list[Parameter], rates: Mapping[str, float | None]) -> Iterator[tuple[str, float | None, int]]:
-    """The table of a phase: neighbouring depths with the same rates share a row; head first."""
+def _tabulate(
+    parameters: list[Parameter], rates: Mapping[str, float | None]
+) -> Iterator[tuple[str, float | None, int]]:
+    """The table of a phase, the head first: neighbouring depths with the same rates share a row."""
     counts: dict[int, dict[float | None, int]] = {}
     for parameter in parameters:
         at = counts.setdefault(parameter.depth, {})
@@ -143,17 +145,17 @@ def _rows(parameters: list[Parameter], rates: Mapping[str, float | None]) -> Ite
 
 
 def freeze(model: nn.Module, phase: Phase) -> None:
-    """Switch `requires_grad` off for what is frozen in `phase`, on for the rest."""
+    """Switch `requires_grad` off for parameters that are frozen in `phase`, and on for the others."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(phase.rates[name] is not None)
 
 
 def train_mode(module: nn.Module, statistics: str = "live") -> None:
-    """`train()`, except for every module whose parameters are all frozen: that is put in `eval()`, buffers and all.
+    """Put a module in `train()` mode, except every part whose parameters are all frozen, which is put in `eval()` mode.
 
-    A frozen batch norm thus keeps its statistics, and a frozen block drops nothing; what has no parameters goes with
-    what holds it. `statistics="frozen"` does the same to every batch norm, whose weights then learn under the
-    statistics they had.
+    So a frozen batch norm keeps its statistics, and a frozen block has no dropout. A part without parameters gets the
+    mode of the module that contains it. `statistics="frozen"` puts every batch norm in `eval()` mode: its weights then
+    learn with the statistics that it had.
     """
     module.train()
 
@@ -172,11 +174,11 @@ def train_mode(module: nn.Module, statistics: str = "live") -> None:
 
 
 def optimizer_groups(model: nn.Module, phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
-    """Optimizer groups of what learns in `phase`: one per rate, biases and norm weights without weight decay.
+    """Group the parameters that learn in `phase` by their rate; biases and norm weights have no weight decay.
 
-    `weight_decay` None leaves the optimizer's own default alone for all.
+    With `weight_decay` None all groups have the optimizer's own default.
     """
-    norm_or_bias = {p.name for p in describe(model) if p.is_norm or p.name.endswith(".bias")}
+    norm_or_bias = {p.name for p in list_parameters(model) if p.is_norm or p.name.endswith(".bias")}
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         rate = phase.rates[name]

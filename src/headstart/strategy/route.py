@@ -1,6 +1,6 @@
-"""How a phase gets from images to logits: computed from its rates and its input, never configured.
+"""The routes from images to logits that a phase can take; the route follows from its rates and its input.
 
-Each route is a class with the interface of `Route`; what it needs is known when it is made, and nothing is added later.
+Each route is a class with the interface of `Route`; it is complete when it is made.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class WithoutAutocast(nn.Module):
-    """A fitted head as it was chosen: without autocast, which would round its products."""
+    """Runs a fitted head without autocast, which would round its products."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -36,40 +36,40 @@ class WithoutAutocast(nn.Module):
 
 
 class Route(Protocol):
-    """What a phase learns on, and what turns that, or images, into logits afterwards."""
+    """A phase's input for training (images or features), and the networks that compute logits afterwards."""
 
     name: ClassVar[str]  # in `result.json` and `state.json`
 
     @property
     def split(self) -> NetworkSplit | None:
-        """Where the network is cut, so that the features of its first half are cached; None: it works on images."""
+        """The two halves of the network if the features of the first one are cached; None: it works on images."""
         ...
 
     @property
     def views(self) -> int:
-        """Augmented views of each training image whose features are cached; 0: the image as it is."""
+        """How many augmented views of each training image are cached; 0: the image without augmentation."""
         ...
 
     def describe(self) -> str:
-        """Whether features are cached, up to where, or why not."""
+        """Describe up to which layer features are cached, or why they are not."""
         ...
 
     def make_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
-        """What gives logits [n, classes] of what the phase learned on: features [n, ...], or images [n, 3, s, s].
+        """Make the network that turns the phase's input (features [n, ...] or images [n, 3, s, s]) into logits.
 
         Args:
-            own_head: a fitted head that is kept beside the network, where there is one.
+            own_head: a fitted head that is no layer of the network; None if there is none.
         """
         ...
 
     def make_image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
-        """What gives the logits of images whose features are not cached."""
+        """Make the network that turns images, whose features are not cached, into logits."""
         ...
 
 
 @dataclass(frozen=True)
 class LiveImages:
-    """Gradient steps on images, and why not on features."""
+    """Gradient steps on images; `why` is the reason that features are not cached."""
 
     why: str
     name: ClassVar[str] = "images"
@@ -110,7 +110,7 @@ class FittedHead:
     split: NetworkSplit
     probe: Any
     views: int = 0
-    columns: Mapping[str, slice] | None = None  # of the features, sets among which the probe chooses
+    columns: Mapping[str, slice] | None = None  # sets of features, by name, among which the probe chooses
     name: ClassVar[str] = "probe"
 
     @property
@@ -120,7 +120,7 @@ class FittedHead:
 
     @property
     def is_refitted(self) -> bool:
-        """Whether the chosen head is fitted once more, on validation images too."""
+        """Whether the chosen head is fitted once more, including the validation images."""
         return bool(getattr(self.probe, "refit", False))
 
     def describe(self) -> str:
@@ -134,22 +134,23 @@ class FittedHead:
 
 
 def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: int) -> Route:
-    """Whether the frozen prefix of a phase can run once per image, and where it ends.
+    """Choose the route of a phase: whether features of frozen layers can be cached, and up to which layer.
 
     Args:
-        model: the network on its device; whether its weights are the right ones does not matter.
+        model: the network on its device; its weights do not matter.
 
     Raises:
-        UserError: a probe is asked for, but the network cannot be cut at its head; or views, but there is no prefix.
+        UserError: a probe is configured, but the network cannot be split at its head; or views are configured, but no
+            layers are frozen.
     """
     is_fitted, views = phase.config.probe is not None, phase.config.views or 0
     if not is_fitted and not phase.config.cache:
         return LiveImages("cache=false")
     if not is_fitted and phase.config.augment is not False and phase.config.views is None:
         if is_random(augment):
-            return LiveImages("images are augmented anew each epoch")
+            return LiveImages("images are augmented again in each epoch")
         if mixes(augment):
-            return LiveImages("images are mixed anew each epoch")
+            return LiveImages("images are mixed again in each epoch")
     device = next(model.parameters()).device
     example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
     split = split_network(model, phase.trainable, example)
@@ -159,12 +160,12 @@ def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: i
         return CachedFeatures(split, views)
     if views:
         key = f"strategy.phases.{phase.name}.views"
-        raise UserError(f"{key}={views}: no frozen prefix whose output could be cached; leave views out")
-    return LiveImages("no frozen prefix that can be cut off")
+        raise UserError(f"{key}={views}: there are no frozen layers whose output could be cached; leave views out")
+    return LiveImages("no frozen layers that can be split off")
 
 
 def check_probes(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> None:
-    """Raises UserError where a probe asks for stages that the network does not offer; needs no weights."""
+    """Raise UserError if a probe needs stages that the network does not have; the weights do not matter."""
     for phase in phases.values():
         if phase.probe is not None:
             probe = build(phase.probe)
@@ -173,14 +174,14 @@ def check_probes(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> None:
 
 
 def _head_width(head: Any) -> int | None:
-    """How many features a head reads that is one layer with a bias; None of any other."""
+    """How many features a head reads, if it is one layer with a bias; None for any other head."""
     if getattr(head, "weight", None) is None or getattr(head, "bias", None) is None:
         return None
     return int(head.weight[0].numel())
 
 
 def _make_probe_route(model: Any, phase: Phase, split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
-    """The features that a probe is fitted on: what the network's head reads, or several stages pooled."""
+    """The route of a probe, which is fitted on the input of the network's head or on several pooled stages."""
     assert phase.config.probe is not None
     probe = build(phase.config.probe)
     layers = tuple(getattr(probe, "layers", (-1,)))
@@ -193,7 +194,7 @@ def _make_probe_route(model: Any, phase: Phase, split: NetworkSplit | None, exam
     if split is None or found != _head_width(model.get_classifier()):
         key = f"strategy.phases.{phase.name}"
         raise UserError(
-            f"{key}.probe: {type(model).__name__} cannot be cut at a head of one layer; train it by gradient: "
+            f"{key}.probe: {type(model).__name__} cannot be split before a head of one layer; train it by gradient: "
             f"{key}.probe=null {key}.epochs=10"
         )
     return FittedHead(split, probe, views)

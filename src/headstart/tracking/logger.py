@@ -134,7 +134,7 @@ class RunLog:
     ) -> None:
         """Log the final numbers; after this call the run counts as completed.
 
-        `result` is the content of result.json, `rows` are `metrics.predictions`, `images` returns the uint8
+        `result` is the content of result.json, `rows` are `metrics.list_predictions`, `images` returns the uint8
         pixels [k, 3, H, W] of k test rows, `classes` are the names of the labels (default: `result["classes"]`).
         The confusion matrix is saved in figures/; everything else goes to W&B only.
         """

@@ -1,4 +1,4 @@
-"""What is kept of a phase while it trains: its best weights, its checkpoints, its curves."""
+"""The callback that saves a phase's best weights and checkpoints and writes its curves while it trains."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOT_DUE, DUE = 0, -1  # what rank 0 says at a step boundary; above 0 it is the signal that ends the run
+NOT_DUE, DUE = 0, -1  # sent by rank 0 between two steps: whether a checkpoint is due; above 0, a signal to stop
 
 
 class PhaseMonitor(pl.Callback):
-    """Keeps the best epoch's weights and the checkpoints, writes the curves, and says how it goes.
+    """Saves the weights of the best epoch and the checkpoints, writes the curves, and logs the progress.
 
-    A checkpoint is written at the first step boundary after `checkpoint_every` seconds, and when somebody asks the
-    run to stop, which it then does.
+    A checkpoint is written between two steps when `checkpoint_every` seconds have passed, and when a stop is requested,
+    after which the run stops.
 
     Args:
-        model: the whole network; its weights are kept, not only what learns.
-        folder: the phase's, for the best weights and the checkpoints.
-        batches: the training loader's sampler, told where to go on.
-        select: `val_accuracy` (ties: the lower `val_loss`) or `val_loss`.
-        with_kept_weights: inside it, the network has the weights that are kept, where they are not those that learn.
+        model: the whole network, all of whose weights are saved.
+        folder: of the phase, for the best weights and the checkpoints.
+        batches: the training loader's sampler; after a resume it skips the batches that are done.
+        select: `val_accuracy` (of equals the lower `val_loss`) or `val_loss`.
+        with_saved_weights: inside this context the network has the weights to save, if these are not the ones that
+            learn.
     """
 
     def __init__(
@@ -52,20 +53,20 @@ class PhaseMonitor(pl.Callback):
         run_log: RunLog,
         batches: Batches,
         checkpoint_every: float,
-        with_kept_weights: Callable[[], AbstractContextManager[None]] = nullcontext,
+        with_saved_weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.model, self.phase, self.select, self.folder, self.run_log = model, phase, select, folder, run_log
-        self.batches, self.checkpoint_every, self.with_kept_weights = batches, checkpoint_every, with_kept_weights
+        self.batches, self.checkpoint_every, self.with_saved_weights = batches, checkpoint_every, with_saved_weights
         self.epochs = 0
         self.best: tuple[float, float] | None = None
-        self.best_epoch, self.said, self.epoch_began = -1, 0.0, 0.0
-        self.position: dict[str, int] = {}  # of the checkpoint that is being written: where to go on
+        self.best_epoch, self.logged_at, self.epoch_began = -1, 0.0, 0.0
+        self.position: dict[str, int] = {}  # the epoch and the batches done, for the checkpoint that is being written
         self.began = self.saved = time.monotonic()
-        self.earlier_seconds = 0.0  # seconds that this phase took before it was cut off
+        self.earlier_seconds = 0.0  # seconds that this phase took before it was interrupted
 
     @property
     def seconds(self) -> float:
-        """What this phase has taken, over all attempts."""
+        """The time of this phase, over all attempts."""
         return self.earlier_seconds + time.monotonic() - self.began
 
     def state_dict(self) -> dict[str, Any]:
@@ -98,19 +99,19 @@ class PhaseMonitor(pl.Callback):
         )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.epoch_began = time.monotonic()  # not called where an epoch goes on in its middle
+        self.epoch_began = time.monotonic()  # not called when an epoch is resumed in its middle
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done = batch_idx + 1
         if done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
-            self._boundary(trainer, batches=done, epoch=trainer.current_epoch)
+            self._finish_step(trainer, batches=done, epoch=trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, PhaseModule)
-        pl_module.check_loss()  # before anything of this epoch is kept
-        learned, checked = pl_module.read("learn"), pl_module.checked
+        pl_module.check_loss()  # before anything of this epoch is saved
+        learned, checked = pl_module.read_meters("learn"), pl_module.validation
         if not math.isfinite(checked["loss"]):
             raise RunFailed(
                 f"phase {self.phase}, epoch {trainer.current_epoch + 1}: the validation loss is {checked['loss']}: it "
@@ -121,18 +122,18 @@ class PhaseMonitor(pl.Callback):
         self._record(trainer, learned, checked, now - self.epoch_began)
         self._keep_if_best(checked)
         last = trainer.should_stop or epoch + 1 == pl_module.epochs
-        if now - self.said > 2 or last:
-            self.said = now
-            self._say(trainer, learned, checked, now - self.epoch_began)
+        if now - self.logged_at > 2 or last:
+            self.logged_at = now
+            self._log_epoch(trainer, learned, checked, now - self.epoch_began)
         if trainer.should_stop and epoch + 1 < pl_module.epochs:
             log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best_epoch)
         if not last:
-            self._boundary(trainer, batches=0, epoch=epoch + 1)
+            self._finish_step(trainer, batches=0, epoch=epoch + 1)
 
     def _record(
         self, trainer: pl.Trainer, learned: dict[str, float], checked: dict[str, float], seconds: float
     ) -> None:
-        """Write the epoch to the curves."""
+        """Add the epoch to the curves."""
         rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
         self.run_log.log_epoch(
             self.phase,
@@ -151,10 +152,12 @@ class PhaseMonitor(pl.Callback):
         if self.best is None or score > self.best:
             self.best, self.best_epoch = score, self.epochs
             if comm.is_first():
-                with self.with_kept_weights():
+                with self.with_saved_weights():
                     weights.save(self.model, self.folder / weights.BEST)
 
-    def _say(self, trainer: pl.Trainer, learned: dict[str, float], checked: dict[str, float], seconds: float) -> None:
+    def _log_epoch(
+        self, trainer: pl.Trainer, learned: dict[str, float], checked: dict[str, float], seconds: float
+    ) -> None:
         log.info(
             "  %s  epoch %d/%s  train loss %.3f  acc %.1f %%  |  val loss %.3f  acc %.1f %%  |  %.1f s/epoch",
             self.phase,
@@ -167,8 +170,8 @@ class PhaseMonitor(pl.Callback):
             seconds,
         )
 
-    def _boundary(self, trainer: pl.Trainer, *, batches: int, epoch: int) -> None:
-        """Between two optimizer steps: write a checkpoint if one is due, and stop if somebody asked for it."""
+    def _finish_step(self, trainer: pl.Trainer, *, batches: int, epoch: int) -> None:
+        """After an optimizer step: write a checkpoint if one is due, and stop if a stop was requested."""
         due = time.monotonic() - self.saved >= self.checkpoint_every
         stop = comm.broadcast(signals.requested_stop() or (DUE if due else NOT_DUE))
         if stop == NOT_DUE:

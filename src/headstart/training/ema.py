@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights of a phase, by timm: validated, kept and handed on in their place."""
+"""An exponential moving average of the weights of a phase, by timm; it is validated and saved in their place."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ class WeightAverage(pl.Callback):
     The decay rises to its value by timm's warm-up, 1 - step^(-2/3), so that short runs forget their start.
 
     Args:
-        network: what learns; its device and its frozen part are as they will be.
+        network: the network that learns, already on its device and with its parameters frozen.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -44,14 +44,14 @@ class WeightAverage(pl.Callback):
             self.ema.update(self.network, self.steps)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Of several processes each has averaged the batch statistics of its own images; the first one's are kept."""
+        """Take the buffers of the first process: each process has averaged the batch statistics of its own images."""
         if comm.world_size() > 1:
             for buffer in self.module.buffers():
                 dist.broadcast(buffer, src=0)
 
     @contextmanager
-    def exchanged(self) -> Iterator[None]:
-        """Inside, the network has the averaged values."""
+    def use_average(self) -> Iterator[None]:
+        """Inside this context, the network has the averaged values."""
         self._exchange()
         try:
             yield

@@ -27,10 +27,10 @@ from headstart.training.trainer import make_trainer
 
 
 def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
-    """Fit one phase; afterwards `context.model` carries its best-on-validation weights."""
-    settings = _settings(context, phase, index)
+    """Fit one phase; afterwards `context.model` has the weights that were best on validation."""
+    settings = _make_settings(context, phase, index)
     extractor = None if route.split is None else open_extractor(context, route.split)
-    train, val, network, preprocess = _input(context, phase, route, extractor)
+    train, val, network, preprocess = _prepare_input(context, phase, route, extractor)
     groups = optimizer_groups(context.model, phase, settings.optimizer["lr"], settings.optimizer.get("weight_decay"))
     average = None if phase.config.average is None else WeightAverage(network, phase.config.average)
     module = PhaseModule(
@@ -39,12 +39,12 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         preprocess,
         groups,
         settings,
-        _training_loss(context, phase),
+        _make_loss(context, phase),
         validated=None if average is None else average.module,
     )
-    batches, val_batches = _loaders(context, phase, route, train, val)
+    batches, val_batches = _make_loaders(context, phase, route, train, val)
     best = context.best_weights(phase.name)
-    options = {} if average is None else {"with_kept_weights": average.exchanged}
+    options = {} if average is None else {"with_saved_weights": average.use_average}
     monitor = PhaseMonitor(
         model=context.model,
         phase=phase.name,
@@ -55,7 +55,7 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         checkpoint_every=context.config.checkpoint_every,
         **options,
     )
-    callbacks = _callbacks(context, phase, average, monitor)
+    callbacks = _make_callbacks(context, phase, average, monitor)
     assert phase.config.epochs is not None
     _fit(context, module, phase.config.epochs, callbacks, batches, val_batches, monitor)
     images = len(context.data.train)
@@ -89,15 +89,15 @@ def _fit(
         trainer = make_trainer(context.config.hardware, epochs, context.run.folder, callbacks)
         try:
             trainer.fit(module, batches, val_batches, ckpt_path=newest)
-        except SystemExit:  # Lightning's answer to a signal that came after the last step
+        except SystemExit:  # Lightning raises this for a signal that came after the last step
             signals.raise_if_stopped()
-            raise KeyboardInterrupt from None  # Ctrl-C, where no `raise_on_signals` has taken it over
+            raise KeyboardInterrupt from None  # Ctrl-C outside of `raise_on_signals`
     context.model.to(context.device)  # Lightning leaves it on the CPU
     comm.barrier()  # rank 0 has written the best weights
     weights.load(context.model, monitor.folder / weights.BEST)
 
 
-def _settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
+def _make_settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
     """The run's settings with the phase's own learning rate and weight decay."""
     config = context.config
     own = {"lr": phase.config.lr, "weight_decay": phase.config.weight_decay}
@@ -112,10 +112,10 @@ def _settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
     )
 
 
-def _input(
+def _prepare_input(
     context: Context, phase: Phase, route: Route, extractor: Extractor | None
 ) -> tuple[Pixels, Pixels, nn.Module, nn.Module | None]:
-    """What the phase trains and is validated on, the network that takes it, and what images go through before."""
+    """Training and validation data, the network for them, and the preprocessing if the data are images."""
     train, val = context.data.train, context.data.val
     if extractor is None or route.split is None:
         augment = None if phase.config.augment is False else context.config.augment
@@ -126,8 +126,8 @@ def _input(
     return learned, Pixels(val_features, val.labels, val.ids, val.names), route.split.rest, None
 
 
-def _loaders(context: Context, phase: Phase, route: Route, train: Pixels, val: Pixels) -> tuple[Any, Any]:
-    """Batches to learn from, drawn anew each epoch, and batches to validate on."""
+def _make_loaders(context: Context, phase: Phase, route: Route, train: Pixels, val: Pixels) -> tuple[Any, Any]:
+    """Make the loader of training batches, shuffled again in each epoch, and the loader of validation batches."""
     config = context.config
     common: dict[str, Any] = {
         "seed": config.seed,
@@ -142,7 +142,7 @@ def _loaders(context: Context, phase: Phase, route: Route, train: Pixels, val: P
     return batches, make_loader(val, config.data.batch_size, shuffle=False, **common)
 
 
-def _training_loss(context: Context, phase: Phase) -> TrainingLoss:
+def _make_loss(context: Context, phase: Phase) -> TrainingLoss:
     config, classes = context.config, len(context.data.classes)
     labels = context.data.train.labels
     penalty = None
@@ -158,10 +158,10 @@ def _training_loss(context: Context, phase: Phase) -> TrainingLoss:
     )
 
 
-def _callbacks(
+def _make_callbacks(
     context: Context, phase: Phase, average: WeightAverage | None, monitor: PhaseMonitor
 ) -> list[pl.Callback]:
-    """In this order: a checkpoint, which `PhaseMonitor` writes, holds what those before it know by then."""
+    """Make the callbacks; `PhaseMonitor` comes last, because its checkpoints must hold the state of the others."""
     config = context.config
     made: list[pl.Callback] = [average] if average else []
     if config.patience is not None:
@@ -171,7 +171,7 @@ def _callbacks(
             patience=config.patience,
             mode=mode,
             check_finite=False,
-            check_on_train_epoch_end=False,  # else Lightning asks it after all others, `PhaseMonitor` too
+            check_on_train_epoch_end=False,  # else Lightning calls it after `PhaseMonitor`
         )
         made.append(rule)
     watching = [measure.watch(context.model, context.run.folder, phase.name) for measure in context.measures]

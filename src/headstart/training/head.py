@@ -1,4 +1,4 @@
-"""A phase that fits its head on features of the frozen prefix; no Trainer, and none is imported."""
+"""A phase that fits its head on features of the frozen layers; it needs no Lightning and does not import it."""
 
 import logging
 import time
@@ -23,13 +23,14 @@ log = logging.getLogger(__name__)
 
 
 def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
-    """Fit the head, and make it the network's own or keep it beside it; `class_weights` count for its images too."""
+    """Fit the head, and copy it into the network, or save it in a file of its own if that is not possible."""
     config, classes = context.config, len(context.data.classes)
     extractor = open_extractor(context, route.split)
     features, labels = training_features(context, phase.name, route.split, route.views, extractor)
     train, val = (x.flatten(1).to(context.device) for x in (features, extractor(context.data.val, "val")))
     labels, val_labels = labels.to(context.device), context.data.val.labels.to(context.device)
-    balanced = "balanced" in (config.class_weights, config.data.sampling)  # in expectation the same, but for smoothing
+    # in expectation both are the same, except with label smoothing
+    balanced = "balanced" in (config.class_weights, config.data.sampling)
     importance = class_weights(labels, classes)[labels] if balanced else None
     began = time.monotonic()
     options: dict[str, Any] = {"parts": route.columns, "seed": config.seed}
@@ -81,23 +82,23 @@ def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit,
 
 
 def _save_head(context: Context, phase: Phase, route: FittedHead, fitted: nn.Module) -> str | None:
-    """Make a fitted head the network's, or write it beside the network; returns the digest of what was written there.
+    """Copy a fitted head into the network, or write it to a file of its own; returns the digest of that file.
 
-    Every process goes on with what the first one wrote.
+    All processes then load what the first one wrote.
     """
     head: Any = context.model.get_classifier()
-    # one that was fitted on chosen stages is kept aside, even where it is as wide as the network's own
+    # a head that was fitted on chosen stages is no layer of the network, even if it has the width of the network's head
     fits = isinstance(fitted, nn.Linear) and fitted.weight.numel() == head.weight.numel()
-    aside = route.columns is not None or not fits
-    if isinstance(fitted, nn.Linear) and not aside:
+    separate = route.columns is not None or not fits
+    if isinstance(fitted, nn.Linear) and not separate:
         with torch.no_grad():
             head.weight.copy_(fitted.weight.reshape(head.weight.shape))
             head.bias.copy_(fitted.bias)
     best = context.best_weights(phase.name)
     if comm.is_first():
         weights.save(context.model, best)
-        if aside:
+        if separate:
             head_file.save(fitted, context.probe_head)
     comm.barrier()
     weights.load(context.model, best)
-    return weights.file_digest(context.probe_head) if aside else None
+    return weights.file_digest(context.probe_head) if separate else None

@@ -1,4 +1,4 @@
-"""What a phase minimises: cross-entropy with label smoothing, class weights and mixed images, and a penalty."""
+"""The training loss of a phase: cross-entropy with label smoothing, class weights, mixed images, and a penalty."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """Weights [classes] that let each class count as much: n / (classes x images of the class), 0 for an absent one.
+    """Weights [classes] that make all classes count the same: n / (classes x images of the class), 0 without images.
 
-    Their mean over the images is 1, where every class has images (scikit-learn's `class_weight="balanced"`).
+    If every class has images, their mean over the images is 1 (as scikit-learn's `class_weight="balanced"`).
     """
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, len(labels) / (classes * counts.clamp_min(1).float()), 0.0)
@@ -30,9 +30,10 @@ class TrainingLoss(nn.Module):
     Args:
         smoothing: label smoothing (Szegedy et al. 2016), the share of a target that is spread over all classes.
         weights: of the classes [classes], or None.
-        augment: mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) of it are done here, by timm, a whole batch with
-            one ratio; where both are on, a batch gets either. Of an odd batch the last image stays as it is.
-        penalty: a term that is added to the loss and to no meter, or None.
+        augment: of its settings, mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) are applied here, by timm, with
+            one ratio for a whole batch; if both are on, a batch gets one of them. The last image of a batch with an odd
+            number of images is not mixed.
+        penalty: a term that is added to the loss, but not to the logged loss; or None.
     """
 
     weights: Tensor | None
@@ -54,8 +55,8 @@ class TrainingLoss(nn.Module):
 
             self.mixer = Mixup(augment.mixup, augment.cutmix, label_smoothing=smoothing, num_classes=classes)
 
-    def targets(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs [b, ...], mixed if asked for, and their targets: labels [b], or probabilities [b, classes]."""
+    def make_targets(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix the inputs [b, ...] if configured, and make their targets: labels [b] or probabilities [b, classes]."""
         if self.mixer is None and self.weights is None:
             return inputs, labels
         from timm.data.mixup import mixup_target
@@ -68,5 +69,5 @@ class TrainingLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean loss over a batch, without the penalty."""
-        smoothing = 0.0 if targets.is_floating_point() else self.smoothing  # which probabilities have already
+        smoothing = 0.0 if targets.is_floating_point() else self.smoothing  # probabilities are already smoothed
         return functional.cross_entropy(logits, targets, weight=self.weights, label_smoothing=smoothing)

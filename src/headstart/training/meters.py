@@ -7,7 +7,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 
 class MeanLoss(Metric):
-    """The mean over images; torchmetrics' own mean leaves out what is not a number, and hides it."""
+    """The mean loss over images. torchmetrics' own mean ignores values that are not a number, and so hides them."""
 
     total: Tensor
     images: Tensor
@@ -18,7 +18,7 @@ class MeanLoss(Metric):
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, images: int) -> None:
-        """Count a batch of `images` images with this mean loss."""
+        """Add a batch of `images` images with this mean loss."""
         self.total += loss * images
         self.images += images
 
@@ -27,6 +27,6 @@ class MeanLoss(Metric):
 
 
 def make_meters(classes: int) -> nn.ModuleDict:
-    """Loss and accuracy; arguments are not validated, which would make each step wait for a GPU."""
+    """Make the meters of loss and accuracy, without validation of arguments, which makes each step wait for the GPU."""
     accuracy = MulticlassAccuracy(classes, average="micro", validate_args=False)
     return nn.ModuleDict({"loss": MeanLoss(), "accuracy": accuracy})

@@ -1,8 +1,7 @@
-"""A phase that learns by gradient, as Lightning sees it; imported only when there is one (Lightning takes seconds)."""
+"""The LightningModule of a phase that learns by gradient; imported only if needed, because Lightning takes seconds."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,18 +25,16 @@ if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
     from headstart.strategy.plan import Phase
 
-log = logging.getLogger(__name__)
-
-CHECK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
+CHECK_EVERY = 50  # steps between two checks of the loss on a GPU: a check makes the step wait for the device
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseSettings:
-    """What a phase takes from the run's config.
+    """The settings of a phase from the run's config.
 
     Attributes:
-        select: what the best epoch and early stopping go by, val_accuracy or val_loss.
-        index: the phase's place in the strategy; with the seed it makes the seeds of its epochs.
+        select: the metric for the best epoch and for early stopping, val_accuracy or val_loss.
+        index: the phase's number in the strategy; the seeds of its epochs are derived from it and the run's seed.
     """
 
     optimizer: dict[str, Any]
@@ -50,14 +47,14 @@ class PhaseSettings:
 
 
 class PhaseModule(pl.LightningModule):
-    """What learns in one phase: the whole network on images, or the rest of it on features.
+    """Trains in one phase the whole network on images, or its second half on features.
 
     Args:
-        phase: its name and what of it batch norm follows.
-        network: takes what `preprocess` returns, gives logits [n, classes].
-        preprocess: uint8 images to the network's input, augmented in training; None where batches are features.
+        phase: its name, and whether batch-norm statistics are frozen.
+        network: takes the output of `preprocess` and returns logits [n, classes].
+        preprocess: turns uint8 images into the network's input, augmented in training; None if batches are features.
         groups: the optimizer's groups (`headstart.strategy.plan.optimizer_groups`).
-        validated: the network that is validated where it is not the one that learns.
+        validated: the network to validate, if it is not the one that learns.
     """
 
     run_network: Any  # the network, compiled if asked for
@@ -79,13 +76,13 @@ class PhaseModule(pl.LightningModule):
         self.first_bad: Tensor | None = None  # [loss, step] of the newest step, or of the first that was not finite
         self.network, self.preprocess, self.groups = network, preprocess, groups
         self.settings, self.objective = settings, loss
-        # Past nn.Module's registration: its tensors would stand in a checkpoint a second time, as `_orig_mod.…`.
+        # set without nn.Module's registration: else a checkpoint has all tensors a second time, as `_orig_mod.…`
         self.__dict__["run_network"] = torch.compile(network) if settings.hardware.compile else network
         self.__dict__["validated"] = network if validated is None else validated
-        # classifiers on the network's side (`headstart.models.architectures.auxiliary`), each with a loss of its own
+        # auxiliary classifiers (`headstart.models.architectures.auxiliary`), each with a loss of its own
         self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
         self.restored: dict[str, Any] | None = None
-        self.checked: dict[str, float] = {}  # loss and accuracy of the newest validation
+        self.validation: dict[str, float] = {}  # loss and accuracy of the newest validation
         self.meters: Any = nn.ModuleDict(
             {
                 name: make_meters(loss.classes)
@@ -94,14 +91,14 @@ class PhaseModule(pl.LightningModule):
         )
 
     def train(self, mode: bool = True) -> PhaseModule:
-        """`train()` that leaves what is frozen in eval mode, whoever calls it."""
+        """Put the network in training mode, except its frozen parts, which stay in eval mode."""
         super().train(mode)
         if mode:
             plan.train_mode(self.network, self.statistics)
         return self
 
     def on_train_start(self) -> None:
-        """Where an epoch goes on in its middle, nothing starts it: modes, generators and meters are put back here."""
+        """Restore modes, generators and meters: if an epoch is resumed in its middle, no other hook is called."""
         self.train()
         if self.restored is None:
             return
@@ -112,7 +109,7 @@ class PhaseModule(pl.LightningModule):
                 setattr(metric, state, value.to(self.device))
 
     def on_train_epoch_start(self) -> None:
-        self.train()  # Lightning keeps the modes it finds
+        self.train()  # Lightning does not change the modes
         seed = derive_seed(
             self.settings.seed, self.settings.index, self.current_epoch, *([comm.rank()] if comm.rank() else [])
         )
@@ -121,7 +118,7 @@ class PhaseModule(pl.LightningModule):
             np.random.seed(seed % 2**32)  # noqa: NPY002 timm's Mixup draws from numpy's global generator
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what an epoch needs to go on in its middle: generators and meters of every process."""
+        """Add what is needed to resume in the middle of an epoch: generators and meters of every process."""
         checkpoint["random"] = comm.all_gather(get_random_state())
         meters = {
             name: {state: value.detach().cpu() for state, value in metric.metric_state.items()}
@@ -153,31 +150,31 @@ class PhaseModule(pl.LightningModule):
                 inputs = self.preprocess(inputs, train=learning)
         targets = labels
         if learning:
-            inputs, targets = self.objective.targets(inputs, labels)
+            inputs, targets = self.objective.make_targets(inputs, labels)
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=hardware.memory_format(self.settings.hardware))
-        # Another size would be compiled anew: an epoch's last batch, like validation, runs as it is.
+        # each new size would be compiled again, so an epoch's last batch and validation run without compilation
         whole = len(labels) == self.settings.batch_size
         network = self.validated if not learning else self.run_network if whole else self.network
         logits = network(inputs)
         loss = (self.objective if learning else functional.cross_entropy)(logits.float(), targets)
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)
-        if learning:  # past the meter, which is to be compared with validation's
+        if learning:  # not in the meter, so that its loss can be compared with the validation loss
             for part in self.auxiliary:
                 loss = loss + part.auxiliary_loss(self.objective, targets)
             if self.objective.penalty is not None:
                 loss = loss + self.objective.penalty()
-            self._watch(loss.detach())
+            self._record_loss(loss.detach())
         return loss
 
     def on_validation_epoch_end(self) -> None:
-        self.checked = self.read("check")
-        selected = self.checked["accuracy" if self.settings.select == "val_accuracy" else "loss"]
+        self.validation = self.read_meters("check")
+        selected = self.validation["accuracy" if self.settings.select == "val_accuracy" else "loss"]
         self.log(self.settings.select, selected, logger=False, sync_dist=comm.world_size() > 1)  # for early stopping
 
-    def _watch(self, loss: Tensor) -> None:
-        """Remember the first loss that is not finite, on the device; look at it before it moves a weight, or later."""
+    def _record_loss(self, loss: Tensor) -> None:
+        """Record the first loss that is not finite, on the device; on a CPU it is checked at once, on a GPU later."""
         newest = torch.stack([loss.float(), torch.full_like(loss, self.global_step, dtype=torch.float32)])
         if self.first_bad is None:
             self.first_bad = newest
@@ -186,7 +183,7 @@ class PhaseModule(pl.LightningModule):
             self.check_loss()
 
     def check_loss(self) -> None:
-        """Stop a run that had a loss that is not finite.
+        """Stop the run if a loss was not finite.
 
         Raises:
             RunFailed: names phase, epoch, step and learning rate.
@@ -205,8 +202,8 @@ class PhaseModule(pl.LightningModule):
     def epochs(self) -> int:
         return int(self.trainer.max_epochs or 0)
 
-    def read(self, meter: str) -> dict[str, float]:
-        """Mean loss and accuracy since the last reading; over all processes."""
+    def read_meters(self, meter: str) -> dict[str, float]:
+        """Mean loss and accuracy since the last call, over all processes."""
         values = {}
         for name, metric in self.meters[meter].items():
             values[name] = float(metric.compute())

@@ -1,8 +1,8 @@
-"""What one phase did and cost, and its record in `state.json`."""
+"""The outcome of one phase (what it did and what it cost), and its record in `state.json`."""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,45 +14,48 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one phase did and cost."""
+    """What one phase did and what it cost."""
 
     phase: str
     kind: str  # the route's name: probe, features (gradient steps on cached features) or images (gradient steps)
     cut_at: str | None
     epochs: int = 0
-    images: int = 0  # that gradient steps went through, with repetitions
-    live_forwards: int = 0  # images that went through the whole network while it was fitted, validation included
-    seconds: float  # of fitting, without extraction
-    extractions: dict[str, Extraction] = field(default_factory=dict)  # what its features cost, by part of the data
-    probabilities: bool = True  # whether the logits are log-probabilities: not for a ridge head
+    images: int = 0  # in gradient steps, counted again in each epoch
+    live_forwards: int = 0  # images that went through the whole network in training and validation
+    seconds: float  # of fitting, without the extraction of features
+    extractions: dict[str, Extraction] = field(default_factory=dict)  # the cost of features, by part of the data
+    probabilities: bool = True  # whether the softmax of the logits gives probabilities: not for a ridge head
     details: dict[str, Any] = field(default_factory=dict)
-    earlier_seconds: float = 0.0  # the part of all these seconds that attempts before this one spent
-    probe_digest: str | None = None  # the digest of a head that is kept beside the network
+    earlier_seconds: float = 0.0  # the part of all these seconds that earlier attempts spent
+    probe_digest: str | None = None  # of the file of a head that is no layer of the network
 
     def record(self, best: Path) -> dict[str, Any]:
-        """The outcome for `state.json`, with the digest of the weights that the phase hands on."""
+        """The outcome for `state.json`, with the digest of the phase's weights."""
         return asdict(self) | {"weights": weights.file_digest(best)}
 
 
 @dataclass(frozen=True)
 class FittedPhase:
-    """A phase that was fitted just now: what it did, and its frozen prefix where it had features."""
+    """A phase that this attempt fitted: its outcome, and its feature extractor if it used features."""
 
     outcome: Outcome
     extractor: Extractor | None = None
 
 
 def read_outcome(record: Mapping[str, Any], best: Path, probe: Path) -> Outcome | None:
-    """The outcome of a phase that an earlier attempt finished; None if a file that it left is damaged or gone.
+    """Read the outcome of a phase that an earlier attempt finished; None if it cannot be used.
 
     Args:
-        best: the weights that it handed on.
-        probe: the head that it may have kept beside them.
+        best: the file of the phase's weights.
+        probe: the file of its head, if that is no layer of the network.
     """
     facts = dict(record)
+    if facts.keys() != {"weights", *(field.name for field in fields(Outcome))}:
+        log.warning("phase %s was recorded by another version of headstart: it is fitted again", facts.get("phase"))
+        return None
     for path, meant in ((best, facts.pop("weights")), (probe, facts.get("probe_digest"))):
         if meant is not None and (not path.is_file() or weights.file_digest(path) != meant):
-            log.warning("%s is damaged or gone: its phase is fitted again", path)
+            log.warning("%s is damaged or missing: its phase is fitted again", path)
             return None
     facts["extractions"] = {part: Extraction(**cost) for part, cost in facts["extractions"].items()}
     spent = facts["seconds"] + sum(cost.own_seconds for cost in facts["extractions"].values())

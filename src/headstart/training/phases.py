@@ -1,4 +1,4 @@
-"""Phases as separate fits in one process, one after the other, each handing its best weights on."""
+"""Train the phases one after the other in one process; each starts with the best weights of the one before."""
 
 import logging
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 def run_phases(
     context: Context, phases: Sequence[Phase], routes: Sequence[Route], done: list[dict[str, Any]]
 ) -> tuple[list[Outcome], Extractor | None]:
-    """Fit the phases one after another; those that an earlier attempt finished only give their weights.
+    """Fit the phases one after the other; of those that an earlier attempt finished, only the weights are loaded.
 
     Args:
-        done: the records of the earlier attempt, a prefix of `phases`.
+        done: the records of the phases that the earlier attempt finished, the first of `phases`.
 
     Returns:
-        The outcomes, and the last phase's frozen prefix where this attempt extracted features with it.
+        The outcomes, and the last phase's feature extractor if this attempt used one.
     """
     outcomes: list[Outcome] = []
     records: list[dict[str, Any]] = []
@@ -41,7 +41,7 @@ def run_phases(
             weights.load(context.model, best)
             extractor = None
         else:
-            done = []  # what came after a phase that is fitted again does not count either
+            done = []  # if a phase is fitted again, so are all later ones
             if comm.is_first():
                 for later in phases[index + 1 :]:
                     checkpoints.remove(context.best_weights(later.name).parent)
@@ -60,24 +60,24 @@ def run_phases(
 
 
 def fit_phase(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
-    """Fit one phase; afterwards `context.model` carries its best-on-validation weights."""
+    """Fit one phase; afterwards `context.model` has the weights that were best on validation."""
     freeze(context.model, phase)
-    before = weights.digest(_frozen(context.model, phase))
+    before = weights.digest(_list_frozen_tensors(context.model, phase))
     if isinstance(route, FittedHead):
         from headstart.training.head import fit_head
 
         fitted = fit_head(context, phase, route)
     else:
-        from headstart.training.gradient import fit_by_gradient  # and with it Lightning, which takes seconds to import
+        from headstart.training.gradient import fit_by_gradient  # imports Lightning, which takes seconds
 
         fitted = fit_by_gradient(context, phase, index, route)
-    if weights.digest(_frozen(context.model, phase)) != before:
+    if weights.digest(_list_frozen_tensors(context.model, phase)) != before:
         raise AssertionError(f"phase {phase.name} changed frozen tensors; please report this")
     return fitted
 
 
-def _frozen(model: nn.Module, phase: Phase) -> dict[str, Any]:
-    """Every frozen parameter, and the buffers (batch-norm statistics) of every module that is frozen as a whole."""
+def _list_frozen_tensors(model: nn.Module, phase: Phase) -> dict[str, Any]:
+    """List every frozen parameter, and the buffers (batch-norm statistics) of modules that are completely frozen."""
     tensors: dict[str, Any] = {name: value for name, value in model.named_parameters() if phase.rates[name] is None}
     for prefix, module in model.named_modules():
         own = list(module.parameters())

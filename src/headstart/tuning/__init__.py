@@ -1,1 +1,1 @@
-"""The fastest hardware settings, measured."""
+"""Choose the fastest hardware settings by measuring them."""

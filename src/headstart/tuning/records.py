@@ -1,4 +1,4 @@
-"""What `hardware.tune` keeps on disk: timings per machine, and the pins of a study."""
+"""The files of `hardware.tune`: timings per machine, and the pins (the chosen settings) of a study."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ PINS, LOCK = ".tune.json", ".tune.lock"
 
 
 class TimingFile:
-    """The timings of one network at one size on this machine, on disk; failures are not kept, and so tried again."""
+    """The file of the timings of one network at one size on this machine; a failed setting is not stored."""
 
     def __init__(self, setup: TrialSetup, cache: Path | None) -> None:
         import timm
@@ -39,19 +39,19 @@ class TimingFile:
         self.path = None if cache is None else cache / "tune" / f"{digest_key(self.key)}.json"
 
     def read(self) -> dict[Setting, Timing]:
-        """What was measured before; a damaged file counts as none."""
+        """Read the stored timings; a damaged file counts as empty."""
         if self.path is None or not self.path.is_file():
             return {}
         try:
             rows = json.loads(self.path.read_text("utf-8"))["times"]
             found = {Setting(**row["setting"]): Timing(float(row["seconds"]), float(row["starting"])) for row in rows}
         except (OSError, ValueError, KeyError, TypeError):
-            log.warning("%s is damaged and is not used; its settings are measured anew", self.path)
+            log.warning("%s is damaged and is not used; its settings are measured again", self.path)
             return {}
         return found
 
     def write(self, times: dict[Setting, Timing]) -> None:
-        """Keep what was measured; a full disk costs the cache, not the run."""
+        """Store timings; if they cannot be written, a warning is logged and the run goes on."""
         rows = [
             {"setting": asdict(setting), "seconds": timing.seconds, "starting": timing.starting}
             for setting, timing in times.items()
@@ -71,7 +71,7 @@ def digest_key(key: dict[str, Any]) -> str:
 
 
 def read_pins(path: Path) -> dict[str, Any]:
-    """The study's pins; none where there is no file, or a damaged one."""
+    """Read the study's pins; none if there is no file or it is damaged."""
     try:
         pins = json.loads(path.read_text("utf-8"))
         for pin in pins.values():
@@ -79,6 +79,6 @@ def read_pins(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        log.warning("%s is damaged and is not used; what is fastest is measured anew", path)
+        log.warning("%s is damaged and is not used; the settings are measured again", path)
         return {}
     return dict(pins)

@@ -1,8 +1,7 @@
-"""How fast a network trains under each setting of this machine: a few real training steps of each, taking turns."""
+"""Measure how fast a network trains with each setting: a few real training steps of each setting in turn."""
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -22,17 +21,15 @@ from headstart.runtime import hardware, memory
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig, ModelConfig
 
-log = logging.getLogger(__name__)
-
-ROUNDS = 3  # turns of each setting, at most
+ROUNDS = 3  # rounds, at most; each setting has one turn in a round
 STEPS = 2  # timed steps of a turn
 ENOUGH = 60.0  # seconds after which no further round begins
-HOPELESS = 1.3  # a setting that took this many times the fastest's step in the first round is not tried again
+HOPELESS = 1.3  # a setting whose step takes this many times the fastest one's is left out of the next rounds
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What can be picked: a memory format, a precision, and whether the network is compiled."""
+    """The settings to choose from: a memory format, a precision, and whether the network is compiled."""
 
     memory_format: str
     precision: str
@@ -41,23 +38,23 @@ class Setting:
     def __str__(self) -> str:
         return f"{self.precision} {self.memory_format}{' compiled' if self.compile else ''}"
 
-    def on(self, config: HardwareConfig) -> HardwareConfig:
-        """`config` with this setting in it."""
+    def apply_to(self, config: HardwareConfig) -> HardwareConfig:
+        """A copy of `config` with this setting."""
         return replace(config, memory_format=self.memory_format, precision=self.precision, compile=self.compile)
 
 
 @dataclass
 class Timing:
-    """What a trial of one setting found: seconds of a step, or why there is none."""
+    """The measurement of one setting: the seconds of a step, or the error."""
 
     seconds: float | None = None
-    starting: float = 0.0  # seconds of the first step beyond a usual one: compilation, where there is one
+    starting: float = 0.0  # how many seconds longer the first step took, mainly because of compilation
     failed: str | None = None
 
 
 @dataclass(frozen=True)
 class TrialSetup:
-    """What a trial takes from a run: the network, the machine, the optimizer, the size of a step."""
+    """The facts of a run that its timing depends on: the network, the hardware, the optimizer, the size of a step."""
 
     model: ModelConfig
     hardware: HardwareConfig
@@ -68,7 +65,7 @@ class TrialSetup:
 
     @property
     def network(self) -> dict[str, Any]:
-        """What a study's pin is for."""
+        """The facts that identify a study's pin."""
         return {
             "model": self.model.name,
             "args": self.model.args,
@@ -79,7 +76,7 @@ class TrialSetup:
 
 @dataclass
 class Trial:
-    """Training steps of a run's network on random images: its size, its batch, its optimizer, its classes."""
+    """Trains a run's network for a few steps on random images, with the run's sizes, optimizer and classes."""
 
     setup: TrialSetup
     model: Any = field(init=False)
@@ -95,9 +92,9 @@ class Trial:
         self.labels = torch.randint(setup.classes, (batch,), device=device)
 
     def time(self, settings: Iterable[Setting]) -> dict[Setting, Timing]:
-        """Each setting's median step; settings take turns, so that a machine that gets busy is busy for all.
+        """Measure the median step of each setting, in turns, so that other load on the machine affects all settings.
 
-        A setting that raises, or whose loss is not finite, has its reason instead.
+        A setting that raises an error, or whose loss is not finite, gets the reason instead.
         """
         found = {setting: Timing() for setting in settings}
         steps: dict[Setting, list[float]] = {setting: [] for setting in found}
@@ -105,8 +102,8 @@ class Trial:
         for number in range(ROUNDS):
             for setting in racing:
                 try:
-                    first, *rest = self._turn(setting)
-                except Exception as error:  # whatever a backend does not support
+                    first, *rest = self._run_turn(setting)
+                except Exception as error:  # raised by a backend for a setting that it does not support
                     reason = str(error).strip().partition("\n")[0][:200]
                     found[setting] = Timing(failed=f"{type(error).__name__}: {reason}")
                     steps[setting].clear()
@@ -124,9 +121,9 @@ class Trial:
             found[setting].seconds = seconds
         return found
 
-    def _turn(self, setting: Setting) -> list[float]:
-        """Seconds of each step of one turn; the first is not counted as a step by `time`."""
-        device, config = self.images.device, setting.on(self.setup.hardware)
+    def _run_turn(self, setting: Setting) -> list[float]:
+        """Measure the seconds of each step of one turn; `time` does not count the first one."""
+        device, config = self.images.device, setting.apply_to(self.setup.hardware)
         layout = hardware.memory_format(config)
         model, images = self.model.to(memory_format=layout), self.images.contiguous(memory_format=layout)
         network = torch.compile(model) if setting.compile else model
@@ -146,15 +143,15 @@ class Trial:
             optimizer.zero_grad()
             return loss.detach()
 
-        return _timed(step, device)
+        return _time_steps(step, device)
 
 
-def _timed(step: Callable[[], torch.Tensor], device: torch.device) -> list[float]:
-    """Seconds of `1 + STEPS` steps; raises ArithmeticError where the loss is not finite."""
+def _time_steps(step: Callable[[], torch.Tensor], device: torch.device) -> list[float]:
+    """Measure the seconds of `1 + STEPS` steps; raises ArithmeticError if the loss is not finite."""
     taken = []
     for _ in range(1 + STEPS):
         began = time.perf_counter()
-        loss = float(step())  # which waits for a GPU, though not for its last kernels
+        loss = float(step())  # waits for the GPU, but not for its last kernels
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         taken.append(time.perf_counter() - began)
@@ -165,9 +162,10 @@ def _timed(step: Callable[[], torch.Tensor], device: torch.device) -> list[float
 
 @contextmanager
 def isolate(config: HardwareConfig) -> Iterator[None]:
-    """Random state, threads, backends: as a run of this config has them meanwhile, and as they were afterwards.
+    """Inside this context, threads and memory are set as in a run of this config; afterwards the old state is restored.
 
-    Of several processes each has its share of the threads, as torchrun's ranks do.
+    The state of random generators and of the compiler is restored too. With several processes, a process has its share
+    of the threads, as torchrun's ranks have.
     """
     if config.devices > 1 and config.accelerator == "cpu" and not config.threads:
         config = replace(config, threads=max(1, (os.cpu_count() or 1) // config.devices))

@@ -1,9 +1,9 @@
-"""`hardware.tune`: memory format, precision and compile, picked by measuring them and the same for a whole study.
+"""`hardware.tune`: choose memory format, precision and compile by measuring them, once for a whole study.
 
-What was measured is kept per machine under `cache_dir/tune/`. What was picked is pinned in
-`outputs/<study>/.tune.json` by the study's first run with a network; all later runs of the study with that network
-take it, whatever their strategy, seed or number of images, and whatever the cache says by then. As it is settled
-before a run gets its identity, the same command finds the same run again.
+Timings are stored per machine in `cache_dir/tune/`. The first run of a study with a network writes the chosen settings
+to `outputs/<study>/.tune.json` (a pin). All later runs of the study with that network use them, with any strategy, seed
+or number of images, even if the cache has changed. The settings are chosen before the run gets its identity, so that
+the same command finds the same run again.
 """
 
 from __future__ import annotations
@@ -33,37 +33,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TIE = 1.03  # a plainer setting whose step takes this many times the fastest's is taken instead
+TIE = 1.03  # a simpler setting is chosen if its step takes at most this many times the fastest one's
 LAYER = 0.2  # seconds that compiling takes per layer with parameters: EfficientNet-Lite0 has 99 and took 22 s
-HALF = 0.5  # of a network's depth: what learns only nearer the head is quick
-AT_BEST = 1.5  # by how much compiling may make a step faster: what is hoped for before it is tried
+HALF = 0.5  # of a network's depth: phases that learn only above it are quick
+AT_BEST = 1.5  # how many times as fast compiling may make a step, at most: assumed before it is tried
 
 
 def tune_hardware(
     setup: TrialSetup, asked: str, steps: int, study: Path, cache: Path | None
 ) -> tuple[HardwareConfig, dict[str, Any]]:
-    """The hardware settings of a run with `hardware.tune`, and what is written down of them.
+    """Choose the hardware settings of a run with `hardware.tune`; also returns the pin, for `result.json`.
 
     Args:
         setup: its hardware is resolved (`headstart.runtime.hardware.resolve_hardware`).
-        asked: `hardware.precision` before that; one that is not `auto` stays.
-        steps: how many the run will train (`live_steps`).
-        study: the study's folder, whose pin counts.
-        cache: where timings are kept, or None.
+        asked: `hardware.precision` before that; a precision that is not `auto` is not changed.
+        steps: how many steps the run will train (`count_live_steps`).
+        study: the study's folder, with the pins.
+        cache: the folder of timings, or None.
 
     Raises:
-        UserError: the study's folder cannot be written, or its pin asks for a compiler that is not here.
-        RunFailed: another process has taken the trial over.
+        UserError: the study's folder cannot be written, or its pin needs a compiler that this machine does not have.
+        RunFailed: another process has taken the measurement over.
     """
     key = digest_key(setup.network | {"precision": asked, "accelerator": setup.hardware.accelerator})
-    with locks.hold(study / LOCK, wait=True) as lock:  # the second waits for the first's trial, and takes its pin
+    with locks.hold(study / LOCK, wait=True) as lock:  # a second run waits for the first one's pin
         pins = read_pins(study / PINS)
         pin = pins.get(key)
         picked = Setting(**pin["setting"]) if pin else None
         if pin is None or (steps and not pin["steps"]):
-            tried = [picked] if picked else candidates(setup.hardware, asked)
-            pin = _pick(setup, TimingFile(setup, cache), steps, tried)
-            if pin["images_per_second"]:  # else nothing was learned that a study should be held to
+            tried = [picked] if picked else list_candidates(setup.hardware, asked)
+            pin = _choose(setup, TimingFile(setup, cache), steps, tried)
+            if pin["images_per_second"]:  # else nothing could be measured, and the next run tries again
                 locks.raise_if_lost(study / LOCK, lock.claim)
                 write_json(study / PINS, pins | {key: pin})
     picked = Setting(**pin["setting"])
@@ -72,13 +72,13 @@ def tune_hardware(
             f"hardware.tune: {study / PINS} says that this study's networks are compiled, but this machine has no "
             "compiler for them: install one (g++ for a CPU, triton for a GPU), or choose another study=..."
         )
-    if not steps:  # nothing is compiled, whatever the study's runs on images decide: the run's identity must not change
+    if not steps:  # never compiled: the identity of such a run must not depend on the study's runs on images
         picked = replace(picked, compile=False)
-    return picked.on(setup.hardware), pin | {"setting": asdict(picked)}
+    return picked.apply_to(setup.hardware), pin | {"setting": asdict(picked)}
 
 
-def live_steps(phases: Sequence[Phase], augment: AugmentConfig, images: int, images_per_step: int) -> int:
-    """Optimizer steps of a run through most of its network; those on features cached far up are too quick to count."""
+def count_live_steps(phases: Sequence[Phase], augment: AugmentConfig, images: int, images_per_step: int) -> int:
+    """Count a run's optimizer steps through at least half of its network; other steps are quick and not counted."""
     changes = is_random(augment) or mixes(augment)
     epochs = 0
     for phase in phases:
@@ -89,8 +89,8 @@ def live_steps(phases: Sequence[Phase], augment: AugmentConfig, images: int, ima
     return epochs * math.ceil(images / images_per_step)
 
 
-def candidates(config: HardwareConfig, asked: str) -> list[Setting]:
-    """What is tried before compiling, the plainest first: what the config says, then the other memory format."""
+def list_candidates(config: HardwareConfig, asked: str) -> list[Setting]:
+    """List the settings to try without compiling, the config's own first, then with the other memory format."""
     formats = sorted(machine.MEMORY_FORMATS, key=lambda name: name != config.memory_format)
     precisions = [config.precision]
     if config.allow_bf16 and asked == "auto":
@@ -99,14 +99,14 @@ def candidates(config: HardwareConfig, asked: str) -> list[Setting]:
 
 
 def choose_setting(times: dict[Setting, Timing]) -> Setting | None:
-    """The first setting that is as fast as the fastest, or nearly so; None if none works."""
+    """Choose the first setting that is as fast as the fastest, or nearly as fast; None if none works."""
     working = {setting: timing.seconds for setting, timing in times.items() if timing.seconds is not None}
     fastest = min(working.values(), default=0.0)
     return next((setting for setting, seconds in working.items() if seconds <= TIE * fastest), None)
 
 
 def has_compiler(accelerator: str) -> bool:
-    """Whether torch.compile finds what it works with: triton for a GPU, a C++ compiler for a CPU."""
+    """Whether torch.compile has what it needs: triton for a GPU, a C++ compiler for a CPU."""
     if accelerator == "gpu":
         return find_spec("triton") is not None
     return any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++")))
@@ -117,8 +117,8 @@ def is_worth_compiling(steps: int, eager: float, compiled: float, cost: float) -
     return steps * (eager - compiled) > cost
 
 
-def _pick(setup: TrialSetup, file: TimingFile, steps: int, eager: list[Setting]) -> dict[str, Any]:
-    """Decide between settings, and whether to compile, from what is measured, now or before on this machine."""
+def _choose(setup: TrialSetup, file: TimingFile, steps: int, eager: list[Setting]) -> dict[str, Any]:
+    """Choose a setting, and whether to compile, from timings measured now or earlier on this machine."""
     trial: Trial | None = None
 
     def measure(settings: list[Setting]) -> dict[Setting, Timing]:
@@ -130,11 +130,11 @@ def _pick(setup: TrialSetup, file: TimingFile, steps: int, eager: list[Setting])
 
     with isolate(setup.hardware):
         times = file.read()
-        if any(setting not in times for setting in eager):  # all anew: what is measured together compares
+        if any(setting not in times for setting in eager):  # measure all again, so that they can be compared
             times |= measure(eager)
         best = choose_setting({setting: times[setting] for setting in eager}) or eager[0]
         compiled = replace(best, compile=True)
-        if compiled not in times and _may_repay(setup, steps, times[best]):
+        if compiled not in times and _may_pay_off(setup, steps, times[best]):
             times |= measure([best, compiled])
     file.write(times)
     usual, quick = times[best], times.get(compiled, Timing())
@@ -145,11 +145,11 @@ def _pick(setup: TrialSetup, file: TimingFile, steps: int, eager: list[Setting])
         )  # fmt: skip
         if is_worth_compiling(steps, usual.seconds, quick.seconds, quick.starting):
             best = compiled
-    return _pin(setup.batch_size, best, times, steps)
+    return _make_pin(setup.batch_size, best, times, steps)
 
 
-def _may_repay(setup: TrialSetup, steps: int, usual: Timing) -> bool:
-    """Whether compiling is worth a try: what it would save at best, against a guess of what it costs."""
+def _may_pay_off(setup: TrialSetup, steps: int, usual: Timing) -> bool:
+    """Whether to try compiling: compare what it would save at best with an estimate of its cost."""
     if not (steps and usual.seconds and has_compiler(setup.hardware.accelerator)):
         return False
     layers = [part for part in factory.outline(setup.model).modules() if list(part.parameters(recurse=False))]
@@ -162,8 +162,8 @@ def _may_repay(setup: TrialSetup, steps: int, usual: Timing) -> bool:
     return tried
 
 
-def _pin(batch_size: int, picked: Setting, times: dict[Setting, Timing], steps: int) -> dict[str, Any]:
-    """What is written down of a decision, for the study and for `result.json`."""
+def _make_pin(batch_size: int, picked: Setting, times: dict[Setting, Timing], steps: int) -> dict[str, Any]:
+    """Make the record of a decision, for the study and for `result.json`."""
     speeds: dict[str, float] = {}
     failed: dict[str, str] = {}
     for setting, timing in times.items():
@@ -176,7 +176,7 @@ def _pin(batch_size: int, picked: Setting, times: dict[Setting, Timing], steps: 
 
 
 def describe_pin(pin: dict[str, Any]) -> str:
-    """A pin in words: what was picked, and the images/s of everything that was measured."""
+    """Describe a pin in words: the chosen setting, and the images/s of every measured setting."""
     table = ", ".join(f"{name} {speed:.1f}" for name, speed in pin["images_per_second"].items())
     setting = Setting(**pin["setting"])
     return f"{setting}, format and precision as pinned for this network in this study  |  training images/s: {table}"

@@ -72,7 +72,7 @@ def test_interface(order: str) -> None:
     assert (cfg["input_size"], cfg["crop_pct"], cfg["interpolation"]) == ((3, 32, 32), 1.0, "bicubic")
     assert model.get_submodule(cfg["classifier"]) is model.get_classifier()
     assert isinstance(model.get_submodule(cfg["first_conv"]), nn.Conv2d)
-    parameters = plan.describe(model)
+    parameters = plan.list_parameters(model)
     assert {p.depth for p in parameters} == {0, 1, 2, 3, 4}
     assert {p.depth for p in parameters if p.name.startswith("final")} <= {1}
     assert {p.depth for p in parameters if p.name.startswith("stem")} == {4}

@@ -115,7 +115,7 @@ def test_a_small_base_runs_and_is_planned() -> None:
     assert side == 36
     with torch.no_grad():
         assert model(torch.randn(2, 3, side, side)).shape == (2, 5)
-    assert len({parameter.depth for parameter in plan.describe(model)}) == 1 + 1 + 7, "head, stem, seven stages"
+    assert len({parameter.depth for parameter in plan.list_parameters(model)}) == 1 + 1 + 7, "head, stem, seven stages"
 
 
 @pytest.mark.parametrize("name", ["alpha", "beta", "gamma", "base_depth", "base_width", "base_resolution"])

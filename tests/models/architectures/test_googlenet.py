@@ -91,7 +91,7 @@ def test_auxiliary_classifiers_look_at_4a_and_4d() -> None:
         assert side.fc1.weight.shape == (1024, 4 * 4 * 128)
         assert side.fc2.weight.shape == (1000, 1024)
         assert side.drop.p == 0.7
-    depths = {parameter.name: parameter.depth for parameter in plan.describe(model)}
+    depths = {parameter.name: parameter.depth for parameter in plan.list_parameters(model)}
     assert depths["aux1.fc2.weight"] == depths["inception4a.branches.pool.1.conv.weight"] == 7
     assert depths["aux2.fc2.weight"] == depths["inception4d.branches.pool.1.conv.weight"] == 4
     assert set(depths.values()) == set(range(12)), "the head, nine modules, conv2, the stem"
