@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from headstart.tracking.wandb_run import WandbRun
 from wandb_server import Server
 
 EPOCHS = 4
@@ -159,3 +161,18 @@ def test_wandbs_process_killed_after_a_good_start(tmp_path: Path, server: Server
     *_, err = ends_well(process, tmp_path)
     assert err == ""
     assert server.ended == []
+
+
+@pytest.mark.parametrize(
+    ("offline", "disabled", "online"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_beside_a_run_of_the_users_own_its_login_counts(
+    offline: bool, disabled: bool, online: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    own = SimpleNamespace(offline=offline, disabled=disabled)
+    known = SimpleNamespace(settings=SimpleNamespace(mode="online"))
+    run = object.__new__(WandbRun)
+    run._wandb = SimpleNamespace(run=own, Settings=dict, setup=lambda settings: known)  # type: ignore[assignment]
+    run._settings = SimpleNamespace(mode="online")  # type: ignore[assignment]
+    assert run._wants_online() is online
