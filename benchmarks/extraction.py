@@ -10,8 +10,7 @@ the command line, imports and image decoding included, the same number of thread
 epochs, ``hf_trainer.py``) fits on all 1,000. What either side fixes beforehand was chosen on Fashion-MNIST's training
 images (``choices.py``), and the test images here are others. Cold is an empty feature cache, warm
 the same run in another study. headstart computes features in bfloat16 (hardware.precision=bf16, within the tolerance
-that tests/features/test_extractor.py states); cold in float32, which is what Trainer computes in, stands beside it for
-scale.
+that tests/features/test_extractor.py states); cold in float32, which is what Trainer computes in, is shown for scale.
 """
 
 import csv

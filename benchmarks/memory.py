@@ -26,7 +26,7 @@ LOADING = """
 import json, sys
 import numpy, PIL.Image, torch
 import headstart.data.loader, headstart.data.sources
-from headstart.runtime import hardware
+from headstart.runtime.memory import keep_freed_memory
 from headstart.config.schema import DataConfig, HardwareConfig
 from headstart.data.dataset import prepare
 
@@ -42,7 +42,7 @@ with open("/proc/self/clear_refs", "w") as reset:
     reset.write("5")  # the peak starts anew at the present level
 before = level("VmRSS")
 data = prepare(config, image_size=size, crop_pct=crop, interpolation="bicubic")
-with hardware.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
+with keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
     images = sum(part.images.nbytes for part in (data.train, data.val, data.test))
     touched = sum(int(part.images[:, :, 0, 0].sum()) for part in (data.train, data.val, data.test))
     print(json.dumps({"images": images, "peak": level("VmHWM") - before, "kept": level("VmRSS") - before}))

@@ -4,8 +4,8 @@ Command:   python -m benchmarks partial
 Expected:  about 2 minutes on 2 cores; at least 3 times, and over 10 epochs with the extraction paid as well.
 
 The head and depth 1 learn, everything before runs once per image; both sides are whole runs of headstart on the same
-images at 96 px in float32, batches of 50, without augmentation, which caching needs (`benchmarks/steps.py`). That both
-ways end in the same weights is tests/strategy/test_route.py's matter.
+images at 96 px in float32, batches of 50, without augmentation, which caching needs (`benchmarks/steps.py`). A test
+checks that both ways end in the same weights (tests/strategy/test_route.py).
 """
 
 from benchmarks.measure import Figure, say

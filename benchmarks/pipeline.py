@@ -22,7 +22,6 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.measure import MIB, Figure, Process, interleaved, peak, run, say, threads
@@ -178,16 +177,14 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     import kornia.augmentation  # noqa: F401
     import simplejpeg  # noqa: F401
 
-    from headstart.config.schema import HardwareConfig
+    from headstart.config.schema import AugmentConfig, HardwareConfig
     from headstart.data.augment import Preprocess
     from headstart.data.checks import check_images
     from headstart.data.dataset import prepare
     from headstart.data.loader import loader
     from headstart.runtime import memory
 
-    augment = SimpleNamespace(
-        crop_scale=CROP["scale"], crop_ratio=CROP["ratio"], flip=True, rotation=0, color_jitter=0.0, erasing=0.0
-    )
+    augment = AugmentConfig(crop_scale=CROP["scale"], crop_ratio=CROP["ratio"], flip=True)
     began = time.perf_counter()
     config = _config(root, n_train=int(n), storage=storage)
     data = prepare(config, image_size=int(size), crop_pct=0.875, interpolation="bicubic")

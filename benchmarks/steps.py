@@ -4,8 +4,8 @@ Command:   python -m benchmarks.steps ours OVERRIDE…    or    python -m benchm
 Expected:  a last line of JSON with images_per_second, the median over an epoch's steps.
 
 ``ours`` is what ``headstart train OVERRIDE…`` does, from the config to `result.json`, with a clock among Lightning's
-callbacks: from the end of one step to the end of the next, so fetching the batch, normalising it, metrics and the
-keeper's look at the clock count, and validation does not. ``timm`` is the step of timm's own training script at its
+callbacks: from the end of one step to the end of the next. So fetching the batch, normalising it, the metrics and
+headstart's own callbacks count, and validation does not. ``timm`` is the step of timm's own training script at its
 defaults, on a batch that is there already: float32, contiguous, eager.
 """
 
@@ -32,23 +32,22 @@ def ours(overrides: list[str]) -> dict[str, Any]:
     import pytorch_lightning as pl
 
     import headstart
-    from headstart import train
     from headstart.training import gradient
 
     class Clock(pl.Callback):
         """When the steps of full batches ended, by epoch; on a GPU only the first and the last wait for it."""
 
-        def __init__(self) -> None:
+        def __init__(self, batch_size: int) -> None:
+            self.batch_size = batch_size
             self.ends: list[list[float]] = []
 
         def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
             self.ends.append([])
 
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            size = module.config.data.batch_size
-            if len(batch[1]) != size:
+            if len(batch[1]) != self.batch_size:
                 return
-            last = len(trainer.train_dataloader.dataset) // size - 1
+            last = len(trainer.train_dataloader.dataset) // self.batch_size - 1
             if module.device.type == "cuda" and batch_idx in (0, last):
                 torch.cuda.synchronize()
             self.ends[-1].append(time.perf_counter())
@@ -60,15 +59,15 @@ def ours(overrides: list[str]) -> dict[str, Any]:
             taken = [after - before for before, after in pairwise(self.ends[-1])]
             return median(taken[WARM:] if len(self.ends) == 1 else taken)
 
-    clock, usual = Clock(), gradient.make_trainer
+    config = headstart.compose(overrides)
+    clock, make_trainer = Clock(config.data.batch_size), gradient.make_trainer
 
-    def timed(config: Any, epochs: int, folder: Path, callbacks: list[Any]) -> Any:
-        return usual(config, epochs, folder, [*callbacks, clock])
+    def make_timed_trainer(config: Any, epochs: int, folder: Path, callbacks: list[Any]) -> Any:
+        return make_trainer(config, epochs, folder, [*callbacks, clock])
 
-    gradient.make_trainer = timed
+    gradient.make_trainer = make_timed_trainer
     with tempfile.TemporaryDirectory() as place:
-        config = headstart.compose([*overrides, f"output_dir={place}", "logger=csv"])
-        result = train.run(config, overrides)
+        result = headstart.run([*overrides, f"output_dir={place}", "logger=csv"])
     return {
         "images_per_second": config.data.batch_size / clock.seconds(config.hardware.accelerator == "gpu"),
         "images": result["n_train"],

@@ -5,8 +5,8 @@ Expected:  about 7 minutes on 2 cores; EfficientNet-Lite0 and ResNet-18 at least
 
 Ten networks of ten families at 96 px, batches of 50, AdamW, cross-entropy, images in memory; each side in a process
 of its own, one after the other (`benchmarks/steps.py`). headstart's side is a whole run with ``hardware.tune=true
-hardware.allow_bf16=true``: the trial picks from what a run of ten steps can repay, so nothing is compiled here. The
-trial's own time is not in the steps; it is paid once per machine and network.
+hardware.allow_bf16=true``. Tuning picks from what a run of ten steps can repay, so nothing is compiled here. The time
+of the tuning is not in the steps; it is paid once per machine and network.
 """
 
 import json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,14 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
 
+from headstart.config import resolvers
 from headstart.config.schema import RunConfig
 from headstart.config.validate import raise_if_any
-from headstart.preflight.command import examine
+from headstart.config.values import find_value_problems
+from headstart.preflight.command import compose_job
 from headstart.preflight.components import Components
+from headstart.preflight.hydra_internals import Loader, parse_arguments
+from headstart.preflight.overrides import Composer
 
 FAMILIES = (
     "resnet18",
@@ -31,12 +36,24 @@ FAMILIES = (
 )
 
 
+@cache
+def _composer() -> tuple[Loader, Composer]:
+    resolvers.register()
+    parse_arguments(())  # as a command does: Hydra's own resolvers are registered
+    loader = Loader("config")
+    return loader, Composer(loader)
+
+
 def compose(*overrides: str) -> RunConfig:
     """The config that ``headstart train OVERRIDES`` composes, typed and checked, but not by torch and timm."""
-    command = examine(overrides, libraries=False, machine=False)
-    raise_if_any(command.problems)
-    (job,) = command.jobs
-    return job.config
+    loader, composer = _composer()
+    parsed = loader.parser.parse_overrides(list(overrides))
+    config = composer.read_values(parsed)
+    if config is None or any(find_value_problems(config)):
+        problems, config = compose_job(composer, parsed, here=False)
+        raise_if_any(problems)
+    assert config is not None
+    return config
 
 
 def check_components(config: RunConfig) -> None:

@@ -1,6 +1,10 @@
-"""The exceptions that a user is meant to read: their messages are shown alone, without a traceback."""
+"""The exceptions that a user is meant to read, and the hint at a misspelt name.
+
+Messages of `UserError` and `RunFailed` are shown alone, without a traceback.
+"""
 
 import errno
+from collections.abc import Callable, Iterable
 
 # Of allocators: C++, PyTorch on CPU and GPU, oneDNN, cuDNN and cuBLAS; some come as a plain RuntimeError.
 NO_MEMORY = ("out of memory", "not enough memory", "t allocate memory", "cannot allocate", "bad_alloc", "alloc_failed")
@@ -13,6 +17,51 @@ class UserError(Exception):
 
 class RunFailed(Exception):
     """Bad luck of a valid run (a diverged loss, no memory, a full disk, a lost process): what to do; exit code 1."""
+
+
+def nearest_names(
+    name: str,
+    known: Iterable[str],
+    *,
+    limit: int = 1,
+    cutoff: float = 0.6,
+    likeness: Callable[[str, str], float] | None = None,
+    margin: float = 1.0,
+) -> list[str]:
+    """Up to ``limit`` of the ``known`` names that are most like ``name``, the best first.
+
+    Args:
+        cutoff: names less alike than this are left out.
+        likeness: of ``name`` and a known name, from 0 to 1; by default what `difflib` finds they have in common.
+        margin: names less alike than the best one by more than this are left out.
+    """
+    from difflib import get_close_matches
+
+    if likeness is None:
+        return get_close_matches(name, list(known), n=limit, cutoff=cutoff)
+    ranked = sorted(((likeness(name, other), other) for other in known), key=lambda pair: (-pair[0], pair[1]))
+    return [other for score, other in ranked[:limit] if score >= max(cutoff, ranked[0][0] - margin)]
+
+
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    hint: str = "; did you mean {}?",
+    *,
+    between: str = " or ",
+    nearest: Callable[[str, Iterable[str]], list[str]] = nearest_names,
+) -> str:
+    """The end of a message about an unknown ``name``: ``hint`` with the nearest of the ``known`` names in it.
+
+    Args:
+        between: stands between the names where there are several.
+        nearest: finds them; it has `nearest_names`' first two arguments.
+
+    Returns:
+        An empty string where no known name is near.
+    """
+    found = nearest(name, known)
+    return hint.format(between.join(found)) if found else ""
 
 
 def as_user_error(error: BaseException) -> UserError | RunFailed | None:

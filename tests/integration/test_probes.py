@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import SMALL, compose
+from conftest import SMALL, check_components, compose
 from headstart import train
+from headstart.cli import explain
 from headstart.errors import UserError
-from headstart.evaluation import result
+from headstart.evaluation.evaluate import Evaluation
 from headstart.features.buffer import FeatureBuffer
 from headstart.models import weights
-from headstart.preflight import components
+from headstart.preflight.components import Components
 from headstart.probe import base
-from headstart.strategy import table
 
 PROBE = "strategy.phases.head.probe"
 BASE = ("model=efficientnet_lite0", "strategy=feature_extraction", "data.train_per_class=8")
@@ -40,7 +40,7 @@ def test_a_head_beside_the_network_is_restored_when_its_run_goes_on(
 
     options = (*BASE, *BESIDE[kind])
     with monkeypatch.context() as patch:
-        patch.setattr(train, "conclude", cut)
+        patch.setattr(train, "finish_run", cut)
         with pytest.raises(Cut):
             run_small(*options)
     fits = []
@@ -82,15 +82,14 @@ def test_other_images_go_through_the_probe_too(
 ) -> None:
     """What a measure sees live is what the test saw through cached features."""
     seen = {}
-    original = result._timed_test
+    original = Evaluation.timed_logits
 
-    def watched(context: Any, way: Any) -> Any:
-        scores, speed = original(context, way)
-        seen["live"] = result.predict_logits(context, context.data.test, "again", way.live())
-        seen["cached"] = scores
+    def watched(self: Evaluation, pixels: Any, part: str) -> Any:
+        scores, speed = original(self, pixels, part)
+        seen["live"], seen["cached"] = self.logits_of_new(pixels), scores
         return scores, speed
 
-    monkeypatch.setattr(result, "_timed_test", watched)
+    monkeypatch.setattr(Evaluation, "timed_logits", watched)
     for precision, options in product(("32", "bf16"), (*BESIDE.values(), ())):
         run_small(*BASE, *options, f"hardware.precision={precision}")
         assert (seen["live"].argmax(1) == seen["cached"].argmax(1)).float().mean() >= 0.95
@@ -99,17 +98,17 @@ def test_other_images_go_through_the_probe_too(
 
 def test_a_phase_after_a_head_beside_the_network_is_refused_before_any_data_is_read() -> None:
     config = compose(*SMALL, "strategy=head_then_all", f"{PROBE}._target_=headstart.probe.NearestNeighbours")
-    (problem,) = components.problems(config)
+    (problem,) = Components().find_problems(config)
     assert problem.startswith("strategy.phases.head.probe: its head is no layer")
     assert "all cannot go on from it" in problem
     bad = compose(*SMALL, "strategy=feature_extraction", f"+{PROBE}.grid=[-1]")
     with pytest.raises(UserError, match=r"strategy.phases.head.probe.grid: needs one or more numbers above 0"):
-        components.check(bad)
+        check_components(bad)
 
 
 def test_a_refit_is_refused_where_a_later_phase_validates_on_its_images() -> None:
     config = compose(*SMALL, "strategy=head_then_all", f"+{PROBE}.refit=true")
-    (problem,) = components.problems(config)
+    (problem,) = Components().find_problems(config)
     assert problem.startswith("strategy.phases.head.probe.refit=true: all validates on the images")
 
 
@@ -132,7 +131,7 @@ def test_views_are_gathered_in_a_mapped_file_where_asked_for(
         gathered.append(FeatureBuffer(rows, storage))
         return gathered[-1]
 
-    monkeypatch.setattr("headstart.features.views.Room", room)
+    monkeypatch.setattr("headstart.features.views.FeatureBuffer", room)
     options = (BASE[0], "strategy=cached_views", "augment=standard", "data.train_per_class=5", "rerun=true")
     held, mapped = (run_small(*options, f"features.storage={storage}") for storage in ("memory", "mapped"))
     assert mapped["test"] == held["test"]
@@ -157,7 +156,7 @@ def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_rea
 def test_a_probe_is_refused_of_a_head_that_is_more_than_a_layer() -> None:
     config = compose("model=timm", "model.name=repvit_m0_9", "strategy=feature_extraction", "strategy.start=scratch")
     with pytest.raises(UserError, match=r"RepVit cannot be cut at a head of one layer.*probe=null .*epochs=10"):
-        table._outlined(config)
+        explain._outline_rows(config)
 
 
 @pytest.mark.parametrize("strategy", ["feature_extraction", "partial"])

@@ -53,7 +53,7 @@ def test_what_a_schedule_takes_is_not_refused(override: str) -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ("{_target_: headstart.measures.measure.Chages}", r"measures\.x\._target_=headstart\.measures\.Chages"),
+        ("{_target_: headstart.measures.Chages}", r"measures\.x\._target_=headstart\.measures\.Chages"),
         ("{_target_: os.system}", r"measures\.x\._target_=os\.system: only things of headstart"),
         ("{_target_: headstart.measures.Changes, shfit: [0]}", r"measures\.x\.shfit: .*did you mean shift\?"),
         ("{_target_: headstart.report.questions.Scatter, title: a}", r"measures\.x: Scatter also needs x, by"),

@@ -106,7 +106,7 @@ def test_a_secret_in_an_experiment_file_is_named_and_not_copied(line: str, mode:
     (tmp_path / "mine" / "experiment" / "leaky.yaml").write_text(f"# @package _global_\n{line}\n")
     done = headstart(work, "train", *mode, "--config-dir", str(tmp_path / "mine"), *SMALL, "experiment=leaky")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "a secret in the config:\n  - logger.entity=***" in done.stdout
+    assert "a secret in the config:\n  - logger.entity=***" in done.stderr
 
 
 def test_log_lines_and_tracebacks_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from headstart.report.groups import Comparison
@@ -97,8 +96,7 @@ def ordered(comparison: Comparison, name: str) -> Comparison:
     names = ["model", "strategy", "data", "n", *BY_NAME, *keys]
     name = name.removesuffix("_mean")
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, names, " Did you mean {}?")
         raise UserError(f"--sort {name}: no such column.{hint} Columns: {', '.join(dict.fromkeys(names))}.")
 
     def rank(group: Group) -> tuple[tuple[int, float, str], ...]:

@@ -67,18 +67,14 @@ def _run(verb: str, rest: list[str]) -> int:
 
 
 def _unknown(verb: str) -> int:
-    import difflib
-
+    from headstart.errors import did_you_mean
     from headstart.storage.redact import mask_by_form
 
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    if near:
-        hint = f"did you mean headstart {near[0]}?"
-    elif "=" in verb or verb.startswith("-"):
-        hint = mask_by_form(f"did you mean headstart train {verb}?")
-    else:
-        hint = f"there are {', '.join(VERBS)}"
-    print(f"headstart: no verb {mask_by_form(verb)!r}; {hint}", file=sys.stderr)
+    hint = did_you_mean(verb, VERBS, "; did you mean headstart {}?")
+    if not hint and ("=" in verb or verb.startswith("-")):
+        hint = mask_by_form(f"; did you mean headstart train {verb}?")
+    hint = hint or f"; there are {', '.join(VERBS)}"
+    print(f"headstart: no verb {mask_by_form(verb)!r}{hint}", file=sys.stderr)
     return 2
 
 

@@ -1,8 +1,8 @@
 """The keys a config may have: which there are, what each takes in words, and which one a misspelt key meant."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from difflib import SequenceMatcher
 from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig
 
 from headstart.config.schema import RunConfig
+from headstart.errors import did_you_mean, nearest_names
 
 ALIKE = 0.7  # of 1: below this a name is not offered as what was meant
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -124,8 +125,7 @@ def _words(kind: Any) -> str:
 def no_such(key: str, names: Iterable[str]) -> str:
     """Say that there is no ``key``: the nearest of ``names``, and what stands where it was looked for."""
     names = set(names)
-    near = nearest(key, names)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(key, names, nearest=nearest)
     parent = key.rpartition(".")[0]
     while parent and parent not in names:
         parent = parent.rpartition(".")[0]
@@ -135,12 +135,12 @@ def no_such(key: str, names: Iterable[str]) -> str:
     return f"there is no such key{hint or ';'} {parent or 'the config'} has {beside}"
 
 
-def nearest(key: str, names: Iterable[str]) -> list[str]:
-    """The one or two names most like ``key``: its last part counts most, then the whole path."""
+def nearest(key: str, names: Iterable[str], *, limit: int = 2) -> list[str]:
+    """The one or two names most like a dotted ``key``; a second one only if it is about as near as the first."""
+    return nearest_names(key, names, limit=limit, cutoff=ALIKE, likeness=_likeness, margin=0.05)
 
-    def likeness(name: str) -> float:
-        last = difflib.SequenceMatcher(None, key.rpartition(".")[2], name.rpartition(".")[2]).ratio()
-        return 0.6 * last + 0.4 * difflib.SequenceMatcher(None, key, name).ratio()
 
-    ranked = sorted(((likeness(name), name) for name in names), key=lambda pair: (-pair[0], pair[1]))
-    return [name for score, name in ranked[:2] if score >= ALIKE and score >= ranked[0][0] - 0.05]
+def _likeness(key: str, name: str) -> float:
+    """How much two dotted keys have in common, from 0 to 1: the last part counts most, then the whole path."""
+    last = SequenceMatcher(None, key.rpartition(".")[2], name.rpartition(".")[2]).ratio()
+    return 0.6 * last + 0.4 * SequenceMatcher(None, key, name).ratio()

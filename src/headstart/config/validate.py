@@ -6,6 +6,7 @@ the others.
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +16,7 @@ from headstart.config import keys
 from headstart.config.machine import missing_hardware
 from headstart.config.schema import RunConfig
 from headstart.config.values import find_value_problems
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 
 
 def raise_if_any(problems: list[str]) -> None:
@@ -94,8 +95,10 @@ def _gaps(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def _leads_nowhere(reason: str) -> str:
     asked = re.search(r"Interpolation key '(.+)' not found", reason)
-    near = keys.nearest(asked.group(1), keys.schema_keys()) if asked else []
-    return f"{reason}; did you mean ${{{near[0]}}}?" if near else reason
+    if asked is None:
+        return reason
+    nearest = partial(keys.nearest, limit=1)
+    return reason + did_you_mean(asked.group(1), keys.schema_keys(), "; did you mean ${{{}}}?", nearest=nearest)
 
 
 def _about(problem: str, key: str) -> bool:

@@ -1,6 +1,5 @@
 """The values that keys may have, alone and together; nothing here imports torch."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,7 +8,7 @@ from typing import Any
 from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
@@ -76,9 +75,7 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
     for key, choices in CHOICES.items():
         value = _value(config, key)
         if value not in choices:
-            near = difflib.get_close_matches(str(value), choices, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            yield f"{key}={value}: must be {describe_range(key)}{hint}"
+            yield f"{key}={value}: must be {describe_range(key)}{did_you_mean(str(value), choices)}"
     for key, (low, high) in RANGES.items():
         value = _value(config, key)
         if key == "data.split_seed" and value == config.seed:

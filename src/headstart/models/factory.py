@@ -1,10 +1,10 @@
 """The one way to a network: by timm name, its weights loaded in full or not at all, its head fitted to the classes."""
 
-import difflib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from headstart.errors import RunFailed, UserError, as_user_error
+from headstart.errors import RunFailed, UserError, as_user_error, did_you_mean, nearest_names
 from headstart.models import hub
 from headstart.models import weights as stored
 from headstart.models.timm_internals import read_folder_config
@@ -36,9 +36,9 @@ def check_name(name: str) -> None:
         if not tag or tag in tags:
             return
         raise UserError(f"model.name={name}: {base} has no weights tagged {tag!r}; there are {', '.join(tags)}")
-    near = difflib.get_close_matches(base, timm.list_models(), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
-    raise UserError(f"model.name={name}: timm knows no such network; {hint}")
+    nearest = partial(nearest_names, limit=3, cutoff=0.5)
+    hint = did_you_mean(base, timm.list_models(), between=", ", nearest=nearest) or "; see timm.list_models()"
+    raise UserError(f"model.name={name}: timm knows no such network{hint}")
 
 
 def check_size(model: "nn.Module", name: str, side: int, own: int) -> None:

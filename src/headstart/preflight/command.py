@@ -114,8 +114,10 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
         shared = composer.compose(fixed)
     except Exception as error:  # not even the primary config can be had
         return Command([*found, first_line(error)])
+    # Hydra's own keys are the same for all jobs: a mistake in them is looked for once
+    command_problems = composer.compose([each for each in fixed if each.is_hydra_override()]).problems
     multirun = multirun or str(OmegaConf.select(shared.config, "hydra.mode")).endswith("MULTIRUN")
-    command = Command(found, multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
+    command = Command([*found, *command_problems], multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
     plugins = [str(OmegaConf.select(shared.config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
     command.sequential = all(".basic_" in name for name in plugins)
     here = machine and ".basic_" in plugins[1]  # other launchers run jobs on machines that cannot be asked
@@ -145,7 +147,7 @@ def _check_jobs(command: Command, jobs: Iterable[list[Override]], here: bool) ->
             unsound += 1
             if unsound > MOST_UNSOUND:
                 continue
-            problems, config = _compose(command.composer, overrides, here)
+            problems, config = compose_job(command.composer, overrides, here=here)
             command.problems += problems
         if config is not None:
             command.jobs.append(Job(tuple(overrides), config))
@@ -156,7 +158,7 @@ def _is_sound(config: RunConfig, here: bool) -> bool:
     return not any(itertools.chain(find_value_problems(config), lacking))
 
 
-def _compose(composer: Composer, overrides: list[Override], here: bool) -> tuple[list[str], RunConfig | None]:
+def compose_job(composer: Composer, overrides: list[Override], *, here: bool) -> tuple[list[str], RunConfig | None]:
     """Every problem of one job, in words, and its config if it has no gaps."""
     composed = composer.compose(overrides)
     with composer.base(overrides).as_hydra_config():

@@ -4,11 +4,12 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from headstart.config import instantiate, keys
 from headstart.config.schema import PhaseConfig, RunConfig
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 
 # Arguments that headstart itself gives.
 SCHEDULE = ("optimizer", "num_epochs", "step_on_epochs", "updates_per_epoch")
@@ -202,8 +203,8 @@ def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> I
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for name in options:
         if name not in names and not open_ended:
-            near = keys.nearest(str(name), names[given:])
-            hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(names[given:])}"
+            hint = did_you_mean(str(name), names[given:], nearest=partial(keys.nearest, limit=1))
+            hint = hint or f"; it takes {', '.join(names[given:])}"
             yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
     for name, parameter in signature.parameters.items():
         if str(parameter.annotation).startswith("Sequence") and isinstance(options.get(name), str):

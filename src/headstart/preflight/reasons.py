@@ -9,6 +9,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from headstart.config import keys
 from headstart.config.values import describe_range
+from headstart.errors import did_you_mean
 from headstart.storage.redact import mask
 
 
@@ -37,9 +38,8 @@ def first_line(error: BaseException) -> str:
 
 def not_offered(name: str, group: str, options: Iterable[str]) -> str:
     """Say that a group has no such choice: the nearest, and all."""
-    near = keys.nearest(name, options)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"there is no such {group}; {hint}{group} is one of {', '.join(options)}"
+    hint = did_you_mean(name, options, " did you mean {}?", nearest=keys.nearest)
+    return f"there is no such {group};{hint} {group} is one of {', '.join(options)}"
 
 
 def why_not_set(override: Override, error: Exception, config: DictConfig) -> str:
@@ -54,8 +54,7 @@ def why_not_set(override: Override, error: Exception, config: DictConfig) -> str
         return first_line(cause)
     plain = not (override.is_add() or override.is_force_add())
     if plain and isinstance(cause, ConfigKeyError | ConfigAttributeError) and keys.is_free(key):
-        near = keys.nearest(key, _names(key, config))
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(key, _names(key, config), nearest=keys.nearest)
         return f"there is no such key{hint or ' yet'} (a new one needs a +: +{show_override(override)})"
     if plain and isinstance(cause, ConfigKeyError) and keys.is_free(f"{key}.any"):
         return f"adds keys to {key}, and so it needs a +: +{show_override(override)}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import cached_property
 
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 from headstart.report.changed import Verdicts, verdicts
 from headstart.report.classes import ClassChange, changes
 from headstart.report.groups import Comparison, Group
@@ -59,8 +58,7 @@ def _named(comparison: Comparison, families: list[Family], between: tuple[str, s
         if not any(_called(comparison, family, label) for family in families):
             names = [name for family in families for row in family.rows for name in _names(comparison, row)]
             known = list(dict.fromkeys(names))
-            near = difflib.get_close_matches(label, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(label, known, " Did you mean {!r}?")
             raise UserError(f"--between: no row is called {label!r}.{hint} Rows: {'; '.join(known)}.")
     found = []
     for family in families:

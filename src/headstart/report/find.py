@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
-from headstart.errors import UserError
+from headstart.errors import UserError, nearest_names
 from headstart.report.study import read, run_folders
 
 
@@ -35,7 +34,7 @@ def _named(known: list[Path], outputs: Path, name: str) -> Path:
     names = [path.name for path in known]
     if name in names:
         return outputs / name
-    near = difflib.get_close_matches(name, names, n=len(names), cutoff=0.5)
+    near = nearest_names(name, names, limit=len(names), cutoff=0.5)
     ordered = near + [other for other in names if other not in near]
     raise UserError(f"{outputs} holds no study {name!r}. Studies there, nearest name first: {', '.join(ordered)}.")
 

@@ -5,7 +5,6 @@ Weights are random: neither time nor memory depends on their values, and nothing
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import sys
 import time
@@ -19,6 +18,7 @@ import timm
 import torch
 
 from headstart.config.schema import HardwareConfig
+from headstart.errors import nearest_names
 from headstart.models import cost
 from headstart.models.published import torchvision as published_by_torchvision
 from headstart.runtime import hardware
@@ -42,7 +42,7 @@ def names(patterns: Sequence[str]) -> Iterator[dict[str, Any]]:
         if not matching:
             bare = pattern.strip("*?[]")
             near = [name for name in known if bare and bare in name][:3]
-            near = near or difflib.get_close_matches(bare, known, n=3, cutoff=0.5)
+            near = near or nearest_names(bare, known, limit=3, cutoff=0.5)
             hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
             yield {"unknown": f"{pattern}: timm knows no such network; {hint}"}
             return

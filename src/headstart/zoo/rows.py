@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 from headstart.models.published import KERAS_TABLE, KerasNetwork
 from headstart.report import pareto
 
@@ -136,8 +135,7 @@ def check_sort(name: str) -> None:
     """Raises UserError with the nearest names where ``--sort`` names no column."""
     names = ["model", *BY_NAME]
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name, names, " Did you mean {}?")
         raise UserError(f"--sort {name}: no such column.{hint} Columns: {', '.join(names)}.")
 
 
