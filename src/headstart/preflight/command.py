@@ -117,7 +117,9 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     # Hydra's own keys are the same for all jobs: a mistake in them is looked for once
     command_problems = composer.compose([each for each in fixed if each.is_hydra_override()]).problems
     multirun = multirun or str(OmegaConf.select(shared.config, "hydra.mode")).endswith("MULTIRUN")
-    command = Command([*found, *command_problems], multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
+    command = Command(
+        [*found, *command_problems], multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed)
+    )
     plugins = [str(OmegaConf.select(shared.config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
     command.sequential = all(".basic_" in name for name in plugins)
     here = machine and ".basic_" in plugins[1]  # other launchers run jobs on machines that cannot be asked
