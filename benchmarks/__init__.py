@@ -1,1 +1,1 @@
-"""What headstart promises about time and memory, measured as whole processes: ``python -m benchmarks``."""
+"""What headstart promises about time and memory, measured as whole processes: `python -m benchmarks`."""

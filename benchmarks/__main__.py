@@ -35,7 +35,7 @@ PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the p
 
 
 def probe(repeats: int) -> list[Figure]:
-    """Run ``benchmarks/probe.py``, once; what it prints as `Figure.line` counts, the rest is shown as it is."""
+    """Run `benchmarks/probe.py`, once; what it prints as `Figure.line` counts, the rest is shown as it is."""
     output = run((sys.executable, "-m", PROBE), cwd=RESULTS.parents[1]).output
     figures, rest = figures_in(output)
     for line in rest:

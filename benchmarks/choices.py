@@ -1,9 +1,9 @@
 """What `benchmarks/extraction.py` fixes beforehand, chosen on images that it never tests on.
 
-Question:  which learning rate is best for the linear head under Trainer, and which ``scale`` and which rule of
+Question:  which learning rate is best for the linear head under Trainer, and which `scale` and which rule of
            selection for the logistic probe, 1,000 labelled images each?
 Command:   python -m benchmarks.choices   (about 3 minutes on 2 cores)
-Expected:  the learning rate that ``hf_trainer.LR`` names, and the probe's defaults, on top or within noise of it.
+Expected:  the learning rate that `hf_trainer.LR` names, and the probe's defaults, on top or within noise of it.
 
 20,000 of Fashion-MNIST's 60,000 *training* images; every cut draws 1,000 labelled and scores 4,000 others. Trainer is
 played on features: a frozen backbone in eval mode gives an image the same features in every epoch, so AdamW, its linear

@@ -7,8 +7,8 @@ Fashion-MNIST (Debian's package) at 96 px, EfficientNet-Lite0 with ImageNet weig
 the command line, imports and image decoding included, the same number of threads. Every repeat draws another cut:
 1,000 labelled and 2,000 test images as PNG files in one folder, the same for both sides, tested once. headstart takes
 200 of the 1,000 to choose its regularisation and fits again on all of them, inside the measured time; Trainer (10
-epochs, ``hf_trainer.py``) fits on all 1,000. What either side fixes beforehand was chosen on Fashion-MNIST's training
-images (``choices.py``), and the test images here are others. Cold is an empty feature cache, warm
+epochs, `hf_trainer.py`) fits on all 1,000. What either side fixes beforehand was chosen on Fashion-MNIST's training
+images (`choices.py`), and the test images here are others. Cold is an empty feature cache, warm
 the same run in another study. headstart computes features in bfloat16 (hardware.precision=bf16, within the tolerance
 that tests/features/test_extractor.py states); cold in float32, which is what Trainer computes in, is shown for scale.
 """

@@ -15,7 +15,7 @@ def installed() -> bool:
 
 
 def write(folder: Path, n_train: int, n_test: int, seed: int) -> Path:
-    """Write ``train/<class>/<row>.png`` and ``test/…``, 28x28, stratified and seeded; returns `folder`."""
+    """Write `train/<class>/<row>.png` and `test/…`, 28x28, stratified and seeded; returns `folder`."""
     from PIL import Image
 
     from headstart.data.sources import fashion_mnist

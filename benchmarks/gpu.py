@@ -1,14 +1,14 @@
 """Do training and inference on one GPU keep up with timm's own benchmark at its best setting, on the same card?
 
 Command:   python -m benchmarks.gpu [--save]     (about 15 minutes; --save writes benchmarks/results/<date>-<card>.md)
-Expected:  every ratio at least 0.97. Not part of ``python -m benchmarks``, which asks for no GPU.
+Expected:  every ratio at least 0.97. Not part of `python -m benchmarks`, which asks for no GPU.
 
 ResNet-50 and EfficientNet-B0 at 224 px, batches of 256, one process for each side and setting. timm's side is the step
-of its ``benchmark.py`` (which is in its repository, not in its package): random images that lie on the card,
+of its `benchmark.py` (which is in its repository, not in its package): random images that lie on the card,
 channels_last, cudnn.benchmark, autocast in bfloat16 or float16 without a loss scaler, SGD by its factory,
 cross-entropy, a wait for the card after each step, 10 steps to warm up and 40 timed; eager and compiled; the best of
 the four counts. headstart's training is a whole run (`benchmarks/steps.py`), so images come from the host's memory, are
-normalised on the card, and are counted by metrics; what ``hardware.tune`` picks, and compiled in bfloat16; the better
+normalised on the card, and are counted by metrics; what `hardware.tune` picks, and compiled in bfloat16; the better
 of the two. Its inference is `headstart.features.inference.run_inference` over folded batch norms, on uint8 images that
 lie on the card.
 """
@@ -48,7 +48,7 @@ OURS = {
 
 
 def timm(bench: str, name: str, dtype: str, compiled: str) -> dict[str, Any]:
-    """Images/s of timm's benchmark step, for ``train`` or ``inference``."""
+    """Images/s of timm's benchmark step, for `train` or `inference`."""
     import torch
     from timm import create_model
     from timm.optim import create_optimizer_v2

@@ -1,4 +1,4 @@
-"""The other side of ``benchmarks/extraction.py``: a frozen backbone under Hugging Face's Trainer.
+"""The other side of `benchmarks/extraction.py`: a frozen backbone under Hugging Face's Trainer.
 
 Question:  what does a linear head on frozen ImageNet features cost when every epoch goes through the backbone?
 Command:   python -m benchmarks.hf_trainer --images FOLDER --result FILE   (FOLDER/train/<class>/, FOLDER/test/<class>/)
@@ -7,7 +7,7 @@ Expected:  60 to 70 s on 2 cores for 1,000 + 2,000 images at 96 px and 10 epochs
 The network, its weights, the transform and the features are headstart's: EfficientNet-Lite0, backbone without gradients
 and in eval mode. Trainer keeps its defaults (workers, schedule, memory format, precision) but for what the comparison
 asks: CPU, no checkpoints, no trackers, no evaluation before the end, batches of 32. LR is the best of nine on training
-images that no side of the comparison sees (``benchmarks/choices.py``).
+images that no side of the comparison sees (`benchmarks/choices.py`).
 """
 
 import argparse

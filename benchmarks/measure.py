@@ -31,7 +31,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number with its bound: ``at_most`` or ``at_least``, in the same unit; neither: shown for scale only."""
+    """One number with its bound: `at_most` or `at_least`, in the same unit; neither: shown for scale only."""
 
     what: str
     value: float

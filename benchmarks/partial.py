@@ -22,7 +22,7 @@ PARTIAL = ("~strategy.phases.all.rates.all", "+strategy.phases.all.rates={depth0
 
 
 def measure(repeats: int) -> list[Figure]:
-    """Ratios of images per second, once per network whatever ``repeats``: each is a median over an epoch's steps."""
+    """Ratios of images per second, once per network whatever `repeats`: each is a median over an epoch's steps."""
     figures = []
     for name in NETWORKS:
         full = speed("ours", f"model.name={name}", *RUN)["images_per_second"]

@@ -107,7 +107,7 @@ def _opening(root: Path) -> list[Figure]:
 
 
 def _photographs(root: Path) -> None:
-    """``train``, ``val`` and ``test`` of two classes, a photograph each; nearly all of them for training."""
+    """`train`, `val` and `test` of two classes, a photograph each; nearly all of them for training."""
     import numpy as np
     from PIL import Image
     from sklearn.datasets import load_sample_images

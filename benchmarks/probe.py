@@ -154,9 +154,9 @@ def accuracy(head: Head, rows: Rows) -> float:
 
 
 def logistic(name: str, train: Rows, val: Rows, test: Rows, every: int, iterations: int) -> list[Figure]:
-    """The grid of C against a loop of scikit-learn's over every ``every``-th value of it.
+    """The grid of C against a loop of scikit-learn's over every `every`-th value of it.
 
-    A value that scikit-learn has not solved after ``iterations`` is given up: its time counts as it is, less than it
+    A value that scikit-learn has not solved after `iterations` is given up: its time counts as it is, less than it
     would have taken.
     """
     grid = list(GRID)

@@ -52,7 +52,7 @@ def _side(command: Sequence[str]) -> Callable[[int], Process]:
 
 
 def imported(arguments: tuple[str, ...]) -> list[str]:
-    """Which of `HEAVY` are in ``sys.modules`` after the verb has run, in a process of its own."""
+    """Which of `HEAVY` are in `sys.modules` after the verb has run, in a process of its own."""
     code = (
         "import sys; from headstart.cli.main import main; code = main(sys.argv[1:]); assert code == 0, code; "
         f"print('\\nHEAVY', *[name for name in {HEAVY!r} if name in sys.modules])"

@@ -3,9 +3,9 @@
 Command:   python -m benchmarks.steps ours OVERRIDE…    or    python -m benchmarks.steps timm NETWORK
 Expected:  a last line of JSON with images_per_second, the median over an epoch's steps.
 
-``ours`` is what ``headstart train OVERRIDE…`` does, from the config to `result.json`, with a clock among Lightning's
+`ours` is what `headstart train OVERRIDE…` does, from the config to `result.json`, with a clock among Lightning's
 callbacks: from the end of one step to the end of the next. So fetching the batch, normalising it, the metrics and
-headstart's own callbacks count, and validation does not. ``timm`` is the step of timm's own training script at its
+headstart's own callbacks count, and validation does not. `timm` is the step of timm's own training script at its
 defaults, on a batch that is there already: float32, contiguous, eager.
 """
 

@@ -4,8 +4,8 @@ Command:   python -m benchmarks training
 Expected:  about 7 minutes on 2 cores; EfficientNet-Lite0 and ResNet-18 at least 1.6 times as fast, no network slower.
 
 Ten networks of ten families at 96 px, batches of 50, AdamW, cross-entropy, images in memory; each side in a process
-of its own, one after the other (`benchmarks/steps.py`). headstart's side is a whole run with ``hardware.tune=true
-hardware.allow_bf16=true``. Tuning picks from what a run of ten steps can repay, so nothing is compiled here. The time
+of its own, one after the other (`benchmarks/steps.py`). headstart's side is a whole run with `hardware.tune=true
+hardware.allow_bf16=true`. Tuning picks from what a run of ten steps can repay, so nothing is compiled here. The time
 of the tuning is not in the steps; it is paid once per machine and network.
 """
 
@@ -29,7 +29,7 @@ RUN = (
 
 
 def measure(repeats: int) -> list[Figure]:
-    """Ratios of images per second, once per network whatever ``repeats``: each is a median over steps."""
+    """Ratios of images per second, once per network whatever `repeats`: each is a median over steps."""
     ratios: dict[str, float] = {}
     for name in (*HELD, *OTHERS):
         plain = speed("timm", name)["images_per_second"]

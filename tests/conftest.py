@@ -1,4 +1,4 @@
-"""What every test module shares: composing a config as ``headstart train`` does, and small real runs."""
+"""What every test module shares: composing a config as `headstart train` does, and small real runs."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def _composer() -> tuple[Loader, Composer]:
 
 
 def compose(*overrides: str) -> RunConfig:
-    """The config that ``headstart train OVERRIDES`` composes, typed and checked, but not by torch and timm."""
+    """The config that `headstart train OVERRIDES` composes, typed and checked, but not by torch and timm."""
     loader, composer = _composer()
     parsed = loader.parser.parse_overrides(list(overrides))
     config = composer.read_values(parsed)
     if config is None or any(find_value_problems(config)):
-        problems, config = compose_job(composer, parsed, here=False)
+        problems, config = compose_job(composer, parsed, this_machine=False)
         raise_if_any(problems)
     assert config is not None
     return config
@@ -73,7 +73,7 @@ SMALL = (
 
 @pytest.fixture
 def run_small(tmp_path: Path) -> Callable[..., dict]:
-    """Run a real experiment on a few digits, in this process, under ``tmp_path/outputs``."""
+    """Run a real experiment on a few digits, in this process, under `tmp_path/outputs`."""
 
     def run(*overrides: str) -> dict:
         from headstart import train

@@ -54,6 +54,6 @@ def test_several_names_are_joined_and_none_say_nothing() -> None:
 
 def test_of_a_dotted_key_the_last_part_counts_most() -> None:
     names = ["data.n_train", "data.n_test", "data.source", "model.name", "data.name"]
-    assert keys.nearest("data.n_trian", names) == ["data.n_train"]
-    assert keys.nearest("modle.name", names) == ["model.name"]
-    assert keys.nearest("nonsense", names) == []
+    assert keys.nearest_keys("data.n_trian", names) == ["data.n_train"]
+    assert keys.nearest_keys("modle.name", names) == ["model.name"]
+    assert keys.nearest_keys("nonsense", names) == []

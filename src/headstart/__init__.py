@@ -1,8 +1,10 @@
-"""headstart: which network, which transfer strategy, on which data, at what cost, answered with numbers.
+"""headstart: experiments that compare networks and transfer strategies on image data, in accuracy and in cost.
 
-From Python: `run` and `compose`. The networks of headstart's own are registered with timm as soon as both are imported.
-Importing this costs no torch.
+From Python, use `run` and `compose`. headstart's own networks are registered with timm as soon as both packages are
+imported. Importing headstart does not import torch.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -20,17 +22,18 @@ __all__ = ["__version__", "compose", "run"]
 register_with_timm()
 
 
-def run(overrides: Sequence[str] = ()) -> "Result":
-    """Run one experiment, go on with one that was cut off, or skip a completed one, as ``headstart train`` does.
+def run(overrides: Sequence[str] = ()) -> Result:
+    """Run one experiment, continue one that was interrupted, or skip a completed one, as `headstart train` does.
 
     Args:
-        overrides: as on the command line: ``headstart.run(["strategy=finetune", "epochs=5"])``.
+        overrides: as on the command line: `headstart.run(["strategy=finetune", "epochs=5"])`.
 
     Returns:
-        What the run's ``result.json`` holds, and its folder.
+        The content of the run's `result.json`, and its folder.
 
     Raises:
-        UserError, RunFailed: what was wrong, in words.
+        UserError: the overrides, the data or the machine are not fit for the run.
+        RunFailed: the run began, and could not be finished.
     """
     from headstart.runtime.signals import raise_on_signals
     from headstart.tracking.console import configure_logging
@@ -43,16 +46,16 @@ def run(overrides: Sequence[str] = ()) -> "Result":
         return train.run(job.config, job.task_overrides)
 
 
-def compose(overrides: Sequence[str] = ()) -> "RunConfig":
-    """The checked config of one experiment.
+def compose(overrides: Sequence[str] = ()) -> RunConfig:
+    """Compose the config of one experiment and check it.
 
     Raises:
-        UserError: lists everything that is wrong with it.
+        UserError: lists every problem of the config.
     """
     return _check(overrides).config
 
 
-def _check(overrides: Sequence[str]) -> "Job":
+def _check(overrides: Sequence[str]) -> Job:
     from headstart.errors import UserError
     from headstart.preflight.command import check_command
     from headstart.storage.redact import refuse_secrets

@@ -1,4 +1,4 @@
-"""``python -m headstart`` is ``headstart``."""
+"""`python -m headstart` is `headstart`."""
 
 from headstart.cli.main import entry
 

@@ -1,4 +1,6 @@
-"""What every phase of a run works on."""
+"""The objects that every phase of a run uses."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,27 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The config, and what it has been turned into so far."""
+    """The config of a run, and what has been built from it: data, network, device, logger."""
 
-    config: "RunConfig"
-    run: "Run"
-    run_log: "RunLog"
+    config: RunConfig
+    run: Run
+    run_log: RunLog
     data: Data
     model: Any  # a timm network
-    input: "Input"
+    input: Input
     device: torch.device
-    digests: Mapping[str, str | None]  # of the data's and the weights' content, for `result.json`
-    duplicates: Mapping[str, list[tuple[str, str]]]  # test images that stand in train or val too, by part
-    measures: "list[Measure]" = field(default_factory=list)
-    pretrained: dict[str, torch.Tensor] = field(default_factory=dict)  # of the backbone, where a penalty looks back
+    digests: Mapping[str, str | None]  # of the content of the data and of the weights, for `result.json`
+    duplicates: Mapping[str, list[tuple[str, str]]]  # test images that are also in train or val, by split
+    measures: list[Measure] = field(default_factory=list)
+    pretrained: dict[str, torch.Tensor] = field(default_factory=dict)  # the backbone's first weights, for a penalty
 
     def preprocess(self, augment: Any = None) -> Preprocess:
-        """uint8 images to this network's input, on its device."""
+        """The module that turns uint8 images into this network's input, on its device."""
         return Preprocess(self.data.image_size, self.input.mean, self.input.std, augment).to(self.device)
 
     @property
     def features_identity(self) -> dict[str, Any]:
-        """What features depend on besides the pixels and the prefix's tensors."""
+        """What features depend on, apart from the pixels and the weights of the frozen layers."""
         return {
             "model": self.config.model.name,
             "args": self.config.model.args,
@@ -53,10 +55,10 @@ class Context:
         }
 
     def best_weights(self, phase: str) -> Path:
-        """Where a phase leaves the weights that it hands on."""
+        """The file for the weights that a phase passes on to the next one."""
         return self.run.checkpoints / phase / weights.BEST
 
     @property
     def probe_head(self) -> Path:
-        """Where a probe leaves a head that the network cannot take as its own."""
+        """The file for a probe's head that is no layer of the network."""
         return self.run.folder / weights.PROBE

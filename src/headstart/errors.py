@@ -1,22 +1,19 @@
-"""The exceptions that a user is meant to read, and the hint at a misspelt name.
-
-Messages of `UserError` and `RunFailed` are shown alone, without a traceback.
-"""
+"""The exceptions that are shown to the user without a traceback, and the hint at a misspelt name."""
 
 import errno
 from collections.abc import Callable, Iterable
 
-# Of allocators: C++, PyTorch on CPU and GPU, oneDNN, cuDNN and cuBLAS; some come as a plain RuntimeError.
+# Messages of the allocators of C++, PyTorch on CPU and GPU, oneDNN, cuDNN and cuBLAS; some are a plain RuntimeError.
 NO_MEMORY = ("out of memory", "not enough memory", "t allocate memory", "cannot allocate", "bad_alloc", "alloc_failed")
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class UserError(Exception):
-    """Bad input: the message names the key or file and says what to change; exit code 2."""
+    """The input is wrong: the message names the key or file and says what to change; exit code 2."""
 
 
 class RunFailed(Exception):
-    """Bad luck of a valid run (a diverged loss, no memory, a full disk, a lost process): what to do; exit code 1."""
+    """A valid run failed (diverged loss, no memory, full disk, lost process); the message says what to do; exit 1."""
 
 
 def nearest_names(
@@ -28,11 +25,11 @@ def nearest_names(
     likeness: Callable[[str, str], float] | None = None,
     margin: float = 1.0,
 ) -> list[str]:
-    """Up to ``limit`` of the ``known`` names that are most like ``name``, the best first.
+    """Up to `limit` of the `known` names that are most like `name`, the best first.
 
     Args:
         cutoff: names less alike than this are left out.
-        likeness: of ``name`` and a known name, from 0 to 1; by default what `difflib` finds they have in common.
+        likeness: of `name` and a known name, from 0 to 1; by default what `difflib` finds they have in common.
         margin: names less alike than the best one by more than this are left out.
     """
     from difflib import get_close_matches
@@ -51,7 +48,7 @@ def did_you_mean(
     between: str = " or ",
     nearest: Callable[[str, Iterable[str]], list[str]] = nearest_names,
 ) -> str:
-    """The end of a message about an unknown ``name``: ``hint`` with the nearest of the ``known`` names in it.
+    """The end of a message about an unknown `name`: `hint` with the nearest of the `known` names in it.
 
     Args:
         between: stands between the names where there are several.
@@ -65,7 +62,7 @@ def did_you_mean(
 
 
 def as_user_error(error: BaseException) -> UserError | RunFailed | None:
-    """The error as a user is meant to read it; None for one that nobody foresaw."""
+    """Turn an error into one with a message for the user; None if the error is not a known one."""
     if isinstance(error, UserError | RunFailed):
         return error
     text = str(error).partition("\n")[0]

@@ -1,4 +1,4 @@
-"""One experiment from a checked config to its result; read top to bottom, it is the way of the data."""
+"""One experiment from a checked config to its result: the steps of a run, from top to bottom."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from headstart.config.instantiate import build
-from headstart.config.schema import HardwareConfig, RunConfig, flat, plain
+from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
 from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data, prepare
@@ -33,75 +33,77 @@ log = logging.getLogger(__name__)
 
 
 def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
-    """Run one experiment and return what its `result.json` holds; a completed one is not run again.
+    """Run one experiment and return the content of its `result.json`; a completed one is not run again.
 
     Args:
-        config: checked by `headstart.preflight.command`; it stays as it is.
-        overrides: what it was made of, for the run's folder.
+        config: checked by `headstart.preflight.command`; it is not changed.
+        overrides: from which the config was composed; they are written to the run's folder.
 
     Raises:
-        UserError: the data, the weights or the machine cannot do what is asked.
+        UserError: the data, the weights or the machine are not fit for the run.
     """
     spec = factory.expected_input(config.model)
     phases = _plan(config)
-    data = _data(config, spec)
-    config, tuned = _settle(config, data, phases)
+    data = _prepare_data(config, spec)
+    config, tuned = _resolve_auto(config, data, phases)
     source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
-    with runs.lock_run(plain(config), digests) as here:
-        done = here.completed()
+    with runs.lock_run(to_plain(config), digests) as this_run:
+        done = this_run.read_result()
         if done is not None and not config.rerun:
             accuracy = 100 * done["test"]["accuracy"]
-            log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", here.folder, accuracy)
+            log.info(
+                "%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", this_run.folder, accuracy
+            )
             return done
-        here.begin(plain(config), overrides, fresh=done is not None)
+        this_run.begin(to_plain(config), overrides, fresh=done is not None)
         if tuned:
-            here.state(tuned=tuned)
+            this_run.update_state(tuned=tuned)
             log.info("  hardware.tune: %s", tune.describe_pin(tuned))
-        phases_done = here.read_state().get("done", [])
+        phases_done = this_run.read_state().get("done", [])
         if config.hardware.devices == 1:
-            work(config, here, digests, phases_done, data)
+            work(config, this_run, digests, phases_done, data)
         else:
-            torchrun.start(plain(config), config.hardware, here, digests, phases_done)
-        result = here.completed()
+            torchrun.start(to_plain(config), config.hardware, this_run, digests, phases_done)
+        result = this_run.read_result()
         assert result is not None
     log.info(
         "  test accuracy %.1f %% on %d images  |  %.1f s  |  %s",
         100 * result["test"]["accuracy"],
         result["n_test"],
         result["seconds"]["total"],
-        here.folder,
+        this_run.folder,
     )
     return result
 
 
 def work(
     config: RunConfig,
-    here: runs.Run,
+    this_run: runs.Run,
     digests: Mapping[str, str | None],
     done: list[dict[str, Any]],
     data: Data | None = None,
 ) -> None:
-    """The run itself, in its one process or in each of several; leaves its result in its folder.
+    """Do the work of a run, in its only process or in each of several, and write the result to its folder.
 
     Args:
-        config: settled, as `run` does it.
+        config: every `auto` in it is resolved, as in `run`.
         done: the records of the phases that an earlier attempt finished.
     """
     began = time.monotonic()
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
         device = hardware.select_device(config.hardware)
         spec = factory.expected_input(config.model)
-        data = data or _data(config, spec)
+        data = data or _prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
-        with _logger(config, here) as run_log:
-            model = _model(config, data, device)
+        with _open_logger(config, this_run) as run_log:
+            model = _create_model(config, data, device)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
             measures = [build(node) for node in config.measures.values()]
-            start = _pretrained(config, model)
+            start = _copy_pretrained(config, model)
             context = Context(
                 config=config,
-                run=here,
+                run=this_run,
                 run_log=run_log,
                 data=data,
                 model=model,
@@ -114,15 +116,19 @@ def work(
             )
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
-            _say_facts(context, phases, routes)
+            _log_facts(context, phases, routes)
             outcomes, extractor = run_phases(context, phases, routes, done)
-            if here.leads:
-                weights.save(model, here.folder / weights.FINAL)
+            if this_run.leads:
+                weights.save(model, this_run.folder / weights.FINAL)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
 
 
 def _plan(config: RunConfig) -> list[Phase]:
-    """The phases applied to the network's outline, before any data is read; what does not fit it is refused."""
+    """Apply the phases to the network's outline (its layers without weights), before any data is read.
+
+    Raises:
+        UserError: a phase does not fit the network or the schedule.
+    """
     outline = factory.outline(config.model)
     phases = plan_phases(outline, config.strategy.phases)
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
@@ -130,8 +136,8 @@ def _plan(config: RunConfig) -> list[Phase]:
     return phases
 
 
-def _settle(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[RunConfig, dict[str, Any] | None]:
-    """The config with every ``auto`` decided for this machine, the same in every process; and what a trial found."""
+def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[RunConfig, dict[str, Any] | None]:
+    """Resolve every `auto` for this machine, the same in every process; also returns what `hardware.tune` chose."""
     storage = replace(config.data, storage="stream" if data.streamed else "memory")
     settled = replace(config, hardware=hardware.resolve_hardware(config.hardware), data=storage)
     if not settled.hardware.tune:
@@ -151,7 +157,7 @@ def _settle(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[Run
     return replace(settled, hardware=tuned_hardware), tuned
 
 
-def _data(config: RunConfig, spec: factory.Input) -> Data:
+def _prepare_data(config: RunConfig, spec: factory.Input) -> Data:
     return prepare(
         config.data,
         image_size=config.data.image_size or spec.image_size,
@@ -163,22 +169,22 @@ def _data(config: RunConfig, spec: factory.Input) -> Data:
     )
 
 
-def _logger(config: RunConfig, here: runs.Run) -> RunLog:
-    if not here.leads:
+def _open_logger(config: RunConfig, this_run: runs.Run) -> RunLog:
+    if not this_run.leads:
         return SilentLog()
     return RunLog(
-        here.folder,
+        this_run.folder,
         config.logger,
-        run_id=here.id,
-        name=here.name,
-        study=here.study,
+        run_id=this_run.id,
+        name=this_run.name,
+        study=this_run.study,
         job_type=config.strategy.name,
-        config=flat(config),
+        config=to_flat(config),
     )
 
 
-def _model(config: RunConfig, data: Data, device: torch.device) -> Any:
-    """The network for the data's classes, its new head drawn from the run's seed, on the device."""
+def _create_model(config: RunConfig, data: Data, device: torch.device) -> Any:
+    """Create the network for the data's classes on the device; the new head's weights depend on the run's seed."""
     pretrained = config.strategy.start == "pretrained"
     torch.manual_seed(config.seed)
     model, notes = factory.create(config.model, data.classes, pretrained=pretrained)
@@ -187,16 +193,16 @@ def _model(config: RunConfig, data: Data, device: torch.device) -> Any:
     return model.to(device).to(memory_format=hardware.memory_format(config.hardware))
 
 
-def _pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
-    """A copy of the backbone's weights, before any phase, where a penalty will look back at them."""
+def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
+    """Copy the backbone's weights before the first phase, if a phase has a penalty that compares with them."""
     if all(phase.penalty is None for phase in config.strategy.phases.values()):
         return {}
     head = {id(parameter) for parameter in model.get_classifier().parameters()}
     return {name: value.detach().clone() for name, value in model.named_parameters() if id(value) not in head}
 
 
-def _say_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]) -> None:
-    """What the run is, before it starts: sizes, machine, and the strategy as a table."""
+def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]) -> None:
+    """Log the facts of the run before it starts: sizes, machine, and the strategy as a table."""
     config, sizes = context.config, context.data.sizes
     log.info(
         "  %d classes, %d train + %d validation + %d test images at %d px  |  %s, %s, %s  |  %s",
@@ -211,16 +217,16 @@ def _say_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
         f"weights {config.model.weights}" if config.strategy.start == "pretrained" else "weights random",
     )
     if not all(isinstance(route, FittedHead) for route in routes):
-        _say_step(config.hardware, config.data.batch_size, config.optimizer["lr"])
+        _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
     warn_of_duplicates(context.duplicates)
     options = table.Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
     lines = table.lines(table.rows(phases, routes, options))
     for line in lines:
         log.info("  %s", line)
-    context.run_log.text("strategy_table", lines)
+    context.run_log.log_text("strategy_table", lines)
 
 
-def _say_step(hardware_: HardwareConfig, batch: int, lr: float) -> None:
+def _log_step_size(hardware_: HardwareConfig, batch: int, lr: float) -> None:
     log.info(
         "  %d images per step: batches of %d, %d process(es), %d accumulated  |  lr %g, not scaled by it",
         batch * hardware_.devices * hardware_.accumulate,

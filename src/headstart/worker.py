@@ -1,4 +1,4 @@
-"""One process of several of a run: torchrun starts it as ``python -m headstart.worker FOLDER``."""
+"""One process of several of a run: torchrun starts it as `python -m headstart.worker FOLDER`."""
 
 import json
 import os
@@ -18,33 +18,33 @@ from headstart.storage.runs import Run, log_to_file, write_json
 from headstart.tracking.console import configure_logging
 
 
-def main(place: Path) -> int:
-    """What `headstart.train.work` does, with this process's share of the rows; returns an exit code."""
+def main(exchange: Path) -> int:
+    """Call `headstart.train.work` as one process of several; returns an exit code."""
     number = int(os.environ["RANK"])
     try:
-        _work(place, number)
+        _work(exchange, number)
     except BaseException as error:
         fact: dict[str, Any] = {"rank": number, "when": time.time(), "kind": type(error).__name__}
         known = as_user_error(error)
         fact["message"] = str(known) if known else f"{type(error).__name__}: {error}"
         fact["signum"] = error.signum if isinstance(error, signals.Stopped) else None
-        write_json(place / f"rank-{number}.json", fact)
+        write_json(exchange / f"rank-{number}.json", fact)
         if os.environ.get("HEADSTART_DEBUG"):
             traceback.print_exc()
         if isinstance(error, signals.Stopped) and number > 0:
-            _wait_for(place / "rank-0.json")  # it closes its files; torchrun ends all when one ends
+            _wait_for(exchange / "rank-0.json")  # rank 0 closes its files first: when one rank ends, torchrun ends all
         return 1
     return 0
 
 
-def _work(place: Path, number: int) -> None:
+def _work(exchange: Path, number: int) -> None:
     import torch
     from torch import distributed as dist
 
     from headstart.distributed import comm
 
-    signals.watch_stop_file(place / STOP)
-    spec = json.loads((place / SPEC).read_text("utf-8"))
+    signals.watch_stop_file(exchange / STOP)
+    spec = json.loads((exchange / SPEC).read_text("utf-8"))
     config = from_plain(spec["config"])
     folder = Path(spec["run"]["folder"])
     run = Run(**spec["run"] | {"folder": folder, "leads": number == 0, "lock": None})
@@ -66,14 +66,14 @@ def _wait_for(path: Path) -> None:
         time.sleep(0.05)
 
 
-def entry(place: str) -> int:
-    """Run the process, and leave it without the interpreter's teardown."""
+def entry(exchange: str) -> int:
+    """Run this process and end it without the interpreter's teardown; the arguments come from `torchrun`."""
     codes = shutdown.exit_quickly()
     signals.end_with_parent(signal.SIGKILL)
-    code = main(Path(place))
+    code = main(Path(exchange))
     if code:
         sys.stderr.flush()
-        os._exit(code)  # exit handlers may wait for collectives that nobody will answer
+        os._exit(code)  # exit handlers may wait for collectives with processes that are gone
     codes.append(code)
     return code
 

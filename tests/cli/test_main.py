@@ -23,7 +23,7 @@ HEAVY = (
 
 
 def headstart(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m headstart``."""
+    """Run `python -m headstart`."""
     import os
 
     return subprocess.run(

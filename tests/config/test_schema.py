@@ -7,8 +7,8 @@ from headstart.config import schema
 
 
 def test_flat_keys_are_fixed() -> None:
-    one = schema.flat(compose())
-    two = schema.flat(
+    one = schema.to_flat(compose())
+    two = schema.to_flat(
         compose("model=vgg16", "strategy=head_then_all", "optimizer=sgd", "scheduler=step", "data=cifar10")
     )
     assert list(one) == list(two)

@@ -36,7 +36,7 @@ def test_a_set_keeps_its_images_and_labels_where_they_are_looked_for(name: str) 
     for part in PARTS[name]:
         assert any(f"self.{part}{sign}" in source for sign in (" =", ":", ",")), f"{name} keeps no {part} any more"
     others = {*internals.FILES, *internals.LABELS, "_samples"} - {*PARTS[name]}
-    if "samples" not in PARTS[name]:  # of a folder of images, ``imgs`` and ``targets`` are there too
+    if "samples" not in PARTS[name]:  # of a folder of images, `imgs` and `targets` are there too
         assert not [part for part in others if f"self.{part} =" in source], "another part would be taken first"
 
 

@@ -35,7 +35,7 @@ def command(place: Path, *options: str) -> tuple[str, ...]:
 
 
 def train(place: Path, *options: str, expect: int = 0) -> str:
-    """``headstart train`` as a user starts it."""
+    """`headstart train` as a user starts it."""
     done = subprocess.run(command(place, *options), capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -66,7 +66,7 @@ REPLACE = "pathlib:Path", "replace"
 
 
 def train(place: Path, *options: str, expect: int = 0) -> str:
-    """``headstart train`` as a user starts it, in a process of its own."""
+    """`headstart train` as a user starts it, in a process of its own."""
     command = (sys.executable, "-m", "headstart", "train", *options, f"output_dir={place / 'outputs'}")
     done = subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=300, check=False)
     assert done.returncode == expect, done.stdout + done.stderr

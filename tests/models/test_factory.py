@@ -169,7 +169,7 @@ def test_a_resumed_checkpoint_that_would_run_code_does_not(tmp_path: Path) -> No
     from headstart.training import trainer
 
     path = checkpoints.write(tmp_path, 3, {"state_dict": Harmful(tmp_path / "touched")})
-    assert checkpoints.newest(tmp_path) == path
+    assert checkpoints.find_newest(tmp_path) == path
     with pytest.raises(RunFailed, match=rf"{path.name} holds more than plain tensors"):
         trainer.VerifiedCheckpoints().load_checkpoint(path)
     assert not (tmp_path / "touched").exists()

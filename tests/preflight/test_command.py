@@ -31,7 +31,7 @@ data: {n_trian: 4}
 
 
 def refused(arguments: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What ``headstart train ARGUMENTS`` says; it must end with code 2 and leave nothing behind."""
+    """What `headstart train ARGUMENTS` says; it must end with code 2 and leave nothing behind."""
     before = sorted(folder.rglob("*"))
     os.chdir(folder)
     assert main.main(["train", "hardware=cpu", *arguments]) == 2

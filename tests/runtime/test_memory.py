@@ -33,7 +33,7 @@ assert resident() - 256 * 2**20 < held - 50 * 2**20, "the system has it back"
 last = held_on.pop()  # so that what is freed does not lie at the end
 del held_on
 full = resident()
-memory.give_memory_back()
+memory.release_memory()
 assert resident() < full - 200 * 2**20, "and what was in use then as well, once that is asked for"
 """
 

@@ -18,7 +18,7 @@ def state(value: float) -> dict[str, object]:
 def test_the_newest_two_are_kept_and_the_newest_is_found(tmp_path: Path) -> None:
     written = [checkpoints.write(tmp_path, step, state(step)) for step in (9, 10, 100)]
     assert sorted(tmp_path.iterdir()) == written[1:]
-    assert checkpoints.newest(tmp_path) == written[2]
+    assert checkpoints.find_newest(tmp_path) == written[2]
     loaded = torch.load(written[2], weights_only=True)
     assert torch.equal(loaded["state_dict"]["weight"], torch.full((100,), 100.0))
 
@@ -36,12 +36,12 @@ def test_a_damaged_one_is_named_and_the_one_before_it_is_found(
         "another's content": before.read_bytes(),
     }
     newest.write_bytes(harmed[harm])
-    assert checkpoints.newest(tmp_path) == before
+    assert checkpoints.find_newest(tmp_path) == before
     assert f"{newest} is damaged" in caplog.text
 
 
 def test_none_is_found_where_there_is_none(tmp_path: Path) -> None:
-    assert checkpoints.newest(tmp_path / "nowhere") is None
+    assert checkpoints.find_newest(tmp_path / "nowhere") is None
     checkpoints.remove(tmp_path / "nowhere")
 
 

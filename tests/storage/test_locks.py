@@ -56,7 +56,7 @@ except Exception as error:
 
 
 class Child(subprocess.Popen[str]):
-    """A process that works on the run in ``folder``."""
+    """A process that works on the run in `folder`."""
 
     def __init__(self, folder: Path, flock: str, note: str = "") -> None:
         command = (sys.executable, "-c", CHILD, str(folder), flock, note, str(LEASE))
@@ -64,7 +64,7 @@ class Child(subprocess.Popen[str]):
         self.said: list[str] = []
 
     def next_line(self) -> str:
-        """What it says next; what it logs before is kept in ``said``."""
+        """What it says next; what it logs before is kept in `said`."""
         assert self.stdout is not None
         for line in self.stdout:
             if not line.startswith("log: "):
@@ -156,7 +156,7 @@ def test_on_a_full_disk_the_lock_holds_without_a_name(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("flock", ["ENOLCK", "lies"])
 def test_a_lease_is_used_and_said_where_flock_fails_or_lets_everybody_in(flock: str, tmp_path: Path) -> None:
-    reason = "flock lets everybody in" if flock == "lies" else os.strerror(getattr(errno, flock))
+    reason = "flock does not keep other processes out" if flock == "lies" else os.strerror(getattr(errno, flock))
     with working(tmp_path, flock, "first") as child:
         (said,) = child.said
         assert said.startswith(f"log: this file system has no flock that other hosts see ({reason}): a lease is used")
@@ -239,15 +239,15 @@ def test_a_process_that_was_told_the_claim_finds_out_too(tmp_path: Path, no_floc
     path = tmp_path / runs.LOCK
     with locks.hold(path) as lock:
         rank = Run(tmp_path, "name", "study", "hash", claim=lock.claim)
-        rank.state(status="running")
+        rank.update_state(status="running")
     with locks.hold(path) as other:
-        assert locks.still_held(path, other.claim)
+        assert locks.is_held(path, other.claim)
         with pytest.raises(RunFailed, match=f"pid {os.getpid()} on "):
             rank.complete({"status": "completed"})
     with pytest.raises(RunFailed, match=f"pid {os.getpid()} on "):  # the other has ended
-        rank.state(status="failed")
+        rank.update_state(status="failed")
     assert rank.read_state() == {"status": "running"}
-    assert rank.completed() is None
+    assert rank.read_result() is None
 
 
 @pytest.mark.parametrize("flock", [True, False], ids=["flock", "lease"])

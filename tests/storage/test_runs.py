@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from conftest import compose
 from headstart.config import schema
-from headstart.config.schema import plain
+from headstart.config.schema import to_plain
 from headstart.errors import RunFailed, UserError
 from headstart.storage import runs
 
 DIGESTS = {"data": "d1", "weights": None}
-CONFIG = schema.plain(compose())
+CONFIG = schema.to_plain(compose())
 
 
 def identity(*overrides: str) -> str:
-    return runs.identity(schema.plain(compose(*overrides)), DIGESTS)
+    return runs.identity(schema.to_plain(compose(*overrides)), DIGESTS)
 
 
 def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
@@ -60,7 +60,7 @@ def test_what_can_is() -> None:
 
 
 def test_order_of_keys_does_not_count_but_order_of_rules_does() -> None:
-    config = schema.plain(compose())
+    config = schema.to_plain(compose())
     assert runs.identity(dict(reversed(config.items())), DIGESTS) == runs.identity(config, DIGESTS)
     swapped = json.loads(json.dumps(config))
     phase = swapped["strategy"]["phases"]["head"]
@@ -69,7 +69,7 @@ def test_order_of_keys_does_not_count_but_order_of_rules_does() -> None:
 
 
 def test_content_of_data_and_weights_counts() -> None:
-    config = schema.plain(compose())
+    config = schema.to_plain(compose())
     contents = [DIGESTS, {"data": "d2", "weights": None}, {"data": "d1", "weights": "w"}]
     assert len({runs.identity(config, digests) for digests in contents}) == 3
 
@@ -109,9 +109,9 @@ def test_neither_order_nor_irrelevant_keys_change_the_identity(
 
 
 def test_the_name_is_readable_and_safe() -> None:
-    config = schema.plain(compose("seed=3")) | {"model": {"name": "a/b"}}
-    assert runs.name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
-    assert "/" not in runs.name(config, DIGESTS)
+    config = schema.to_plain(compose("seed=3")) | {"model": {"name": "a/b"}}
+    assert runs.make_name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
+    assert "/" not in runs.make_name(config, DIGESTS)
 
 
 def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ with runs.lock_run(json.loads(sys.argv[1]), {}):
 
 
 def test_a_run_that_another_process_holds_is_refused_until_that_dies(tmp_path: Path) -> None:
-    config = schema.plain(compose(f"output_dir={tmp_path}"))
+    config = schema.to_plain(compose(f"output_dir={tmp_path}"))
     with subprocess.Popen([sys.executable, "-c", HOLD, json.dumps(config)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
@@ -153,7 +153,7 @@ def test_a_run_that_another_process_holds_is_refused_until_that_dies(tmp_path: P
 
 def test_the_choice_is_part_of_the_identity() -> None:
     both = (compose("data=digits", f"data.on_bad_image={choice}") for choice in ("raise", "skip"))
-    assert len({runs.identity(plain(config), {}) for config in both}) == 2
+    assert len({runs.identity(to_plain(config), {}) for config in both}) == 2
     with pytest.raises(UserError, match=r"data\.on_bad_image=skp: must be one of raise, skip; did you mean skip\?"):
         compose("data.on_bad_image=skp")
 
@@ -165,8 +165,8 @@ def test_a_run_that_was_taken_over_leaves_its_files_to_the_new_owner(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     def lose() -> None:
-        with runs.lock_run(schema.plain(compose(f"output_dir={tmp_path}")), {}) as run:
-            run.state(status="running")
+        with runs.lock_run(schema.to_plain(compose(f"output_dir={tmp_path}")), {}) as run:
+            run.update_state(status="running")
             (run.folder / runs.LOCK).write_text("pid 7 on elsewhere\nlease 3 since 2030-01-02 03:04:05\n")
             run.complete({"status": "completed"})
 

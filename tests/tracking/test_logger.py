@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from headstart.storage.redact import mask
-from headstart.tracking.logger import COLUMNS, MetricsFile, RunLog, confident_mistakes
+from headstart.tracking.logger import COLUMNS, MetricsFile, RunLog, find_confident_mistakes
 
 WANDB = [sys.executable, "-m", "wandb"]
 CLASSES = ["cat", "dog", "eel"]
@@ -92,7 +92,7 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 def test_every_epoch_is_on_disk_at_once_with_its_columns(tmp_path: Path) -> None:
     run_log = open_log(tmp_path / "r", wandb=False)
     assert (tmp_path / "r" / "metrics.csv").read_text() == ",".join(COLUMNS) + "\n"
-    run_log.epoch("head", 0, 5, val_accuracy=0.1 + 0.2)
+    run_log.log_epoch("head", 0, 5, val_accuracy=0.1 + 0.2)
     assert rows(tmp_path / "r") == [
         dict.fromkeys(COLUMNS, "") | {"phase": "head", "epoch": "0", "step": "5", "val_accuracy": repr(0.1 + 0.2)}
     ]
@@ -102,11 +102,11 @@ def test_every_epoch_is_on_disk_at_once_with_its_columns(tmp_path: Path) -> None
 def test_resume_keeps_old_rows_and_a_repeated_epoch_replaces_its_row(tmp_path: Path) -> None:
     first = open_log(tmp_path / "r", wandb=False)
     for phase, epoch in [("head", 0), ("all", 0), ("all", 1)]:
-        first.epoch(phase, epoch, epoch, train_loss=1.0)
+        first.log_epoch(phase, epoch, epoch, train_loss=1.0)
     second = open_log(tmp_path / "r", wandb=False)
     assert len(rows(tmp_path / "r")) == 3
-    second.epoch("all", 1, 1, train_loss=2.0)
-    second.epoch("all", 2, 2, train_loss=3.0)
+    second.log_epoch("all", 1, 1, train_loss=2.0)
+    second.log_epoch("all", 2, 2, train_loss=3.0)
     seen = [(row["phase"], row["epoch"], row["train_loss"]) for row in rows(tmp_path / "r")]
     assert seen == [("head", "0", "1.0"), ("all", "0", "1.0"), ("all", "1", "2.0"), ("all", "2", "3.0")]
     assert sorted(path.name for path in (tmp_path / "r").iterdir()) == ["metrics.csv"]
@@ -129,7 +129,7 @@ def test_a_torn_last_row_is_dropped_and_the_others_stay(tmp_path: Path) -> None:
 
 def test_the_strategys_table_stands_beside_the_config(tmp_path: Path) -> None:
     with open_log(tmp_path / "r") as run_log:
-        run_log.text("strategy_table", ["phase  depth", "head   head"])
+        run_log.log_text("strategy_table", ["phase  depth", "head   head"])
         run_log.finish({})
     sent = json.dumps(of("config", records(tmp_path / "r")))
     assert "strategy_table" in sent
@@ -146,9 +146,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
         patch.setenv("HOME", str(folder.parent))
         patch.setenv("WANDB_SERVICE", "3-1-unix-/nowhere/socket")  # of a program around this one, long gone
         with open_log(folder, {"model": "lite0", "decay": None, "hf_token": "hush-hush"}) as run_log:
-            run_log.epoch("head", 0, 4, val_accuracy=0.5, val_loss=1.0)
-            run_log.epoch("all", 0, 8, train_loss=0.5, val_accuracy=0.6, lr=1e-3)
-            run_log.epoch("all", 1, 12, train_loss=0.4, val_accuracy=0.7, lr=1e-4)
+            run_log.log_epoch("head", 0, 4, val_accuracy=0.5, val_loss=1.0)
+            run_log.log_epoch("all", 0, 8, train_loss=0.5, val_accuracy=0.6, lr=1e-3)
+            run_log.log_epoch("all", 1, 12, train_loss=0.4, val_accuracy=0.7, lr=1e-4)
             run_log.finish(RESULT, ROWS, lambda wanted: PIXELS[wanted], CLASSES)
     return folder, records(folder)
 
@@ -242,7 +242,7 @@ def test_leet_opens_the_run_in_a_terminal(finished, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_a_run_that_raises_ends_as_failed_and_says_why(tmp_path: Path, kind: type[BaseException]) -> None:
     with pytest.raises(kind), open_log(tmp_path / "r") as run_log:  # noqa: PT012
-        run_log.epoch("all", 0, 1, train_loss=1.0)
+        run_log.log_epoch("all", 0, 1, train_loss=1.0)
         raise kind("loss is odd, api_key=hush-hush")
     found = records(tmp_path / "r")
     assert [end["exit_code"] for end in of("exit", found)] == [1]
@@ -251,7 +251,7 @@ def test_a_run_that_raises_ends_as_failed_and_says_why(tmp_path: Path, kind: typ
 
 def test_a_run_that_stops_without_finish_is_not_shown_as_finished(tmp_path: Path) -> None:
     with open_log(tmp_path / "r") as run_log:
-        run_log.epoch("all", 0, 1, train_loss=1.0)
+        run_log.log_epoch("all", 0, 1, train_loss=1.0)
     assert [end["exit_code"] for end in of("exit", records(tmp_path / "r"))] == [1]
 
 
@@ -259,7 +259,7 @@ def test_three_jobs_in_one_process_are_three_runs(tmp_path: Path, caplog: pytest
     caplog.set_level(logging.INFO)
     for name in "abc":
         with open_log(tmp_path / name) as run_log:
-            run_log.epoch("all", 0, 1, train_loss=ord(name))
+            run_log.log_epoch("all", 0, 1, train_loss=ord(name))
             run_log.finish(RESULT)
     for name in "abc":
         found = records(tmp_path / name)
@@ -284,7 +284,7 @@ def test_nothing_of_the_process_is_recorded(finished) -> None:
 def test_environment_switches_wandb_off(tmp_path, monkeypatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with open_log(tmp_path / "r") as run_log:
-        run_log.epoch("all", 0, 1, train_loss=1.0)
+        run_log.log_epoch("all", 0, 1, train_loss=1.0)
         run_log.finish(RESULT)
     assert not (tmp_path / "r" / "wandb").exists()
     assert len(rows(tmp_path / "r")) == 1
@@ -296,7 +296,7 @@ def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
         "s = types.SimpleNamespace(wandb=False, project=None, entity=None, mode='auto', tags=[])\n"
         "about = dict(run_id='i', name='n', study='s', job_type='j', config={})\n"
         f"with RunLog(pathlib.Path({str(tmp_path)!r}), s, **about) as r:\n"
-        "    r.epoch('a', 0, 0); r.finish({})\n"
+        "    r.log_epoch('a', 0, 0); r.finish({})\n"
         "print([m for m in ('wandb', 'torch', 'numpy', 'PIL', 'requests') if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -314,9 +314,9 @@ def test_a_picture_that_cannot_be_made_costs_one_warning(tmp_path: Path, caplog:
 
 def test_worst_are_the_surest_mistakes() -> None:
     many = [{"index": i, "label": 0, "predicted": i % 2, "confidence": i / 100} for i in range(100)]
-    assert [row["index"] for row in confident_mistakes(many)] == list(range(99, 67, -2))
+    assert [row["index"] for row in find_confident_mistakes(many)] == list(range(99, 67, -2))
     unsure = [row | {"confidence": None} for row in many]
-    assert [row["index"] for row in confident_mistakes(unsure)] == list(range(1, 33, 2))
+    assert [row["index"] for row in find_confident_mistakes(unsure)] == list(range(1, 33, 2))
 
 
 # W&B, with a server that misbehaves
@@ -367,7 +367,7 @@ for job in sys.argv[3].split(","):
     folder = pathlib.Path(sys.argv[1]) / job
     folder.mkdir()
     with RunLog(folder, s, run_id=job, name=job, study="s", job_type="j", config={}) as log:
-        log.epoch("all", 0, 1, train_loss=1.0)
+        log.log_epoch("all", 0, 1, train_loss=1.0)
         if job == "killed":
             until = time.monotonic() + 20
             while time.monotonic() < until:  # W&B's process writes its file every second
@@ -376,7 +376,7 @@ for job in sys.argv[3].split(","):
                     break
             wandb_internals.kill_service()
             time.sleep(0.2)
-            log.epoch("all", 1, 2, train_loss=0.5)
+            log.log_epoch("all", 1, 2, train_loss=0.5)
         time.sleep(1.5)
         log.finish({"gmacs": 0.5})
         start = time.monotonic()

@@ -23,7 +23,7 @@ def stepped(average: WeightAverage, network: nn.Module, steps: range) -> None:
 
 
 def by_hand(steps: int, decay: float) -> float:
-    """The average of 1, 2, ..., ``steps``, its decay rising as 1 - step^(-2/3)."""
+    """The average of 1, 2, ..., `steps`, its decay rising as 1 - step^(-2/3)."""
     mean = 0.0
     for step in range(1, steps + 1):
         share = 0.0 if step == 1 else min(decay, 1 - step ** (-2 / 3))

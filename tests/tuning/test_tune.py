@@ -33,7 +33,7 @@ def settle(config: RunConfig, n_train: int = 32, asked: str = "auto") -> tuple[H
     """What a run settles on, for data of ten classes at 32 px."""
     data: Any = SimpleNamespace(sizes={"train": n_train}, classes=list(range(10)), image_size=32, streamed=False)
     hardware_ = replace(config.hardware, precision=asked)
-    settled, tuned = train._settle(replace(config, hardware=hardware_), data, planned(config))
+    settled, tuned = train._resolve_auto(replace(config, hardware=hardware_), data, planned(config))
     return settled.hardware, tuned
 
 

@@ -238,13 +238,13 @@ def test_wrong_arguments_end_with_code_2(arguments: list[str]) -> None:
 
 
 def test_a_gpu_that_is_not_there_is_refused() -> None:
-    options = command.parser().parse_args(["--device", "gpu"])
+    options = command.make_parser().parse_args(["--device", "gpu"])
     with pytest.raises(UserError, match="torch sees no GPU"):
         command._devices(options, MACHINE)
     with_gpu = Machine("a processor", 2, "a GPU", "torch 2")
     assert command._devices(options, with_gpu) == ("cuda",)
-    assert command._devices(command.parser().parse_args([]), with_gpu) == ("cpu", "cuda")
-    assert command._devices(command.parser().parse_args(["--device", "cpu"]), with_gpu) == ("cpu",)
+    assert command._devices(command.make_parser().parse_args([]), with_gpu) == ("cpu", "cuda")
+    assert command._devices(command.make_parser().parse_args(["--device", "cpu"]), with_gpu) == ("cpu",)
 
 
 @pytest.mark.gpu
@@ -264,8 +264,8 @@ def test_the_frontier_is_what_nothing_beats() -> None:
     given = [made("slow", 80.0, 9.0), made("quick", 70.0, 1.0), made("beaten", 69.0, 2.0), made("same", 80.0, 10.0)]
     given += [made("unknown", None, 0.5), made("tie", 65.0, 1.0), made("untimed", 99.0, None)]
     assert [row.model for row in rows.frontier(given, "ms_cpu")] == ["quick", "slow"]
-    assert [row.model for row in rows.ordered(given, "ms_cpu")][-1] == "untimed"
-    assert [row.model for row in rows.ordered(given, "top1")][:2] == ["untimed", "slow"]
+    assert [row.model for row in rows.sort_rows(given, "ms_cpu")][-1] == "untimed"
+    assert [row.model for row in rows.sort_rows(given, "top1")][:2] == ["untimed", "slow"]
     assert "quick, slow" in tables.frontiers(given)[0]
 
 

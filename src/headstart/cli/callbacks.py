@@ -1,6 +1,6 @@
-"""What happens before Hydra writes, and after: a folder that cannot be made has words, and what is written no secret.
+"""Hydra's callbacks: make its folders with our error messages, and mask secrets in the files that it writes.
 
-``conf/config.yaml`` names the callback.
+`conf/config.yaml` names the callback.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from headstart.storage.redact import mask
 
 
 class FolderRefused(BaseException):
-    """What was wrong before any job began; Hydra reports an exception of a callback as a warning, and goes on."""
+    """A folder could not be made; no job has begun. No `Exception`, because Hydra turns those into warnings."""
 
     def __init__(self, error: UserError | RunFailed) -> None:
         super().__init__(str(error))
@@ -26,12 +26,12 @@ class Folders(Callback):
     """Makes the folder that Hydra would make, and masks what Hydra writes there."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        _make(Path(config.hydra.run.dir))
+        _make_folder(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
-        _make(folder)
-        try:  # here a full disk has words; Hydra then writes the same again
+        _make_folder(folder)
+        try:  # Hydra writes this file again; written here first, a full disk gives our error message
             files.write_text(folder / "multirun.yaml", mask(OmegaConf.to_yaml(config)))
         except RunFailed as error:
             raise FolderRefused(error) from error
@@ -46,7 +46,7 @@ class Folders(Callback):
                 files.write_text(path, mask(text))
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         files.make_folder(folder, "output_dir")
     except UserError as error:

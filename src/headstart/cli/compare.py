@@ -19,35 +19,35 @@ calibration and changed images; plots as PNG), which replaces the report that wa
 PIPED_WIDTH = 100
 
 
-def parser() -> argparse.ArgumentParser:
-    """The verb's arguments."""
-    made = argparse.ArgumentParser(
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the verb's arguments."""
+    parser = argparse.ArgumentParser(
         prog="headstart compare",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
-    made.add_argument("--output-dir", type=Path, default=Path("outputs"), help="where studies lie (default: outputs)")
-    made.add_argument(
+    parser.add_argument("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
+    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="where studies lie (default: outputs)")
+    parser.add_argument(
         "--sort",
         metavar="COLUMN",
         help="order rows by a column, best or smallest first, such as accuracy, seconds, nll, gmacs, strategy"
         " (default: accuracy within each data set)",
     )
-    made.add_argument(
+    parser.add_argument(
         "--between",
         nargs=2,
         metavar=("ROW", "ROW"),
         help="two rows, by the names in the table, to compare class by class and image by image"
         " (default: the best against the next best and against the cheapest)",
     )
-    made.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
-    return made
+    parser.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
+    return parser
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the verb; bad input raises a UserError."""
-    options = parser().parse_args(argv)
+    """Run the verb; wrong input raises a UserError."""
+    options = make_parser().parse_args(argv)
     from rich.console import Console
 
     from headstart.report.contents import Findings
@@ -72,21 +72,21 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"Study {study.name} has no completed run to compare ({not_counted(study)}).")
     comparison = compare(study)
     if options.sort:
-        comparison = ordered(comparison, options.sort)
+        comparison = sort_rows(comparison, options.sort)
     tested = families(comparison)
     findings = Findings(comparison, tested, contrasts(comparison, tested, options.between))
     show(comparison, console)
     decision = decide(comparison, tested)
-    said = [decision.sentence, *decision.tasks, *tests_in_short(comparison, tested)]
-    for line in filter(None, [not_counted(study), *said, *caveats(comparison)]):
+    findings_in_words = [decision.sentence, *decision.tasks, *tests_in_short(comparison, tested)]
+    for line in filter(None, [not_counted(study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
     page = report(findings, plots=not options.no_plots) / "index.html"
     console.print(f"report: {page}", soft_wrap=True)
     return 0
 
 
-def ordered(comparison: Comparison, name: str) -> Comparison:
-    """The comparison with its rows by one column: the best first, or the smallest, and unknown ones last."""
+def sort_rows(comparison: Comparison, name: str) -> Comparison:
+    """Sort the comparison's rows by one column: the best or the smallest value first, unknown values last."""
     from dataclasses import replace
 
     from headstart.report.columns import BY_NAME

@@ -1,4 +1,4 @@
-"""``headstart train --explain …``: the strategy table of each job, without reading data or weights."""
+"""`headstart train --explain …`: the strategy table of each job, without reading data or weights."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from headstart.strategy.table import Options, Row, lines, rows
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the table of every different strategy and network that ``headstart train ARGV`` would run.
+    """Print the table of every different strategy and network that `headstart train ARGV` would run.
 
-    Of a space that is too large for all its combinations every value is tried once, and a last line says so.
+    If a sweep has too many combinations, only enough jobs are shown to see each value once, and a last line says so.
 
     Raises:
-        UserError: lists everything that is wrong with the command.
+        UserError: lists every problem of the command.
     """
     from headstart.config.validate import raise_if_any
     from headstart.preflight.command import examine
@@ -36,13 +36,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def title(config: RunConfig) -> str:
-    """Network, weights and strategy of a job."""
+    """Name the network, the weights, the strategy and the data of a job."""
     weights = config.model.weights if config.strategy.start == "pretrained" else "random"
     return f"{config.model.name} ({weights} weights)  |  {config.strategy.name}  |  {config.data.name}"
 
 
 def _outline_rows(config: RunConfig) -> list[Row]:
-    """The table of a job from the network alone, with random weights and one output."""
+    """Build the table of a job from the network with random weights and one output."""
     from headstart.models import factory
     from headstart.strategy.plan import check_schedule, plan_phases
 

@@ -1,4 +1,4 @@
-"""The jobs of a checked command, one after the other in this process; a failure is said and counted, and others run."""
+"""Run the jobs of a checked command, one after the other in this process; a failed job does not stop the others."""
 
 import logging
 import os
@@ -21,22 +21,22 @@ from headstart.preflight.command import Command, Job
 
 log = logging.getLogger(__name__)
 
-WHITELIST = ("logging.*", *ALLOWED_TARGETS)  # what Hydra may build from a config: handlers of logs, and our callbacks
+WHITELIST = ("logging.*", *ALLOWED_TARGETS)  # what Hydra may build from a config: log handlers and our callbacks
 
 
 @dataclass
-class Tally:
-    """How the jobs of one launch ended."""
+class JobSummary:
+    """How the jobs of one command ended."""
 
     done: int = 0
     failed: list[str] = field(default_factory=list)
     code: int = 0
 
     def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
-        """Run one job; returns its validation accuracy, or why there is none, which has then been said.
+        """Run one job; returns its validation accuracy, or the error, which is logged and counted.
 
         Args:
-            config: gives the job's checked config.
+            config: returns the job's checked config.
         """
         try:
             checked = config()
@@ -61,25 +61,25 @@ class Tally:
         self.code = max(self.code, 2 if isinstance(error, UserError) else 1)
 
     def show_failures(self) -> None:
-        """Name the jobs that failed, where there were several jobs."""
+        """Log which jobs failed, if there were several jobs."""
         if self.failed and self.done + len(self.failed) > 1:
             log.error("%d of %d jobs failed:", len(self.failed), self.done + len(self.failed))
             for line in self.failed:
                 log.error("  %s", line)
 
 
-def run_jobs(command: Command, tally: Tally) -> None:
-    """Run every job as Hydra's own launcher would: with its logging, its callbacks, its environment and its folder."""
+def run_jobs(command: Command, summary: JobSummary) -> None:
+    """Run every job as Hydra's own launcher does: with Hydra's logging, callbacks, environment and folder."""
     assert command.loader is not None
     assert command.composer is not None
     with execution_whitelist(list(WHITELIST)):
         if command.multirun:
             settings = command.composer.launch_config(command.shared)
             context, callbacks = command.loader.context(settings, WHITELIST)
-            with _controller(settings):
+            with _use_sweep_config(settings):
                 callbacks.on_multirun_start(config=settings, config_name="config")
                 try:
-                    _run_sweep(command, settings, context, tally)
+                    _run_sweep(command, settings, context, summary)
                 finally:
                     callbacks.on_multirun_end(config=settings, config_name="config")
             return
@@ -89,33 +89,33 @@ def run_jobs(command: Command, tally: Tally) -> None:
         callbacks.on_run_start(config=config, config_name="config")
         returned: Any = None
         try:
-            returned = run_job(_task(job, tally), config, "hydra.run.dir", None, context)
+            returned = run_job(_make_task(job, summary), config, "hydra.run.dir", None, context)
         finally:
             callbacks.on_run_end(config=config, config_name="config", job_return=returned)
 
 
-def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, tally: Tally) -> None:
+def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
     assert command.composer is not None
     for number, job in enumerate(command.jobs):
         config = command.composer.launch_config(job.overrides)
-        OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` names one folder for the whole sweep
+        OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` is the same time in the whole sweep
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
-        run_job(_task(job, tally), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+        run_job(_make_task(job, summary), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 
-def _task(job: Job, tally: Tally) -> Callable[[DictConfig], None]:
-    """What Hydra calls with the config that it has prepared; the job has the same, checked."""
+def _make_task(job: Job, summary: JobSummary) -> Callable[[DictConfig], None]:
+    """Make the function that Hydra calls with its composed config; it runs the job with its checked config instead."""
 
     def task(_: DictConfig) -> None:
-        tally.run(job.task_overrides, lambda: job.config)
+        summary.run(job.task_overrides, lambda: job.config)
 
     return task
 
 
 @contextmanager
-def _controller(settings: DictConfig) -> Iterator[None]:
-    """Inside, ``${hydra:…}`` means the sweep as a whole."""
+def _use_sweep_config(settings: DictConfig) -> Iterator[None]:
+    """Inside this context, `${hydra:…}` refers to the sweep as a whole."""
     singleton = HydraConfig.instance()
     before = singleton.cfg
     singleton.set_config(settings)

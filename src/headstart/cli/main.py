@@ -1,4 +1,4 @@
-"""``headstart <verb>``: no verb's help imports torch."""
+"""`headstart <verb>`: run the verb that the command line names. No verb's help imports torch."""
 
 import io
 import logging
@@ -21,14 +21,14 @@ usage: headstart <verb> [arguments]
 
 {verbs}
 
-  headstart train -m experiment=demo && headstart compare demo       the whole road in under three minutes
+  headstart train -m experiment=demo && headstart compare demo       from images to a report in under 3 minutes
   headstart <verb> --help                                             what a verb takes
   eval "$(headstart -sc install=bash)"                                tab completion (also zsh, fish)
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code: 0 done, 1 failed, 2 bad input."""
+    """Run one verb; returns the exit code: 0 done, 1 failed, 2 wrong input."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
         width = max(map(len, VERBS))
@@ -41,8 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         return _complete(argv)
     verb, rest = argv[0], argv[1:]
     if verb not in VERBS:
-        return _unknown(verb)
-    return _guarded(lambda: _run(verb, rest))
+        return _reject_verb(verb)
+    return _report_errors(lambda: _run(verb, rest))
 
 
 def _run(verb: str, rest: list[str]) -> int:
@@ -66,7 +66,7 @@ def _run(verb: str, rest: list[str]) -> int:
     return app.main(rest)
 
 
-def _unknown(verb: str) -> int:
+def _reject_verb(verb: str) -> int:
     from headstart.errors import did_you_mean
     from headstart.storage.redact import mask_by_form
 
@@ -78,7 +78,7 @@ def _unknown(verb: str) -> int:
     return 2
 
 
-def _guarded(call: Callable[[], int]) -> int:
+def _report_errors(call: Callable[[], int]) -> int:
     from headstart.errors import UserError, as_user_error
     from headstart.storage.redact import mask
 
@@ -96,7 +96,7 @@ def _guarded(call: Callable[[], int]) -> int:
 
 
 def _complete(argv: list[str]) -> int:
-    """Hydra's shell completion calls ``headstart -sc query=SHELL``: the line's verb is ours, the rest is Hydra's."""
+    """Answer shell completion (`headstart -sc query=SHELL`): verbs are completed here, all other words by Hydra."""
     words = os.environ.get("COMP_LINE", "").split(" ")
     if any(arg.startswith("query=") for arg in argv):
         if len(words) < 3 or words[1] not in VERBS:
@@ -111,7 +111,7 @@ def _complete(argv: list[str]) -> int:
 
 
 def entry() -> None:
-    """The console command: `main`, and the quick way out."""
+    """Run the console command: `main`, then a quick exit."""
     _prepare_streams()
     codes = shutdown.exit_quickly()
     codes.append(main())
@@ -119,15 +119,15 @@ def entry() -> None:
 
 
 def _prepare_streams() -> None:
-    """Make standard output and error such that no line written to them can end a run."""
+    """Prepare standard output and error so that no line written to them can end a run."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
-        except OSError:  # closed: the next file opened would take its number, and get what others print
+        except OSError:  # closed: the next opened file would get its number, and printed text would go into that file
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
             os.set_inheritable(number, True)
             setattr(sys, name, open(number, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):  # in the C locale, or a terminal of another alphabet
+    for stream in (sys.stdout, sys.stderr):  # in the C locale, and in terminals that cannot show every character
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     logging.raiseExceptions = bool(os.environ.get("HEADSTART_DEBUG"))

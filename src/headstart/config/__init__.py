@@ -1,1 +1,1 @@
-"""The config: its schema, its keys, its checks, and what it builds by name."""
+"""The config: its schema, its keys, its checks, and the objects that it names."""

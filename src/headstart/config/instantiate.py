@@ -1,4 +1,4 @@
-"""Builds what a ``_target_`` names, from an allow-list of packages and no others."""
+"""Build the object that a `_target_` names, from a list of allowed packages and no others."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,10 +20,10 @@ def _targets(node: Any) -> Iterator[Any]:
 
 
 def find_target(target: Any) -> Any:
-    """What a ``_target_`` names, if an allowed package defines it: ``torch.os.system`` is not torch's.
+    """Find what a `_target_` names, if an allowed package defines it: `torch.os.system` is not torch's own.
 
     Raises:
-        UserError: it is not allowed, or not there.
+        UserError: it is not allowed, or does not exist.
     """
     from hydra.utils import get_object
 
@@ -42,7 +42,7 @@ def find_target(target: Any) -> Any:
 
 
 def build(node: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """Call what ``node['_target_']`` names with the node's other keys, if it and all targets within are allowed.
+    """Call what `node['_target_']` names with the node's other keys, if it and all targets inside are allowed.
 
     Raises:
         UserError: a target is not allowed.

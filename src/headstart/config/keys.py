@@ -1,4 +1,4 @@
-"""The keys a config may have: which there are, what each takes in words, and which one a misspelt key meant."""
+"""The keys that a config may have, what values each takes, and which key a misspelt one probably meant."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -12,15 +12,15 @@ from omegaconf import DictConfig
 from headstart.config.schema import RunConfig
 from headstart.errors import did_you_mean, nearest_names
 
-ALIKE = 0.7  # of 1: below this a name is not offered as what was meant
+ALIKE = 0.7  # likeness, from 0 to 1, below which a key is not suggested
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 EXAMPLES: dict[Any, Any] = {int: 1, float: 0.5, bool: False, str: "x", Any: "x", list: [], tuple: [1.0, 1.0]}
 
 
 def schema_keys(schema: type = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Every key of the schema, dotted; what lies in free mappings (an optimizer's arguments) is not among them."""
-    for name, kind in _hints(schema).items():
+    """Every key of the schema, dotted, except those in free mappings, such as an optimizer's arguments."""
+    for name, kind in _get_hints(schema).items():
         yield f"{prefix}{name}"
         if isinstance(kind, type) and is_dataclass(kind):
             yield from schema_keys(kind, f"{prefix}{name}.")
@@ -28,58 +28,58 @@ def schema_keys(schema: type = RunConfig, prefix: str = "") -> Iterator[str]:
 
 def present_keys(node: Any, prefix: str = "") -> Iterator[str]:
     """Every key of a composed config, dotted."""
-    for name, value in items(node):
+    for name, value in list_items(node):
         yield f"{prefix}{name}"
         yield from present_keys(value, f"{prefix}{name}.")
 
 
 def unknown_keys(composed: DictConfig) -> list[str]:
-    """The keys of a composed config that the schema does not have; plain Hydra takes them behind a ``+``."""
+    """The keys of a composed config that the schema does not have; Hydra alone would accept them after a `+`."""
 
     def walk(node: Any, prefix: str) -> Iterator[str]:
-        for name, value in items(node):
+        for name, value in list_items(node):
             path = f"{prefix}{name}"
             kind = kind_of(path)
             if kind is None:
-                yield from _leaves(value, path)
+                yield from _list_leaves(value, path)
             elif has_keys(path):
                 yield from walk(value, f"{path}.")
 
     return list(walk(composed, ""))
 
 
-def _leaves(node: Any, path: str) -> Iterator[str]:
-    inner = items(node)
+def _list_leaves(node: Any, path: str) -> Iterator[str]:
+    inner = list_items(node)
     for name, value in inner:
-        yield from _leaves(value, f"{path}.{name}")
+        yield from _list_leaves(value, f"{path}.{name}")
     if not inner:
         yield path
 
 
-def items(node: Any) -> list[tuple[Any, Any]]:
-    """Names and values of a mapping, interpolations as they are; none of anything else."""
+def list_items(node: Any) -> list[tuple[Any, Any]]:
+    """Names and values of a mapping, interpolations not resolved; an empty list for anything else."""
     if isinstance(node, DictConfig):
         return list(node.items_ex(resolve=False)) if len(node) else []  # 0 also where it is null or missing as a whole
     return list(node.items()) if isinstance(node, Mapping) else []
 
 
 @cache
-def _hints(schema: type) -> dict[str, Any]:
+def _get_hints(schema: type) -> dict[str, Any]:
     return get_type_hints(schema)
 
 
-def bare(kind: Any) -> Any:
-    """``X`` of ``X | None``."""
+def strip_optional(kind: Any) -> Any:
+    """Turn the type `X | None` into `X`."""
     return get_args(kind)[0] if get_origin(kind) is UnionType else kind
 
 
 def kind_of(key: str) -> Any:
-    """The type that the schema gives ``key``; Any inside a free mapping, None where there is no such key."""
+    """The type that the schema gives `key`; Any inside a free mapping, None where there is no such key."""
     kind: Any = RunConfig
     for part in key.split("."):
-        kind = bare(kind)
+        kind = strip_optional(kind)
         if isinstance(kind, type) and is_dataclass(kind):
-            kind = _hints(kind).get(part)
+            kind = _get_hints(kind).get(part)
         elif get_origin(kind) is dict:
             kind = get_args(kind)[1]
         elif kind is not Any:
@@ -88,30 +88,30 @@ def kind_of(key: str) -> Any:
 
 
 def has_keys(key: str) -> bool:
-    """Whether the schema names the keys in ``key``."""
+    """Whether the schema says which keys stand below `key`."""
     return is_dataclass(kind_of(key)) or key == "strategy.phases"
 
 
 def is_free(key: str) -> bool:
-    """Whether ``key`` lies in a free mapping, such as an optimizer's arguments."""
+    """Whether `key` is in a free mapping, such as an optimizer's arguments."""
     return kind_of(key) is Any
 
 
 def describe_type(key: str) -> str | None:
-    """What ``key`` takes, in words: ``a whole number or null``; None where the schema does not say."""
+    """Describe the values that `key` takes, such as `a whole number or null`; None where the schema does not say."""
     kind = kind_of(key)
     if kind is None or kind is Any:
         return None
-    return _words(bare(kind)) + (" or null" if kind is not bare(kind) else "")
+    return _describe(strip_optional(kind)) + (" or null" if kind is not strip_optional(kind) else "")
 
 
-def example(key: str) -> Any:
-    """Some value of the type that ``key`` takes."""
-    kind = bare(kind_of(key))
+def make_example(key: str) -> Any:
+    """Make some value of the type that `key` takes."""
+    kind = strip_optional(kind_of(key))
     return EXAMPLES.get(get_origin(kind) or kind, {})
 
 
-def _words(kind: Any) -> str:
+def _describe(kind: Any) -> str:
     if is_dataclass(kind):
         return f"keys of its own: {', '.join(field.name for field in fields(kind))}"
     origin = get_origin(kind)
@@ -122,21 +122,21 @@ def _words(kind: Any) -> str:
     return "a list, such as [a, b]" if origin is list else KINDS[kind]
 
 
-def no_such(key: str, names: Iterable[str]) -> str:
-    """Say that there is no ``key``: the nearest of ``names``, and what stands where it was looked for."""
+def describe_unknown_key(key: str, names: Iterable[str]) -> str:
+    """Say that there is no such `key`, with the nearest of `names` and the keys at the same place."""
     names = set(names)
-    hint = did_you_mean(key, names, nearest=nearest)
+    hint = did_you_mean(key, names, nearest=nearest_keys)
     parent = key.rpartition(".")[0]
     while parent and parent not in names:
         parent = parent.rpartition(".")[0]
     if hint and parent in ("", "hydra"):
         return f"there is no such key{hint}"  # the list would be long
-    beside = ", ".join(sorted(name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == parent))
-    return f"there is no such key{hint or ';'} {parent or 'the config'} has {beside}"
+    siblings = ", ".join(sorted(name.rpartition(".")[2] for name in names if name.rpartition(".")[0] == parent))
+    return f"there is no such key{hint or ';'} {parent or 'the config'} has {siblings}"
 
 
-def nearest(key: str, names: Iterable[str], *, limit: int = 2) -> list[str]:
-    """The one or two names most like a dotted ``key``; a second one only if it is about as near as the first."""
+def nearest_keys(key: str, names: Iterable[str], *, limit: int = 2) -> list[str]:
+    """The one or two names most like a dotted `key`; a second one only if it is about as near as the first."""
     return nearest_names(key, names, limit=limit, cutoff=ALIKE, likeness=_likeness, margin=0.05)
 
 

@@ -1,4 +1,4 @@
-"""What the machine has, as far as it can be known without torch."""
+"""What hardware the machine has, as far as this can be known without torch."""
 
 import os
 import sys
@@ -12,8 +12,8 @@ PRECISIONS = ("auto", "32", "bf16", "16")
 MEMORY_FORMATS = ("channels_last", "contiguous")
 
 
-def missing_hardware(config: "HardwareConfig") -> Iterator[str]:
-    """What is asked of this machine that it has not, as far as that can be known without torch."""
+def missing_hardware(config: HardwareConfig) -> Iterator[str]:
+    """The settings that this machine's hardware cannot fulfil, as far as this can be known without torch."""
     gpus, cores = count_gpus_at_most(), os.cpu_count() or 1
     accelerator, devices = config.accelerator, config.devices
     if accelerator == "gpu" and gpus == 0:
@@ -29,7 +29,7 @@ def missing_hardware(config: "HardwareConfig") -> Iterator[str]:
 
 
 def count_gpus_at_most() -> int | None:
-    """How many GPUs torch could see at most; None where their device files do not tell."""
+    """Count the GPUs that torch could see at most; None where their device files do not show it."""
     if sys.platform != "linux" or any(Path(f"/dev/{name}").exists() for name in ("kfd", "dxg", "nvmap")):
-        return None  # AMD, Windows' subsystem, Jetson: other files, or other systems
+        return None  # AMD, Windows Subsystem for Linux, Jetson: other device files, or another system
     return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())

@@ -1,26 +1,24 @@
-"""The rules of a phase: an ordered mapping *selector: rate*, read without torch.
+"""The rates of a phase: an ordered mapping from a selector of parameters to a rate, read without torch.
 
 The first selector that matches a parameter decides; every parameter must be matched, and every rule must match
-something. A rate multiplies the optimizer's learning rate, ``null`` is frozen, and ``{rate: r, decay: d}`` gives
+something. A rate multiplies the optimizer's learning rate, `null` is frozen, and `{rate: r, decay: d}` gives
 r x d^depth.
 
 Selectors:
 
-=================  ====================================================================================
-``all``            every parameter
-``head``           the module that timm's ``get_classifier()`` returns (depth 0)
-``backbone``       everything else (depth 1 and deeper)
-``last``           the ``groups`` groups next to the head: ``last: {rate: 1, groups: 2}``; one by default
-``first``          the ``groups`` groups next to the input; one by default
-``depth2``         one depth; ``depth1-3`` a range; ``depth4-`` from 4 to the stem
-``stem0``          the backbone counted from the input: the stem is 0; ranges as above
-``norm``           weights and biases of normalisation layers
-``bias``           parameters that are called bias
-``name:REGEX``     parameters whose name matches the regular expression somewhere, e.g. ``name:\\.bias$``;
-                   in a file only, as Hydra's command line takes no such keys
-=================  ====================================================================================
+- `all`: every parameter
+- `head`: the module that timm's `get_classifier()` returns (depth 0)
+- `backbone`: everything else (depth 1 and deeper)
+- `last`: the `groups` groups next to the head, one by default: `last: {rate: 1, groups: 2}`
+- `first`: the `groups` groups next to the input, one by default
+- `depth2`: one depth; `depth1-3`: a range; `depth4-`: from 4 to the stem
+- `stem0`: the backbone counted from the input, where the stem is 0; ranges as for `depth`
+- `norm`: weights and biases of normalisation layers
+- `bias`: parameters that are called bias
+- `name:REGEX`: parameters with a match of the regular expression anywhere in their name, such as `name:\\.bias$`; in a
+  file only, because Hydra's command line takes no such keys
 
-Depths are timm's ``group_matcher(coarse=True)`` groups, the head taken out, counted back from the head.
+Depths are timm's `group_matcher(coarse=True)` groups, the head taken out, counted back from the head.
 """
 
 import re
@@ -37,7 +35,7 @@ SPAN = re.compile(r"(?P<kind>depth|stem)(?P<low>\d+)(?P<dash>-)?(?P<high>(?<=-)\
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a selector can ask of a parameter."""
+    """The facts of a parameter that a selector can refer to."""
 
     name: str
     depth: int
@@ -48,23 +46,23 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a phase's ``rates``."""
+    """One line of a phase's `rates`."""
 
     selector: str
     rate: float | None
     decay: float = 1.0
     groups: int = 1
 
-    def at(self, depth: int) -> float | None:
-        """The multiplier of the learning rate at ``depth``; None is frozen."""
+    def rate_at(self, depth: int) -> float | None:
+        """The multiplier of the learning rate at `depth`; None is frozen."""
         return None if self.rate is None else self.rate * self.decay**depth
 
     def matches(self, parameter: Parameter) -> bool:
-        """Whether this rule is about ``parameter``."""
+        """Whether this rule applies to `parameter`."""
         span = SPAN.fullmatch(self.selector)
         from_stem = parameter.deepest - parameter.depth
         if span:
-            low, high = _range(span)
+            low, high = _parse_span(span)
             if span.group("kind") == "stem":
                 return parameter.depth > 0 and low <= from_stem <= high
             return low <= parameter.depth <= high
@@ -82,13 +80,13 @@ class Rule:
 
 
 def parse_rates(rates: Mapping[str, Any], where: str = "rates") -> list[Rule]:
-    """Read a phase's ``rates``; raises UserError that names the key ``where`` and what it allows."""
+    """Read a phase's `rates`; raises a UserError that names the key, which is or begins with `where`."""
     if not rates:
         raise UserError(f"{where} is empty: give at least one rule, such as {{all: 1}}")
-    return [_rule(str(selector), value, f"{where}.{selector}") for selector, value in rates.items()]
+    return [_parse_rule(str(selector), value, f"{where}.{selector}") for selector, value in rates.items()]
 
 
-def _rule(selector: str, value: Any, key: str) -> Rule:
+def _parse_rule(selector: str, value: Any, key: str) -> Rule:
     _check_selector(selector, key)
     options = dict(value) if isinstance(value, Mapping) else {"rate": value}
     takes = {"rate", "decay"} | ({"groups"} if selector in COUNTED else set())
@@ -113,7 +111,7 @@ def _check_selector(selector: str, key: str) -> None:
     if selector in WORDS:
         return
     span = SPAN.fullmatch(selector)
-    if span and _range(span)[0] <= _range(span)[1]:
+    if span and _parse_span(span)[0] <= _parse_span(span)[1]:
         return
     if selector.startswith("name:") and len(selector) > 5:
         try:
@@ -126,6 +124,6 @@ def _check_selector(selector: str, key: str) -> None:
     )
 
 
-def _range(span: re.Match[str]) -> tuple[float, float]:
+def _parse_span(span: re.Match[str]) -> tuple[float, float]:
     low, dash, high = span.group("low", "dash", "high")
     return float(low), float(high) if high else (float("inf") if dash else float(low))

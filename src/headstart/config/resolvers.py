@@ -1,4 +1,4 @@
-"""Where ``conf/`` lies, and what its files may ask for: the schema and the resolvers ``${headstart_…:}``."""
+"""The folder `conf/`, and what its files refer to: the schema and the resolvers `${headstart_…:}`."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: apt instal
 
 
 def config_folder() -> Path:
-    """The folder ``conf/``: inside an installed wheel, or at the top of a checkout."""
+    """Find the folder `conf/`: inside an installed wheel, or at the top of a checkout."""
     package = Path(__file__).resolve().parents[1]
     for candidate in (package / "conf", package.parents[1] / "conf"):
         if (candidate / "config.yaml").is_file():
@@ -23,25 +23,25 @@ def config_folder() -> Path:
 
 
 def register() -> None:
-    """Make the schema and the resolvers that ``conf/`` names known to Hydra and OmegaConf."""
+    """Register the schema and the resolvers that `conf/` uses with Hydra and OmegaConf."""
     ConfigStore.instance().store(name="headstart_schema", node=RunConfig, replace=True)
-    OmegaConf.register_resolver("headstart_study", _study, replace=True)
-    OmegaConf.register_resolver("headstart_installed", _installed, replace=True)
-    OmegaConf.register_resolver("headstart_share", _share, replace=True)
+    OmegaConf.register_resolver("headstart_study", _choose_study, replace=True)
+    OmegaConf.register_resolver("headstart_installed", _choose_by_installation, replace=True)
+    OmegaConf.register_resolver("headstart_share", _share_of_epochs, replace=True)
 
 
-def _study(experiment: str | None = None) -> str:
-    """The default study: the chosen experiment's name, else ``runs``."""
+def _choose_study(experiment: str | None = None) -> str:
+    """The default study: the name of the chosen experiment, or `runs`."""
     if experiment is None and HydraConfig.initialized():
         experiment = HydraConfig.get().runtime.choices.get("experiment")
     return experiment if experiment not in (None, "null") else "runs"
 
 
-def _installed(with_fashion_mnist: Any, without: Any) -> Any:
-    """One of two values: the first where Debian's package dataset-fashion-mnist is installed."""
+def _choose_by_installation(with_fashion_mnist: Any, without: Any) -> Any:
+    """One of two values: the first if Debian's package dataset-fashion-mnist is installed."""
     return with_fashion_mnist if FASHION_FOLDER.is_dir() else without
 
 
-def _share(epochs: Any, share: Any) -> int:
-    """A share of a number of epochs, at least one: ``${headstart_share:${epochs},0.25}``."""
+def _share_of_epochs(epochs: Any, share: Any) -> int:
+    """A share of a number of epochs, at least one: `${headstart_share:${epochs},0.25}`."""
     return max(1, round(float(epochs) * float(share)))

@@ -1,6 +1,6 @@
-"""The schema of a run's config, and its forms: typed dataclasses, plain containers, and one level of flat keys.
+"""The schema of a run's config, and its three forms: typed dataclasses, plain containers, one level of dotted keys.
 
-Nothing here imports torch, timm or Lightning, so that ``--help``, ``--cfg job`` and a mistyped key answer at once.
+Nothing here imports torch, timm or Lightning, so that `--help`, `--cfg job` and a misspelt key are answered at once.
 """
 
 import json
@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 @dataclass
 class ModelConfig:
-    """A network by timm name, and where its weights come from."""
+    """A network by its timm name, and where its weights come from."""
 
     name: str = MISSING
     weights: str = "imagenet"
@@ -23,27 +23,27 @@ class ModelConfig:
 
 @dataclass
 class PhaseConfig:
-    """For how long, and at what rate each part of the network learns (``null``: frozen).
+    """One phase: how long it lasts, and at what rate each part of the network learns (`null`: frozen).
 
-    `headstart.config.rates` has the rules.
+    `headstart.config.rates` explains the rates.
     """
 
     rates: dict[str, Any] = MISSING
     epochs: int | None = None
     probe: dict[str, Any] | None = None
-    augment: bool | None = None  # null: as the group augment says, where the phase trains on images
-    views: int | None = None  # augmented views of each training image that are cached
-    cache: bool = True  # false: the frozen prefix runs anew in every epoch
+    augment: bool | None = None  # null: as the group augment says, if the phase trains on images
+    views: int | None = None  # how many augmented views of each training image are cached
+    cache: bool = True  # false: the frozen layers are computed again in every epoch
     statistics: str = "live"  # of batch norms whose weights learn: live, or frozen as pretrained
     lr: float | None = None
     weight_decay: float | None = None
     penalty: dict[str, Any] | None = None  # added to the loss; see `headstart.penalty`
-    average: float | None = None  # decay of an average of the weights, which is what the phase keeps
+    average: float | None = None  # decay of a moving average of the weights; the phase's result is this average
 
 
 @dataclass
 class StrategyConfig:
-    """Ordered phases, and whether the weights start ``pretrained`` or from ``scratch``."""
+    """Phases in their order, and whether the weights start `pretrained` or from `scratch`."""
 
     name: str = MISSING
     start: str = "pretrained"
@@ -52,7 +52,7 @@ class StrategyConfig:
 
 @dataclass
 class HeadConfig:
-    """What fits the head where a strategy fits it on features of the frozen backbone: ``${head.probe}``."""
+    """The probe that fits the head on features of the frozen backbone; strategies refer to it as `${head.probe}`."""
 
     kind: str = MISSING
     probe: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class HeadConfig:
 
 @dataclass
 class DataConfig:
-    """A labelled set of images, how large they are shown, and how much of it is used."""
+    """A labelled set of images, the size at which the network sees them, and how many are used."""
 
     name: str = MISSING
     source: dict[str, Any] = MISSING
@@ -81,7 +81,7 @@ class DataConfig:
 
 @dataclass
 class AugmentConfig:
-    """Random changes of each training image, drawn anew for each image in each epoch; of each batch, for mixing."""
+    """Random changes of training images, drawn again for each image in each epoch; mixing is drawn for each batch."""
 
     crop_scale: tuple[float, float] = (1.0, 1.0)
     crop_ratio: tuple[float, float] = (1.0, 1.0)
@@ -95,15 +95,15 @@ class AugmentConfig:
 
 @dataclass
 class HardwareConfig:
-    """Where and how the arithmetic is done; ``auto`` is settled per machine, before the run gets its identity."""
+    """Where and how the run computes; each `auto` is resolved for the machine before the run gets its identity."""
 
     accelerator: str = "auto"
     devices: int = 1
     precision: str = "auto"
     memory_format: str = "channels_last"
     compile: bool = False
-    tune: bool = False  # a trial of a few steps picks memory_format, precision and compile; see `headstart.tuning.tune`
-    allow_bf16: bool = False  # whether it may pick another precision than the one that auto stands for
+    tune: bool = False  # time a few steps to choose memory_format, precision and compile: `headstart.tuning.tune`
+    allow_bf16: bool = False  # whether tune may choose another precision than auto would
     accumulate: int = 1
     clip: float | None = None
     workers: int = 0
@@ -112,15 +112,15 @@ class HardwareConfig:
 
 @dataclass
 class FeaturesConfig:
-    """How the features of frozen prefixes are kept: in which precision, and in memory or in a mapped file."""
+    """How the features of frozen layers are kept: in which precision, and in memory or in a memory-mapped file."""
 
-    dtype: str = "auto"  # auto: as the prefix puts them out
-    storage: str = "auto"  # auto: mapped where they would fill more than half of the free memory
+    dtype: str = "auto"  # auto: the dtype of the frozen layers' output
+    storage: str = "auto"  # auto: mapped if they would fill more than half of the free memory
 
 
 @dataclass
 class LoggerConfig:
-    """Where curves go besides ``metrics.csv``."""
+    """Where curves are sent, in addition to `metrics.csv`."""
 
     wandb: bool = False
     project: str = "headstart"
@@ -131,7 +131,7 @@ class LoggerConfig:
 
 @dataclass
 class RunConfig:
-    """Everything that one run is made of."""
+    """All settings of one run."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
@@ -159,12 +159,12 @@ class RunConfig:
 
     @property
     def cache(self) -> Path | None:
-        """The folder that all runs share; None: nothing is kept there."""
+        """The cache folder that all runs share; None: nothing is cached on disk."""
         return None if self.cache_dir is None else Path(self.cache_dir)
 
 
 def is_random(augment: AugmentConfig | None) -> bool:
-    """Whether an augmentation changes any pixel; crop_scale = crop_ratio = [1, 1] is the centre crop."""
+    """Whether an augmentation changes pixels at random; crop_scale = crop_ratio = [1, 1] is the centre crop."""
     if augment is None:
         return False
     crops = tuple(augment.crop_scale) != (1.0, 1.0) or tuple(augment.crop_ratio) != (1.0, 1.0)
@@ -176,7 +176,7 @@ def mixes(augment: AugmentConfig | None) -> bool:
     return augment is not None and bool(augment.mixup or augment.cutmix)
 
 
-def typed(config: DictConfig) -> RunConfig:
+def to_typed(config: DictConfig) -> RunConfig:
     """Resolve every interpolation of a composed config and return it as plain dataclasses."""
     value = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RunConfig), config))
     assert isinstance(value, RunConfig)
@@ -184,26 +184,26 @@ def typed(config: DictConfig) -> RunConfig:
 
 
 def from_plain(values: dict[str, Any]) -> RunConfig:
-    """The config that `plain` was made of."""
-    return typed(OmegaConf.create(values))
+    """Turn what `to_plain` returned into the config again."""
+    return to_typed(OmegaConf.create(values))
 
 
-def plain(config: RunConfig) -> dict[str, Any]:
-    """The config as nested dicts, lists and scalars."""
+def to_plain(config: RunConfig) -> dict[str, Any]:
+    """Turn the config into nested dicts, lists and scalars."""
 
-    def contained(value: Any) -> Any:
+    def convert(value: Any) -> Any:
         if isinstance(value, dict):
-            return {str(key): contained(item) for key, item in value.items()}
-        return [contained(item) for item in value] if isinstance(value, list | tuple) else value
+            return {str(key): convert(item) for key, item in value.items()}
+        return [convert(item) for item in value] if isinstance(value, list | tuple) else value
 
-    return {key: contained(value) for key, value in asdict(config).items()}
+    return {key: convert(value) for key, value in asdict(config).items()}
 
 
-def flat(config: RunConfig) -> dict[str, Any]:
-    """The config as one level of dotted keys, the same for every run, for a dashboard to group by.
+def to_flat(config: RunConfig) -> dict[str, Any]:
+    """Turn the config into one level of dotted keys, the same for every run, so that a dashboard can group by them.
 
-    What differs in its keys from run to run (phases, the optimizer's and the source's arguments) is one JSON text each;
-    the optimizer's name, rate and weight decay also stand alone.
+    Mappings whose keys differ between runs (phases, arguments of the optimizer and of the data source) become one JSON
+    text each. The optimizer's name, rate and weight decay have keys of their own too.
     """
 
     def walk(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:

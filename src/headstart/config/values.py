@@ -1,4 +1,4 @@
-"""The values that keys may have, alone and together; nothing here imports torch."""
+"""Which values keys may have, each alone and several together; nothing here imports torch."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 
 
 def describe_range(key: str) -> str | None:
-    """The choices or the range of a key's values in words, if it has any."""
+    """Describe the choices or the range of a key's values, if it has any."""
     if key in CHOICES:
         return f"one of {', '.join(CHOICES[key])}"
     if key in RANGES:
@@ -64,33 +64,33 @@ def describe_range(key: str) -> str | None:
     return None
 
 
-def _value(config: Any, key: str) -> Any:
+def _get_value(config: Any, key: str) -> Any:
     for part in key.split("."):
         config = getattr(config, part)
     return config
 
 
 def find_value_problems(config: RunConfig) -> Iterator[str]:
-    """What is wrong with the values of a typed config, key by key and together."""
+    """Find wrong values in a typed config: of each key alone, and of several together."""
     for key, choices in CHOICES.items():
-        value = _value(config, key)
+        value = _get_value(config, key)
         if value not in choices:
             yield f"{key}={value}: must be {describe_range(key)}{did_you_mean(str(value), choices)}"
     for key, (low, high) in RANGES.items():
-        value = _value(config, key)
+        value = _get_value(config, key)
         if key == "data.split_seed" and value == config.seed:
-            continue  # it follows the seed, which has been told
+            continue  # it is the seed, which is already reported
         if value is not None and not (low <= value and (high is None or value <= high)):
             yield f"{key}={value}: must be {describe_range(key)}"
     for key in ABOVE_ZERO:
-        value = _value(config, key)
+        value = _get_value(config, key)
         if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
             yield f"{key}={value}: must be {describe_range(key)}"
     if config.hardware.devices == 0:
         yield "hardware.devices=0: must be 1 or more, or -1 for all of them"
     if config.hardware.allow_bf16 and not (config.hardware.tune and config.hardware.precision == "auto"):
         yield (
-            "hardware.allow_bf16=true: is for a trial to make use of; set hardware.tune=true and leave "
+            "hardware.allow_bf16=true: has an effect on hardware.tune only; set hardware.tune=true and leave "
             "hardware.precision=auto, or set hardware.precision=bf16"
         )
     yield from _data_problems(config.data, config.augment, config.class_weights)
@@ -155,12 +155,12 @@ def _strategy_problems(
         else:
             yield from _gradient_problems(key, phase, augment)
             yield from _schedule_problems(key, phase, scheduler)
-            if phase.epochs is not None and phase.epochs < 1 and phase.epochs != epochs:  # else `epochs` is told
+            if phase.epochs is not None and phase.epochs < 1 and phase.epochs != epochs:  # else `epochs` is reported
                 yield f"{key}.epochs={phase.epochs}: must be at least 1"
 
 
 def _phase_problems(key: str, phase: PhaseConfig, augment: AugmentConfig) -> Iterator[str]:
-    """What is wrong with a phase, however it learns."""
+    """Problems that any phase can have, with a probe or by gradient."""
     if (phase.epochs is None) == (phase.probe is None):
         yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
     if phase.statistics not in STATISTICS:
@@ -193,7 +193,7 @@ def _probe_problems(key: str, phase: PhaseConfig) -> Iterator[str]:
         yield f"{key}.statistics=frozen: a probe leaves batch norms alone anyway: leave statistics out"
     if not phase.cache:
         yield f"{key}.cache=false: a probe is fitted on cached features: leave cache out"
-    with suppress(UserError):  # told already
+    with suppress(UserError):  # already reported
         if any(rule.rate is not None and rule.selector != "head" for rule in parse_rates(phase.rates)):
             yield f"{key}: a probe fits the head alone: its rates must be {{head: 1, backbone: null}}"
 

@@ -1,7 +1,5 @@
 """Decodes one image file, whatever its maker made of it, into the pixels that a person would see."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -30,9 +30,9 @@ LARGE = 2**20  # bytes of a batch in memory from which a thread is worth its whi
 class Pixels:
     """A part's images uint8 [n, 3, S, S], labels int64 [n], and each image's id and name.
 
-    ``images`` may be a function that reads them: it is called when they are first looked at, so that a run whose
+    `images` may be a function that reads them: it is called when they are first looked at, so that a run whose
     features are on disk decodes nothing. It may be a `Decoder` of the part's images: then they are streamed, decoded
-    whenever a batch asks for them, and never held. Features [n, ...] may stand in the images' place. ``seconds`` are
+    whenever a batch asks for them, and never held. Features [n, ...] may stand in the images' place. `seconds` are
     what reading the images took, where they were read before they were needed.
     """
 
@@ -102,7 +102,7 @@ def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int 
 class Batches(Sampler[torch.Tensor]):
     """Row indices int64 [b] of each batch; the order is a function of (seed, phase, epoch) only.
 
-    Of several processes each takes every ``world``-th row of each joint batch of ``world * batch_size``: every row
+    Of several processes each takes every `world`-th row of each joint batch of `world * batch_size`: every row
     comes once, every process gets as many batches, and their sizes differ by one at most. Raises UserError where a
     process would get too few rows.
 
@@ -219,7 +219,7 @@ def loader(
     torch's global generator, so that a resumed epoch finds it as it was left.
 
     Args:
-        views: rows of ``pixels`` that stand side by side for one image.
+        views: rows of `pixels` that stand side by side for one image.
         balanced: draw every class equally often, by repeating the images of small ones.
     """
     n, shares = len(pixels.labels) // views, None

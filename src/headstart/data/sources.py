@@ -1,7 +1,5 @@
 """Where images come from: each function reads labels at once, images lazily, and returns a `Source`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""What the processes of one run tell each other; in a run of one process each of these is free.
+"""Communication between the processes of one run; in a run of one process these functions do nothing.
 
-Every process (rank) works on its own share of the rows and holds the whole result afterwards. Rank 0 alone writes
-files and talks to W&B.
+Every process (rank) works on its own share of the rows and has the whole result afterwards. Only rank 0 writes files
+and sends results to W&B.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-PATIENCE = timedelta(hours=2)  # for a rank that lives and does not answer; one that died is noticed at once
+PATIENCE = timedelta(hours=2)  # for a rank that is alive and does not answer; a dead one is noticed at once
 
 
 def world_size() -> int:
@@ -22,44 +22,44 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Which of them this one is, from 0."""
+    """The number of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes."""
+    """Whether this is the process that writes files."""
     return rank() == 0
 
 
 def barrier() -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has reached this call."""
     if world_size() > 1:
-        dist.barrier(group=_control())
+        dist.barrier(group=_control_group())
 
 
 def broadcast(value: int) -> int:
-    """Rank 0's value, on every rank."""
+    """Give every rank the value of rank 0."""
     if world_size() == 1:
         return value
     box = torch.tensor([value])
-    dist.broadcast(box, src=0, group=_control())
+    dist.broadcast(box, src=0, group=_control_group())
     return int(box)
 
 
 def all_gather(value: Any) -> list[Any]:
-    """Every rank's value, in the order of ranks."""
+    """Give every rank the values of all ranks, in the order of ranks."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value, group=_control())
+    dist.all_gather_object(values, value, group=_control_group())
     return values
 
 
 def compute_in_shares(n: int, compute: Callable[[slice], Tensor]) -> Tensor:
-    """``compute(rows)`` for all of ``n`` rows, on the CPU, in order; each process computes a contiguous share of them.
+    """Compute `compute(rows)` for all `n` rows; each process computes a contiguous share and gets all of the result.
 
     Args:
-        compute: gives one row of output for each row of the slice; rows do not depend on each other.
+        compute: returns one row of output, on the CPU, for each row of the slice; rows do not depend on each other.
     """
     if world_size() == 1 or n < world_size():
         return compute(slice(0, n))
@@ -69,15 +69,15 @@ def compute_in_shares(n: int, compute: Callable[[slice], Tensor]) -> Tensor:
     padded = mine.new_zeros((longest, *mine.shape[1:]))
     padded[: len(mine)] = mine
     parts = [torch.empty_like(padded) for _ in range(world_size())]
-    dist.all_gather(parts, padded, group=_control())
+    dist.all_gather(parts, padded, group=_control_group())
     return torch.cat([part[: stop - start] for part, (start, stop) in zip(parts, pairwise(bounds), strict=True)])
 
 
 _groups: dict[int, Any] = {}
 
 
-def _control() -> Any:
-    """A group over gloo for what lies on the CPU; NCCL carries gradients only."""
+def _control_group() -> Any:
+    """The gloo group for tensors and objects on the CPU; NCCL is for gradients only."""
     if dist.get_backend() == "gloo":
         return None
     if 0 not in _groups:

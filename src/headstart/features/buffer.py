@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headstart.runtime.memory import free_memory
-from headstart.storage.files import cannot_write
+from headstart.storage.files import make_write_error
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class FeatureBuffer:
 
     Args:
         rows: number of rows.
-        storage: ``memory``, ``mapped``, or ``auto``: in memory if that takes at most half of what is free.
+        storage: `memory`, `mapped`, or `auto`: in memory if that takes at most half of what is free.
     """
 
     def __init__(self, rows: int, storage: str) -> None:
@@ -31,7 +31,7 @@ class FeatureBuffer:
         self.made: Tensor | None = None
 
     def put(self, at: Tensor, features: Tensor) -> None:
-        """Store features [n, ...] in the rows ``at`` [n]. The first call decides the shape of a row and its type."""
+        """Store features [n, ...] in the rows `at` [n]. The first call decides the shape of a row and its type."""
         if self.made is None:
             self.made = self._make(features)
         self.made[at] = features
@@ -43,7 +43,7 @@ class FeatureBuffer:
         return self.made
 
     def _make(self, like: Tensor) -> Tensor:
-        """An empty buffer for rows like those of ``like``."""
+        """An empty buffer for rows like those of `like`."""
         shape = (self.rows, *like.shape[1:])
         need = self.rows * like[0].numel() * like.element_size()
         if self.storage == "memory" or (self.storage == "auto" and need <= free_memory() / 2):
@@ -57,5 +57,5 @@ class FeatureBuffer:
                     os.posix_fallocate(file.fileno(), 0, need)
                 flat = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(need,)))
         except OSError as error:
-            raise cannot_write(Path(tempfile.gettempdir()), need, error) from error
+            raise make_write_error(Path(tempfile.gettempdir()), need, error) from error
         return flat.view(like.dtype).view(shape)

@@ -6,6 +6,8 @@ any of these leads to another folder, so no entry is ever out of date.
 `headstart.features.store` says how an entry looks.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import logging
@@ -47,8 +49,8 @@ class Extraction:
         seconds: time to compute all rows, whichever run computed them.
         computed: rows computed by this run.
         reused: rows that were not computed: found on disk, or of an image that occurs twice.
-        reused_seconds: the share of ``seconds`` that another run spent.
-        earlier_seconds: the share of ``seconds`` spent on reading the images earlier, when they were checked.
+        reused_seconds: the share of `seconds` that another run spent.
+        earlier_seconds: the share of `seconds` spent on reading the images earlier, when they were checked.
     """
 
     seconds: float = 0.0
@@ -85,9 +87,9 @@ class Extractor:
         split: NetworkSplit,
         preprocess: nn.Module,
         identity: dict[str, Any],
-        config: "HardwareConfig",
+        config: HardwareConfig,
         cache_dir: Path | None,
-        kept: "FeaturesConfig | None" = None,
+        kept: FeaturesConfig | None = None,
     ) -> None:
         import timm
 
@@ -120,10 +122,10 @@ class Extractor:
         self.store = FeatureStore(cache_dir, self.key)
         self.validation: Tensor | None = None
 
-    def __call__(self, pixels: "Pixels", part: str) -> Tensor:
+    def __call__(self, pixels: Pixels, part: str) -> Tensor:
         """Features [n, ...] of every image, on the CPU: those on disk are read, the others are computed and written.
 
-        Features of the part ``val`` are remembered, because a phase and its evaluation both need them. With several
+        Features of the part `val` are remembered, because a phase and its evaluation both need them. With several
         processes each computes a share, and all get all features.
         """
         if part == "val" and self.validation is not None:
@@ -133,8 +135,8 @@ class Extractor:
             self.validation = features
         return features
 
-    def _read_or_compute(self, pixels: "Pixels", part: str) -> Tensor:
-        """Features [n, ...] in the order of the images, and their cost in ``costs``."""
+    def _read_or_compute(self, pixels: Pixels, part: str) -> Tensor:
+        """Features [n, ...] in the order of the images, and their cost in `costs`."""
         cost = self.costs[part] = Extraction()
         rows, seconds = self.store.read(set(pixels.ids))
         # the first row of each digest: of equal images only this one is computed
@@ -171,7 +173,7 @@ class Extractor:
             buffer.put(torch.tensor(again), buffer.tensor[[first[pixels.ids[row]] for row in again]])
         return buffer.tensor
 
-    def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
+    def _compute(self, pixels: Pixels, rows: Tensor, part: str) -> Tensor:
         """Features [len(rows), ...] of these rows of the images, each process computing a share."""
         device = next(self.prefix.parameters()).device
         size = images_per_batch(pixels.side, device)
@@ -187,12 +189,12 @@ class Extractor:
         return comm.compute_in_shares(len(rows), features)
 
     def _inferred(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
-        """The prefix's outputs for the rows ``mine``, in the precision that features are kept in."""
+        """The prefix's outputs for the rows `mine`, in the precision that features are kept in."""
         found = run_inference(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
         return found if self.dtype is None else found.to(self.dtype)
 
 
-def open_extractor(context: "Context", split: NetworkSplit) -> Extractor:
+def open_extractor(context: Context, split: NetworkSplit) -> Extractor:
     """The frozen prefix over this run's cache, with the weights that the network has now."""
     return Extractor(
         split,

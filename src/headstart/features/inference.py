@@ -1,5 +1,7 @@
 """A network over many images in eval and inference mode, batch by batch."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Callable
@@ -21,18 +23,18 @@ def run_inference(
     network: nn.Module,
     batch: Callable[[int, int], Tensor],
     rows: slice,
-    config: "HardwareConfig",
+    config: HardwareConfig,
     what: str,
     *,
     batch_size: int,
 ) -> Tensor:
-    """Run ``network`` on the inputs ``rows`` in eval and inference mode; returns its outputs [n, ...] on the CPU.
+    """Run `network` on the inputs `rows` in eval and inference mode; returns its outputs [n, ...] on the CPU.
 
     A row's output does not depend on which rows are computed with it. So it is the same whatever was in the cache
     before, and on any number of processes.
 
     Args:
-        batch: ``batch(start, stop)`` gives the inputs of these rows, on any device. It is called in ascending order.
+        batch: `batch(start, stop)` gives the inputs of these rows, on any device. It is called in ascending order.
         rows: which rows to compute.
         what: what the progress lines call it; one line is logged every few seconds.
         batch_size: rows per call of the network.
@@ -67,7 +69,7 @@ def run_inference(
 
 
 def images_per_batch(side: int, device: torch.device) -> int:
-    """The batch size for images of ``side`` pixels, when nothing has to be kept for a backward pass.
+    """The batch size for images of `side` pixels, when nothing has to be kept for a backward pass.
 
     On a CPU, layers are fastest while their activations fit into its cache. With images of 96 px, EfficientNet-Lite0
     processed 1,116 images/s in batches of 32, 869 in batches of 64 and 598 in batches of 128 (2 cores).

@@ -1,5 +1,7 @@
 """Features of augmented views of the training images: each view is computed once and kept on disk as all features."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +12,7 @@ from headstart.features.buffer import FeatureBuffer
 from headstart.features.extractor import Extraction, Extractor
 from headstart.features.inference import images_per_batch
 from headstart.models.split import NetworkSplit
-from headstart.runtime.seeds import seed_of
+from headstart.runtime.seeds import derive_seed
 
 if TYPE_CHECKING:
     from headstart.context import Context
@@ -31,7 +33,7 @@ class _ViewExtractor(Extractor):
         super().__init__(*arguments)
         self.seed = seed
 
-    def _compute(self, pixels: "Pixels", rows: Tensor, part: str) -> Tensor:
+    def _compute(self, pixels: Pixels, rows: Tensor, part: str) -> Tensor:
         device = next(self.prefix.parameters()).device
         # the last block that was augmented: a batch may end in the middle of it, and the next one then begins there
         newest: dict[int, Tensor] = {}
@@ -45,7 +47,7 @@ class _ViewExtractor(Extractor):
 
         def drawn(number: int) -> Tensor:
             images = pixels.take(torch.arange(len(pixels))[number * BLOCK : (number + 1) * BLOCK]).to(device)
-            torch.manual_seed(seed_of(self.seed, number))
+            torch.manual_seed(derive_seed(self.seed, number))
             with torch.autocast(device.type, enabled=False):  # half precision is too coarse for coordinates of crops
                 return self.preprocess(images, train=True)
 
@@ -65,7 +67,7 @@ class _ViewExtractor(Extractor):
 
 
 def training_features(
-    context: "Context", phase: str, split: NetworkSplit, views: int, extractor: Extractor
+    context: Context, phase: str, split: NetworkSplit, views: int, extractor: Extractor
 ) -> tuple[Tensor, Tensor]:
     """Features and labels of what a phase trains on: a row an image, or, side by side, a row for each of its views."""
     train = context.data.train
@@ -76,13 +78,13 @@ def training_features(
 
 
 def features_of_views(
-    context: "Context", phase: str, split: NetworkSplit, views: int, costs: dict[str, Extraction]
+    context: Context, phase: str, split: NetworkSplit, views: int, costs: dict[str, Extraction]
 ) -> Tensor:
-    """Features [n, views, ...] of the training images; their cost is added to ``costs``, an entry for each view."""
+    """Features [n, views, ...] of the training images; their cost is added to `costs`, an entry for each view."""
     config, train = context.config, context.data.train
     n, buffer = len(train), FeatureBuffer(len(train) * views, config.features.storage)
     for view in range(views):
-        seed = seed_of(config.seed, phase, view)
+        seed = derive_seed(config.seed, phase, view)
         # Added to the cache key: the transform, the version of its code, the seed, and the list of all images. The last
         # because a row's augmentation depends on its number: with other images in the set, a view is another one.
         drawn = {"augment": vars(config.augment), "code": TRANSFORM, "seed": seed, "images": train.ids}

@@ -1,4 +1,4 @@
-"""What a run observes besides its accuracy; a config names a measure by ``_target_: headstart.measures.…``."""
+"""What a run observes besides its accuracy; a config names a measure by `_target_: headstart.measures.…`."""
 
 from headstart.measures.corruptions import Changes
 from headstart.measures.gradients import GradientNorms

@@ -4,8 +4,6 @@ The kinds of corruption are some of Hendrycks & Dietterich's (2019, "Benchmarkin
 corruptions and perturbations"); the sizes are a study's own, not the five severities of their ImageNet-C.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -77,7 +75,7 @@ def _operation(change: str, size: float, seed: int) -> Callable[[Tensor], Tensor
 
 
 def _by_part(images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
-    """``operation`` over all images, a part at a time, rounded to uint8 again."""
+    """`operation` over all images, a part at a time, rounded to uint8 again."""
 
     def parts() -> Iterator[Tensor]:
         for part in images.split(PART):
@@ -101,7 +99,7 @@ def _turned(part: Tensor, degrees: float) -> Tensor:
 
 
 def _stroked(part: Tensor, pixels: int) -> Tensor:
-    """Grey-scale dilation with a square of side 2 ``pixels`` + 1; below 0: erosion."""
+    """Grey-scale dilation with a square of side 2 `pixels` + 1; below 0: erosion."""
     sign = 1.0 if pixels >= 0 else -1.0
     side = 2 * abs(pixels) + 1
     return sign * functional.max_pool2d(sign * part, side, stride=1, padding=side // 2)
@@ -125,7 +123,7 @@ def _blurred(part: Tensor, sigma: float) -> Tensor:
 
 
 class Changes(Measure):
-    """Test accuracy of images that were changed after training on clean ones: ``changes.csv``.
+    """Test accuracy of images that were changed after training on clean ones: `changes.csv`.
 
     Columns: change, size, accuracy (a share of 1). What leaves the image is lost, and its border is continued. Images
     are changed at the size at which they are kept, before the centre crop. The kinds are some of Hendrycks &

@@ -1,7 +1,5 @@
 """How large gradients are, layer by layer, while a phase learns."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -13,7 +11,7 @@ from headstart.measures.measure import Measure, read_rows, write_rows
 
 
 class GradientNorms(Measure):
-    """How large the gradient of each layer's weights is: ``gradients.csv``, a row an epoch and layer.
+    """How large the gradient of each layer's weights is: `gradients.csv`, a row an epoch and layer.
 
     Columns: phase, epoch, layer (1 is nearest the input), name, rms (root of the mean square of the gradient's
     elements). It is that of an epoch's last step, before clipping, so a resumed run writes the same rows.

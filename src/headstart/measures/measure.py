@@ -1,4 +1,4 @@
-"""What a run observes besides its accuracy, named under ``measures``: a study asks for what its question needs.
+"""What a run observes besides its accuracy, named under `measures`: a study asks for what its question needs.
 
 A measure has two occasions: `Measure.watch`, while a phase learns by gradient, and `Measure.tested`, once, after the
 test. What it finds is a CSV file in the run's folder.
@@ -33,7 +33,7 @@ class Measure:
         return None
 
     def tested(self, test: Pixels, logits: Callable[[Pixels], Tensor], folder: Path) -> None:
-        """The run has been tested on the images ``test``; ``logits`` gives [n, classes] of other images."""
+        """The run has been tested on the images `test`; `logits` gives [n, classes] of other images."""
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """The one way to a network: by timm name, its weights loaded in full or not at all, its head fitted to the classes."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Input:
-    """What a network expects to see: pixels, fractions and normalisation of timm's ``pretrained_cfg``."""
+    """What a network expects to see: pixels, fractions and normalisation of timm's `pretrained_cfg`."""
 
     image_size: int
     crop_pct: float
@@ -27,7 +29,7 @@ class Input:
 
 
 def check_name(name: str) -> None:
-    """Raises UserError with the nearest names if timm knows no network ``name`` (a ``.tag`` may follow it)."""
+    """Raises UserError with the nearest names if timm knows no network `name` (a `.tag` may follow it)."""
     import timm
 
     base, _, tag = name.partition(".")
@@ -41,8 +43,8 @@ def check_name(name: str) -> None:
     raise UserError(f"model.name={name}: timm knows no such network{hint}")
 
 
-def check_size(model: "nn.Module", name: str, side: int, own: int) -> None:
-    """Raises UserError if the network cannot see images of ``side`` pixels; ``own`` is what it was made for."""
+def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
+    """Raises UserError if the network cannot see images of `side` pixels; `own` is what it was made for."""
     import torch
 
     def look(pixels: int) -> None:
@@ -62,8 +64,8 @@ def check_size(model: "nn.Module", name: str, side: int, own: int) -> None:
         ) from error
 
 
-def expected_input(config: "ModelConfig") -> Input:
-    """What the network sees by default; reads the folder or hub page that ``weights`` names, no weights yet."""
+def expected_input(config: ModelConfig) -> Input:
+    """What the network sees by default; reads the folder or hub page that `weights` names, no weights yet."""
     from timm.data import resolve_data_config
 
     check_name(config.name)
@@ -80,8 +82,8 @@ def expected_input(config: "ModelConfig") -> Input:
     )
 
 
-def _external(config: "ModelConfig") -> Any:
-    """The ``pretrained_cfg`` of a folder or hub page; raises UserError where it describes another network."""
+def _external(config: ModelConfig) -> Any:
+    """The `pretrained_cfg` of a folder or hub page; raises UserError where it describes another network."""
     from timm.models import load_model_config_from_hf
 
     source, _, place = config.weights.partition(":")
@@ -98,7 +100,7 @@ def _external(config: "ModelConfig") -> Any:
     return cfg
 
 
-def outline(config: "ModelConfig") -> Any:
+def outline(config: ModelConfig) -> Any:
     """The network without memory or weights, with two outputs: enough to plan a strategy before any data is read."""
     import torch
 
@@ -106,14 +108,14 @@ def outline(config: "ModelConfig") -> Any:
         return _build(config, num_classes=2)
 
 
-def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
+def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
     """Build the network with one output per class; returns it and the adaptations made, in words.
 
     The head is new unless the weights are those of a run with the same classes. Random numbers come from torch's
     global generator.
 
     Raises:
-        UserError: unknown name, unfit ``model.args``, or weights that are missing, damaged or incomplete.
+        UserError: unknown name, unfit `model.args`, or weights that are missing, damaged or incomplete.
     """
     notes: list[str] = []
     if not pretrained:
@@ -134,7 +136,7 @@ def create(config: "ModelConfig", classes: tuple[str, ...], *, pretrained: bool)
     return model, notes
 
 
-def _build(config: "ModelConfig", **options: Any) -> Any:
+def _build(config: ModelConfig, **options: Any) -> Any:
     import timm
 
     try:
@@ -146,7 +148,7 @@ def _build(config: "ModelConfig", **options: Any) -> Any:
         raise UserError(f"model.args={config.args}: {config.name} does not take them: {error}") from error
 
 
-def _load_by_timm(config: "ModelConfig") -> Any:
+def _load_by_timm(config: ModelConfig) -> Any:
     """Weights that timm finds itself; loaded strictly, with the number of outputs they were trained with."""
     import timm
 
@@ -165,7 +167,7 @@ def _load_by_timm(config: "ModelConfig") -> Any:
         raise _unavailable(config, error) from error
 
 
-def _load_file(config: "ModelConfig", path: Any) -> Any:
+def _load_file(config: ModelConfig, path: Any) -> Any:
     """A checkpoint file; strict, and the number of outputs is read off its head."""
     import torch
 
@@ -186,7 +188,7 @@ def _load_file(config: "ModelConfig", path: Any) -> Any:
         raise UserError(f"model.weights: {path} does not fit model.name={config.name}: {reason}") from error
 
 
-def _unavailable(config: "ModelConfig", error: Exception) -> UserError:
+def _unavailable(config: ModelConfig, error: Exception) -> UserError:
     """What is missing, by model and file, and how to fetch it on another machine."""
     from timm.models import get_pretrained_cfg
 

@@ -18,7 +18,7 @@ def fold_batch_norms(module: nn.Module) -> nn.Module:
 
         gamma (conv(x) - m) / sqrt(v + eps) + beta,    conv(x) = W x + b
 
-    which is a convolution with ``W' = W gamma / sqrt(v + eps)`` and ``b' = (b - m) gamma / sqrt(v + eps) + beta``.
+    which is a convolution with `W' = W gamma / sqrt(v + eps)` and `b' = (b - m) gamma / sqrt(v + eps) + beta`.
     Outputs are the same up to rounding. On a CPU this about doubles the images per second. Where tracing fails, the
     module itself is returned. W' and b' are new tensors: the module's own are not touched.
     """

@@ -1,6 +1,6 @@
 """Registers headstart's own networks with timm when timm is imported, so that neither waits for the other.
 
-``import headstart, timm; timm.create_model("googlenet")`` works in either order, and ``import headstart`` alone imports
+`import headstart, timm; timm.create_model("googlenet")` works in either order, and `import headstart` alone imports
 neither timm nor torch.
 """
 

@@ -1,13 +1,15 @@
-"""Split a network in two at the end of its frozen prefix, so that ``rest(prefix(x))`` equals ``model(x)``.
+"""Split a network in two at the end of its frozen prefix, so that `rest(prefix(x))` equals `model(x)`.
 
 The prefix has no parameter that learns, so its output for an image never changes and can be cached. The split is either
-at the head (timm's ``forward_head(pre_logits=True)``), or inside the network, found by symbolic tracing (torch.fx): the
+at the head (timm's `forward_head(pre_logits=True)`), or inside the network, found by symbolic tracing (torch.fx): the
 traced network is a list of nodes in the order of execution, and it can be split after any node whose output is the only
 tensor that later nodes still need. Inside a residual block there are two, the branch and the shortcut; between blocks
 there is one.
 
 Both halves share the model's own parameters and buffers: training the rest trains the model.
 """
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Callable
@@ -32,7 +34,7 @@ class NetworkSplit:
     Attributes:
         prefix: images to features.
         rest: features to logits.
-        at: where the network is split: ``head``, or the name of the prefix's last node.
+        at: where the network is split: `head`, or the name of the prefix's last node.
     """
 
     prefix: nn.Module
@@ -41,19 +43,19 @@ class NetworkSplit:
 
 
 class _Prefix(nn.Module):
-    """The network up to its pre-logits features [n, d], what timm calls ``num_features`` or ``head_hidden_size``."""
+    """The network up to its pre-logits features [n, d], what timm calls `num_features` or `head_hidden_size`."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         model: Any = self.model
         return model.forward_head(model.forward_features(x), pre_logits=True)
 
 
-def split_network(model: Any, trainable: frozenset[str], example: "Tensor") -> NetworkSplit | None:
-    """Split off the longest prefix of ``model`` in which no parameter learns.
+def split_network(model: Any, trainable: frozenset[str], example: Tensor) -> NetworkSplit | None:
+    """Split off the longest prefix of `model` in which no parameter learns.
 
     Args:
         model: a timm network; each of its layers is left in the mode (train or eval) that it was in.
@@ -88,8 +90,8 @@ def split_network(model: Any, trainable: frozenset[str], example: "Tensor") -> N
     return None
 
 
-def _same(model: nn.Module, cut: NetworkSplit, example: "Tensor") -> bool:
-    """Whether the halves give the network's logits on ``example``, to 1e-4 of the largest logit.
+def _same(model: nn.Module, cut: NetworkSplit, example: Tensor) -> bool:
+    """Whether the halves give the network's logits on `example`, to 1e-4 of the largest logit.
 
     Tracing records one run of the code. Branches that depend on the data or the mode may have gone another way.
     """
@@ -101,7 +103,7 @@ def _same(model: nn.Module, cut: NetworkSplit, example: "Tensor") -> bool:
 
 
 def _at_head(model: Any) -> NetworkSplit:
-    """Split before the classifier; the dropout that timm's ``forward_head`` applies before it goes to the rest."""
+    """Split before the classifier; the dropout that timm's `forward_head` applies before it goes to the rest."""
     head: Any = model.get_classifier()
     drop = float(getattr(model, "drop_rate", 0.0) or 0.0)
     rest = nn.Sequential(nn.Dropout(drop), head) if drop else nn.Sequential(head)
@@ -113,7 +115,7 @@ def _inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:
 
     A tensor is alive after a node if a later node uses it. All tensors alive at the split would have to be handed from
     the prefix to the rest, and kept for each image. With one only, the prefix is a function from one tensor to one
-    tensor. Parameters and buffers that are read directly (``get_attr``) do not count: each half reads them itself.
+    tensor. Parameters and buffers that are read directly (`get_attr`) do not count: each half reads them itself.
     """
     traced = trace(model)
     nodes = list(traced.graph.nodes)
@@ -162,7 +164,7 @@ def _is_random(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
 
 
 def _first(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
-    """The nodes up to ``last``, whose output is the result."""
+    """The nodes up to `last`, whose output is the result."""
     graph = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
     for node in traced.graph.nodes:
@@ -174,7 +176,7 @@ def _first(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
 
 
 def _second(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
-    """The nodes after ``last``, whose output is the input.
+    """The nodes after `last`, whose output is the input.
 
     Reads of parameters and buffers are copied from before the split too: a later node may use what was read there.
     Those that none uses are removed again.

@@ -17,12 +17,12 @@ POOLINGS = ("avg", "max", "avgmax", "catavgmax")  # timm's names
 
 
 class Stages(nn.Module):
-    """The features of the chosen layers side by side [n, d]; ``names`` are those of the column ranges, in order.
+    """The features of the chosen layers side by side [n, d]; `names` are those of the column ranges, in order.
 
-    Each stage's map [n, c, h, w] gives a range of c columns for each pooling (2 c for ``catavgmax``).
+    Each stage's map [n, c, h, w] gives a range of c columns for each pooling (2 c for `catavgmax`).
 
     Args:
-        layers: indices into timm's ``feature_info`` stages, to which the pre-logits features are appended; negative
+        layers: indices into timm's `feature_info` stages, to which the pre-logits features are appended; negative
             ones count from the end, as in Python.
         poolings: how each stage's map is pooled; the pre-logits features come pooled by the network.
 
@@ -59,7 +59,7 @@ class Stages(nn.Module):
 
     @torch.no_grad()
     def columns(self, example: Tensor) -> dict[str, slice]:
-        """The columns of each part by name. If there are several parts, ``all`` is added: all columns together.
+        """The columns of each part by name. If there are several parts, `all` is added: all columns together.
 
         Args:
             example: float images [n, 3, h, w], from which the widths are found.
@@ -68,7 +68,7 @@ class Stages(nn.Module):
             UserError: the pre-logits features found here are not those that the network gives to its head.
         """
         parts = self.eval().parts(example)
-        # In some networks ``forward_intermediates`` does not end as ``forward_features`` does, so both are compared.
+        # In some networks `forward_intermediates` does not end as `forward_features` does, so both are compared.
         if self.with_logits:
             own = self.model.forward_head(self.model.forward_features(example), pre_logits=True).flatten(1)
             if not torch.allclose(parts[-1], own, rtol=1e-3, atol=1e-5):

@@ -1,14 +1,16 @@
 """The private parts of timm that headstart uses, each with the reason why no public part will do.
 
 ===============================  ==================================================================================
-``load_model_config_from_path``  what a folder's ``config.json`` says of its network, the old form of that file too.
+`load_model_config_from_path`  what a folder's `config.json` says of its network, the old form of that file too.
                                  timm offers it for a hub's page only (`timm.models.load_model_config_from_hf`); in
                                  public, a folder is read by building its network.
-``_gen_efficientnet``            EfficientNet at any depth and width. Those that are registered have theirs fixed.
+`_gen_efficientnet`            EfficientNet at any depth and width. Those that are registered have theirs fixed.
 ===============================  ==================================================================================
 
-``tests/models/test_timm_internals.py`` compares both with what timm does in public.
+`tests/models/test_timm_internals.py` compares both with what timm does in public.
 """
+
+from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def read_folder_config(folder: str) -> tuple[dict[str, Any], str]:
-    """The ``pretrained_cfg`` and the name of the network whose weights lie in a folder; raises what timm raises."""
+    """The `pretrained_cfg` and the name of the network whose weights lie in a folder; raises what timm raises."""
     from timm.models._hub import load_model_config_from_path
 
     cfg, name, _ = load_model_config_from_path(folder)
     return cfg, name
 
 
-def build_efficientnet(variant: str, *, depth: float, width: float, pretrained: bool, **options: Any) -> "EfficientNet":
-    """EfficientNet-B0, its repeats times ``depth`` and channels times ``width``; ``variant`` is a registered name."""
+def build_efficientnet(variant: str, *, depth: float, width: float, pretrained: bool, **options: Any) -> EfficientNet:
+    """EfficientNet-B0, its repeats times `depth` and channels times `width`; `variant` is a registered name."""
     from timm.models.efficientnet import _gen_efficientnet
 
     return _gen_efficientnet(

@@ -33,8 +33,8 @@ class _Tracer(fx.Tracer):
 def trace(model: nn.Module) -> fx.GraphModule:
     """The network as a graph of layers, in which functional dropout is replaced by dropout modules.
 
-    Tracing runs the code once. ``functional.dropout(x, training=self.training)`` is recorded with the value that
-    ``self.training`` has in that run, and keeps it whatever mode is set later. A module asks for the mode at each call.
+    Tracing runs the code once. `functional.dropout(x, training=self.training)` is recorded with the value that
+    `self.training` has in that run, and keeps it whatever mode is set later. A module asks for the mode at each call.
     """
     training = model.training
     model.train()  # in eval mode some networks leave their functional dropout out, and it would not be recorded

@@ -1,9 +1,11 @@
 """Where a network's starting weights come from, and what they are called in `result.json`.
 
-``model.weights`` is one of ``imagenet`` (timm's own loading), ``none``, a checkpoint file, ``local-dir:FOLDER``,
-``hf-hub:ID`` (both as timm reads them), ``package:MODULE`` (a Python package that carries a checkpoint) or
-``run:FOLDER`` (the final weights of another headstart run).
+`model.weights` is one of `imagenet` (timm's own loading), `none`, a checkpoint file, `local-dir:FOLDER`,
+`hf-hub:ID` (both as timm reads them), `package:MODULE` (a Python package that carries a checkpoint) or
+`run:FOLDER` (the final weights of another headstart run).
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -24,12 +26,12 @@ PROBE = "probe.safetensors"  # in a run's folder: the head of a probe that is ke
 
 
 def elsewhere(weights: str) -> bool:
-    """Whether ``model.weights`` names what another machine may have though this one has not: a file, package or run."""
+    """Whether `model.weights` names what another machine may have though this one has not: a file, package or run."""
     return weights.startswith(("package:", "run:")) or len(Path(weights).parts) > 1 or bool(Path(weights).suffix)
 
 
 def locate(weights: str) -> Path | None:
-    """The local file that ``model.weights`` names, or None where timm finds the weights itself.
+    """The local file that `model.weights` names, or None where timm finds the weights itself.
 
     Raises:
         UserError: the file, package or run is not there.
@@ -59,7 +61,7 @@ def _in_package(module: str) -> Path:
     return files[0]
 
 
-def read(path: Path) -> "dict[str, Tensor]":
+def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint file; only tensors are ever unpickled.
 
     Raises:
@@ -77,10 +79,10 @@ def read(path: Path) -> "dict[str, Tensor]":
         ) from error
 
 
-def renamed(state: "dict[str, Tensor]", model: "nn.Module", path: Path) -> "dict[str, Tensor]":
-    """The tensors under ``model``'s names: by name where the names agree, else by order where all shapes agree.
+def renamed(state: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The tensors under `model`'s names: by name where the names agree, else by order where all shapes agree.
 
-    A network that knows other names for its tensors (``published_names``) translates them first.
+    A network that knows other names for its tensors (`published_names`) translates them first.
     """
     own = model.state_dict()
     if hasattr(model, "published_names"):
@@ -92,7 +94,7 @@ def renamed(state: "dict[str, Tensor]", model: "nn.Module", path: Path) -> "dict
     raise UserError(f"model.weights: {path} holds no tensor of {type(model).__name__}; is it another network's?")
 
 
-def digest(state: "dict[str, Tensor]") -> str:
+def digest(state: dict[str, Tensor]) -> str:
     """Names, shapes and bytes of tensors as one blake2b digest (32 hex digits)."""
     import torch
 
@@ -105,7 +107,7 @@ def digest(state: "dict[str, Tensor]") -> str:
 
 
 def source_digest(weights: str) -> str | None:
-    """The content of the file or folder that ``model.weights`` names; None where it is a hub's."""
+    """The content of the file or folder that `model.weights` names; None where it is a hub's."""
     scheme, _, place = weights.partition(":")
     if scheme == "local-dir":
         return _folder_digest(Path(place).expanduser())
@@ -128,7 +130,7 @@ def file_digest(path: Path) -> str:
 
 
 def classes_of_run(weights: str) -> list[str] | None:
-    """The class names that the head of ``run:FOLDER`` was trained on; None for every other source, or without one."""
+    """The class names that the head of `run:FOLDER` was trained on; None for every other source, or without one."""
     scheme, _, folder = weights.partition(":")
     if scheme != "run" or is_headless(weights):
         return None
@@ -139,12 +141,12 @@ def classes_of_run(weights: str) -> list[str] | None:
 
 
 def is_headless(weights: str) -> bool:
-    """Whether ``model.weights`` names a run whose probe is kept beside its network, whose own head is untrained."""
+    """Whether `model.weights` names a run whose probe is kept beside its network, whose own head is untrained."""
     scheme, _, folder = weights.partition(":")
     return scheme == "run" and (Path(folder).expanduser() / PROBE).is_file()
 
 
-def save(model: "nn.Module", path: Path) -> None:
+def save(model: nn.Module, path: Path) -> None:
     """Write the network's tensors as safetensors, whole or not at all."""
     from safetensors.torch import save_model
 
@@ -153,7 +155,7 @@ def save(model: "nn.Module", path: Path) -> None:
         save_model(model, str(part))
 
 
-def load(model: "nn.Module", path: Path) -> None:
+def load(model: nn.Module, path: Path) -> None:
     """Put the tensors that `save` wrote back into the network, all of them."""
     from safetensors.torch import load_model
 

@@ -1,1 +1,1 @@
-"""Everything that can be wrong with a command, looked at before anything runs."""
+"""The check of a whole command before anything runs."""

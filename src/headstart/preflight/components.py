@@ -1,6 +1,7 @@
-"""What a config builds by name: every ``_target_`` exists, is allowed, and takes the arguments it is given."""
+"""Checks that need torch and timm: networks, weights, and that every `_target_` exists and takes its arguments."""
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,27 +12,27 @@ from headstart.config import instantiate, keys
 from headstart.config.schema import PhaseConfig, RunConfig
 from headstart.errors import UserError, did_you_mean
 
-# Arguments that headstart itself gives.
+# Arguments that headstart itself passes.
 SCHEDULE = ("optimizer", "num_epochs", "step_on_epochs", "updates_per_epoch")
 FACTORY = ("num_classes", "in_chans", "pretrained", "pretrained_cfg", "checkpoint_path", "features_only")
 
 
 class Components:
-    """What only torch and timm can say about configs, before any data is read; each part is asked about once.
+    """Finds the problems of configs that need torch and timm; a part that several jobs share is checked once.
 
     Args:
-        trial: build the optimizer and the scheduler once, on one number.
-        machine: weights that are not on this machine are missing.
+        trial: build the optimizer and the scheduler once, for a parameter of one number.
+        machine: report weights that are not on this machine.
     """
 
     def __init__(self, *, trial: bool = True, machine: bool = True) -> None:
         self._trial, self._machine = trial, machine
-        self._known: dict[str, list[str]] = {}
+        self._answers: dict[str, list[str]] = {}
 
     def find_problems(self, config: RunConfig) -> list[str]:
-        """Every name of a part or network that does not exist, every unfit argument, and weights that are not there."""
+        """Find names of parts and networks that do not exist, arguments that do not fit, and missing weights."""
         phases = config.strategy.phases
-        found = [problem for part in _nodes(config) for problem in self._ask(bind, *part)]
+        found = [problem for part in _list_nodes(config) for problem in self._ask(bind, *part)]
         if not found:
             for group in ("measures", "figures"):
                 found += self._ask(_observer_problems, group, getattr(config, group))
@@ -46,13 +47,13 @@ class Components:
 
     def _ask(self, question: Callable[..., Iterable[str]], *parts: Any) -> list[str]:
         key = repr((question.__name__, parts))
-        if key not in self._known:
-            self._known[key] = list(question(*parts))
-        return self._known[key]
+        if key not in self._answers:
+            self._answers[key] = list(question(*parts))
+        return self._answers[key]
 
 
-def _nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
-    """Every node that builds something: key, node, and how many arguments headstart itself passes in front."""
+def _list_nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+    """Every node with a `_target_`: its key, the node, and how many positional arguments headstart itself passes."""
     yield "optimizer", config.optimizer, 1
     yield "data.source", config.data.source, 0
     for name, phase in config.strategy.phases.items():
@@ -76,7 +77,7 @@ def _name_problems(name: str) -> Iterator[str]:
 def _weight_problems(name: str, machine: bool) -> Iterator[str]:
     from headstart.models import weights
 
-    # the weights of a run may be those of an earlier job of the same sweep
+    # `run:` may name an earlier job of the same sweep, which does not exist yet
     expected = not name.startswith("run:") if machine else not weights.elsewhere(name)
     try:
         if expected:
@@ -86,7 +87,7 @@ def _weight_problems(name: str, machine: bool) -> Iterator[str]:
 
 
 def _argument_problems(scheduler: Mapping[str, Any], model_args: Mapping[str, Any]) -> Iterator[str]:
-    """Unfit arguments of the schedule, and those that headstart itself gives."""
+    """Arguments that the scheduler does not take, and arguments that headstart itself passes."""
     from timm.scheduler import create_scheduler_v2
 
     yield from _bind_call("scheduler", create_scheduler_v2, scheduler, 1)
@@ -96,7 +97,7 @@ def _argument_problems(scheduler: Mapping[str, Any], model_args: Mapping[str, An
 
 
 def _observer_problems(group: str, nodes: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with what looks on: measures and figures cost nothing to build, so they are built."""
+    """Problems of measures and figures: each is built once, which costs nothing."""
     for name, node in nodes.items():
         try:
             made = instantiate.build(node)
@@ -108,7 +109,7 @@ def _observer_problems(group: str, nodes: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _probe_problems(strategy_phases: Mapping[str, PhaseConfig]) -> Iterator[str]:
-    """Values that only a probe itself refuses, and a head kept beside the network that a later phase would need."""
+    """Values that a probe refuses, and probes that a later phase cannot follow."""
     phases = list(strategy_phases.items())
     for index, (name, phase) in enumerate(phases):
         if phase.probe is None:
@@ -132,7 +133,7 @@ def _probe_problems(strategy_phases: Mapping[str, PhaseConfig]) -> Iterator[str]
 
 
 def _penalty_problems(phases: Mapping[str, PhaseConfig]) -> Iterator[str]:
-    """Values that only a penalty itself refuses."""
+    """Values that a penalty refuses."""
     for name, phase in phases.items():
         if phase.penalty is not None:
             try:
@@ -142,7 +143,7 @@ def _penalty_problems(phases: Mapping[str, PhaseConfig]) -> Iterator[str]:
 
 
 def _trial_problems(optimizer_node: dict[str, Any], schedule: Mapping[str, Any]) -> Iterator[str]:
-    """Values that only the optimizer and the scheduler themselves refuse: both are built once, on one number."""
+    """Values that the optimizer or the scheduler refuses: both are built once, for a parameter of one number."""
     import torch
     from timm.scheduler import create_scheduler_v2
 
@@ -167,7 +168,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterator[str]:
-    """Arguments that are no numbers, though the call's annotations say that they have to be."""
+    """Arguments that are not numbers, although the annotations of the called object require numbers."""
     try:
         hints = typing.get_type_hints(call.__init__ if inspect.isclass(call) else call)
     except (NameError, AttributeError, TypeError):  # annotations that only a type checker can follow
@@ -183,7 +184,7 @@ def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterato
 
 
 def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
-    """What is wrong with a ``_target_`` node: not allowed, not there, or it does not take these arguments."""
+    """Problems of a `_target_` node: not allowed, not found, or wrong arguments."""
     if not isinstance(node, Mapping):
         yield f"{key}={node}: must be a mapping with a _target_, such as {key}._target_=headstart.…"
         return
@@ -203,11 +204,11 @@ def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> I
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for name in options:
         if name not in names and not open_ended:
-            hint = did_you_mean(str(name), names[given:], nearest=partial(keys.nearest, limit=1))
+            hint = did_you_mean(str(name), names[given:], nearest=partial(keys.nearest_keys, limit=1))
             hint = hint or f"; it takes {', '.join(names[given:])}"
             yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
     for name, parameter in signature.parameters.items():
-        if str(parameter.annotation).startswith("Sequence") and isinstance(options.get(name), str):
+        if re.match(r"(\w+\.)*Sequence\b", str(parameter.annotation)) and isinstance(options.get(name), str):
             yield f"{key}.{name}={options[name]}: must be a list, such as [{options[name]}]"
     needed = [
         p.name

@@ -1,7 +1,5 @@
 """The base of all probes: fit a head per value and set of features, choose one by validation, refit it if asked."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +23,7 @@ class Targets:
         labels: class of each row, int64 [n].
         classes: number of classes K.
         weights: how much each row counts [n], 0 or more; None means 1 each.
-        smoothing: s in the target ``(1 - s) onehot + s / K`` (Szegedy et al. 2016, section 7). A row's weight
+        smoothing: s in the target `(1 - s) onehot + s / K` (Szegedy et al. 2016, section 7). A row's weight
             multiplies its whole loss. (In torch's cross-entropy each class's share has the weight of that class.)
     """
 
@@ -72,7 +70,7 @@ class Fits(Protocol):
 
 
 class Columns(nn.Module):
-    """Some of the features: columns ``start`` to ``stop``."""
+    """Some of the features: columns `start` to `stop`."""
 
     def __init__(self, start: int, stop: int) -> None:
         super().__init__()
@@ -89,15 +87,15 @@ class Probe:
         values: what is tried on each set of features, the most cautious first: the first one wins ties.
         refit: whether to fit once more, on training and validation rows, with the chosen value.
         layers: the stages of the network that features are taken from. They are indices into the list of its stages, to
-            which its pre-logits features are appended: ``-1`` these, ``-2`` the last stage, ``0`` the first.
-        poolings: how a stage's map [n, c, h, w] becomes a row per image: ``avg``, ``max``, ``avgmax`` (their mean) or
-            ``catavgmax`` (both, [n, 2c]). The pre-logits features have the network's own pooling.
+            which its pre-logits features are appended: `-1` these, `-2` the last stage, `0` the first.
+        poolings: how a stage's map [n, c, h, w] becomes a row per image: `avg`, `max`, `avgmax` (their mean) or
+            `catavgmax` (both, [n, 2c]). The pre-logits features have the network's own pooling.
     """
 
     probabilities = True
     by_accuracy = False  # choose by accuracy, or else by nll, which says more than accuracy on few images
     copied = True  # whether the head is a linear layer that can replace the network's own
-    smooths = False  # whether the probe takes smoothed labels: then `fit` is given ``smoothing``
+    smooths = False  # whether the probe takes smoothed labels: then `fit` is given `smoothing`
 
     def __init__(self, values: Sequence[Any], refit: bool, layers: Sequence[int], poolings: Sequence[str]) -> None:
         self.values, self.refit = list(values), refit
@@ -133,7 +131,7 @@ class Probe:
         """Fit every value on the training rows [n, d] and keep the one that is best on the validation rows [m, d].
 
         The best has the lowest nll; of equals, the higher accuracy, then the more cautious value. In
-        ``benchmarks/choices.py`` this choice gives 0.2 points more accuracy on other images than the choice by
+        `benchmarks/choices.py` this choice gives 0.2 points more accuracy on other images than the choice by
         accuracy. A probe without probabilities is chosen by accuracy alone; nearest neighbours by accuracy, then nll.
 
         Args:
@@ -193,7 +191,7 @@ def sort_values(values: Sequence[float], key: str, *, zero: bool = False) -> lis
     """The values in ascending order, each once.
 
     Raises:
-        UserError: there are none, or one is not finite or not above 0 (with ``zero``: is below 0).
+        UserError: there are none, or one is not finite or not above 0 (with `zero`: is below 0).
     """
     found = sorted({float(value) for value in values})
     if not found or not all((zero or value > 0) and 0 <= value < float("inf") for value in found):
@@ -211,7 +209,7 @@ def _of_both(weights: Tensor | None, copies: int, labels: Tensor, others: Tensor
 
 
 def _by_class(weights: Tensor, labels: Tensor, others: Tensor, classes: int) -> Tensor:
-    """For each label of ``others`` the mean weight of the rows of this class; 1 for a class without rows."""
+    """For each label of `others` the mean weight of the rows of this class; 1 for a class without rows."""
     sums = torch.zeros(classes, dtype=weights.dtype, device=weights.device).index_add_(0, labels, weights)
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, sums / counts.clamp_min(1), 1.0).to(weights.dtype)[others]
@@ -220,7 +218,7 @@ def _by_class(weights: Tensor, labels: Tensor, others: Tensor, classes: int) -> 
 def _scores(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list[float | None], list[float | None]]:
     """Accuracy and nll (mean negative log-likelihood) of each value; None without rows.
 
-    The nll of a row is ``logsumexp(z) - z[y]`` of its logits z. Sums over rows are in double precision.
+    The nll of a row is `logsumexp(z) - z[y]` of its logits z. Sums over rows are in double precision.
     """
     count = len(fitted.facts)
     if not len(labels):

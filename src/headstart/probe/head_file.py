@@ -1,6 +1,4 @@
-"""Heads that a network cannot take as its own are kept beside it, in ``probe.safetensors`` of the run's folder."""
-
-from __future__ import annotations
+"""Heads that a network cannot take as its own are kept beside it, in `probe.safetensors` of the run's folder."""
 
 import json
 from pathlib import Path

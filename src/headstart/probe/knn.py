@@ -1,7 +1,5 @@
 """Weighted k-nearest neighbours: nothing is trained, and one search serves every k."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,14 +23,14 @@ class Neighbours(nn.Module):
         v_c = sum_{i in N, y_i = c} weight_i exp(s_i / temperature)
 
     (Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination"; Caron et al. 2021,
-    DINO). The probability of c among K classes is ``(k v_c / sum_c v_c + 1/K) / (k + 1)``: the votes are scaled to sum
+    DINO). The probability of c among K classes is `(k v_c / sum_c v_c + 1/K) / (k + 1)`: the votes are scaled to sum
     to k, and one more vote is shared by all classes. So no probability is 0, and the order of the classes is that of v.
 
     Args:
         bank: training features [n, d].
         labels: classes of these rows, int64 [n].
         weights: how much each row's vote counts, float [n]. The choice of the nearest does not depend on it.
-        metric: ``cosine``, or ``euclidean``: minus half the squared distance, of features divided by the root mean
+        metric: `cosine`, or `euclidean`: minus half the squared distance, of features divided by the root mean
             square length of the bank's rows. For rows of length 1 half the squared distance is 1 - cosine, so that one
             temperature suits both.
     """
@@ -141,7 +139,7 @@ class NearestNeighbours(Probe):
 
     Args:
         k: numbers of neighbours that are tried; more than there are training rows means all of them.
-        metric: ``cosine`` or ``euclidean``.
+        metric: `cosine` or `euclidean`.
         temperature: how fast a vote falls with the similarity; a small temperature is fast.
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """

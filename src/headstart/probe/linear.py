@@ -27,7 +27,7 @@ ROWS = 8192  # rows (or columns) converted to double precision at once, so that 
 
 @dataclass(frozen=True)
 class Heads:
-    """One linear head per value of the grid: logits are ``x @ weight.T + bias``.
+    """One linear head per value of the grid: logits are `x @ weight.T + bias`.
 
     Attributes:
         weight: [values, classes, d].
@@ -55,7 +55,7 @@ class Heads:
         return linear
 
     def moved(self, mean: Tensor) -> Heads:
-        """From heads on centred features to heads on the features as given; ``mean`` [d] is what was subtracted."""
+        """From heads on centred features to heads on the features as given; `mean` [d] is what was subtracted."""
         # (x - mean) w + b = x w + (b - mean w)
         return Heads(self.weight, self.bias - self.weight @ mean, self.facts)
 
@@ -64,14 +64,14 @@ class Logistic(Probe):
     """Multinomial logistic regression for a grid of C, all values in one solve (`headstart.probe.newton`).
 
     Args:
-        grid: values of C in scikit-learn's objective ``C * sum_i weight_i loss_i + ||head||^2 / 2``. The bias is not
+        grid: values of C in scikit-learn's objective `C * sum_i weight_i loss_i + ||head||^2 / 2`. The bias is not
             penalised. A small C is strong regularisation.
         tolerance: a value is solved when a Newton step promises to lower its objective by less than this share.
         max_iterations: the most Newton steps per value.
         scale: features are divided by their standard deviation to this power before the penalty is applied, and the
             head is scaled back. 0 leaves features as they are, 1 standardises them. On 12 random splits of
             Fashion-MNIST's training images (1,000 to fit, 4,000 to score) 0, 0.5 and 1 gave 82.67, 82.74 and 82.45 %
-            (``benchmarks/choices.py``).
+            (`benchmarks/choices.py`).
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
@@ -164,11 +164,11 @@ def whiten(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         basis = sqrt(n) V S^-1,    z = x basis = sqrt(n) U,    so  z'z / n = I
 
     A head w on z and the head v = basis w on x have the same logits: z w = x basis w = x v. V has orthonormal columns,
-    so ``||v||^2 = n w' S^-2 w = sum_j penalty_j w_j^2`` with ``penalty = n / S^2``: that is how an L2 penalty on v is
+    so `||v||^2 = n w' S^-2 w = sum_j penalty_j w_j^2` with `penalty = n / S^2`: that is how an L2 penalty on v is
     written for w. Nothing is lost: an optimal v is a combination of the rows of x, and so a combination of V's columns.
 
     Why: at W = 0 all rows have the same p. If they also count the same, the Hessian of the losses is the Kronecker
-    product of ``diag(p) - p p'`` and ``z'z = n I``: the condition number of the features' covariance, which decides how
+    product of `diag(p) - p p'` and `z'z = n I`: the condition number of the features' covariance, which decides how
     many steps conjugate gradients need, is gone.
 
     Components with less than 1e-13 of the largest variance are left out: they are rounding of single precision.

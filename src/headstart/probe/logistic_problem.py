@@ -37,7 +37,7 @@ class State:
     residual: Tensor
 
     def keep(self, rows: Tensor) -> State:
-        """The state of some of the values: ``rows`` is a mask or indices into B."""
+        """The state of some of the values: `rows` is a mask or indices into B."""
         return State(
             self.weight[:, rows],
             self.margins[:, rows],
@@ -67,7 +67,7 @@ class Problem:
         self.paired = False  # whether `inverse` was made by `invert_pairs`
 
     def _pull(self, smoothing: float) -> Tensor:
-        """The gradient of the smoothing term [K, 1, r]: ``s sum_i w_i ([k = y_i] - 1/K) x_i`` for class k."""
+        """The gradient of the smoothing term [K, 1, r]: `s sum_i w_i ([k = y_i] - 1/K) x_i` for class k."""
         sums = self.features.new_zeros(self.classes, self.features.shape[1])
         if smoothing:
             # class by class: `index_add_` on a GPU adds in a different order each time, and results would differ
@@ -86,8 +86,8 @@ class Problem:
     def curved(self, probability: Tensor, search: Tensor) -> tuple[Tensor, Tensor]:
         """The margins [K, B, n] of directions V [K, B, r], and the Hessian of sum_i w_i loss_i times V [K, B, r].
 
-        The Hessian of one row's loss is the Kronecker product of ``diag(p) - p p'`` and ``x x'``. Its product with V is
-        ``p_k (u_k - sum_l p_l u_l) x`` for class k, where u = V x. So two matrix products, with X and back with its
+        The Hessian of one row's loss is the Kronecker product of `diag(p) - p p'` and `x x'`. Its product with V is
+        `p_k (u_k - sum_l p_l u_l) x` for class k, where u = V x. So two matrix products, with X and back with its
         transpose, do it in 4 n r K B operations, and the matrix is never made.
         """
         flat, reach = search.flatten(0, 1), torch.empty_like(probability)

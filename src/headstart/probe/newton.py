@@ -2,7 +2,7 @@
 
 Notation: n rows x_i of r numbers (the last is a 1, for the bias), K classes, B values of C that are solved together.
 W [K, r] is a head, z_i = W x_i are the logits of a row, p_i = softmax(z_i), y_i is its label and w_i its importance.
-``*`` multiplies element by element. For one value of C:
+`*` multiplies element by element. For one value of C:
 
     objective    F(W) = C sum_i w_i loss_i + 1/2 sum_kj penalty_j W_kj^2,    loss_i = logsumexp(z_i) - z_i[y_i]
     gradient   dF/dW_k = C sum_i w_i (p_ik - [k = y_i]) x_i + penalty * W_k
@@ -23,13 +23,11 @@ the solution.
 - Preconditioner: it is rebuilt only when a solve took so many steps that this pays (`headstart.probe.preconditioner`).
 - Zero sum: the gradient of the losses sums to zero over the classes. At the optimum that of the penalty must then do so
   too, and so must each feature's weights. `level` keeps them so all the way, and chooses biases that sum to zero.
-- Smoothed labels: the target (1 - s) onehot + s/K adds ``s (z_i[y_i] - mean_k z_ik)`` to loss_i. This is linear in W:
+- Smoothed labels: the target (1 - s) onehot + s/K adds `s (z_i[y_i] - mean_k z_ik)` to loss_i. This is linear in W:
   it adds a constant to the gradient, which `Problem` computes once, and nothing to the Hessian.
 - Precision: where data are separable and regularisation is weak, losses and residuals go to zero. As differences of
   numbers near 1 they would be lost in float32. They are computed from margins, z_ik - z_i[y_i], and keep their digits.
 """
-
-from __future__ import annotations
 
 import math
 
@@ -155,7 +153,7 @@ def extrapolate(problem: Problem, solved: dict[float, Tensor], values: Tensor) -
     """Starting weights [K, B, r]: a polynomial in log C through the nearest solutions, or the nearest if it is better.
 
     With t = log C, Lagrange's polynomial through the solutions W_a at t_a of the (at most POINTS) nearest values is
-    ``W(t) = sum_a L_a(t) W_a``, where ``L_a(t) = prod_{b != a} (t - t_b) / (t_a - t_b)``. Better is the lower F.
+    `W(t) = sum_a L_a(t) W_a`, where `L_a(t) = prod_{b != a} (t - t_b) / (t_a - t_b)`. Better is the lower F.
     """
     if not solved:
         return problem.features.new_zeros(problem.classes, len(values), problem.features.shape[1])

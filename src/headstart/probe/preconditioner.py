@@ -1,6 +1,6 @@
 """Preconditioners for the Hessian of logistic regression: approximate inverses that save conjugate-gradient steps.
 
-The Hessian is ``H = sum_i C w_i kron(diag(p_i) - p_i p_i', x_i x_i') + penalty``, where kron is the Kronecker product.
+The Hessian is `H = sum_i C w_i kron(diag(p_i) - p_i p_i', x_i x_i') + penalty`, where kron is the Kronecker product.
 For K classes and r features it has K r rows. There are two approximations to it:
 
 - `invert_blocks` keeps each class's diagonal block [r, r] and drops what couples two classes. It is cheap. It works
@@ -14,8 +14,6 @@ or p_j p_k. In a good fit most rows have p near 0 or 1 and a weight near 0, so t
 sum; rows drawn at random would miss them. Nothing is drawn, so the same input gives the same bytes. An approximation
 costs steps, not exactness: conjugate gradients multiply by H itself.
 """
-
-from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
@@ -78,7 +76,7 @@ def price(rows: int, width: int, classes: int) -> tuple[float, float]:
 
 
 def invert_blocks(at: Curvature) -> Inverse | None:
-    """Invert each class's diagonal block ``C X' diag(w p (1 - p)) X + penalty``, summed over its heaviest rows.
+    """Invert each class's diagonal block `C X' diag(w p (1 - p)) X + penalty`, summed over its heaviest rows.
 
     Returns:
         None if a block is singular to working precision.
@@ -114,8 +112,8 @@ def invert_blocks(at: Curvature) -> Inverse | None:
 def invert_pairs(at: Curvature) -> Inverse | None:
     """Factorise the whole Hessian, from the rows that are heaviest for each pair of classes.
 
-    ``diag(p) - p p' = sum_{j<k} p_j p_k (e_j - e_k)(e_j - e_k)'``, where e_k are unit vectors: element (j, j) is
-    ``p_j sum_{k != j} p_k = p_j (1 - p_j)``, and (j, k) is ``-p_j p_k``. So H is a sum over pairs, and each pair needs
+    `diag(p) - p p' = sum_{j<k} p_j p_k (e_j - e_k)(e_j - e_k)'`, where e_k are unit vectors: element (j, j) is
+    `p_j sum_{k != j} p_k = p_j (1 - p_j)`, and (j, k) is `-p_j p_k`. So H is a sum over pairs, and each pair needs
     only the rows where both its classes are likely. The other rows of a pair enter by their diagonal alone.
 
     The products are in float32. They are added and factorised in double precision: where no row confuses two classes,
@@ -133,13 +131,13 @@ def invert_pairs(at: Curvature) -> Inverse | None:
     scaled, squares = at.probability * at.scale, at.features.square()
     # C w p_j p_k, [pairs, n]
     weights = torch.stack([(scaled[j] * at.probability[k]).mean(0) for j, k in names])
-    # What a row adds to a pair is measured by ``weight ||x||^2``, the trace of ``weight x x'``. Of all rows of all
+    # What a row adds to a pair is measured by `weight ||x||^2`, the trace of `weight x x'`. Of all rows of all
     # pairs the heaviest PAIRED n are summed, if they hold COVERED of the whole.
     mass = weights * squares.sum(1)
     heavy = mass > mass.flatten().kthvalue(max(1, mass.numel() - PAIRED * rows)).values
     if bool(mass[heavy].sum() < COVERED * mass.sum()):
         return None
-    # diagonals of the light rows' ``weight x x'``, [pairs, r]
+    # diagonals of the light rows' `weight x x'`, [pairs, r]
     rest = weights.masked_fill(heavy, 0.0) @ squares
     whole = at.features.new_zeros(classes, width, classes, width, dtype=torch.float64)
     for (j, k), weight, chosen, light in zip(names, weights, heavy, rest, strict=True):

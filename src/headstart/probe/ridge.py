@@ -1,8 +1,6 @@
 """Least squares with an L2 penalty as a head, a whole grid of penalties in one solve."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +17,7 @@ class Ridge(Probe):
     It takes no smoothed labels: they would scale and shift the scores of all classes alike, and change no prediction.
 
     Args:
-        grid: penalties alpha in ``sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2`` on centred features. A large
+        grid: penalties alpha in `sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2` on centred features. A large
             alpha is strong regularisation.
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
@@ -43,8 +41,8 @@ class Ridge(Probe):
         """The closed form in double precision, for all penalties, from the smaller of two matrices.
 
         With A = sqrt(weights) (x - mean) [n, d] and Y = sqrt(weights) (onehot - centre) [n, K], where mean and centre
-        are weighted means (so the free bias drops out), the objective is ``||A W - Y||^2 + alpha ||W||^2``. Its
-        gradient is zero at ``W = (A'A + alpha I)^-1 A'Y`` [d, K].
+        are weighted means (so the free bias drops out), the objective is `||A W - Y||^2 + alpha ||W||^2`. Its
+        gradient is zero at `W = (A'A + alpha I)^-1 A'Y` [d, K].
         """
         classes = targets.classes
         rows = torch.ones(len(x), device=x.device) if targets.weights is None else targets.weights
@@ -86,6 +84,6 @@ class Ridge(Probe):
         return Heads(weight.float(), bias.float(), facts)
 
 
-def _blocks(*tensors: Tensor) -> zip[tuple[Tensor, ...]]:
+def _blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Tensors with the same number of rows, ROWS rows at a time."""
     return zip(*(tensor.split(ROWS) for tensor in tensors), strict=True)

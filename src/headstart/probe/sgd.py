@@ -1,7 +1,5 @@
 """Linear heads trained by SGD: all learning rates and weight decays of a grid are trained together."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +32,7 @@ class LinearHeads(Probe):
         epochs: passes over the training rows.
         batch_size: rows per step.
         momentum: of SGD.
-        precision: ``32``, or ``bf16`` for the two products alone, which are rounded as by autocast. Many heads then
+        precision: `32`, or `bf16` for the two products alone, which are rounded as by autocast. Many heads then
             take two thirds of the time on a processor with bfloat16 instructions, and longer on one without. Weights,
             normalisation, softmax and steps stay in float32.
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
@@ -93,7 +91,7 @@ class _Stack(nn.Module):
     """The heads on one set of features: weights [heads x (classes - 1), d] and biases [heads x (classes - 1)].
 
     The last class is left out to save its share of the products, half of them for two classes. It is not a reference
-    class with weight 0: every class has its own weights. For one row the gradient of class k is ``(p_k - t_k) x``, and
+    class with weight 0: every class has its own weights. For one row the gradient of class k is `(p_k - t_k) x`, and
     p and the target t both sum to 1, so the gradients sum to zero over the classes. Weights start at zero, and momentum
     and weight decay are linear. So the weights always sum to zero, and those of the last class are minus the sum of the
     others.
@@ -117,10 +115,10 @@ class _Stack(nn.Module):
         self.weight = nn.Parameter(_laid_out(self.bias.new_zeros(len(rates) * self.free, x.shape[1]), dtype))
 
     def differentiate(self, rows: Tensor, labels: Tensor, importance: Tensor | None) -> None:
-        """Put each head's gradient, times its learning rate, into the parameters' ``grad``.
+        """Put each head's gradient, times its learning rate, into the parameters' `grad`.
 
-        For class k of a head, over b rows: ``dL/dW_k = 1/b sum_i w_i (p_ik - t_ik) x_i + decay W_k``, and
-        ``dL/db_k = 1/b sum_i w_i (p_ik - t_ik)``.
+        For class k of a head, over b rows: `dL/dW_k = 1/b sum_i w_i (p_ik - t_ik) x_i + decay W_k`, and
+        `dL/db_k = 1/b sum_i w_i (p_ik - t_ik)`.
         """
         x = ((self.x[rows].float() - self.mean) * self.factor).to(self.dtype)
         with torch.no_grad():
@@ -167,7 +165,7 @@ class _Stack(nn.Module):
     def heads(self, facts: list[dict[str, Any]]) -> Heads:
         """Fold the normalisation in: heads on the features as they were given.
 
-        ``((x - mean) * factor) w = x (factor * w) - mean (factor * w)``: the first term gives the weight on x, the
+        `((x - mean) * factor) w = x (factor * w) - mean (factor * w)`: the first term gives the weight on x, the
         second goes into the bias (`Heads.moved`).
         """
         weight = self._with_last(self.weight.detach() * self.factor)
@@ -175,7 +173,7 @@ class _Stack(nn.Module):
 
 
 def _product(miss: Tensor, x: Tensor) -> Tensor:
-    """``miss @ x`` [m, d]; in float32, for many rows m, as the transpose of ``x' miss'``, which is faster."""
+    """`miss @ x` [m, d]; in float32, for many rows m, as the transpose of `x' miss'`, which is faster."""
     return (x.T @ miss.T).T if _turned(miss) else miss @ x
 
 

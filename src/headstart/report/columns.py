@@ -1,7 +1,5 @@
 """The numbers of a row: where each comes from, how it is written for people, and what it means."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What training a run took in multiply-adds, as far as its result says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

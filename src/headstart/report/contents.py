@@ -1,7 +1,5 @@
 """The report's sections in their order: what is shown, what it costs, then where the rows differ."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which two rows of a task are looked at class by class and image by image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """The report's CSV files on what is shown: each function gives one file's headings and rows."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Say in plain words which row to take and what shows it, and no more than is shown."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass
 

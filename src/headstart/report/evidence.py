@@ -1,7 +1,5 @@
 """The page's sections on what is shown and what it costs: paired tests, gains per cost, the best row per budget."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from headstart.report.columns import duration, macs

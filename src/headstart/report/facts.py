@@ -1,7 +1,5 @@
 """What stands beside the numbers: caveats, hardware, versions, and the runs that do not count."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Find the study that is meant."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from headstart.errors import UserError, nearest_names

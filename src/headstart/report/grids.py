@@ -1,7 +1,5 @@
 """Two grids: every row of a task against every other, and test images by how many seeds of two rows got them right."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from headstart.report.changed import Verdicts

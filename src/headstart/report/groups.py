@@ -1,7 +1,5 @@
 """Group a study's runs over seeds, and find which config keys tell its rows apart."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """What nothing cheaper beats."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """What the report's page is made of."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

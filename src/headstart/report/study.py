@@ -2,8 +2,6 @@
 other.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import math

@@ -1,7 +1,5 @@
 """Whether more accuracy is worth what it costs: gains per second and per multiply-add, and the best row per budget."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise

@@ -1,4 +1,6 @@
-"""The machine that a run computes on: ``auto`` settled, precision chosen, and what of it stands in `result.json`."""
+"""The hardware of a run: `auto` resolved, device and precision selected, and its description for `result.json`."""
+
+from __future__ import annotations
 
 import os
 import platform
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
 
 
-def resolve_hardware(config: "HardwareConfig") -> "HardwareConfig":
-    """Replace every ``auto`` by what this machine has; raises UserError for what it has not."""
+def resolve_hardware(config: HardwareConfig) -> HardwareConfig:
+    """Replace every `auto` by a value for this machine; raises UserError for hardware that it does not have."""
     import torch
 
     gpus, cores = torch.cuda.device_count(), os.cpu_count() or 1
@@ -42,19 +44,19 @@ def resolve_hardware(config: "HardwareConfig") -> "HardwareConfig":
     return replace(config, accelerator=accelerator, precision=precision, devices=devices)
 
 
-def select_device(config: "HardwareConfig") -> "torch.device":
-    """The device of a settled config, ready for use."""
+def select_device(config: HardwareConfig) -> torch.device:
+    """The device of a resolved config, prepared for use."""
     import torch
 
     if config.accelerator == "gpu":
-        torch.backends.cudnn.benchmark = True  # sizes stay the same for a phase: its convolutions are picked once
+        torch.backends.cudnn.benchmark = True  # sizes do not change in a phase: the search for algorithms pays off
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device("cpu")
 
 
 @contextmanager
-def use_threads(config: "HardwareConfig") -> Iterator[None]:
-    """While this lasts, torch has the threads that ``hardware.threads`` asks for; a sweep's next job starts anew."""
+def use_threads(config: HardwareConfig) -> Iterator[None]:
+    """Inside this context, torch uses `hardware.threads` threads; afterwards as many as before."""
     import torch
 
     before = torch.get_num_threads()
@@ -66,8 +68,8 @@ def use_threads(config: "HardwareConfig") -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def autocast(config: "HardwareConfig", device: "torch.device") -> AbstractContextManager[Any]:
-    """Mixed precision for inference as ``hardware.precision`` says; a no-op for 32."""
+def autocast(config: HardwareConfig, device: torch.device) -> AbstractContextManager[Any]:
+    """The context of mixed precision for inference in `hardware.precision`; it does nothing for 32."""
     import torch
 
     if config.precision == "32":
@@ -75,26 +77,26 @@ def autocast(config: "HardwareConfig", device: "torch.device") -> AbstractContex
     return torch.autocast(device.type, torch.bfloat16 if config.precision == "bf16" else torch.float16)
 
 
-def lightning_precision(config: "HardwareConfig") -> str:
-    """The name that Lightning gives to ``hardware.precision``."""
+def lightning_precision(config: HardwareConfig) -> str:
+    """The name that Lightning gives to `hardware.precision`."""
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[config.precision]
 
 
-def memory_format(config: "HardwareConfig") -> "torch.memory_format":
-    """``hardware.memory_format`` as torch names it."""
+def memory_format(config: HardwareConfig) -> torch.memory_format:
+    """torch's object for `hardware.memory_format`."""
     import torch
 
     return torch.channels_last if config.memory_format == "channels_last" else torch.contiguous_format
 
 
-def describe(config: "HardwareConfig") -> dict[str, Any]:
-    """What the run computed on, for `result.json`."""
+def describe(config: HardwareConfig) -> dict[str, Any]:
+    """Describe the hardware of the run, for `result.json`."""
     import torch
 
     on_gpu = config.accelerator == "gpu"
     return {
         "accelerator": config.accelerator,
-        "device": torch.cuda.get_device_name() if on_gpu else _processor(),
+        "device": torch.cuda.get_device_name() if on_gpu else _processor_name(),
         "devices": config.devices,
         "precision": config.precision,
         "memory_format": config.memory_format,
@@ -105,7 +107,7 @@ def describe(config: "HardwareConfig") -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def _processor_name() -> str:
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

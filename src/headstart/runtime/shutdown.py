@@ -1,7 +1,7 @@
-"""The end of a process that has done its work: its exit handlers, then out, without the interpreter's teardown.
+"""End a process after its exit handlers, without the interpreter's teardown.
 
-That takes torch apart piece by piece (1.2 s of 6), and aborts a process in which a thread of gloo's still holds a
-tensor: the thread asks for an interpreter that is gone (pytorch/pytorch issues 38228 and 190489).
+The teardown of torch takes long (1.2 s of 6). It also aborts a process in which a thread of gloo still holds a tensor,
+because the thread needs the interpreter that no longer exists (pytorch/pytorch issues 38228 and 190489).
 """
 
 import atexit
@@ -11,10 +11,10 @@ from contextlib import suppress
 
 
 def exit_quickly() -> list[int]:
-    """Return a list; the code put into it ends the process once every handler registered after this call has run.
+    """Return a list; if it holds an exit code when the process ends, that code ends it after all other exit handlers.
 
-    To be called before anything else registers a handler, since the first registered is the last to be called. A
-    process that ends with the list empty, as by a crash, ends the usual way.
+    Call this before anything else registers an exit handler: the handler that is registered first runs last. A process
+    that ends with an empty list, as after a crash, ends as usual.
     """
     codes: list[int] = []
     atexit.register(_leave, codes)
@@ -24,6 +24,6 @@ def exit_quickly() -> list[int]:
 def _leave(codes: list[int]) -> None:
     if codes:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
+            with suppress(OSError, ValueError):  # no process reads it any more, or it is closed
                 stream.flush()
         os._exit(codes[0])

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at once where nothing would be lost, at the next step where a checkpoint can be written first."""
+"""Ctrl-C and SIGTERM: stop at once, or, where training would be lost, at the next step after writing a checkpoint."""
 
 import ctypes
 import logging
@@ -15,11 +15,11 @@ from types import FrameType
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LOOK_EVERY = 0.2  # seconds between two looks at the file that `watch` names
+CHECK_EVERY = 0.2  # seconds between two checks of the file that `watch_stop_file` names
 
 
 class Stopped(BaseException):
-    """Somebody asked the run to stop; not an error, and nothing that ``except Exception`` may swallow."""
+    """The user or the system asked the run to stop; no `Exception`, so that `except Exception` does not catch it."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signum).name}")
@@ -27,7 +27,7 @@ class Stopped(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell gives a process that this signal ended."""
+        """The exit code that a shell reports for a process ended by this signal."""
         return 128 + self.signum
 
 
@@ -35,8 +35,8 @@ class Stopped(BaseException):
 class _Request:
     signum: int | None = None
     deferred: bool = False
-    file: Path | None = None  # where the launching process leaves its request for a rank
-    looked: float = 0.0
+    file: Path | None = None  # in which the launching process leaves a request for a rank
+    checked_at: float = 0.0
 
 
 _request = _Request()
@@ -44,9 +44,9 @@ _request = _Request()
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into `Stopped`, while this lasts."""
+    """Inside this context, SIGINT and SIGTERM raise `Stopped`."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
+        yield  # only the main thread can handle signals
         return
     before = {signum: signal.signal(signum, _handle) for signum in SIGNALS}
     _request.signum = None
@@ -67,7 +67,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """While this lasts, the first signal only leaves a request, for `requested` and `check` to find."""
+    """Inside this context, the first signal is only recorded, for `requested_stop` and `raise_if_stopped`."""
     _request.deferred = True
     try:
         yield
@@ -76,31 +76,31 @@ def defer_signals() -> Iterator[None]:
 
 
 def watch_stop_file(file: Path) -> None:
-    """In a rank: the request comes from the launching process, as a signal's number in a file."""
+    """In a rank, take stop requests from a file in which the launching process writes a signal's number."""
     _request.file = file
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
 
 
 def end_with_parent(signum: int) -> None:
-    """Have this process get a signal when its parent dies, however that dies (Linux; elsewhere nothing happens)."""
+    """Ask Linux to send this process a signal when its parent dies for any reason; does nothing on other systems."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signum)
 
 
 def requested_stop() -> int | None:
-    """The signal that asked this run to stop, if one did."""
+    """The signal that asked this run to stop; None if there was none."""
     now = time.monotonic()
-    if _request.signum is None and _request.file is not None and now - _request.looked > LOOK_EVERY:
-        _request.looked = now
+    if _request.signum is None and _request.file is not None and now - _request.checked_at > CHECK_EVERY:
+        _request.checked_at = now
         if _request.file.is_file():
             _request.signum = int(_request.file.read_text() or signal.SIGTERM)
     return _request.signum
 
 
 def raise_if_stopped() -> None:
-    """Raise `Stopped` if somebody asked for it: between two steps of the work, when all so far is on disk."""
+    """Raise `Stopped` if a stop was requested; to be called when all finished work is on disk."""
     signum = requested_stop()
     if signum is not None:
         raise Stopped(signum)

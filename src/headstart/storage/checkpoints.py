@@ -1,7 +1,7 @@
-"""Checkpoints that are verified after they are written, and named when they are found damaged.
+"""Checkpoints that are verified after they are written and before they are used.
 
-``step-<optimizer steps>-<digest>.ckpt``: the digest is that of the bytes that were meant to be written, so a torn,
-truncated or overwritten file does not match its own name. The newest two are kept.
+A file's name is `step-<optimizer steps>-<digest>.ckpt`. The digest is computed from the bytes in memory, so the content
+of a truncated or damaged file does not match its name. The newest two checkpoints are kept.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from headstart.errors import RunFailed
 
 log = logging.getLogger(__name__)
 
-KEPT = 2
+KEEP = 2
 DIGEST_BYTES = 8
 
 
-class _Hashing(io.RawIOBase):
-    """A file opened for writing that digests what passes through."""
+class _HashingFile(io.RawIOBase):
+    """A file opened for writing that computes the digest of the bytes written to it."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
@@ -47,10 +47,10 @@ class _Hashing(io.RawIOBase):
 
 
 def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
-    """Write plain containers and tensors as the newest checkpoint of ``folder``, read it back, drop older ones.
+    """Write plain containers and tensors as the newest checkpoint of `folder`, verify it, and delete older ones.
 
     Raises:
-        RunFailed: it cannot be written, or does not read as it was written; older ones are still there.
+        RunFailed: it cannot be written, or reads back differently; the older ones are kept.
     """
     import torch
 
@@ -58,7 +58,7 @@ def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     stream = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = _Hashing(temporary)
+        stream = _HashingFile(temporary)
         torch.save(dict(state), cast(IO[bytes], stream))
         stream.close()
         meant = stream.hasher.hexdigest()
@@ -78,14 +78,14 @@ def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
             f"cannot write the checkpoint {folder}/step-{step:08} ({size} bytes so far): {reason}; "
             "the one before it is kept. Make room, and start the same command again"
         ) from error
-    for old in _newest_first(folder)[KEPT:]:
+    for old in _list_newest_first(folder)[KEEP:]:
         old.unlink(missing_ok=True)
     return path
 
 
-def newest(folder: Path) -> Path | None:
-    """The newest checkpoint of ``folder`` that is what its name says; damaged ones are named in a warning."""
-    for path in _newest_first(folder):
+def find_newest(folder: Path) -> Path | None:
+    """Find the newest checkpoint of `folder` that matches its digest; damaged ones are removed with a warning."""
+    for path in _list_newest_first(folder):
         if _digest(path) == path.stem.rpartition("-")[2]:
             return path
         log.warning("the checkpoint %s is damaged: it is removed, and the one before it is used", path)
@@ -94,12 +94,12 @@ def newest(folder: Path) -> Path | None:
 
 
 def remove(folder: Path) -> None:
-    """Delete all checkpoints of ``folder``: its phase is done."""
-    for path in _newest_first(folder):
+    """Delete all checkpoints of `folder`, when its phase is done."""
+    for path in _list_newest_first(folder):
         path.unlink(missing_ok=True)
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def _list_newest_first(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.ckpt"), reverse=True)
 
 

@@ -1,6 +1,4 @@
-"""Files that are whole or absent: written beside their place, flushed to the disk, and renamed into it."""
-
-from __future__ import annotations
+"""Write files completely or not at all: to a temporary name in the same folder, flushed to disk, then renamed."""
 
 import logging
 import os
@@ -12,19 +10,19 @@ from headstart.errors import RunFailed, UserError
 
 log = logging.getLogger(__name__)
 
-UMASK = os.umask(0o077)  # reading it means setting it; safetensors makes files that nobody else may read
+UMASK = os.umask(0o077)  # it can be read only by setting it; needed because safetensors makes files for the owner only
 os.umask(UMASK)
 
 
 @contextmanager
 def write_whole(path: Path, size: int | None = None) -> Iterator[Path]:
-    """Give a path beside `path` to write to; what lies there at the end takes its place, an old file stays till then.
+    """Yield a temporary path; the file that is written there replaces `path` when the context ends.
 
     Args:
-        size: bytes that are about to be written, for the message, where they are known.
+        size: how many bytes will be written, for the error message, if it is known.
 
     Raises:
-        RunFailed: it cannot be written; nothing of it is left.
+        RunFailed: it cannot be written; an old file at `path` stays, the temporary one is removed.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -36,16 +34,16 @@ def write_whole(path: Path, size: int | None = None) -> Iterator[Path]:
         part.replace(path)
     except Exception as error:
         written = part.stat().st_size if part.is_file() else 0
-        if not _of_the_disk(error):
+        if not _is_disk_error(error):
             raise
-        raise cannot_write(path, written if size is None else size, error) from error
+        raise make_write_error(path, written if size is None else size, error) from error
     finally:
         with suppress(OSError):
             part.unlink()
 
 
-def cannot_write(path: Path, size: int, error: BaseException) -> RunFailed:
-    """The error of a file that could not be written: its path, its bytes, the reason."""
+def make_write_error(path: Path, size: int, error: BaseException) -> RunFailed:
+    """Make the error for a file that could not be written: its path, its size, the reason."""
     reason = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2].partition("\n")[0]
     return RunFailed(
         f"cannot write {path} ({size} bytes): {reason}. Make room, or let output_dir and cache_dir name folders that "
@@ -53,20 +51,20 @@ def cannot_write(path: Path, size: int, error: BaseException) -> RunFailed:
     )
 
 
-def _of_the_disk(error: Exception) -> bool:
-    """Whether an error is the system's: safetensors and Pillow's encoders wrap theirs in classes of their own."""
+def _is_disk_error(error: Exception) -> bool:
+    """Whether an error comes from the file system; safetensors wraps such errors in a class of its own."""
     return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
 
 
 class LogFile(logging.FileHandler):
-    """A log file that a full disk ends with one warning on the console: the run matters more than its log."""
+    """A log file that does not stop the run: when it cannot be written, it ends with one warning on the console."""
 
     def __init__(self, path: Path) -> None:
         self._ended = False
         try:
             super().__init__(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
-            raise cannot_write(path, 0, error) from error
+            raise make_write_error(path, 0, error) from error
 
     def emit(self, record: logging.LogRecord) -> None:
         if not self._ended:
@@ -81,12 +79,12 @@ class LogFile(logging.FileHandler):
             super().flush()
 
     def close(self) -> None:
-        with suppress(OSError):  # what could not be written before cannot be now
+        with suppress(OSError):  # closing writes again what could not be written before
             super().close()
 
 
 def make_folder(folder: Path, key: str) -> None:
-    """Make a folder, with its parents, that can be written; a UserError that names ``key`` where that cannot be."""
+    """Make a folder and its parents; raises a UserError that names `key` if it cannot be made or is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -96,25 +94,25 @@ def make_folder(folder: Path, key: str) -> None:
 
 
 def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:
-    """Write a text file in UTF-8, whole or not at all; what is no character becomes an escape that JSON knows."""
+    """Write a text file in UTF-8, completely or not at all; invalid characters become escapes that JSON can read."""
     data = text.encode("utf-8", errors)
     with write_whole(path, len(data)) as part:
         part.write_bytes(data)
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add lines to the end of a file, on the disk when this returns; if they cannot all be written, none is."""
+    """Append text to a file and flush it to disk; if not all of it can be written, nothing is."""
     data = text.encode("utf-8")
     try:
         with path.open("ab", buffering=0) as stream:
             before = stream.tell()
             try:
                 rest = data
-                while rest:  # a disk that fills up takes a part, and refuses what is left
+                while rest:  # when the disk becomes full, a part is written and the rest refused
                     rest = rest[stream.write(rest) :]
                 os.fsync(stream.fileno())
             except OSError:
                 stream.truncate(before)
                 raise
     except OSError as error:
-        raise cannot_write(path, len(data), error) from error
+        raise make_write_error(path, len(data), error) from error

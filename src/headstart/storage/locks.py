@@ -1,10 +1,12 @@
-"""One process at a time on a folder: by flock, and where other hosts do not see it, by a lease that ends.
+"""A lock that lets one process at a time use a folder: a flock, or a lease where other hosts do not see a flock.
 
-A flock ends with its process, however that ends. A lease is renewed every `HEARTBEAT` seconds by a thread of its owner;
-a process that has seen no renewal for `LEASE` seconds takes it over. An owner that was stopped for so long has lost its
-lease and may not know: it has to ask `still_held` before it writes what counts. Between that question and the write,
-another process may still take over; what is protected must therefore bear two results of the same run.
+A flock ends when its process ends for any reason. A thread of its owner renews a lease every `HEARTBEAT` seconds;
+a process that sees no renewal for `LEASE` seconds takes it over. An owner that was stopped for so long has lost the
+lease without knowing it, so it has to check `is_held` before it writes a result. Between that check and the write
+another process may still take the lease over; it must therefore do no harm if the same run is finished twice.
 """
+
+from __future__ import annotations
 
 import errno
 import logging
@@ -25,14 +27,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LEASE = 60.0  # seconds; a library that writes a large file may hold Python's lock, and so the heartbeat, for many
+LEASE = 60.0  # seconds; long, because writing a large file may block Python's threads, and so the renewal, for a while
 HEARTBEAT = 5.0  # seconds
 POLL = 0.1  # seconds between two attempts of a process that waits
 NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 # Mount options of NFS, Lustre, GFS2 and OCFS2, and SMB: flock succeeds, and other hosts do not see it
 HOST_ONLY = {"nolock", "local_lock=all", "local_lock=flock", "localflock", "localflocks", "nobrl"}
 MOUNTS = Path("/proc/self/mountinfo")
-ENDED = "ended\n"  # last line of a lock file whose lease was given back
+ENDED = "ended\n"  # last line of a lock file whose lease was released
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Lock:
     """A lock that this process holds.
 
     Attributes:
-        descriptor: the locked file's; a child process that inherits it holds the lock too. None for a lease.
-        claim: what the lock file says as long as the lease is held. None for a flock, which nobody can take over.
+        descriptor: of the locked file; a child process that inherits it holds the lock too. None for a lease.
+        claim: the content of the lock file while the lease is held. None for a flock, which cannot be taken over.
     """
 
     descriptor: int | None
@@ -50,70 +52,70 @@ class Lock:
 
 @contextmanager
 def hold(path: Path, wait: bool = False) -> Iterator[Lock]:
-    """Hold the lock of the folder in which the lock file ``path`` lies; the file names the owner, and is never removed.
+    """Hold the lock of the folder with the lock file `path`; the file names the owner, and is never removed.
 
     Args:
-        wait: for another process to end, instead of refusing.
+        wait: wait until no other process holds the lock, instead of raising.
 
     Raises:
-        UserError: another process holds it (pid and host are named), or the file cannot be written.
+        UserError: another process holds the lock (its pid and host are named), or the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+", encoding="utf-8")
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _make_write_error(path, error) from error
     with stream:  # removing the file would let two processes lock two files of one name
         no_flock = _flock(path, stream.fileno(), wait)
         if no_flock is None:
-            with suppress(OSError):  # on a full disk the lock holds all the same, but does not say for whom
+            with suppress(OSError):  # on a full disk the lock works too, but the file does not name its owner
                 os.ftruncate(stream.fileno(), 0)
-                os.write(stream.fileno(), _this_process().encode())
+                os.write(stream.fileno(), _describe_process().encode())
             yield Lock(stream.fileno(), None)
             return
-    _log_that_leases_are_used(no_flock)
+    _warn_of_leases(no_flock)
     with _lease(path, wait) as claim:
         yield Lock(None, claim)
 
 
-def still_held(path: Path, claim: str | None) -> bool:
-    """Whether the lock is still held by the process that got this claim; any process may ask."""
+def is_held(path: Path, claim: str | None) -> bool:
+    """Whether the process that got this claim still holds the lock; any process may call this."""
     return claim is None or _read(path) == claim
 
 
 def raise_if_lost(path: Path, claim: str | None) -> None:
     """Raise RunFailed, with the new owner and the time, if another process has taken the lease over."""
-    if not still_held(path, claim):
+    if not is_held(path, claim):
         since = _read(path).partition(" since ")[2].partition("\n")[0] or "an unknown time"
         raise RunFailed(
-            f"another process ({_owner(path)}) took {path.parent} over at {since}, because this one had not renewed "
-            "its lease; its result counts, and this one's is not written"
+            f"another process ({_read_owner(path)}) took {path.parent} over at {since}, because this one had not "
+            "renewed its lease; its result counts, and this one's is not written"
         )
 
 
 def _flock(path: Path, descriptor: int, wait: bool) -> str | None:
-    """Lock an open file; returns None, or the reason why flock keeps no other process out here."""
-    # Not filelock.FileLock: it does not give out the descriptor that torchrun's agent has to inherit
+    """Lock an open file; returns None, or the reason why flock cannot be relied on for this file."""
+    # Not filelock.FileLock: it hides the descriptor, which torchrun's agent has to inherit
     from filelock import lock_descriptor
 
-    option = _host_only(os.fstat(descriptor).st_dev)
+    option = _find_host_only_option(os.fstat(descriptor).st_dev)
     if option:
         return f"mount option {option}"
     try:
         if not lock_descriptor(descriptor, blocking=wait, poll_interval=POLL):
-            raise _refusal(path)
-        with path.open("a") as second:  # must be refused, or flock does nothing here
+            raise _make_refusal(path)
+        with path.open("a") as second:  # a second lock must be refused, else flock does nothing here
             if lock_descriptor(second.fileno(), blocking=False):
-                return "flock lets everybody in"
+                return "flock does not keep other processes out"
     except OSError as error:
         if error.errno not in NO_FLOCK:
-            raise _cannot_write(path, error) from error
+            raise _make_write_error(path, error) from error
         return error.strerror or str(error)
     return None
 
 
-def _host_only(device: int) -> str | None:
-    """The mount option, if any, because of which only this host sees the locks on a device (Linux)."""
+def _find_host_only_option(device: int) -> str | None:
+    """Find the mount option that makes locks on a device visible to this host only (Linux); None if there is none."""
     with suppress(OSError):
         for line in MOUNTS.read_text("utf-8", errors="replace").splitlines():
             fields = line.split()  # the third is the device's number, the last the file system's options
@@ -122,8 +124,8 @@ def _host_only(device: int) -> str | None:
     return None
 
 
-@cache  # once a process: a sweep takes two locks a job
-def _log_that_leases_are_used(reason: str) -> None:
+@cache  # one warning for each process: a sweep takes two locks for each job
+def _warn_of_leases(reason: str) -> None:
     log.warning(
         "this file system has no flock that other hosts see (%s): a lease is used instead, renewed every %g s and free "
         "%g s after a crash",
@@ -135,14 +137,14 @@ def _log_that_leases_are_used(reason: str) -> None:
 
 @contextmanager
 def _lease(path: Path, wait: bool) -> Iterator[str]:
-    """Hold the lease beside a lock file; gives the claim."""
-    # Not filelock.SoftFileLease: it takes over by exchanging two file names, which NFS and SMB refuse, so that a lease
-    # would never end there. This lock needs hard links only.
+    """Hold the lease of a lock file; yields the claim."""
+    # Not filelock.SoftFileLease: to take over, it exchanges the names of two files, which NFS and SMB refuse, so there
+    # a lease would never end. This lock needs hard links only.
     from filelock import SoftReadWriteLock
 
     lease = SoftReadWriteLock(
         path,
-        is_singleton=False,  # two threads of a process keep each other out too
+        is_singleton=False,  # so that two threads of one process exclude each other too
         heartbeat_interval=HEARTBEAT,
         stale_threshold=LEASE,
         poll_interval=POLL,
@@ -154,28 +156,28 @@ def _lease(path: Path, wait: bool) -> Iterator[str]:
             yield claim
         finally:
             with suppress(OSError):
-                if still_held(path, claim):
+                if is_held(path, claim):
                     path.write_text(claim + ENDED, "utf-8")
     finally:
-        with suppress(OSError):  # what cannot be given back ends by itself
+        with suppress(OSError):  # a lease that cannot be released ends by itself
             lease.close()
 
 
-def _claim(lease: "SoftReadWriteLock", path: Path, wait: bool) -> str:
-    """Acquire the lease, and write into the lock file whose it is."""
+def _claim(lease: SoftReadWriteLock, path: Path, wait: bool) -> str:
+    """Acquire the lease, and write its owner into the lock file."""
     try:
         _acquire(lease, path, wait)
         before = _read(path)
         if " since " in before and not before.endswith(ENDED):
-            log.warning("%s: taken over from %s, which had not renewed its lease", path.parent, _owner(path))
-        claim = f"{_this_process()}\nlease {lease.generation} since {datetime.now():%Y-%m-%d %H:%M:%S}\n"
+            log.warning("%s: taken over from %s, which had not renewed its lease", path.parent, _read_owner(path))
+        claim = f"{_describe_process()}\nlease {lease.generation} since {datetime.now():%Y-%m-%d %H:%M:%S}\n"
         path.write_text(claim, "utf-8")  # closed at once, so that other NFS clients see it
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _make_write_error(path, error) from error
     return claim
 
 
-def _acquire(lease: "SoftReadWriteLock", path: Path, wait: bool) -> None:
+def _acquire(lease: SoftReadWriteLock, path: Path, wait: bool) -> None:
     from filelock import Timeout
 
     if wait:
@@ -184,14 +186,14 @@ def _acquire(lease: "SoftReadWriteLock", path: Path, wait: bool) -> None:
     try:
         lease.acquire_write(blocking=False)
     except Timeout:
-        log.info("%s: watching for up to %g s whether %s renews its lease", path.parent, LEASE, _owner(path))
+        log.info("%s: watching for up to %g s whether %s renews its lease", path.parent, LEASE, _read_owner(path))
         try:
             lease.acquire_write(timeout=LEASE + HEARTBEAT)
         except Timeout:
-            raise _refusal(path) from None
+            raise _make_refusal(path) from None
 
 
-def _this_process() -> str:
+def _describe_process() -> str:
     return f"pid {os.getpid()} on {socket.gethostname()}"
 
 
@@ -202,16 +204,16 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _owner(path: Path) -> str:
+def _read_owner(path: Path) -> str:
     """The first line of a lock file."""
-    with suppress(OSError):  # SMB lets nobody read what another process has locked
+    with suppress(OSError):  # on SMB a file that another process has locked cannot be read
         return _read(path).partition("\n")[0].strip() or "another process"
     return "another process"
 
 
-def _refusal(path: Path) -> UserError:
-    return UserError(f"{path.parent} is being run by {_owner(path)}: wait for it, or stop it")
+def _make_refusal(path: Path) -> UserError:
+    return UserError(f"{path.parent} is being run by {_read_owner(path)}: wait for it, or stop it")
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
+def _make_write_error(path: Path, error: OSError) -> UserError:
     return UserError(f"output_dir: cannot write {path}: {error.strerror or error}")

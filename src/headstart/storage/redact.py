@@ -1,6 +1,4 @@
-"""Keys, tokens and passwords never reach a log, a config file or W&B."""
-
-from __future__ import annotations
+"""Find keys, tokens and passwords and mask them, so that none is written to a log, a config file or W&B."""
 
 import logging
 import os
@@ -13,11 +11,11 @@ from headstart.errors import UserError
 
 PASSWORDS = frozenset({"password", "passwd", "passphrase", "secret", "secrets"})
 SECRET_WORDS = PASSWORDS | {"key", "keys", "apikey", "token", "credential", "credentials"}
-LOGIN = re.compile(r"//[^/\s@]+:[^/\s@]+@")  # the user and password of an address
+LOGIN = re.compile(r"//[^/\s@]+:[^/\s@]+@")  # the user and password in a URL
 PAIR = re.compile(r"""([\w.\-]+)(["']?\s*=\s*|["']?\s*:\s+)("[^"]*"|'[^']*'|[^\s,;&{\[][^\s,;&}\]]*)""")
 NO_SECRET = re.compile(r"[-+\d.,e]+|true|false|null|none|\*\*\*|\$\{.*", re.IGNORECASE)
-# Secret by their form, whatever they are called. A commit's 40 digits stand behind @ or / (`hf-hub:ID@REVISION`);
-# our own digests have 32 digits or fewer.
+# Texts that are secret by their form, whatever their name is. The 40 digits of a git commit are not meant: they follow
+# an @ or / (`hf-hub:ID@REVISION`). headstart's own digests have 32 digits or fewer.
 FORM = re.compile(
     r"(?<![A-Za-z0-9@/])[0-9a-f]{40}(?![A-Za-z0-9])"  # W&B
     r"|\bwandb_v\d+_\w{20,}"
@@ -29,29 +27,29 @@ ADVICE = (
     "Leave it out: command lines stand in the shell's history and in the list of processes, configs in run folders. "
     "W&B takes its key from WANDB_API_KEY or `wandb login`, the Hugging Face hub from HF_TOKEN or `hf auth login`"
 )
-SHORTEST = 8  # characters of a secret in the environment that is looked for by its value
+SHORTEST = 8  # characters; shorter secrets of the environment are not searched for by their value
 
 
 def mask(value: Any, name: str = "") -> Any:
-    """Return `value` with '***' for what looks secret: by its name, or as `name=value` within a text.
+    """Return `value` with '***' in place of what looks secret, by its name or as `name=value` inside a text.
 
-    A name looks secret when one of its words is key, token, secret, password or the like (`hf_token`,
-    `apiKey`, not `tokenizer`). True, False and None stay; numbers stay unless they are passwords.
+    A name looks secret if one of its words is key, token, secret, password or a similar word (`hf_token` and `apiKey`,
+    but not `tokenizer`). True, False and None are not changed; numbers only if they are passwords.
     """
     if isinstance(value, Mapping):
         return {key: mask(item, str(key)) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [mask(item, name) for item in value]
-    words = _words(name)
+    words = _split_words(name)
     if value is None or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
     if words & SECRET_WORDS and (isinstance(value, str) or words & PASSWORDS):
         return "***"
-    return mask_by_form(PAIR.sub(_masked_pair, value)) if isinstance(value, str) else value
+    return mask_by_form(PAIR.sub(_mask_pair, value)) if isinstance(value, str) else value
 
 
 def mask_by_form(text: str) -> str:
-    """Return `text` with '***' for what is secret by its form, or by standing in the environment as a secret."""
+    """Return `text` with '***' in place of what has the form of a secret, or is one in the environment."""
     text = LOGIN.sub("//***@", FORM.sub("***", text))
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and value in text and name.lower().rpartition("_")[2] in SECRET_WORDS:
@@ -60,7 +58,7 @@ def mask_by_form(text: str) -> str:
 
 
 def refuse_secrets(arguments: Sequence[str]) -> None:
-    """Raise UserError, before anything is written, if a command line holds a secret."""
+    """Raise UserError, before anything is written, if a command line contains a secret."""
     shown = [mask(argument) for argument in arguments]
     bad = [f"  - {new}" for old, new in zip(arguments, shown, strict=True) if old != new]
     if bad:
@@ -68,35 +66,35 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
 
 
 def refuse_secrets_in_config(config: Mapping[str, Any]) -> None:
-    """Raise UserError if a config holds a secret where nobody looks for one; under a name that says so it is masked."""
-    keys = list(_misplaced(config, ""))
+    """Raise UserError if a config contains a secret under a name that does not look secret, which `mask` misses."""
+    keys = list(_find_secrets(config, ""))
     if keys:
         raise UserError("\n".join(["a secret in the config:", *(f"  - {key}=***" for key in keys), ADVICE]))
 
 
-def _misplaced(node: Any, path: str) -> Iterator[str]:
-    """Yield the dotted keys whose name or value is secret by its form, but not those whose name says it."""
+def _find_secrets(node: Any, path: str) -> Iterator[str]:
+    """Yield the dotted keys whose name or value has the form of a secret, except where the name looks secret too."""
     for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
         shown = f"{path}{mask_by_form(str(key))}"
         if mask_by_form(str(key)) != str(key):
             yield shown
         elif isinstance(value, Mapping | list | tuple):
-            yield from _misplaced(value, f"{shown}.")
+            yield from _find_secrets(value, f"{shown}.")
         elif isinstance(value, str) and mask_by_form(value) != value and mask("?", str(key)) == "?":
             yield shown
 
 
 class Formatter(logging.Formatter):
-    """Log lines, tracebacks included, without secrets."""
+    """Formats log lines and tracebacks with secrets masked."""
 
     def format(self, record: logging.LogRecord) -> str:
         return str(mask(super().format(record)))
 
 
-def _masked_pair(found: re.Match[str]) -> str:
-    """Return one `name=value` of a text, masked if the name looks secret; prose like `key: x` stays."""
+def _mask_pair(found: re.Match[str]) -> str:
+    """Return one `name=value` of a text, masked if the name looks secret; a sentence such as `key: x` stays."""
     name, sign, value = found.groups()
-    words = _words(name)
+    words = _split_words(name)
     named = any(char in sign for char in "='\"") or (len(words) > 1 and "error" not in words)
     secret = words & (PASSWORDS if not named or NO_SECRET.fullmatch(value) else SECRET_WORDS)
     if not secret or name == "full_key" or value.startswith(("***", "${")):  # OmegaConf's name of a dotted path
@@ -105,6 +103,6 @@ def _masked_pair(found: re.Match[str]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _words(name: str) -> frozenset[str]:
+def _split_words(name: str) -> frozenset[str]:
     """Return the lower-case words of a snake_case, kebab-case, dotted or camelCase name."""
     return frozenset(word.lower() for word in re.split(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])", name) if word)

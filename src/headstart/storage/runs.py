@@ -1,7 +1,7 @@
 """A run on disk: its identity, its folder, its lock, and its state.
 
-``outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/``; `result.json` with ``"status": "completed"``, written
-last, is completion.
+The folder is `outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/`. A run is complete when the folder has a
+`result.json` with `"status": "completed"`, which is written last.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from headstart.storage.redact import Formatter, mask
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-# What cannot change a result has no part in the identity.
+# Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
     "study",
     "output_dir",
@@ -32,25 +32,26 @@ IRRELEVANT = (
     "rerun",
     "checkpoint_every",
     "figures",
-    "head",  # what of it a strategy uses stands in the strategy
+    "head",  # if a strategy uses it, the strategy contains it
     "logger",
     "hardware.workers",
     "features.storage",
-    "hardware.tune",  # what it picked counts
+    "hardware.tune",  # the settings that it chose are part of the identity
     "hardware.allow_bf16",
     "data.storage",
 )
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
-    """Eight hex digits of a digest of the resolved config, less what cannot change its result, and of ``digests``.
+    """The identity of a run: 8 hex digits of a digest of its resolved config and of `digests`.
 
-    The order of keys has no part in it, but for the order of a strategy's phases and rates, which is its meaning.
+    Settings that cannot change the result are left out. The order of keys is ignored, except for phases and rates,
+    where the order has a meaning.
 
     Args:
-        digests: of the content of data and weights: other images under the same path are another run.
+        digests: of the content of data and weights: the same path with other images gives another run.
     """
-    kept = _without(config, IRRELEVANT) | {"digests": dict(digests)}
+    kept = _drop_keys(config, IRRELEVANT) | {"digests": dict(digests)}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]
@@ -58,16 +59,16 @@ def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> st
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def _without(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
+def _drop_keys(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
     return {
-        key: _without(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        key: _drop_keys(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in node.items()
         if f"{prefix}{key}" not in keys
     }
 
 
-def name(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
-    """The folder's name: what a person looks for first, the identity last."""
+def make_name(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
+    """Make the folder's name: network, strategy, data, seed and identity."""
     parts = [
         config["model"]["name"],
         config["strategy"]["name"],
@@ -79,22 +80,22 @@ def name(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON, whole or not at all; infinities and NaN become null."""
-    write_text(path, json.dumps(_finite(value), indent=2, ensure_ascii=False) + "\n")
+    """Write `value` as JSON, completely or not at all; infinities and NaN become null."""
+    write_text(path, json.dumps(_replace_non_finite(value), indent=2, ensure_ascii=False) + "\n")
 
 
-def _finite(value: Any) -> Any:
+def _replace_non_finite(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): _replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [_replace_non_finite(item) for item in value]
     if isinstance(value, float) and not (float("-inf") < value < float("inf")):
         return None
     return value
 
 
 class Result(dict[str, Any]):
-    """What the `result.json` of a completed run holds, and where it lies."""
+    """The content of a completed run's `result.json`, and its folder."""
 
     def __init__(self, values: Mapping[str, Any], folder: Path) -> None:
         super().__init__(values)
@@ -102,7 +103,7 @@ class Result(dict[str, Any]):
 
 
 def read_result(folder: Path) -> Result | None:
-    """The `result.json` of a completed run, else None."""
+    """Read the `result.json` of a completed run; None if the run is not complete."""
     try:
         result = json.loads((folder / "result.json").read_text("utf-8"))
     except (OSError, ValueError):
@@ -113,15 +114,15 @@ def read_result(folder: Path) -> Result | None:
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run that this process holds."""
+    """The folder of a run, locked by this process."""
 
     folder: Path
     name: str
     study: str
     hash: str
-    leads: bool = True  # whether this process writes: of several, the first alone does
-    lock: int | None = None  # the descriptor that holds the lock; None for a lease, and in a rank
-    claim: str | None = None  # of a lease; None for a lock that cannot be lost
+    leads: bool = True  # whether this process writes files: of several processes, only the first does
+    lock: int | None = None  # the file descriptor that holds the lock; None for a lease, and in a rank
+    claim: str | None = None  # the text that identifies a lease; None for a lock that cannot be lost
 
     @property
     def checkpoints(self) -> Path:
@@ -129,19 +130,19 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The W&B id: known before the fit, and the same whenever this run is started again."""
+        """The W&B id: known before training, and the same each time this run is started."""
         return f"{self.study}-{self.hash}"
 
-    def completed(self) -> Result | None:
-        """The result if the run is complete, else None."""
+    def read_result(self) -> Result | None:
+        """Read the result; None if the run is not complete."""
         return read_result(self.folder)
 
     def begin(self, config: Mapping[str, Any], overrides: Sequence[str], fresh: bool) -> None:
-        """Write what the run is asked to do; ``fresh`` starts over, else an attempt that was cut off goes on."""
+        """Prepare the folder and write the config; an interrupted attempt is continued, unless `fresh` starts again."""
         from omegaconf import OmegaConf
 
-        for place in (self.folder, self.folder / "figures", self.checkpoints, *self.checkpoints.glob("*/")):
-            for half_written in place.glob(".*"):
+        for folder in (self.folder, self.folder / "figures", self.checkpoints, *self.checkpoints.glob("*/")):
+            for half_written in folder.glob(".*"):
                 if half_written.is_file() and half_written.name != LOCK:
                     half_written.unlink()
         before = self.read_state()
@@ -152,18 +153,18 @@ class Run:
             before = {}
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(dict(config)))))
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(list(overrides)))))
-        self.state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
+        self.update_state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
 
     def read_state(self) -> dict[str, Any]:
-        """What `state.json` says; empty where there is none."""
+        """Read `state.json`; empty if there is none."""
         try:
             state = json.loads((self.folder / "state.json").read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         return state if isinstance(state, dict) else {}
 
-    def state(self, **facts: Any) -> None:
-        """Add to `state.json` where the run is: status, phase, its index, and the records of the phases done.
+    def update_state(self, **facts: Any) -> None:
+        """Write facts to `state.json`: status, phase, its index, and the records of finished phases.
 
         Raises:
             RunFailed: another process has taken the run over.
@@ -180,17 +181,17 @@ class Run:
         """
         locks.raise_if_lost(self.folder / LOCK, self.claim)
         write_json(self.folder / "result.json", result)
-        self.state(status="completed")
+        self.update_state(status="completed")
 
 
 @contextmanager
 def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> Iterator[Run]:
-    """Lock and make the folder of the run that a resolved config describes; log to its `train.log` meanwhile.
+    """Make and lock the folder of the run with a resolved config; inside this context, log to its `train.log`.
 
     Raises:
-        UserError: another process holds it (pid and host are named), or the folder cannot be written.
+        UserError: another process holds the lock (its pid and host are named), or the folder cannot be written.
     """
-    title = name(config, digests)
+    title = make_name(config, digests)
     folder = Path(config["output_dir"]) / config["study"] / title
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,15 +206,15 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
             status = "interrupted" if isinstance(error, KeyboardInterrupt | Stopped) else "failed"
             reason = mask(f"{type(error).__name__}: {error}")
             trace = sys.exc_info() if status == "failed" else None
-            with suppress(RunFailed, OSError):  # on a full disk, what went wrong first is what has to be told
+            with suppress(RunFailed, OSError):  # if the disk is full, the first error has to be raised, not this one
                 handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, reason, (), trace))
-                run.state(status=status, error=reason)
+                run.update_state(status=status, error=reason)
             raise
 
 
 @contextmanager
 def log_to_file(path: Path) -> Iterator[logging.Handler]:
-    """Write what is logged meanwhile to the end of a file too."""
+    """Inside this context, append log lines to a file too."""
     handler = LogFile(path)
     handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger()

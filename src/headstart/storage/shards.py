@@ -63,9 +63,9 @@ class Shards(Generic[Content]):
     """The shards of one folder.
 
     Args:
-        damaged: the warning of a shard that is left out; ``{path}`` stands for its place.
-        full: the warning where none can be written; ``{error}`` stands for why, with what to do about it, and
-            ``{reason}`` for why alone.
+        damaged: the warning of a shard that is left out; `{path}` stands for its place.
+        full: the warning where none can be written; `{error}` stands for why, with what to do about it, and
+            `{reason}` for why alone.
     """
 
     folder: Path

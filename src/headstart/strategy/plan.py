@@ -1,5 +1,7 @@
 """A phase's rules applied to one network: one rate per parameter, what that freezes, and the optimizer's groups."""
 
+from __future__ import annotations
+
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +55,7 @@ class Phase:
     """A phase applied to one model: the rate of every parameter, by name; None is frozen."""
 
     name: str
-    config: "PhaseConfig"
+    config: PhaseConfig
     rates: dict[str, float | None]
     rows: tuple[tuple[str, float | None, int], ...]  # (depth range, rate, parameters), from the head to the input
     reach: float  # the greatest depth that learns, as a share of the network's: 0 is the head, 1 the input
@@ -63,8 +65,8 @@ class Phase:
         return frozenset(name for name, rate in self.rates.items() if rate is not None)
 
 
-def plan_phases(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list[Phase]:
-    """Give each parameter of ``model`` exactly one rate in each phase.
+def plan_phases(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> list[Phase]:
+    """Give each parameter of `model` exactly one rate in each phase.
 
     Raises:
         UserError: a parameter that no rule covers, a rule that matches nothing, a phase in which nothing learns.
@@ -82,7 +84,7 @@ def plan_phases(model: "nn.Module", phases: Mapping[str, "PhaseConfig"]) -> list
                     f"{where}: no rule covers {parameter.name} (depth {parameter.depth}); add one, e.g. backbone: null"
                 )
             used.add(rule)
-            rates[parameter.name] = rule.at(parameter.depth)
+            rates[parameter.name] = rule.rate_at(parameter.depth)
         idle = [rule.selector for rule in given if rule not in used]
         if idle:
             raise UserError(
@@ -140,22 +142,22 @@ def _rows(parameters: list[Parameter], rates: Mapping[str, float | None]) -> Ite
             yield label, rate, sum(counts[at][rate] for at in span)
 
 
-def freeze(model: "nn.Module", phase: Phase) -> None:
-    """Switch ``requires_grad`` off for what is frozen in ``phase``, on for the rest."""
+def freeze(model: nn.Module, phase: Phase) -> None:
+    """Switch `requires_grad` off for what is frozen in `phase`, on for the rest."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(phase.rates[name] is not None)
 
 
-def train_mode(module: "nn.Module", statistics: str = "live") -> None:
-    """``train()``, except for every module whose parameters are all frozen: that is put in ``eval()``, buffers and all.
+def train_mode(module: nn.Module, statistics: str = "live") -> None:
+    """`train()`, except for every module whose parameters are all frozen: that is put in `eval()`, buffers and all.
 
     A frozen batch norm thus keeps its statistics, and a frozen block drops nothing; what has no parameters goes with
-    what holds it. ``statistics="frozen"`` does the same to every batch norm, whose weights then learn under the
+    what holds it. `statistics="frozen"` does the same to every batch norm, whose weights then learn under the
     statistics they had.
     """
     module.train()
 
-    def put_frozen_in_eval(part: "nn.Module") -> None:
+    def put_frozen_in_eval(part: nn.Module) -> None:
         parameters = list(part.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             part.eval()
@@ -169,10 +171,10 @@ def train_mode(module: "nn.Module", statistics: str = "live") -> None:
             part.eval()
 
 
-def optimizer_groups(model: "nn.Module", phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
-    """Optimizer groups of what learns in ``phase``: one per rate, biases and norm weights without weight decay.
+def optimizer_groups(model: nn.Module, phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
+    """Optimizer groups of what learns in `phase`: one per rate, biases and norm weights without weight decay.
 
-    ``weight_decay`` None leaves the optimizer's own default alone for all.
+    `weight_decay` None leaves the optimizer's own default alone for all.
     """
     norm_or_bias = {p.name for p in describe(model) if p.is_norm or p.name.endswith(".bias")}
     groups: dict[tuple[float, bool], dict[str, Any]] = {}

@@ -3,6 +3,8 @@
 Each route is a class with the interface of `Route`; what it needs is known when it is made, and nothing is added later.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
@@ -131,7 +133,7 @@ class FittedHead:
         return nn.Sequential(fold_batch_norms(self.split.prefix), self.classifier(model, own_head))
 
 
-def choose_route(model: Any, phase: "Phase", augment: AugmentConfig, image_size: int) -> Route:
+def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: int) -> Route:
     """Whether the frozen prefix of a phase can run once per image, and where it ends.
 
     Args:
@@ -177,7 +179,7 @@ def _width(head: Any) -> int | None:
     return int(head.weight[0].numel())
 
 
-def _route_of_probe(model: Any, phase: "Phase", split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
+def _route_of_probe(model: Any, phase: Phase, split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
     """The features that a probe is fitted on: what the network's head reads, or several stages pooled."""
     assert phase.config.probe is not None
     probe = build(phase.config.probe)

@@ -58,7 +58,7 @@ def _without(options: Sequence[str]) -> str:
 
 
 def lines(table: Iterable[Row], heads: str = "") -> list[str]:
-    """The table as aligned text; ``heads`` follows the count of a row of depth 'head'."""
+    """The table as aligned text; `heads` follows the count of a row of depth 'head'."""
     shown = [("phase", "depth", "rate", "parameters", "")]
     named: str | None = None
     for phase, depth, rate, count, frozen, prefix, work in table:

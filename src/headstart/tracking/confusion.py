@@ -1,4 +1,4 @@
-"""The confusion matrix: its counts, and its picture by Pillow, as importing matplotlib would cost the run 0.7 s."""
+"""The confusion matrix: its counts, and its picture, drawn with Pillow because importing matplotlib takes 0.7 s."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-NAMED = 40  # more classes than this go without names, and the matrix is only a map of colours
+NAMED = 40  # with more classes than this, names are left out and the matrix is only a map of colours
 
 
 def count_pairs(rows: Sequence[int] | np.ndarray, columns: Sequence[int] | np.ndarray, size: int) -> np.ndarray:
-    """How often each pair of a row and a column occurs, int64 [size, size]: of true and predicted classes, the
-    confusion matrix.
+    """Count how often each pair of a row and a column occurs, int64 [size, size].
+
+    With true classes as rows and predicted classes as columns, this is the confusion matrix.
     """
     import numpy as np
 
@@ -23,9 +24,9 @@ def count_pairs(rows: Sequence[int] | np.ndarray, columns: Sequence[int] | np.nd
 
 
 def draw_confusion(labels: Sequence[int], predicted: Sequence[int], classes: Sequence[str]) -> Image:
-    """Return the matrix with true classes as rows and predicted ones as columns.
+    """Draw the matrix with true classes as rows and predicted classes as columns.
 
-    A cell's shade is its share of its row, its number the count of images; white cells hold none.
+    The shade of a cell is its share of its row, the number is the count of images; a white cell has none.
     """
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont

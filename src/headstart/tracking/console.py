@@ -1,4 +1,4 @@
-"""The console of a process that Hydra does not configure: a rank of a distributed run, or a notebook."""
+"""Console output of a process that Hydra does not configure: a rank of a distributed run, or a notebook."""
 
 import logging.config
 
@@ -8,7 +8,7 @@ from headstart.config.resolvers import config_folder
 
 
 def configure_logging(quiet: bool) -> None:
-    """Lines on standard output as in a process of Hydra's; ``quiet``: errors only."""
+    """Print log lines on standard output in the format that Hydra uses; `quiet`: only errors."""
     tree = OmegaConf.to_container(OmegaConf.load(config_folder() / "hydra" / "job_logging" / "headstart.yaml"))
     assert isinstance(tree, dict)
     logging.config.dictConfig({str(key): value for key, value in tree.items()})

@@ -1,4 +1,4 @@
-"""What a run tells while it goes and when it ends: metrics.csv always, Weights & Biases when asked for."""
+"""The logger of a run: metrics.csv always, Weights & Biases if the config asks for it."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ MISTAKES = 16
 
 
 class MetricsFile:
-    """metrics.csv: a row an epoch, on disk at once; an epoch repeated after a resume replaces its row."""
+    """metrics.csv: one row for each epoch, written at once; an epoch repeated after a resume replaces its row."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # a last line without its end was torn by a crash
+        whole = text[: text.rfind("\n") + 1]  # a last line without a line end was cut by a crash
         for row in csv.DictReader(io.StringIO(whole)):
             self._rows[row["phase"], int(row["epoch"])] = {column: row.get(column) for column in COLUMNS}
         if whole != text or not whole or not whole.startswith(",".join(COLUMNS)):
             self._rewrite()
 
     def add(self, row: dict[str, Any]) -> int:
-        """Append `row`, or put it in the place of the row with the same phase and epoch; return its place."""
+        """Append `row`, or replace the row with the same phase and epoch; return its index."""
         place = row["phase"], int(row["epoch"])
         known = place in self._rows
         self._rows[place] = row
         if known:
             self._rewrite()
         else:
-            append_text(self._path, _lines([row]))
+            append_text(self._path, _format_rows([row]))
         return list(self._rows).index(place)
 
     def _rewrite(self) -> None:
-        """Write the whole file anew, beside itself and then in its place."""
-        write_text(self._path, _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *self._rows.values()]))
+        """Write the whole file again."""
+        write_text(self._path, _format_rows([dict(zip(COLUMNS, COLUMNS, strict=True)), *self._rows.values()]))
 
 
-def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of metrics.csv as its text."""
+def _format_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Format rows as the text of metrics.csv."""
     text = io.StringIO(newline="")
     csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
 class RunLog:
-    """What every phase writes to; as a context manager it always ends the W&B run in the right state."""
+    """The logger that every phase uses; as a context manager it always ends the W&B run in the right state."""
 
     def __init__(
         self,
@@ -77,8 +77,8 @@ class RunLog:
     ) -> None:
         """Open metrics.csv in `folder` and, if `settings.wandb`, a W&B run `run_id` in the group `study`.
 
-        `config` is flat, with the same keys for every run (None where not set); values that look secret are
-        masked. W&B starts in the background: this call takes the time of `import wandb` (0.35 s), once a
+        `config` has one level of keys, the same for every run (None where not set); values that look secret are
+        masked. W&B starts in the background: this call takes as long as `import wandb` (0.35 s), once for each
         process.
         """
         self._folder = folder
@@ -90,9 +90,9 @@ class RunLog:
             what = {"id": run_id, "name": name, "config": mask(config)}
             where = {"group": study, "job_type": job_type, "tags": list(settings.tags)}
             self._dashboard = WandbRun(folder, settings, {**what, **where})
-            self._send(_define("epoch", "train/*", "val/*"))
+            self._send(_define_curves("epoch", "train/*", "val/*"))
 
-    def epoch(
+    def log_epoch(
         self,
         phase: str,
         epoch: int,
@@ -105,24 +105,24 @@ class RunLog:
         lr: float | None = None,
         seconds: float | None = None,
     ) -> None:
-        """Record one epoch of `phase`; what is not known stays empty.
+        """Log one epoch of `phase`; unknown values stay empty.
 
         W&B gets it twice: as `<phase>/...` over `<phase>/epoch`, and as `train/...` and `val/...` over
-        `epoch`, which counts through all phases, so that strategies with different phases share their panels.
+        `epoch`, which counts the epochs of all phases, so that strategies with different phases share their panels.
         """
         values = (train_loss, train_accuracy, val_loss, val_accuracy, lr, seconds)
         known = {k: float(v) for k, v in zip(NUMBERS, values, strict=True) if v is not None}
         place = self._metrics.add({"phase": phase, "epoch": epoch, "step": step, **known})
         if phase not in self._phases:
             self._phases.add(phase)
-            self._send(_define(f"{phase}/epoch", f"{phase}/*"))
+            self._send(_define_curves(f"{phase}/epoch", f"{phase}/*"))
         shared = {column.replace("_", "/"): value for column, value in known.items() if "_" in column}
         point = {f"{phase}/{column}": value for column, value in known.items()}
         point |= {**shared, "epoch": place, f"{phase}/epoch": epoch, f"{phase}/step": step}
         self._send(lambda run: run.log(point))
 
-    def text(self, name: str, lines: Sequence[str]) -> None:
-        """Show lines beside the run's config; as a table of W&B's they would be a file, which a bad network loses."""
+    def log_text(self, name: str, lines: Sequence[str]) -> None:
+        """Add lines to the config of the W&B run; a W&B table would be a file, which a bad network connection loses."""
         self._send(lambda run: run.config.update({name: "\n".join(lines)}, allow_val_change=True))
 
     def finish(
@@ -132,11 +132,11 @@ class RunLog:
         images: Callable[[list[int]], Any] | None = None,
         classes: Sequence[str] = (),
     ) -> None:
-        """Record the final numbers; the run counts as completed from here on.
+        """Log the final numbers; after this call the run counts as completed.
 
-        `result` is what result.json holds, `rows` are `metrics.predictions`, `images` returns the uint8
-        pixels [k, 3, H, W] of the k test rows it is given; `classes` names the labels (default:
-        `result["classes"]`). The confusion matrix is drawn in figures/; the rest goes to W&B alone.
+        `result` is the content of result.json, `rows` are `metrics.predictions`, `images` returns the uint8
+        pixels [k, 3, H, W] of k test rows, `classes` are the names of the labels (default: `result["classes"]`).
+        The confusion matrix is saved in figures/; everything else goes to W&B only.
         """
         self._finished = True
         names = list(classes or result.get("classes", ()))
@@ -147,19 +147,19 @@ class RunLog:
             picture = draw_confusion([row["label"] for row in rows], [row["predicted"] for row in rows], names)
             with write_whole(path) as part:
                 picture.save(part, format="PNG")
-            self._send(_pictures(path, confident_mistakes(rows), images, names))
-        numbers = {key.replace(".", "/"): _at(result, key) for key in SUMMARY}
+            self._send(_log_pictures(path, find_confident_mistakes(rows), images, names))
+        numbers = {key.replace(".", "/"): _get_value(result, key) for key in SUMMARY}
         self._send(lambda run: run.summary.update(numbers))
 
     def fail(self, error: BaseException) -> None:
-        """Record why the run ended early, with anything that looks secret masked, and close it as failed."""
+        """Log the error that ended the run, with secrets masked, and close the W&B run as failed."""
         reason = mask(f"{type(error).__name__}: {error}"[:500])
         self._send(lambda run: run.summary.update({"error": reason}))
         self._finished = False
         self.close()
 
     def close(self) -> None:
-        """End the W&B run, completed if `finish` was called, else failed; waits 4.5 s at most for nothing."""
+        """End the W&B run, as completed if `finish` was called, else as failed; waits at most 4.5 s for W&B."""
         if self._dashboard is not None:
             self._dashboard.close(0 if self._finished else 1)
 
@@ -174,43 +174,43 @@ class RunLog:
         self.close()
 
     def _send(self, call: Callable[[Any], None]) -> None:
-        """Hand a call on to W&B, if it is on."""
+        """Pass a call on to W&B, if it is in use."""
         if self._dashboard is not None:
             self._dashboard.send(call)
 
 
 class SilentLog(RunLog):
-    """What the other processes of a run have in its place: rank 0 alone writes."""
+    """The logger of the other processes of a run, which does nothing: only rank 0 writes."""
 
     def __init__(self) -> None:
         self._finished, self._dashboard = False, None
 
-    def epoch(self, phase: str, epoch: int, step: int, **values: float | None) -> None:
-        """Nothing: the metrics are the same in every process."""
+    def log_epoch(self, phase: str, epoch: int, step: int, **values: float | None) -> None:
+        """Do nothing: the metrics are the same in every process."""
 
-    def text(self, name: str, lines: Sequence[str]) -> None:
-        """Nothing."""
+    def log_text(self, name: str, lines: Sequence[str]) -> None:
+        """Do nothing."""
 
     def finish(self, *arguments: Any, **options: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
-def confident_mistakes(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the 16 most confident mistakes, the surest first (in the given order where none is known)."""
+def find_confident_mistakes(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Find the 16 mistakes with the highest confidence, the highest first; in the given order if it is not known."""
     mistakes = [row for row in rows if row["label"] != row["predicted"]]
     return sorted(mistakes, key=lambda row: -(row["confidence"] or 0.0))[:MISTAKES]
 
 
-def _at(result: Mapping[str, Any], key: str) -> Any:
-    """Return the value under a dotted key, None where there is none."""
+def _get_value(result: Mapping[str, Any], key: str) -> Any:
+    """Get the value of a dotted key; None if there is none."""
     value: Any = result
     for part in key.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 
-def _define(axis: str, *curves: str) -> Callable[[Any], None]:
-    """Return the call that draws `curves` (name patterns) over `axis`."""
+def _define_curves(axis: str, *curves: str) -> Callable[[Any], None]:
+    """Return the call that tells W&B to draw `curves` (name patterns) over `axis`."""
 
     def call(run: Any) -> None:
         run.define_metric(axis, hidden=True)
@@ -220,13 +220,13 @@ def _define(axis: str, *curves: str) -> Callable[[Any], None]:
     return call
 
 
-def _pictures(
+def _log_pictures(
     path: Path,
     mistakes: Sequence[Mapping[str, Any]],
     images: Callable[[list[int]], Any] | None,
     classes: Sequence[str],
 ) -> Callable[[Any], None]:
-    """Return the call that logs the picture at `path` and a table of mistakes; fetches their pixels now."""
+    """Return the call that logs the picture at `path` and a table of mistakes; their pixels are read at once."""
     pixels = None if images is None or not mistakes else images([row["index"] for row in mistakes])
 
     def call(run: Any) -> None:

@@ -1,17 +1,17 @@
 """The private parts of W&B that headstart uses, each with the reason why no public part will do.
 
 =================================  ====================================================================================
-``setup()._connection._proc``      the process that writes and uploads. `wandb.teardown` waits for it, without a limit,
+`setup()._connection._proc`      the process that writes and uploads. `wandb.teardown` waits for it, without a limit,
                                    also where it hangs; nothing in public ends it, or tells its number.
-``register_post_import_hook``      counts imports, in whatever thread: where its process has died meanwhile, an import
+`register_post_import_hook`      counts imports, in whatever thread: where its process has died meanwhile, an import
                                    of a module on its list fails. No setting turns it off.
-``NetStatThr``                     the thread that asks its process for news, and prints a traceback where that is gone.
-``WANDB_SERVICE``                  names the process that a program around this one has started: W&B would use it, and
+`NetStatThr`                     the thread that asks its process for news, and prints a traceback where that is gone.
+`WANDB_SERVICE`                  names the process that a program around this one has started: W&B would use it, and
                                    record nothing once it ends. The variable's form is private.
 settings whose names begin in x_   keep it from looking at the machine and its packages, and make it write every second.
 =================================  ====================================================================================
 
-``tests/tracking/test_wandb_internals.py`` looks for each part in the installed version.
+`tests/tracking/test_wandb_internals.py` looks for each part in the installed version.
 """
 
 import contextlib

@@ -1,5 +1,7 @@
 """What is kept of a phase while it trains: its best weights, its checkpoints, its curves."""
 
+from __future__ import annotations
+
 import logging
 import math
 import time
@@ -29,14 +31,14 @@ NOT_DUE, DUE = 0, -1  # what rank 0 says at a step boundary; above 0 it is the s
 class PhaseMonitor(pl.Callback):
     """Keeps the best epoch's weights and the checkpoints, writes the curves, and says how it goes.
 
-    A checkpoint is written at the first step boundary after ``checkpoint_every`` seconds, and when somebody asks the
+    A checkpoint is written at the first step boundary after `checkpoint_every` seconds, and when somebody asks the
     run to stop, which it then does.
 
     Args:
         model: the whole network; its weights are kept, not only what learns.
         folder: the phase's, for the best weights and the checkpoints.
         batches: the training loader's sampler, told where to go on.
-        select: ``val_accuracy`` (ties: the lower ``val_loss``) or ``val_loss``.
+        select: `val_accuracy` (ties: the lower `val_loss`) or `val_loss`.
         with_kept_weights: inside it, the network has the weights that are kept, where they are not those that learn.
     """
 
@@ -47,8 +49,8 @@ class PhaseMonitor(pl.Callback):
         phase: str,
         select: str,
         folder: Path,
-        run_log: "RunLog",
-        batches: "Batches",
+        run_log: RunLog,
+        batches: Batches,
         checkpoint_every: float,
         with_kept_weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -132,7 +134,7 @@ class PhaseMonitor(pl.Callback):
     ) -> None:
         """Write the epoch to the curves."""
         rates = [group["lr"] / group["rate"] for group in trainer.optimizers[0].param_groups]
-        self.run_log.epoch(
+        self.run_log.log_epoch(
             self.phase,
             self.epochs,
             trainer.global_step,

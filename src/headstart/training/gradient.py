@@ -27,7 +27,7 @@ from headstart.training.trainer import make_trainer
 
 
 def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
-    """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
+    """Fit one phase; afterwards `context.model` carries its best-on-validation weights."""
     settings = _settings(context, phase, index)
     extractor = None if route.split is None else open_extractor(context, route.split)
     train, val, network, preprocess = _input(context, phase, route, extractor)
@@ -85,7 +85,7 @@ def _fit(
 ) -> None:
     """Train from the newest checkpoint, if there is one, and put the best weights into the network."""
     with signals.defer_signals():
-        newest = comm.all_gather(checkpoints.newest(monitor.folder) if comm.is_first() else None)[0]
+        newest = comm.all_gather(checkpoints.find_newest(monitor.folder) if comm.is_first() else None)[0]
         trainer = make_trainer(context.config.hardware, epochs, context.run.folder, callbacks)
         try:
             trainer.fit(module, batches, val_batches, ckpt_path=newest)

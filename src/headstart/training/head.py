@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
-    """Fit the head, and make it the network's own or keep it beside it; ``class_weights`` count for its images too."""
+    """Fit the head, and make it the network's own or keep it beside it; `class_weights` count for its images too."""
     config, classes = context.config, len(context.data.classes)
     extractor = open_extractor(context, route.split)
     features, labels = training_features(context, phase.name, route.split, route.views, extractor)
@@ -69,7 +69,7 @@ def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit,
         len(context.data.val),
         seconds,
     )
-    context.run_log.epoch(
+    context.run_log.log_epoch(
         phase.name,
         1,
         1,

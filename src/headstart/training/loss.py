@@ -1,5 +1,7 @@
 """What a phase minimises: cross-entropy with label smoothing, class weights and mixed images, and a penalty."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def class_weights(labels: Tensor, classes: int) -> Tensor:
     """Weights [classes] that let each class count as much: n / (classes x images of the class), 0 for an absent one.
 
-    Their mean over the images is 1, where every class has images (scikit-learn's ``class_weight="balanced"``).
+    Their mean over the images is 1, where every class has images (scikit-learn's `class_weight="balanced"`).
     """
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, len(labels) / (classes * counts.clamp_min(1).float()), 0.0)
@@ -40,7 +42,7 @@ class TrainingLoss(nn.Module):
         classes: int,
         smoothing: float = 0.0,
         weights: Tensor | None = None,
-        augment: "AugmentConfig | None" = None,
+        augment: AugmentConfig | None = None,
         penalty: Callable[[], Tensor] | None = None,
     ) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ class MeanLoss(Metric):
         self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, images: int) -> None:
-        """Count a batch of ``images`` images with this mean loss."""
+        """Count a batch of `images` images with this mean loss."""
         self.total += loss * images
         self.images += images
 

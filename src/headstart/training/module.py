@@ -1,5 +1,7 @@
 """A phase that learns by gradient, as Lightning sees it; imported only when there is one (Lightning takes seconds)."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from headstart.config import instantiate
 from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
-from headstart.runtime.seeds import random_state, seed_of, set_random_state
+from headstart.runtime.seeds import derive_seed, get_random_state, set_random_state
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
 from headstart.training.meters import make_meters
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
+CHECK_EVERY = 50  # steps between two looks at the loss on a GPU: each makes the step wait for the device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class PhaseSettings:
 
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
-    hardware: "HardwareConfig"
+    hardware: HardwareConfig
     batch_size: int
     select: str
     seed: int
@@ -52,7 +54,7 @@ class PhaseModule(pl.LightningModule):
 
     Args:
         phase: its name and what of it batch norm follows.
-        network: takes what ``preprocess`` returns, gives logits [n, classes].
+        network: takes what `preprocess` returns, gives logits [n, classes].
         preprocess: uint8 images to the network's input, augmented in training; None where batches are features.
         groups: the optimizer's groups (`headstart.strategy.plan.optimizer_groups`).
         validated: the network that is validated where it is not the one that learns.
@@ -63,7 +65,7 @@ class PhaseModule(pl.LightningModule):
 
     def __init__(
         self,
-        phase: "Phase",
+        phase: Phase,
         network: nn.Module,
         preprocess: nn.Module | None,
         groups: list[dict[str, Any]],
@@ -91,8 +93,8 @@ class PhaseModule(pl.LightningModule):
             }
         )
 
-    def train(self, mode: bool = True) -> "PhaseModule":
-        """``train()`` that leaves what is frozen in eval mode, whoever calls it."""
+    def train(self, mode: bool = True) -> PhaseModule:
+        """`train()` that leaves what is frozen in eval mode, whoever calls it."""
         super().train(mode)
         if mode:
             plan.train_mode(self.network, self.statistics)
@@ -111,7 +113,7 @@ class PhaseModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.train()  # Lightning keeps the modes it finds
-        seed = seed_of(
+        seed = derive_seed(
             self.settings.seed, self.settings.index, self.current_epoch, *([comm.rank()] if comm.rank() else [])
         )
         torch.manual_seed(seed)
@@ -120,7 +122,7 @@ class PhaseModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what an epoch needs to go on in its middle: generators and meters of every process."""
-        checkpoint["random"] = comm.all_gather(random_state())
+        checkpoint["random"] = comm.all_gather(get_random_state())
         meters = {
             name: {state: value.detach().cpu() for state, value in metric.metric_state.items()}
             for name, metric in self._all_meters()
@@ -180,7 +182,7 @@ class PhaseModule(pl.LightningModule):
         if self.first_bad is None:
             self.first_bad = newest
         self.first_bad = torch.where(torch.isfinite(self.first_bad[0]), newest, self.first_bad)
-        if self.device.type == "cpu" or self.global_step % LOOK_EVERY == 0:
+        if self.device.type == "cpu" or self.global_step % CHECK_EVERY == 0:
             self.check_loss()
 
     def check_loss(self) -> None:

@@ -25,7 +25,7 @@ def run_phases(
     """Fit the phases one after another; those that an earlier attempt finished only give their weights.
 
     Args:
-        done: the records of the earlier attempt, a prefix of ``phases``.
+        done: the records of the earlier attempt, a prefix of `phases`.
 
     Returns:
         The outcomes, and the last phase's frozen prefix where this attempt extracted features with it.
@@ -45,12 +45,12 @@ def run_phases(
             if comm.is_first():
                 for later in phases[index + 1 :]:
                     checkpoints.remove(context.best_weights(later.name).parent)
-            context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
+            context.run.update_state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
             fitted = fit_phase(context, phase, index, route)
             outcome, extractor = fitted.outcome, fitted.extractor
         outcomes.append(outcome)
         records.append(outcome.record(best))
-        context.run.state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
+        context.run.update_state(status="running", phase=phase.name, index=index, of=len(phases), done=records)
         if comm.is_first():
             checkpoints.remove(best.parent)
         signum = comm.broadcast(signals.requested_stop() or 0)
@@ -60,7 +60,7 @@ def run_phases(
 
 
 def fit_phase(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
-    """Fit one phase; afterwards ``context.model`` carries its best-on-validation weights."""
+    """Fit one phase; afterwards `context.model` carries its best-on-validation weights."""
     freeze(context.model, phase)
     before = weights.digest(_frozen(context.model, phase))
     if isinstance(route, FittedHead):

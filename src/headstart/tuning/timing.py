@@ -1,5 +1,7 @@
 """How fast a network trains under each setting of this machine: a few real training steps of each, taking turns."""
 
+from __future__ import annotations
+
 import logging
 import os
 import sys
@@ -39,8 +41,8 @@ class Setting:
     def __str__(self) -> str:
         return f"{self.precision} {self.memory_format}{' compiled' if self.compile else ''}"
 
-    def on(self, config: "HardwareConfig") -> "HardwareConfig":
-        """``config`` with this setting in it."""
+    def on(self, config: HardwareConfig) -> HardwareConfig:
+        """`config` with this setting in it."""
         return replace(config, memory_format=self.memory_format, precision=self.precision, compile=self.compile)
 
 
@@ -57,8 +59,8 @@ class Timing:
 class TrialSetup:
     """What a trial takes from a run: the network, the machine, the optimizer, the size of a step."""
 
-    model: "ModelConfig"
-    hardware: "HardwareConfig"
+    model: ModelConfig
+    hardware: HardwareConfig
     optimizer: dict[str, Any]
     batch_size: int
     image_size: int
@@ -148,7 +150,7 @@ class Trial:
 
 
 def _timed(step: Callable[[], torch.Tensor], device: torch.device) -> list[float]:
-    """Seconds of ``1 + STEPS`` steps; raises ArithmeticError where the loss is not finite."""
+    """Seconds of `1 + STEPS` steps; raises ArithmeticError where the loss is not finite."""
     taken = []
     for _ in range(1 + STEPS):
         began = time.perf_counter()
@@ -162,7 +164,7 @@ def _timed(step: Callable[[], torch.Tensor], device: torch.device) -> list[float
 
 
 @contextmanager
-def isolate(config: "HardwareConfig") -> Iterator[None]:
+def isolate(config: HardwareConfig) -> Iterator[None]:
     """Random state, threads, backends: as a run of this config has them meanwhile, and as they were afterwards.
 
     Of several processes each has its share of the threads, as torchrun's ranks do.

@@ -1,10 +1,12 @@
-"""``hardware.tune``: memory format, precision and compile, picked by measuring them and the same for a whole study.
+"""`hardware.tune`: memory format, precision and compile, picked by measuring them and the same for a whole study.
 
-What was measured is kept per machine under ``cache_dir/tune/``. What was picked is pinned in
-``outputs/<study>/.tune.json`` by the study's first run with a network; all later runs of the study with that network
+What was measured is kept per machine under `cache_dir/tune/`. What was picked is pinned in
+`outputs/<study>/.tune.json` by the study's first run with a network; all later runs of the study with that network
 take it, whatever their strategy, seed or number of images, and whatever the cache says by then. As it is settled
 before a run gets its identity, the same command finds the same run again.
 """
+
+from __future__ import annotations
 
 import logging
 import math
@@ -39,12 +41,12 @@ AT_BEST = 1.5  # by how much compiling may make a step faster: what is hoped for
 
 def tune_hardware(
     setup: TrialSetup, asked: str, steps: int, study: Path, cache: Path | None
-) -> "tuple[HardwareConfig, dict[str, Any]]":
-    """The hardware settings of a run with ``hardware.tune``, and what is written down of them.
+) -> tuple[HardwareConfig, dict[str, Any]]:
+    """The hardware settings of a run with `hardware.tune`, and what is written down of them.
 
     Args:
         setup: its hardware is resolved (`headstart.runtime.hardware.resolve_hardware`).
-        asked: ``hardware.precision`` before that; one that is not ``auto`` stays.
+        asked: `hardware.precision` before that; one that is not `auto` stays.
         steps: how many the run will train (`live_steps`).
         study: the study's folder, whose pin counts.
         cache: where timings are kept, or None.
@@ -75,7 +77,7 @@ def tune_hardware(
     return picked.on(setup.hardware), pin | {"setting": asdict(picked)}
 
 
-def live_steps(phases: "Sequence[Phase]", augment: "AugmentConfig", images: int, images_per_step: int) -> int:
+def live_steps(phases: Sequence[Phase], augment: AugmentConfig, images: int, images_per_step: int) -> int:
     """Optimizer steps of a run through most of its network; those on features cached far up are too quick to count."""
     changes = is_random(augment) or mixes(augment)
     epochs = 0
@@ -87,7 +89,7 @@ def live_steps(phases: "Sequence[Phase]", augment: "AugmentConfig", images: int,
     return epochs * math.ceil(images / images_per_step)
 
 
-def candidates(config: "HardwareConfig", asked: str) -> list[Setting]:
+def candidates(config: HardwareConfig, asked: str) -> list[Setting]:
     """What is tried before compiling, the plainest first: what the config says, then the other memory format."""
     formats = sorted(machine.MEMORY_FORMATS, key=lambda name: name != config.memory_format)
     precisions = [config.precision]
@@ -111,7 +113,7 @@ def has_compiler(accelerator: str) -> bool:
 
 
 def is_worth_compiling(steps: int, eager: float, compiled: float, cost: float) -> bool:
-    """Whether ``steps`` steps of ``compiled`` instead of ``eager`` seconds save more than the ``cost`` of compiling."""
+    """Whether `steps` steps of `compiled` instead of `eager` seconds save more than the `cost` of compiling."""
     return steps * (eager - compiled) > cost
 
 

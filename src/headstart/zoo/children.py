@@ -4,8 +4,6 @@ A server process loads torch and timm once and forks for each piece of work, so 
 with the same memory as the others, and takes nobody with it.
 """
 
-from __future__ import annotations
-
 import importlib
 import multiprocessing
 import os
@@ -42,10 +40,10 @@ def ask(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
     """Run a generator of dictionaries in a process of its own and join what it yields.
 
     Args:
-        work: ``module:function``, by name, as its module may be one that the caller has no use for.
+        work: `module:function`, by name, as its module may be one that the caller has no use for.
 
     Returns:
-        The parts as one dictionary; ``error`` says in a sentence why it stopped early, where it did.
+        The parts as one dictionary; `error` says in a sentence why it stopped early, where it did.
     """
     starter = context()
     ours, theirs = starter.Pipe(duplex=False)
@@ -67,7 +65,7 @@ def ask(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
 
 
 def _receive(ours: connection.Connection, found: dict[str, Any], until: float) -> bool | None:
-    """Fill ``found``; True where the work came to its end, False where its process did first, None where it is late."""
+    """Fill `found`; True where the work came to its end, False where its process did first, None where it is late."""
     while True:
         if not ours.poll(max(0.0, until - time.monotonic())):
             return None

@@ -1,7 +1,5 @@
 """`headstart zoo`: measure networks, each in a process of its own, and print and write the table."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys
@@ -35,7 +33,7 @@ PIPED_WIDTH = 100
 FORMATS = ("table", "csv", "markdown", "html", "json")
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """The verb's arguments."""
     made = argparse.ArgumentParser(
         prog="headstart zoo",
@@ -70,7 +68,7 @@ def _count(text: str) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run the verb: 0, 1 where every network failed, 130 where Ctrl-C cut it short; bad input raises a UserError."""
-    options = parser().parse_args(argv)
+    options = make_parser().parse_args(argv)
     if options.sort:
         rows.check_sort(options.sort)
     if options.precision == "16" and options.device != "gpu" and not options.no_time:
@@ -94,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
             raise
         print(f"headstart: interrupted; {len(found)} of {len(names)} networks are measured", file=sys.stderr)
     if options.sort:
-        found = rows.ordered(found, options.sort)
+        found = rows.sort_rows(found, options.sort)
     _publish(found, plan, machine, options.format, folder)
     if len(found) < len(names):
         return 130

@@ -3,8 +3,6 @@
 Weights are random: neither time nor memory depends on their values, and nothing is downloaded.
 """
 
-from __future__ import annotations
-
 import fnmatch
 import sys
 import time
@@ -34,7 +32,7 @@ def machine() -> Iterator[dict[str, Any]]:
 
 
 def names(patterns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The names of timm's and our own networks that match, in order; ``unknown`` says what matches nothing."""
+    """The names of timm's and our own networks that match, in order; `unknown` says what matches nothing."""
     known = timm.list_models()
     found: dict[str, None] = {}
     for pattern in patterns:

@@ -1,7 +1,5 @@
 """The table as one HTML file that needs nothing beside it, in the look of a study's report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How a network's step is timed, and on what machine."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 WARM_UP = 2  # steps: the first makes plans and buffers, the second finds them
@@ -21,7 +19,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Machine:
-    """The processors' names, ``gpu`` empty where torch sees none; torch's threads; libraries and their versions."""
+    """The processors' names, `gpu` empty where torch sees none; torch's threads; libraries and their versions."""
 
     cpu: str
     threads: int

@@ -1,7 +1,5 @@
 """A row of the table: what was measured of a network, beside what is published of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +14,7 @@ BY_MODEL = {row.model: row for row in KERAS_TABLE}
 
 @dataclass(frozen=True)
 class Row:
-    """One network. ``values`` has numbers under the names of `COLUMNS`, as far as they are known."""
+    """One network. `values` has numbers under the names of `COLUMNS`, as far as they are known."""
 
     model: str
     values: Mapping[str, float]
@@ -132,14 +130,14 @@ def row(model: str, found: Mapping[str, Any]) -> Row:
 
 
 def check_sort(name: str) -> None:
-    """Raises UserError with the nearest names where ``--sort`` names no column."""
+    """Raises UserError with the nearest names where `--sort` names no column."""
     names = ["model", *BY_NAME]
     if name not in names:
         hint = did_you_mean(name, names, " Did you mean {}?")
         raise UserError(f"--sort {name}: no such column.{hint} Columns: {', '.join(names)}.")
 
 
-def ordered(rows: Sequence[Row], name: str) -> list[Row]:
+def sort_rows(rows: Sequence[Row], name: str) -> list[Row]:
     """The rows by one column: the best first, or the smallest, and unknown ones last."""
     if name == "model":
         return sorted(rows, key=lambda row: row.model)

@@ -36,7 +36,7 @@ def outline(name: str, **options: object) -> nn.Module:
 
 
 def path(block: nn.Module, side: int) -> list[str]:
-    """The operations from a block's output back to its input, by ``side`` 0 (branch) or 1 (shortcut) at the addition,
+    """The operations from a block's output back to its input, by `side` 0 (branch) or 1 (shortcut) at the addition,
     in the order of computation."""
     traced = tracing.trace(block)
     layers = dict(traced.named_modules())

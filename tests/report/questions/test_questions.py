@@ -27,7 +27,7 @@ TV = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    """Write a run of the study ``tmp_path/study`` with a given test accuracy; returns its folder."""
+    """Write a run of the study `tmp_path/study` with a given test accuracy; returns its folder."""
 
     def run(strategy: str, seed: int, accuracy: float, model: str = "", **more: Any) -> Path:
         update = {"test": {"accuracy": accuracy}} | ({"model": model} if model else {}) | more.pop("update", {})

@@ -1,7 +1,7 @@
 """AlexNet: five convolutions and three linear layers (Krizhevsky et al. 2012, ImageNet Classification with Deep CNNs).
 
 Two forms. The single tower is that of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky
-2014), for which torchvision publishes weights. ``grouped=true`` is the paper's: conv2, conv4 and conv5 see only the
+2014), for which torchvision publishes weights. `grouped=true` is the paper's: conv2, conv4 and conv5 see only the
 maps on their own GPU (two groups), and responses are normalised after conv1 and conv2 (section 3.3; torch divides its
 alpha by the window, so the paper's 1e-4 is 5e-4 there). In both, conv1 pads by 2, as 224 pixels do not give the paper's
 55x55 otherwise; pooling is 3x3 by 2, overlapping; hidden linear layers belong to the backbone.
@@ -89,7 +89,7 @@ class AlexNet(nn.Module):
         return self.fc8
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new fc8; the network flattens its maps, so ``global_pool`` has nothing to change."""
+        """A new fc8; the network flattens its maps, so `global_pool` has nothing to change."""
         self.num_classes = num_classes
         self.fc8 = nn.Linear(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
 
@@ -141,7 +141,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def alexnet(pretrained: bool = False, grouped: bool = False, width: float = 1.0, **kwargs: Any) -> AlexNet:
-    """AlexNet of 61,100,840 parameters, or of 60,965,224 where ``grouped``; weights are published for the first."""
+    """AlexNet of 61,100,840 parameters, or of 60,965,224 where `grouped`; weights are published for the first."""
     if kwargs.get("pretrained_cfg") is None and (grouped or width != 1):
         kwargs["pretrained_cfg"] = "untrained"
     return build_model_with_cfg(

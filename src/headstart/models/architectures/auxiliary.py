@@ -58,7 +58,7 @@ class Auxiliary(nn.Module):
         return x
 
     def auxiliary_loss(self, loss: Callable[[Tensor, Tensor], Tensor], targets: Tensor) -> Tensor:
-        """What the last forward pass adds to the loss: 0.3 of ``loss`` of the logits here, or 0 where it kept none."""
+        """What the last forward pass adds to the loss: 0.3 of `loss` of the logits here, or 0 where it kept none."""
         logits, self.logits = self.logits, None
         if logits is None:
             return torch.zeros((), device=targets.device)

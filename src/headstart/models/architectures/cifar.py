@@ -84,7 +84,7 @@ class CifarNet(nn.Module):
 
 
 def stages(block: Block, width_in: int, widths: tuple[int, ...], blocks: int) -> nn.Sequential:
-    """``blocks`` blocks a stage; the first of the second and third halves the resolution."""
+    """`blocks` blocks a stage; the first of the second and third halves the resolution."""
     made, index = [], 0
     for width, stride in zip(widths, STRIDES, strict=True):
         stage = []
@@ -119,7 +119,7 @@ def residual_net(
     drop_rate: float = 0.0,
     global_pool: str = "avg",
 ) -> CifarNet:
-    """A network of ``depth`` weighted layers.
+    """A network of `depth` weighted layers.
 
     Args:
         order, shortcut: see `residual.Design`.
@@ -157,7 +157,7 @@ def residual_net(
 
 
 def _block(design: Design, survival: Survival, place: tuple[int, int], shape: tuple[int, int, int]) -> nn.Module:
-    """Block ``place`` = (index, number of blocks) of ``shape`` = (width in, width out, stride)."""
+    """Block `place` = (index, number of blocks) of `shape` = (width in, width out, stride)."""
     width_in, width, _ = shape
     activated = place[0] == 0  # the stem's activation is the first block's
     first = "" if activated else design.rule.first
@@ -204,7 +204,7 @@ default_cfgs = generate_default_cfgs(
 
 
 def _register(name: str, factory: Callable[..., CifarNet], **fixed: Any) -> None:
-    """Make ``timm.create_model(name)`` build by ``factory``; its users cannot change what is ``fixed``."""
+    """Make `timm.create_model(name)` build by `factory`; its users cannot change what is `fixed`."""
 
     def entry(pretrained: bool = False, **kwargs: Any) -> CifarNet:
         return create(factory, name, pretrained, **fixed, **kwargs)

@@ -5,6 +5,8 @@ counts every layer with weights, so a block has (L - 4) / 3 layers, half as many
 have no max pooling and a 3x3 stem of stride 1.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,7 +29,7 @@ def _norm_act_conv(chs: int, out: int, kernel: int, drop_rate: float) -> list[nn
 
 
 class DenseLayer(nn.Module):
-    """Adds ``growth`` new maps to all earlier maps of the block: [n, c, h, w] to [n, c + growth, h, w]."""
+    """Adds `growth` new maps to all earlier maps of the block: [n, c, h, w] to [n, c + growth, h, w]."""
 
     def __init__(self, chs: int, growth: int, bottleneck: bool, drop_rate: float) -> None:
         super().__init__()
@@ -35,7 +37,7 @@ class DenseLayer(nn.Module):
         squeeze = _norm_act_conv(chs, middle, 1, drop_rate) if bottleneck else []
         self.body = nn.Sequential(*squeeze, *_norm_act_conv(middle, growth, 3, drop_rate))
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, self.body(x)], dim=1)
 
 
@@ -47,7 +49,7 @@ class Transition(nn.Sequential):
 
 
 class DenseNetCifar(nn.Module):
-    """DenseNet of depth L = ``depth`` and growth rate k = ``growth``.
+    """DenseNet of depth L = `depth` and growth rate k = `growth`.
 
     Args:
         depth: L; (L - 4) must divide by 3, with bottlenecks by 6.
@@ -116,15 +118,15 @@ class DenseNetCifar(nn.Module):
         pool = global_pool if global_pool is not None else self.global_pool.pool_type
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=pool)
 
-    def forward_features(self, x: "Tensor") -> "Tensor":
+    def forward_features(self, x: Tensor) -> Tensor:
         """Images [n, in_chans, h, w] to maps [n, num_features, h/4, w/4]."""
         return self.act(self.norm(self.stages(self.stem(x))))
 
-    def forward_head(self, x: "Tensor", pre_logits: bool = False) -> "Tensor":
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.global_pool(x)
         return x if pre_logits else self.classifier(x)
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
 
@@ -147,7 +149,7 @@ default_cfgs = generate_default_cfgs({"densenet_cifar": _cfg(), "densenet_bc_100
 
 @register_model
 def densenet_cifar(pretrained: bool = False, **kwargs: Any) -> DenseNetCifar:
-    """DenseNet, by default L=40 k=12: 1.0 M parameters (Table 2); any other by ``depth``, ``growth`` and so on."""
+    """DenseNet, by default L=40 k=12: 1.0 M parameters (Table 2); any other by `depth`, `growth` and so on."""
     return build_model_with_cfg(DenseNetCifar, "densenet_cifar", pretrained, **kwargs)
 
 

@@ -39,7 +39,7 @@ def scaled(
     base_width: float = 1.0,
     base_resolution: int = 224,
 ) -> Scale:
-    """The compound scale at ``phi`` of a base given as multiples of B0; one factor alone by setting the others to 1.
+    """The compound scale at `phi` of a base given as multiples of B0; one factor alone by setting the others to 1.
 
     The resolution is rounded to the nearest multiple of 4 pixels, halves up.
 
@@ -93,8 +93,8 @@ def efficientnet_scaled(
 ) -> EfficientNet:
     """EfficientNet at the compound scale of these arguments (see `scaled`); phi = 0 is B0, 5.3 M parameters.
 
-    The resolution is the ``input_size`` of the network's ``pretrained_cfg``. Other arguments are timm's, such as
-    ``drop_rate``, ``drop_path_rate`` and ``channel_divisor`` (8; less lets narrow networks scale more evenly).
+    The resolution is the `input_size` of the network's `pretrained_cfg`. Other arguments are timm's, such as
+    `drop_rate`, `drop_path_rate` and `channel_divisor` (8; less lets narrow networks scale more evenly).
     """
     scale = scaled(
         phi, alpha, beta, gamma, base_depth=base_depth, base_width=base_width, base_resolution=base_resolution

@@ -1,12 +1,12 @@
 """GoogLeNet: nine Inception modules (Szegedy et al. 2015, Going Deeper with Convolutions, Table 1).
 
-Two forms. ``kernel=5`` is the paper's: biases, and responses normalised around conv2 (Figure 3; with AlexNet's window
-and exponent, as the paper gives none). ``kernel=3`` is torchvision's: 3x3 where the paper has 5x5, batch norms (of
+Two forms. `kernel=5` is the paper's: biases, and responses normalised around conv2 (Figure 3; with AlexNet's window
+and exponent, as the paper gives none). `kernel=3` is torchvision's: 3x3 where the paper has 5x5, batch norms (of
 which the paper has none), and 2x2 in the last pooling; its published weights fit. torchvision's `transform_input` is in
 the expected mean and standard deviation.
 
 The two auxiliary classifiers train with the modules that they look at (4a, 4d: depth 7 and 4), and are frozen with
-them; they count as parameters but cost nothing outside training. ``aux=false`` leaves them out.
+them; they count as parameters but cost nothing outside training. `aux=false` leaves them out.
 """
 
 import re
@@ -50,8 +50,8 @@ class GoogLeNet(nn.Module):
 
     Args:
         kernel: 5 or 3, of each module's third branch.
-        norm: batch norms; None: where ``kernel`` is 3.
-        branches: of each module, out of ``1x1,3x3,5x5,pool``.
+        norm: batch norms; None: where `kernel` is 3.
+        branches: of each module, out of `1x1,3x3,5x5,pool`.
         aux: whether there are auxiliary classifiers.
         width: multiplies the channels of every layer but the classifiers.
     """
@@ -200,7 +200,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def googlenet(pretrained: bool = False, **kwargs: Any) -> GoogLeNet:
-    """GoogLeNet of 6,998,552 parameters (6,624,904 with ``kernel=3``), without its auxiliary classifiers."""
+    """GoogLeNet of 6,998,552 parameters (6,624,904 with `kernel=3`), without its auxiliary classifiers."""
     whole = chosen(kwargs.get("branches", BRANCHES)) == BRANCHES and kwargs.get("width", 1) == 1
     published = kwargs.get("kernel", 5) == 3 and kwargs.get("norm", True) and whole
     if kwargs.get("pretrained_cfg") is None:

@@ -4,6 +4,8 @@ Going Deeper with Convolutions, section 4: 1x1 convolutions reduce the channels 
 them after the pooling. Single branches can be left out, to see what each is worth.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -24,12 +26,12 @@ class Columns:
     five: int
     pool: int
 
-    def wide(self, width: float) -> "Columns":
+    def wide(self, width: float) -> Columns:
         return Columns(*(scaled(value, width) for value in vars(self).values()))
 
 
 def scaled(channels: int, width: float) -> int:
-    """``channels`` times ``width``, rounded, at least 1."""
+    """`channels` times `width`, rounded, at least 1."""
     return max(1, round(channels * width))
 
 

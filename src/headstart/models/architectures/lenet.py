@@ -73,7 +73,7 @@ class LeNet5(nn.Module):
     are averaged; at fewer than 32 - 2 padding, torch says that its kernel is too large.
 
     Args:
-        form: ``original`` or ``modern``.
+        form: `original` or `modern`.
         padding: zeros around the image; 2 is the paper's frame around the 28 pixels of a digit.
     """
 
@@ -114,7 +114,7 @@ class LeNet5(nn.Module):
         self.fc = nn.Linear(84, num_classes) if num_classes else nn.Identity()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layers by number; a subsampling goes with the convolution before it where ``coarse``."""
+        """Layers by number; a subsampling goes with the convolution before it where `coarse`."""
         if coarse:
             blocks = [(r"^c3\.|^s4\.", (1,)), (r"^c5\.", (2,)), (r"^f6\.", (3,)), (r"^fc\.", (4,))]
             return {"stem": r"^c1\.|^s2\.", "blocks": blocks}
@@ -161,7 +161,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def lenet5(pretrained: bool = False, variant: str = "original", padding: int = 0, **kwargs: Any) -> LeNet5:
-    """LeNet-5 of 60,850 parameters (``variant=modern``: 61,706) on one channel; 61,150 (62,006) on three."""
+    """LeNet-5 of 60,850 parameters (`variant=modern`: 61,706) on one channel; 61,150 (62,006) on three."""
     side = 32 - 2 * padding
     overlay = {"input_size": (3, side, side)} | (kwargs.pop("pretrained_cfg_overlay", None) or {})
     return build_model_with_cfg(

@@ -6,6 +6,8 @@ leave open (how h_(i-1) is brought to the size of h_i, the unpadded first convol
 network; the parameter count, equal to the digit, confirms it.
 """
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,7 +59,7 @@ def _separable(chs: int, out: int, kernel: int, stride: int) -> nn.Sequential:
 
 
 def _operation(name: str, chs: int, out: int, stride: int) -> nn.Module:
-    """One of Figure 4's operations; all but the separable convolutions keep ``chs``, which is ``out`` there."""
+    """One of Figure 4's operations; all but the separable convolutions keep `chs`, which is `out` there."""
     if name.startswith("separable"):
         return _separable(chs, out, int(name[-1]), stride)
     if name == "average3":
@@ -66,7 +68,7 @@ def _operation(name: str, chs: int, out: int, stride: int) -> nn.Module:
 
 
 class Project(nn.Sequential):
-    """ReLU, 1x1 convolution to ``out`` maps, batch norm."""
+    """ReLU, 1x1 convolution to `out` maps, batch norm."""
 
     def __init__(self, chs: int, out: int) -> None:
         super().__init__(nn.ReLU(), nn.Conv2d(chs, out, 1, bias=False), _norm(out))
@@ -82,7 +84,7 @@ class FactorizedReduction(nn.Module):
         self.odd = nn.Conv2d(chs, out - out // 2, 1, stride=2, bias=False)
         self.norm = _norm(out)
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         x = self.act(x)
         shifted = functional.pad(x, (-1, 1, -1, 1))  # zeros come in where an odd side has no pixel left
         return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
@@ -123,7 +125,7 @@ class Cell(nn.Module):
             stride = 2 if reduce and state in (CURRENT, PREVIOUS) else 1
             self.steps.append(_operation(name, width, filters, stride))
 
-    def forward(self, x: "Tensor", previous: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor, previous: Tensor) -> Tensor:
         states = [self.current(x), self.previous(previous)]
         for index in range(0, len(self.reads), 2):
             left, right = self.reads[index : index + 2]
@@ -132,7 +134,7 @@ class Cell(nn.Module):
 
 
 class NASNet(nn.Module):
-    """NASNet-A (N @ P): three stages of ``repeats`` = N normal cells, the last with ``penultimate`` = P maps.
+    """NASNet-A (N @ P): three stages of `repeats` = N normal cells, the last with `penultimate` = P maps.
 
     A reduction cell, with twice the filters, comes before the second and the third stage.
 
@@ -203,7 +205,7 @@ class NASNet(nn.Module):
         pool = global_pool if global_pool is not None else self.global_pool.pool_type
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=pool)
 
-    def forward_features(self, x: "Tensor") -> "Tensor":
+    def forward_features(self, x: Tensor) -> Tensor:
         """Images [n, in_chans, h, w] to maps [n, num_features, h/32, w/32]."""
         x = previous = self.conv_stem(x)
         for cell in self.stem_cells:
@@ -213,11 +215,11 @@ class NASNet(nn.Module):
                 x, previous = cell(x, previous), x
         return self.act(x)
 
-    def forward_head(self, x: "Tensor", pre_logits: bool = False) -> "Tensor":
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         x = self.head_drop(self.global_pool(x))
         return x if pre_logits else self.classifier(x)
 
-    def forward(self, x: "Tensor") -> "Tensor":
+    def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))
 
 

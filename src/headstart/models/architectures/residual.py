@@ -49,8 +49,8 @@ class Design:
 
     Args:
         order: a key of `ORDERS`.
-        shortcut: where shapes change, ``A`` subsamples and pads with zero channels, ``B`` projects by a 1×1
-            convolution (He et al. 2015, section 3.3); ``none`` has no shortcut anywhere: a plain network.
+        shortcut: where shapes change, `A` subsamples and pads with zero channels, `B` projects by a 1×1
+            convolution (He et al. 2015, section 3.3); `none` has no shortcut anywhere: a plain network.
         bottleneck: 1×1, 3×3, 1×1 in place of two 3×3 convolutions.
     """
 
@@ -70,7 +70,7 @@ class Design:
 
 
 class Subsample(nn.Module):
-    """Option A: every ``stride``-th pixel, and ``padding`` channels of zeros after the input's; no parameters."""
+    """Option A: every `stride`-th pixel, and `padding` channels of zeros after the input's; no parameters."""
 
     def __init__(self, stride: int, padding: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class Subsample(nn.Module):
 
 
 class Residual(nn.Module):
-    """``after(branch(pre(x)) + shortcut(pre(x)))``; the branch may return a zero without dimensions."""
+    """`after(branch(pre(x)) + shortcut(pre(x)))`; the branch may return a zero without dimensions."""
 
     def __init__(self, pre: nn.Module, branch: nn.Module, shortcut: nn.Module, after: nn.Module) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ def activation(letters: str, width: int, inplace: bool = True) -> nn.Sequential:
 
 
 def branch(design: Design, width_in: int, width: int, stride: int, first: str) -> nn.Sequential:
-    """The convolutions of a block; ``first`` stands ahead of them. A bottleneck's stride is in its first 1×1."""
+    """The convolutions of a block; `first` stands ahead of them. A bottleneck's stride is in its first 1×1."""
     inner = width // EXPANSION if design.bottleneck else width
     widths, kernels = ((inner, inner, width), (1, 3, 1)) if design.bottleneck else ((width, width), (3, 3))
     layers = [*activation(first, width_in, inplace=first != "R")]  # a ReLU alone would write into the shortcut

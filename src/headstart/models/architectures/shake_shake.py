@@ -25,7 +25,7 @@ STEM = 16
 
 
 class Mix(torch.autograd.Function):
-    """``α·a + (1 − α)·b`` forward; backward, ``a`` gets β of the gradient and ``b`` 1 − β."""
+    """`α·a + (1 − α)·b` forward; backward, `a` gets β of the gradient and `b` 1 − β."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
@@ -40,12 +40,12 @@ class Mix(torch.autograd.Function):
 
 @register_notrace_module  # a trace would keep the one draw that it saw
 class ShakeShake(nn.Module):
-    """Mixes two branches: ``mode`` names the forward and the backward rule, ``level`` how far one draw reaches.
+    """Mixes two branches: `mode` names the forward and the backward rule, `level` how far one draw reaches.
 
     Args:
-        mode: ``shake_shake`` draws α and β; ``shake_even`` draws α, β = ½; ``shake_keep`` draws α, β = α;
-            ``even_even`` has ½ throughout.
-        level: one draw for each ``image``, or for the whole ``batch``.
+        mode: `shake_shake` draws α and β; `shake_even` draws α, β = ½; `shake_keep` draws α, β = α;
+            `even_even` has ½ throughout.
+        level: one draw for each `image`, or for the whole `batch`.
 
     Both are drawn in the forward pass, α first, from torch's global generator, so that a seed fixes them.
     """
@@ -76,7 +76,7 @@ class ShakeShake(nn.Module):
 
 
 class ShiftedSkip(nn.Module):
-    """Half the channels see every ``stride``-th pixel, half the pixels one up and left of them; then batch norm.
+    """Half the channels see every `stride`-th pixel, half the pixels one up and left of them; then batch norm.
 
     The paper's 1×1 average pooling at stride 2 and 1×1 convolution are one 1×1 convolution at stride 2; its shift by
     one pixel right and down brings zeros in.
@@ -94,7 +94,7 @@ class ShiftedSkip(nn.Module):
 
 
 class TwoBranches(nn.Module):
-    """``mix(branch1(x), branch2(x))``: what a residual block adds to its skip connection."""
+    """`mix(branch1(x), branch2(x))`: what a residual block adds to its skip connection."""
 
     def __init__(self, branch1: nn.Module, branch2: nn.Module, mix: ShakeShake) -> None:
         super().__init__()
@@ -115,11 +115,11 @@ def shake_shake_26(
     drop_rate: float = 0.0,
     global_pool: str = "avg",
 ) -> cifar.CifarNet:
-    """Shake-Shake 26 2×``base_width``d.
+    """Shake-Shake 26 2×`base_width`d.
 
     Args:
         mode, level: see `ShakeShake`.
-        width: multiplies ``base_width``; 0.25 of 32 is 2×8d.
+        width: multiplies `base_width`; 0.25 of 32 is 2×8d.
         drop_rate: dropout ahead of the head.
     """
     if width <= 0:

@@ -23,7 +23,7 @@ def unit(inputs: int, outputs: int, kernel: int, norm: bool) -> nn.Sequential:
 
 
 class StackedKernels(nn.Module):
-    """A network whose stages each see ``field`` pixels a side of their input, by many small kernels or by one.
+    """A network whose stages each see `field` pixels a side of their input, by many small kernels or by one.
 
     Args:
         field: 3, 5, 7, ...: what a stage sees; its single kernel, or 2n + 1 of n stacked ones.
@@ -113,5 +113,5 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def stacked_kernels(pretrained: bool = False, **kwargs: Any) -> StackedKernels:
-    """Stages of stacked 3x3 kernels (``stacked=false``: of one kernel) that see ``field`` pixels a side."""
+    """Stages of stacked 3x3 kernels (`stacked=false`: of one kernel) that see `field` pixels a side."""
     return build_model_with_cfg(StackedKernels, "stacked_kernels", pretrained, **kwargs)

@@ -3,8 +3,8 @@
 Block l of L survives with probability p_l: x + b_l·F(x), b_l ~ Bernoulli(p_l) (eq. 2). Two rules make the test-time
 network agree with the expectation of training:
 
-``paper``     training b·F(x), test p·F(x) (eq. 5). The default, because published results were made with it.
-``inverted``  training b·F(x)/p, test F(x), as timm's and torchvision's drop path do: same expectation at the same
+`paper`     training b·F(x), test p·F(x) (eq. 5). The default, because published results were made with it.
+`inverted`  training b·F(x)/p, test F(x), as timm's and torchvision's drop path do: same expectation at the same
               weights, but the branch is trained 1/p times larger, so results are not the same to the digit.
 """
 
@@ -20,7 +20,7 @@ DECAYS, MODES, RULES = ("linear", "constant"), ("batch", "image"), ("paper", "in
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    """Raises ValueError if ``value`` is not one of ``choices``."""
+    """Raises ValueError if `value` is not one of `choices`."""
     if value not in choices:
         raise ValueError(f"{what}={value}: choose one of {', '.join(choices)}")
 
@@ -31,9 +31,9 @@ class Survival:
 
     Args:
         last: p_L, the probability of the last block, in (0, 1]; 1 is no stochastic depth.
-        decay: ``linear``, p_l = 1 − (l/L)(1 − p_L) (eq. 4), or ``constant``, p_l = p_L.
-        mode: one draw for the whole ``batch``, as in the paper, or one for each ``image``.
-        rule: ``paper`` or ``inverted``, see above.
+        decay: `linear`, p_l = 1 − (l/L)(1 − p_L) (eq. 4), or `constant`, p_l = p_L.
+        mode: one draw for the whole `batch`, as in the paper, or one for each `image`.
+        rule: `paper` or `inverted`, see above.
     """
 
     last: float = 1.0
@@ -62,8 +62,8 @@ class Survival:
 class StochasticBranch(nn.Module):
     """A branch F with survival probability p; what it returns is to be added to the shortcut.
 
-    In ``batch`` mode a dropped branch is not computed, which is where the paper's shorter training time comes from:
-    the result is a zero without dimensions, and batch-norm statistics stay. In ``image`` mode it is computed for all.
+    In `batch` mode a dropped branch is not computed, which is where the paper's shorter training time comes from:
+    the result is a zero without dimensions, and batch-norm statistics stay. In `image` mode it is computed for all.
     Draws come from torch's global generator, in batch mode from the CPU's (no wait for the device).
     """
 

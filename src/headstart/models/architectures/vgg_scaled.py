@@ -33,9 +33,9 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def vgg_scaled(pretrained: bool = False, depth: int = 16, width: float = 1.0, norm: bool = True, **kwargs: Any) -> VGG:
-    """VGG of ``depth`` layers, with batch norms where ``norm``; 138.4 M parameters at depth 16 and width 1 without.
+    """VGG of `depth` layers, with batch norms where `norm`; 138.4 M parameters at depth 16 and width 1 without.
 
-    ``width`` multiplies the channels of the convolutions and of the first linear layer; the second keeps its 4096.
+    `width` multiplies the channels of the convolutions and of the first linear layer; the second keeps its 4096.
 
     Raises:
         ValueError: a depth that the paper has not, or a width that is not above 0.

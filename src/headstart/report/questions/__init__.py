@@ -1,10 +1,8 @@
-"""Plots made for a study's question; its config names them under ``figures``, each with the keys it looks at.
+"""Plots made for a study's question; its config names them under `figures`, each with the keys it looks at.
 
-A figure's constructor takes what the config says, and its ``draw`` gives a section of the page. Rows are told apart by
-dotted config keys, such as ``model.args.order``, or by ``model``, ``strategy`` or ``data``.
+A figure's constructor takes what the config says, and its `draw` gives a section of the page. Rows are told apart by
+dotted config keys, such as `model.args.order`, or by `model`, `strategy` or `data`.
 """
-
-from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any

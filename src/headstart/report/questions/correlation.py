@@ -96,14 +96,14 @@ def adjusted(rows: Sequence[Group]) -> Adjusted:
 
 
 class Correlation(Figure):
-    """Log odds of test accuracy against published ImageNet accuracy: a network a point, a panel for each of ``by``.
+    """Log odds of test accuracy against published ImageNet accuracy: a network a point, a panel for each of `by`.
 
     As in Kornblith et al. 2019, log odds are taken against those of the mean network on the same data, and averaged
     over data. No correlation is told of fewer than five networks.
 
     Args:
-        by: keys whose values have a panel each, usually ``[strategy]``.
-        published: published correlations by the panel's name; ``source`` says where they stand.
+        by: keys whose values have a panel each, usually `[strategy]`.
+        published: published correlations by the panel's name; `source` says where they stand.
     """
 
     def __init__(

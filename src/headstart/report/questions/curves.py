@@ -43,7 +43,7 @@ class Curves(Figure):
     """Test accuracy over a number, on a logarithmic axis: a line of means with its 95 % band for each series.
 
     Args:
-        x: the number's key, such as ``data.train_per_class``; ``unit`` says what it counts.
+        x: the number's key, such as `data.train_per_class`; `unit` says what it counts.
         by: keys whose values have a line each.
         overtakes: pairs of lines: where does the mean of the first overtake that of the second?
     """

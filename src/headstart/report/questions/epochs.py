@@ -1,7 +1,5 @@
 """What happens by epoch: errors and the sizes of gradients."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +12,10 @@ from headstart.report.style import COLOURS, MUTED, save, sheet
 
 
 class Errors(Figure):
-    """Training and validation error by epoch, the mean over seeds; a colour for each value of ``by`` as it is shown.
+    """Training and validation error by epoch, the mean over seeds; a colour for each value of `by` as it is shown.
 
     Args:
-        panels: keys whose values have a panel each; or panels by title, with the values of ``by`` that they hold.
+        panels: keys whose values have a panel each; or panels by title, with the values of `by` that they hold.
             Without them, the two errors have a panel each.
     """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Figure(ABC):
-    """One plot; ``title`` heads its section, ``caption`` says how to read it, ``names`` has words for rows' values."""
+    """One plot; `title` heads its section, `caption` says how to read it, `names` has words for rows' values."""
 
     def __init__(self, title: str, caption: str = "", names: Mapping[str, str] | None = None) -> None:
         self.title, self.caption, self.names = title, caption, names or {}
@@ -54,7 +54,7 @@ class Unbuilt(Figure):
 
 
 def value(group: Group, key: str) -> Any:
-    """A row's value of a dotted config key, of ``model``, ``strategy`` or ``data``."""
+    """A row's value of a dotted config key, of `model`, `strategy` or `data`."""
     if key in ("model", "strategy", "data"):
         return getattr(group, key)
     return (group.runs[0].config or {}).get(key)
@@ -84,7 +84,7 @@ def colours_of(comparison: Comparison, keys: Sequence[str]) -> dict[str, str]:
 
 
 def known(group: Group, path: str) -> Stat:
-    """A number over a row's seeds: ``seconds`` with a cold cache, else one of `result.json`.
+    """A number over a row's seeds: `seconds` with a cold cache, else one of `result.json`.
 
     Raises LookupError where a run lacks it.
     """

@@ -26,7 +26,7 @@ class Frontier(Figure):
     """Test accuracy against one or more costs, a panel each: what nothing cheaper reaches is joined, the rest is grey.
 
     Args:
-        x: dotted paths in `result.json`, or ``seconds``, which are those with a cold cache.
+        x: dotted paths in `result.json`, or `seconds`, which are those with a cold cache.
         label: keys whose values name a point.
         lowest: the least accuracy of the axis, in %; rows below it are an arrow at its foot, with their number.
     """

@@ -18,9 +18,9 @@ class Levels(Figure):
     """Test error at each value of a key, in the order of the published errors or of the config, with those beside it.
 
     Args:
-        by: the key; ``split``: keys whose values have a colour each.
+        by: the key; `split`: keys whose values have a colour each.
         order: its values from top to bottom, as text; those not named follow.
-        published: percent of error by value, drawn as a hollow diamond; ``source`` says where it stands.
+        published: percent of error by value, drawn as a hollow diamond; `source` says where it stands.
         data: the data of the published errors; beside rows of other data they have an axis of their own.
     """
 

@@ -30,7 +30,7 @@ COLUMNS = 4  # panels beside each other
 
 
 def by_size(run: Run, change: str, unchanged: bool = True) -> dict[float, float]:
-    """Accuracy, a share of 1, by the size of a change; ``unchanged``: with the test's own accuracy among them."""
+    """Accuracy, a share of 1, by the size of a change; `unchanged`: with the test's own accuracy among them."""
     nothing = UNCHANGED.get(change, 0.0)
     found = {float(line["size"]): float(line["accuracy"]) for line in run.rows(FILE) if line["change"] == change}
     found.pop(nothing, None)

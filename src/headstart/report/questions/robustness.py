@@ -35,7 +35,7 @@ class Robustness(Figure):
     Args:
         by: keys whose values have a point each.
         against: the one that the others are compared with, seed by seed.
-        published: by name, the accuracies in and out of distribution, in %; ``source`` says where they stand.
+        published: by name, the accuracies in and out of distribution, in %; `source` says where they stand.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ class Scatter(Figure):
     """Test accuracy against one or more costs, a panel each.
 
     Args:
-        x: dotted paths in `result.json`, such as ``params.total``, ``gmacs``, ``ms_per_image``; or ``seconds``.
-        by: keys whose values share a colour; ``label``: those that name a point.
+        x: dotted paths in `result.json`, such as `params.total`, `gmacs`, `ms_per_image`; or `seconds`.
+        by: keys whose values share a colour; `label`: those that name a point.
         connect: draw a line through the points of a colour, in the order of the cost.
     """
 

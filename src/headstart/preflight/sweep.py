@@ -1,0 +1,40 @@
+"""The jobs of a sweep: the values of each key, and their combinations."""
+
+import itertools
+from collections.abc import Iterator
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+
+def sweeps_in_files(composed: DictConfig) -> list[str]:
+    """The overrides of the sweep that an experiment file contains."""
+    params = OmegaConf.select(composed, "hydra.sweeper.params") or {}
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def list_axes(overrides: list[Override]) -> dict[str, list[Override]]:
+    """List the values that a sweep tries for each key, as overrides."""
+    axes: dict[str, list[Override]] = {}
+    parser = OverridesParser.create()
+    for override in overrides:
+        if not override.is_sweep_override():
+            axes[override.get_key_element()] = [override]
+        elif override.is_discrete_sweep():  # the values of an interval are chosen by an optimizing sweeper
+            key = override.get_key_element()
+            axes[key] = [parser.parse_override(f"{key}={value}") for value in override.sweep_string_iterator()]
+    return axes
+
+
+def combine_all(axes: dict[str, list[Override]]) -> Iterator[list[Override]]:
+    """The jobs of a sweep: every combination of its values."""
+    return map(list, itertools.product(*axes.values()))
+
+
+def use_each_value_once(axes: dict[str, list[Override]]) -> Iterator[list[Override]]:
+    """A small number of jobs in which every value of a sweep occurs."""
+    first = {key: values[0] for key, values in axes.items()}
+    yield list(first.values())
+    for key, values in axes.items():
+        yield from (list((first | {key: value}).values()) for value in values[1:])
