@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest runs as many processes as there are cores: half the time
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
 

@@ -23,7 +23,7 @@ from wandb_server import Server
 EPOCHS = 4
 SMALL = (
     "hardware=cpu hardware.threads=1 data.image_size=32 data.train_per_class=4 data.n_test=40 "
-    f"model=timm model.name=resnet18 strategy=scratch epochs={EPOCHS}"
+    f"model=timm model.name=test_resnet strategy=scratch epochs={EPOCHS}"
 ).split()
 LOST = 5.0  # seconds that W&B may cost at most
 
@@ -64,7 +64,7 @@ def ends_well(process: subprocess.Popen[str], tmp_path: Path, warnings: int = 1)
     """Wait for the run and check all that bad weather may not touch; returns its folder and what it said."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
-    (folder,) = (tmp_path / "outputs" / "runs").glob("resnet18-*")
+    (folder,) = (tmp_path / "outputs" / "runs").glob("test_resnet-*")
     assert out.count("W&B is unreachable") == warnings, out
     if warnings:
         assert re.search(
