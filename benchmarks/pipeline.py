@@ -181,7 +181,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     from headstart.data.augment import Preprocess
     from headstart.data.checks import check_images
     from headstart.data.dataset import prepare
-    from headstart.data.loader import loader
+    from headstart.data.loader import make_loader
     from headstart.runtime import memory
 
     augment = AugmentConfig(crop_scale=CROP["scale"], crop_ratio=CROP["ratio"], flip=True)
@@ -192,7 +192,7 @@ def _headstart(storage: str, root: str, size: str, n: str) -> dict[str, float]:
     with memory.keep_freed_memory(HardwareConfig(accelerator="cpu", precision="32")):  # as a run does
         check_images(data, "raise", None)
         preprocess = Preprocess(int(size), MEAN, STD, augment)
-        batches = loader(data.train, BATCH, shuffle=True, seed=0, phase="benchmark")
+        batches = make_loader(data.train, BATCH, shuffle=True, seed=0, phase="benchmark")
 
         def epoch(number: int) -> None:
             batches.sampler.set_epoch(number)

@@ -47,7 +47,7 @@ def part_of(*arrays: np.ndarray) -> Part:
 
 def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None) -> Pixels:
     """A part with all its images read."""
-    images = Decoder(part, size, interpolation, workers, crop).all()
+    images = Decoder(part, size, interpolation, workers, crop).read_all()
     return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
 
 

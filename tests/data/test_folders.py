@@ -95,11 +95,11 @@ def test_image_folder_follows_links_but_no_loops(tmp_path: Path) -> None:
     ("paths", "message"),
     [
         ([], "the folder is empty"),
-        (["1.png", "2.png"], "its images lie in no class folder"),
+        (["1.png", "2.png"], "its images are in no class folder"),
         (["a/1.png", "b/notes.txt"], r"b: no image in this class folder"),
         (["a/1.png"], r"only one class \('a'\)"),
         (["train/a/1.png", "train/b/1.png", "val/c/1.png"], "classes in val but not in train: c"),
-        (["test/a/1.png", "test/b/1.png"], "no folder train beside it"),
+        (["test/a/1.png", "test/b/1.png"], "but no folder train"),
     ],
 )
 def test_bad_folders_are_refused(tmp_path: Path, paths: list[str], message: str) -> None:

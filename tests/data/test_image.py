@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from data.images import PHOTOS, files, folder, jpegs, load, part_of, picture, read
 from headstart.data.checks import check_images
-from headstart.data.image import ORIENTATION, _shortened, decode, is_sound_photo, to_rgb
+from headstart.data.image import ORIENTATION, _cut_strip, decode, is_sound_photo, to_rgb
 from headstart.errors import UserError
 
 
@@ -47,7 +47,7 @@ def test_tiny_and_endless_images_fill_the_square(tmp_path: Path) -> None:
 def test_a_long_strip_is_cut_before_it_is_resized() -> None:
     """Resized whole to 256 x 15,360,000 pixels, it would take 16 GB."""
     sizes = ((1, 60_000), (60_000, 1), (30, 480), (30, 481))
-    assert [_shortened(np.zeros(size)).shape for size in sizes] == [(1, 16), (16, 1), (30, 480), (30, 480)]
+    assert [_cut_strip(np.zeros(size)).shape for size in sizes] == [(1, 16), (16, 1), (30, 480), (30, 480)]
 
 
 def test_the_middle_of_a_long_strip_is_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from data.images import folder, jpegs, load, read, streamed
-from headstart.data.loader import Batches, Pixels, loader
+from headstart.data.loader import Batches, Pixels, make_loader
 from headstart.data.source import array_split
 from headstart.data.splits import Part
 from headstart.errors import UserError
@@ -32,7 +32,7 @@ def test_ids_are_of_the_pixels_and_labels_follow_rows(tmp_path: Path) -> None:
 def test_streamed_batches_are_those_of_images_in_memory(workers: int, tmp_path: Path) -> None:
     part = jpegs(tmp_path, 21)
     ways = [
-        loader(pixels, 4, shuffle=True, seed=3, phase="fit", workers=workers if pixels.streamed else 0)
+        make_loader(pixels, 4, shuffle=True, seed=3, phase="fit", workers=workers if pixels.streamed else 0)
         for pixels in (load(part, 64, "bicubic"), streamed(part))
     ]
     for epoch, skip in ((0, 0), (1, 2), (2, 0)):
@@ -57,7 +57,7 @@ def test_batches_of_chosen_rows(tmp_path: Path) -> None:
 
 
 def test_a_streamed_epoch_may_be_left_in_its_middle(tmp_path: Path) -> None:
-    batches = loader(streamed(jpegs(tmp_path, 12)), 2, shuffle=True, seed=0, phase="fit")
+    batches = make_loader(streamed(jpegs(tmp_path, 12)), 2, shuffle=True, seed=0, phase="fit")
     before = threading.active_count()
     iterator = iter(batches)
     next(iterator)
@@ -71,7 +71,7 @@ def test_a_streamed_image_that_is_gone_is_named(tmp_path: Path) -> None:
     pixels = streamed(part)
     (tmp_path / "004.jpg").unlink()
     with pytest.raises(UserError, match=r"1 of 6 images cannot be read; .*\n.*004\.jpg: there is no such file"):
-        list(loader(pixels, 2, shuffle=False, seed=0, phase="fit"))
+        list(make_loader(pixels, 2, shuffle=False, seed=0, phase="fit"))
 
 
 @pytest.mark.gpu
@@ -79,7 +79,8 @@ def test_a_streamed_image_that_is_gone_is_named(tmp_path: Path) -> None:
 def test_batches_for_a_gpu_are_pinned(workers: int, tmp_path: Path) -> None:
     part = jpegs(tmp_path, 8)
     for pixels in (load(part, 64, "bicubic"), streamed(part)):
-        for images, labels, _ in loader(pixels, 4, shuffle=True, seed=0, phase="fit", workers=workers, pin_memory=True):
+        options = {"shuffle": True, "seed": 0, "phase": "fit", "workers": workers, "pin_memory": True}
+        for images, labels, _ in make_loader(pixels, 4, **options):
             assert images.is_pinned()
             assert labels.is_pinned()
         for images in pixels.batches(torch.arange(8), 4, pin=True):
@@ -93,7 +94,7 @@ def pixels_of(n: int) -> Pixels:
 
 
 def epoch_of(epoch: int, **options) -> list[int]:
-    batches = loader(pixels_of(40), 16, **{"shuffle": True, "seed": 1, "phase": "fit"} | options)
+    batches = make_loader(pixels_of(40), 16, **{"shuffle": True, "seed": 1, "phase": "fit"} | options)
     batches.sampler.set_epoch(epoch)
     rows = []
     for images, labels, row in batches:
@@ -136,7 +137,7 @@ def makers(pixels: Pixels, size: int) -> list[bool]:
     """Of each batch, whether the thread that asks for it makes it; batches are compared with the images."""
     made, take = [], pixels.take
     pixels.take = lambda rows: made.append(threading.current_thread()) or take(rows)  # type: ignore[method-assign]
-    for images, _, rows in loader(pixels, size, shuffle=True, seed=0, phase="all"):
+    for images, _, rows in make_loader(pixels, size, shuffle=True, seed=0, phase="all"):
         assert torch.equal(images, take(rows))
     return [maker is threading.current_thread() for maker in made]
 
@@ -154,14 +155,14 @@ def test_streamed_batches_of_any_size_are_decoded_ahead_of_their_use(tmp_path: P
 
 def test_workers_do_not_read_the_images_again(tmp_path: Path) -> None:
     pixels = read(folder(tmp_path)).train
-    loader(pixels, 4, shuffle=True, seed=0, phase="fit", workers=1)
+    make_loader(pixels, 4, shuffle=True, seed=0, phase="fit", workers=1)
     assert isinstance(vars(pixels)["_images"], torch.Tensor)
 
 
 def test_balanced_sampling_shows_each_class_as_often_and_is_a_function_of_the_epoch() -> None:
     labels = torch.tensor([0] * 900 + [1] * 80 + [2] * 20)
     names = [str(row) for row in range(1000)]
-    drawn = loader(
+    drawn = make_loader(
         Pixels(torch.zeros(1000, 1), labels, names, names), 100, shuffle=True, seed=0, phase="p", balanced=True
     )
     epochs = []

@@ -82,14 +82,14 @@ def test_other_images_go_through_the_probe_too(
 ) -> None:
     """What a measure sees live is what the test saw through cached features."""
     seen = {}
-    original = Evaluation.timed_logits
+    original = Evaluation.time_logits
 
     def watched(self: Evaluation, pixels: Any, part: str) -> Any:
         scores, speed = original(self, pixels, part)
-        seen["live"], seen["cached"] = self.logits_of_new(pixels), scores
+        seen["live"], seen["cached"] = self.compute_uncached_logits(pixels), scores
         return scores, speed
 
-    monkeypatch.setattr(Evaluation, "timed_logits", watched)
+    monkeypatch.setattr(Evaluation, "time_logits", watched)
     for precision, options in product(("32", "bf16"), (*BESIDE.values(), ())):
         run_small(*BASE, *options, f"hardware.precision={precision}")
         assert (seen["live"].argmax(1) == seen["cached"].argmax(1)).float().mean() >= 0.95
@@ -148,7 +148,7 @@ def test_views_are_gathered_in_a_mapped_file_where_asked_for(
 def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_read(
     run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "_data", lambda *_: pytest.fail("data were read"))
+    monkeypatch.setattr(train, "_prepare_data", lambda *_: pytest.fail("data were read"))
     with pytest.raises(UserError, match=r"probe.layers=\[7\]: .* has 5 stages"):
         run_small(*BASE, f"+{PROBE}.layers=[7]")
 
@@ -177,8 +177,8 @@ def test_a_refit_is_told_how_many_views_an_image_has(
     head: str, copies: int, run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    original = base._of_both
-    monkeypatch.setattr(base, "_of_both", lambda *told: seen.append(told[1]) or original(*told))
+    original = base._join_weights
+    monkeypatch.setattr(base, "_join_weights", lambda *told: seen.append(told[1]) or original(*told))
     run_small(
         "model=timm", "model.name=test_resnet", "model.weights=none", "strategy=cached_views", "strategy.start=scratch",
         "strategy.phases.head.views=3", f"head={head}", "+head.probe.refit=true",

@@ -150,7 +150,7 @@ def test_a_shift_is_the_mean_over_four_directions(tmp_path: Path) -> None:
         share = (pixels.images[:, 0, :, 5] > 0).float().mean(1)
         return torch.stack([0.5 - share, share - 0.5], 1)
 
-    corruptions.Changes(shift=[0, 0.25]).tested(test, logits, tmp_path)
+    corruptions.Changes(shift=[0, 0.25]).on_test_end(test, logits, tmp_path)
     assert [float(row["accuracy"]) for row in rows(tmp_path / "changes.csv")] == [0.5, (0.5 + 1 + 0.5 + 0.5) / 4]
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headstart.probe import GRID, Targets, preconditioner
 from headstart.probe.linear import whiten
-from headstart.probe.logistic_problem import Problem, level
+from headstart.probe.logistic_problem import Problem, subtract_class_mean
 from headstart.probe.newton import solve_path
 from probe.problems import Rows
 
@@ -38,8 +38,8 @@ def curvature(digits: Rows, c: float) -> tuple[preconditioner.Curvature, Tensor]
     z, _, penalty = whiten(x - x.mean(0))
     problem = Problem(z, Targets(y, 10), penalty)
     weight = solve_path(problem, [c], 1e-5, 100)[0][0][:, None]
-    state = problem.state(weight, problem.margins(weight), torch.tensor([c], dtype=torch.float64))
-    probability, spread = problem.curvature(state.residual)
+    state = problem.evaluate(weight, problem.compute_margins(weight), torch.tensor([c], dtype=torch.float64))
+    probability, spread = problem.compute_curvature(state.residual)
     penalty = problem.penalty + 1e-6
     importance = torch.arange(len(x)).remainder(3).float() + 1
     p, rows = probability[:, 0].double(), problem.features.double()
@@ -57,8 +57,8 @@ def test_pairs_of_classes_are_the_whole_hessian(digits: Rows, monkeypatch: pytes
     at, hessian = curvature(digits, 0.1)
     inverse = preconditioner.invert_pairs(at)
     assert inverse is not None
-    aim = level(torch.randn(10, 3, at.features.shape[1], generator=torch.Generator().manual_seed(0)))
-    found = level(inverse(aim)).transpose(1, 2).flatten(0, 1).double()
+    aim = subtract_class_mean(torch.randn(10, 3, at.features.shape[1], generator=torch.Generator().manual_seed(0)))
+    found = subtract_class_mean(inverse(aim)).transpose(1, 2).flatten(0, 1).double()
     assert torch.allclose(hessian @ found, aim.transpose(1, 2).flatten(0, 1).double(), atol=0.02)
 
 

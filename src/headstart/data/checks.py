@@ -88,13 +88,13 @@ def _faults(data: Data, name: str, part: Part, known: set[str]) -> dict[int, str
     rows = np.array([row for row, id_ in enumerate(part.ids) if id_ not in known], dtype=np.int64)
     if not len(rows):
         return {}
-    decoder, began = data.decoder(part.at(rows)), time.monotonic()
+    decoder, began = data.make_decoder(part.at(rows)), time.monotonic()
     if data.streamed or len(rows) < len(part):
-        bad = decoder.faults()
+        bad = decoder.find_faults()
     else:
-        images, bad = decoder.read()
+        images, bad = decoder.read_with_faults()
         if not bad:
-            data.keep(name, images, time.monotonic() - began)
+            data.set_images(name, images, time.monotonic() - began)
     return {int(rows[row]): reason for row, reason in bad.items()}
 
 

@@ -1,4 +1,4 @@
-"""Images in, batches out: a source is cut into parts, each part is decoded once into one uint8 tensor."""
+"""The data of a run: a source split into parts, the images of each part decoded once into one uint8 tensor."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBED = 16  # images looked at to find out what has to be adapted
+PROBED = 16  # images that are examined to find out how the images have to be adapted
 
 
 class Data:
-    """The parts of a data set; pixels are read on first use, test's only then too."""
+    """The parts train, val and test of a data set; the pixels of each part are read when they are first used."""
 
     def __init__(
         self,
@@ -44,12 +44,12 @@ class Data:
     ) -> None:
         self.classes = classes
         self.parts = parts
-        self.image_size = image_size  # side of what the network sees
-        self.stored_size = stored_size  # side of what is kept, so that crops have room
+        self.image_size = image_size  # side of the network's input, in pixels
+        self.stored_size = stored_size  # side of the stored images, larger, so that crops can move
         self.interpolation = interpolation
-        self.streamed = streamed  # decoded whenever a batch asks for them, not held in memory
-        self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the bad images left out
-        self._asked = dict(parts)
+        self.streamed = streamed  # decoded for each batch, not held in memory
+        self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the unreadable images left out
+        self._all_parts = dict(parts)
         self._workers = workers
 
     @property
@@ -75,12 +75,12 @@ class Data:
         from headstart.data.loader import Pixels
 
         part = self.parts[name]
-        decoder = self.decoder(part)
-        images = decoder if self.streamed else decoder.all
+        decoder = self.make_decoder(part)
+        images = decoder if self.streamed else decoder.read_all
         return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
 
-    def keep(self, name: str, images: Tensor, seconds: float) -> None:
-        """Give a part the images that were read for it, and what that took."""
+    def set_images(self, name: str, images: Tensor, seconds: float) -> None:
+        """Set the images of a part, which were already read, and the seconds that this took."""
         import torch
 
         from headstart.data.loader import Pixels
@@ -89,34 +89,34 @@ class Data:
         vars(self)[name] = Pixels(images, torch.from_numpy(part.labels), part.ids, part.names, seconds)
 
     def leave_out(self, name: str, rows: Iterable[int]) -> None:
-        """Take rows out of a part, by their places in it; to be called before anything looks at the part."""
+        """Remove rows from a part, by their positions in it; to be called before the part is used."""
         part, bad = self.parts[name], sorted(rows)
         self.parts[name] = part.at(np.setdiff1d(np.arange(len(part)), bad))
         self.skipped[name] = [part.split.names[part.rows[row]] for row in bad]
 
-    def pictures(self, name: str, rows: list[int]) -> Tensor:
-        """uint8 [k, 3, S, S]: the images of some rows of a part alone."""
+    def decode_rows(self, name: str, rows: list[int]) -> Tensor:
+        """Decode only some rows of a part: uint8 [k, 3, S, S]."""
         import torch
 
-        return self.decoder(self.parts[name])(torch.tensor(rows))
+        return self.make_decoder(self.parts[name])(torch.tensor(rows))
 
-    def decoder(self, part: Part) -> Decoder:
-        """What makes a part's images: uint8 [n, 3, S, S]."""
+    def make_decoder(self, part: Part) -> Decoder:
+        """Make the decoder of a part's images: uint8 [n, 3, S, S]."""
         from headstart.data.decoder import Decoder
 
         return Decoder(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
 
     @cached_property
     def digest(self) -> str:
-        """blake2b-128 hex of the class names and of all source bytes and labels, of bad images too; reads each file."""
+        """blake2b-128 hex of class names, source bytes and labels, unreadable images included; reads every file."""
         total = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
         for name in ("train", "val", "test"):
-            total.update(self._asked[name].digest().encode())
+            total.update(self._all_parts[name].digest().encode())
         return total.hexdigest()
 
     @cached_property
     def adaptations(self) -> list[str]:
-        """What is done to the images beyond cropping, in words, judged by a few training images."""
+        """Sentences that say how images are changed, in addition to cropping, judging from a few training images."""
         from PIL import Image
 
         from headstart.data.image import silence_pillow
@@ -144,16 +144,16 @@ def prepare(
     processes: int = 1,
     cache_dir: Path | None = None,
 ) -> Data:
-    """The data that the config group `data` describes, kept at timm's evaluation resize.
+    """Prepare the data of the config group `data`; images are stored at the size of timm's evaluation resize.
 
     Args:
-        processes: how many hold the images, each its own.
-        cache_dir: where the digests of files are remembered, or None.
+        processes: how many processes hold the images, each a copy of its own.
+        cache_dir: the folder in which the digests of files are cached, or None.
     """
     from headstart.config.instantiate import build
     from headstart.data.digests import Contents
 
-    source: Source = build(data_cfg.source).remembered(Contents(cache_dir))
+    source: Source = build(data_cfg.source).with_contents(Contents(cache_dir))
     parts = split_source(
         source,
         train_per_class=data_cfg.train_per_class,
@@ -168,25 +168,25 @@ def prepare(
     need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
     return Data(
         source.classes,
-        {name: _kept(part) for name, part in parts.items()},
+        {name: _copy_rows(part) for name, part in parts.items()},
         image_size=image_size,
         stored_size=stored_size,
         interpolation=interpolation,
         workers=workers,
-        streamed=_streamed(data_cfg.storage, need),
+        streamed=_must_stream(data_cfg.storage, need),
     )
 
 
-def _streamed(storage: str, need: int) -> bool:
-    """Whether images that would fill `need` bytes are decoded whenever they are needed, as data.storage says.
+def _must_stream(storage: str, need: int) -> bool:
+    """Whether to decode images for each batch (data.storage=stream, or auto and not enough memory for `need` bytes).
 
     Raises:
-        UserError: they are to be held in memory, and there is not enough.
+        UserError: data.storage=memory, and there is not enough.
     """
     from headstart.distributed import comm
     from headstart.runtime.memory import free_memory
 
-    if storage == "stream" or comm.world_size() > 1:  # whoever started several processes has settled it for all
+    if storage == "stream" or comm.world_size() > 1:  # the process that started the others has decided
         return storage == "stream"
 
     free = free_memory()
@@ -196,13 +196,13 @@ def _streamed(storage: str, need: int) -> bool:
             "data.storage=stream, fewer images (data.n_train) or smaller ones (data.image_size)"
         )
     if storage == "auto" and need > free / 2:
-        log.info("%.1f GB of images fill more than half of the free memory: decoded anew each time", need / 1e9)
+        log.info("%.1f GB of images fill more than half of the free memory: decoded for each batch", need / 1e9)
         return True
     return False
 
 
-def _kept(part: Part) -> Part:
-    """The part on its own rows alone where they are arrays, so that the rest of the source can be freed."""
+def _copy_rows(part: Part) -> Part:
+    """Copy the rows of a part if the images are arrays and the part is small, so that the source can be freed."""
     if not isinstance(part.split.images, ArrayImages) or 2 * len(part) > len(part.split):
         return part
     return Part(part.split.select(part.rows), np.arange(len(part)))

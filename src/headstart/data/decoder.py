@@ -1,4 +1,4 @@
-"""Decodes a part's images into uint8 tensors: all of them once, or some of them whenever they are asked for."""
+"""Decode a part's images into uint8 tensors: all of them once, or some of them on request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from headstart.data.image import (
     describe_fault,
     is_sound_photo,
     silence_pillow,
-    silence_pillow_for_good,
+    silence_pillow_forever,
     write_square,
 )
 from headstart.data.source import FileImages
@@ -31,18 +31,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHUNK = 32  # rows handed to a thread at a time, at most
+CHUNK = 32  # rows given to a thread at a time, at most
 
 
 class Decoder:
-    """The images of a part, decoded when they are asked for: uint8 [n, 3, size, size], channels last in memory.
+    """Decodes the images of a part on request: uint8 [n, 3, size, size], channels last in memory.
 
     Args:
-        size: the side: an image's shorter side is resized to it, and the centre cut out.
-        interpolation: a Pillow filter by timm's name.
-        workers: threads that decode files (0: one per core, at most 8); in a loader's worker process there is one.
-        crop: the side of the centre crop that follows; with it the two crops together have the offsets of timm's single
-            one.
+        size: side of the result: an image's shorter side is resized to it, then the centre is cropped.
+        interpolation: timm's name of a Pillow filter.
+        workers: threads that decode files (0: one per core, at most 8); in a loader's worker process it is one.
+        crop: side of the centre crop that follows; the two crops together then have the offsets of timm's single crop.
     """
 
     def __init__(self, part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None) -> None:
@@ -55,45 +54,49 @@ class Decoder:
         self.threads = workers or (min(8, usable_cores()) if isinstance(part.split.images, FileImages) else 1)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """The images of these rows of the part; UserError names those that cannot be read."""
-        silence_pillow_for_good()
-        images, target = self._room(len(rows))
+        """Decode the images of these rows of the part; a UserError names those that cannot be read."""
+        silence_pillow_forever()
+        images, target = self._allocate(len(rows))
         bad: dict[int, str] = {}
-        for _ in self._decoded(rows.tolist(), target, bad):
+        for _ in self._decode_rows(rows.tolist(), target, bad):
             pass
-        return self._sound(images, bad)
+        return self._raise_if_bad(images, bad)
 
-    def all(self) -> torch.Tensor:
-        """All images; UserError names those that cannot be read."""
-        return self._sound(*self.read())
+    def read_all(self) -> torch.Tensor:
+        """Decode all images; a UserError names those that cannot be read."""
+        return self._raise_if_bad(*self.read_with_faults())
 
-    def read(self) -> tuple[torch.Tensor, dict[int, str]]:
-        """All images, and what is wrong with those that cannot be read, by row."""
-        images, target = self._room(len(self.part))
-        return images, self._read(target, "read")
+    def read_with_faults(self) -> tuple[torch.Tensor, dict[int, str]]:
+        """Decode all images; also returns the faults of those that cannot be read, by row."""
+        images, target = self._allocate(len(self.part))
+        return images, self._read_all(target, "read")
 
-    def faults(self) -> dict[int, str]:
-        """What is wrong with those that cannot be read, by row; no image is kept."""
-        return self._read(None, "checked")
+    def find_faults(self) -> dict[int, str]:
+        """Find the faults of images that cannot be read, by row; no image is kept."""
+        return self._read_all(None, "checked")
 
-    def _sound(self, images: torch.Tensor, bad: Mapping[int, str]) -> torch.Tensor:
+    def _raise_if_bad(self, images: torch.Tensor, bad: Mapping[int, str]) -> torch.Tensor:
         if bad:
             count = f"{len(bad)} of {len(self.part)} images cannot be read"
             raise UserError(f"{count}; repair or remove them:{list_faults(self.part, bad)}")
         return images
 
-    def _room(self, n: int) -> tuple[torch.Tensor, np.ndarray]:
+    def _allocate(self, n: int) -> tuple[torch.Tensor, np.ndarray]:
         pixels = torch.empty((n, self.size, self.size, 3), dtype=torch.uint8)
         return pixels.permute(0, 3, 1, 2), pixels.numpy()
 
-    def _read(self, target: np.ndarray | None, verb: str) -> dict[int, str]:
+    def _read_all(self, target: np.ndarray | None, verb: str) -> dict[int, str]:
         bad: dict[int, str] = {}
         with silence_pillow():
-            report_progress(self._decoded(range(len(self.part)), target, bad), len(self.part), verb)
+            report_progress(self._decode_rows(range(len(self.part)), target, bad), len(self.part), verb)
         return bad
 
-    def _decoded(self, rows: Sequence[int], target: np.ndarray | None, bad: dict[int, str]) -> Iterator[int]:
-        """Decodes these rows into `target`, or to see whether they can be, by threads; gives how many were done."""
+    def _decode_rows(self, rows: Sequence[int], target: np.ndarray | None, bad: dict[int, str]) -> Iterator[int]:
+        """Decode these rows in threads into `target`, or, without a target, only check them; yields how many are done.
+
+        Args:
+            bad: gets the fault of each row that cannot be decoded.
+        """
         threads = 1 if get_worker_info() else self.threads
         size = max(1, min(CHUNK, len(rows) // (4 * threads)))
         chunks = [range(start, min(start + size, len(rows))) for start in range(0, len(rows), size)]
@@ -105,7 +108,7 @@ class Decoder:
                     self._decode(row, None if target is None else target[place])
                 except MemoryError:
                     raise
-                except Exception as error:  # decoders raise whatever the file makes them trip over
+                except Exception as error:  # decoders raise many kinds of errors
                     bad[row] = describe_fault(error)
             return len(places)
 
@@ -116,7 +119,7 @@ class Decoder:
                 yield from pool.map(fill, chunks)
 
     def _decode(self, row: int, out: np.ndarray | None) -> None:
-        """Decode one image, into `out`, or to see whether it can be."""
+        """Decode one image into `out`, or only check that this is possible."""
         images, at = self.part.split.images, int(self.part.rows[row])
         if out is not None:
             write_square(images[at], self.size, self.method, self.crop, out)
@@ -125,13 +128,13 @@ class Decoder:
 
 
 def list_faults(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:
-    """The first ten of a part's bad images, a line each, with what is wrong."""
+    """The first ten of a part's unreadable images and their faults, one line each."""
     lines = [f"\n{indent}{part.split.names[part.rows[row]]}: {bad[row]}" for row in sorted(bad)[:10]]
     return "".join(lines) + (f"\n{indent}…" if len(bad) > 10 else "")
 
 
 def report_progress(done: Iterator[int], total: int, verb: str) -> None:
-    """Draws the counts and logs the progress every 10 s, with how long the rest will take."""
+    """Sum up the counts and log the progress every 10 s, with an estimate of the time left."""
     count, began = 0, time.monotonic()
     last = began
     for n in done:

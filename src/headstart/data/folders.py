@@ -1,4 +1,4 @@
-"""Reads a user's own images: folders of classes, and the table of a CSV file."""
+"""Read a user's own images: from folders of classes, or from the table of a CSV file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Row = tuple[str, str, str]  # split, class, image path
 
 
 def read_folder(root: Path) -> Source:
-    """A `Source` of a folder; UserError for an empty folder or class, a single class, or one not in train."""
+    """Read a folder; UserError for an empty folder or class, for only one class, and for a class that train lacks."""
     try:
         return _read_folder(root)
     except OSError as error:
@@ -46,30 +46,30 @@ def read_folder(root: Path) -> Source:
 def _read_folder(root: Path) -> Source:
     if not root.is_dir():
         raise UserError(f"data.source.root={root}: there is no such folder")
-    inside = _subfolders(root)
+    inside = _list_subfolders(root)
     parts = {SPLIT_NAMES[f.name]: f for f in inside if f.name in SPLIT_NAMES}
     if not inside:
         loose = any(name.suffix.lower() in SUFFIXES for name in root.iterdir())
-        problem = "its images lie in no class folder" if loose else "the folder is empty"
+        problem = "its images are in no class folder" if loose else "the folder is empty"
         raise UserError(f"{root}: {problem}; make one folder per class, or train/<class>, val/<class>, test/<class>")
     if parts and "train" not in parts:
-        raise UserError(f"{root} has the folder {next(iter(parts.values())).name} but no folder train beside it")
+        raise UserError(f"{root} has the folder {next(iter(parts.values())).name} but no folder train")
     others = sorted(f.name for f in inside if f.name not in SPLIT_NAMES)
     if parts and others:
-        log.warning("%s: not used, since they are neither train, val nor test: %s", root, _listed(others))
+        log.warning("%s: not used, because they are neither train, val nor test: %s", root, _join_names(others))
     rows: list[Row] = []
     for split, folder in (parts or {"train": root}).items():
-        for class_folder in _subfolders(folder):
-            files = _images_below(class_folder)
+        for class_folder in _list_subfolders(folder):
+            files = _find_images(class_folder)
             if not files:
                 where = escape_name(str(class_folder))
                 raise UserError(f"{where}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
             rows += [(split, class_folder.name, path) for path in files]
-    return labelled_source(rows, str(root), numeric=False)
+    return make_source(rows, str(root), numeric=False)
 
 
 def read_csv(path: Path, image: str, label: str, split: str) -> Source:
-    """A `Source` of a CSV file with these columns; raises UserError with the line that is wrong."""
+    """Read a CSV file with these columns; a UserError names the line that is wrong."""
     if not path.is_file():
         raise UserError(f"data.source.path={path}: there is no such file")
     try:
@@ -77,7 +77,7 @@ def read_csv(path: Path, image: str, label: str, split: str) -> Source:
             rows = list(_csv_rows(path, csv.DictReader(text), image, label, split))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
-    return labelled_source(rows, str(path))
+    return make_source(rows, str(path))
 
 
 def _csv_rows(path: Path, reader: csv.DictReader[str], image: str, label: str, split: str) -> Iterator[Row]:
@@ -99,16 +99,16 @@ def _csv_rows(path: Path, reader: csv.DictReader[str], image: str, label: str, s
         yield SPLIT_NAMES[part], name, str(path.parent / file)
 
 
-def labelled_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
-    """A `Source` of (split, class, path) rows; `numeric` sorts whole numbers by value."""
+def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
+    """Make a `Source` of (split, class, path) rows; `numeric`: sort classes as numbers if all are whole numbers."""
     names = {split: {name for part, name, _ in rows if part == split} for split in ("train", "val", "test")}
     if not names["train"]:
         raise UserError(f"{origin}: no training image")
     for split in ("val", "test"):
         if unknown := sorted(names[split] - names["train"]):
-            raise UserError(f"{origin}: classes in {split} but not in train: {_listed(unknown)}")
+            raise UserError(f"{origin}: classes in {split} but not in train: {_join_names(unknown)}")
         if names[split] and (missing := sorted(names["train"] - names[split])):
-            log.warning("%s: classes without an image in %s: %s", origin, split, _listed(missing))
+            log.warning("%s: classes without an image in %s: %s", origin, split, _join_names(missing))
     if len(names["train"]) == 1:
         raise UserError(f"{origin}: only one class ('{escape_name(rows[0][1])}'); a classifier needs at least two")
     lost = [path for _, _, path in rows if not os.path.isfile(path)]  # noqa: PTH113 Path.is_file raises on a long name
@@ -123,24 +123,24 @@ def labelled_source(rows: list[Row], origin: str, numeric: bool = True) -> Sourc
     return Source(tuple(map(escape_name, classes)), parts["train"], parts.get("val"), parts.get("test"))
 
 
-def _listed(names: list[str]) -> str:
+def _join_names(names: list[str]) -> str:
     return ", ".join(map(escape_name, names[:10]))
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def _list_subfolders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _images_below(folder: Path) -> list[str]:
-    """Image files at any depth, hidden ones left out; links are followed, but no folder is entered twice."""
+def _find_images(folder: Path) -> list[str]:
+    """Find image files at any depth, except hidden ones; links are followed, but no folder is read twice."""
     found, unread, seen, root = [], [str(folder)], set(), folder.resolve()
     while unread:
-        here = unread.pop()
-        status = os.stat(here)  # noqa: PTH116
+        current = unread.pop()
+        status = os.stat(current)  # noqa: PTH116
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        with os.scandir(here) as entries:  # a Path for each of 200,000 files would take seconds
+        with os.scandir(current) as entries:  # making a Path of each of 200,000 files would take seconds
             for entry in entries:
                 if entry.name.startswith("."):
                     continue

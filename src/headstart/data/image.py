@@ -1,4 +1,4 @@
-"""Decodes one image file, whatever its maker made of it, into the pixels that a person would see."""
+"""Decode one image file of any common format into the pixels that a person would see."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,33 +11,33 @@ from torch.nn.functional import interpolate
 
 from headstart.data.filenames import escape_name
 
-LONGEST = 16  # of a strip, only this many times its width is resized: the crop keeps a square of it anyway
-DRAFT = 2  # times the stored size that a JPEG file keeps at least when it is decoded at a fraction of its size
+LONGEST = 16  # of a longer strip, only this many times its width is resized, because the crop is a square
+DRAFT = 2  # a JPEG file may be decoded at a fraction of its size, but to at least this many times the stored size
 TORCH_MODES = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 ORIENTATION = 0x0112  # the EXIF tag
 JFIF = b"\xff\xd8\xff\xe0\0\x10JFIF\0"  # how a JPEG file begins
-TABLES, SCAN = b"\xdb\xc0\xc1\xc2\xc4\xdd", 0xDA  # what of it libjpeg needs before the pixels, and where they begin
+TABLES, SCAN = b"\xdb\xc0\xc1\xc2\xc4\xdd", 0xDA  # markers of the segments that libjpeg needs, and of the pixels
 
 
 @contextmanager
 def silence_pillow() -> Iterator[None]:
-    """Inside, Pillow reads large images and broken EXIF data without printing a warning; bombs it still refuses.
+    """Inside this context, Pillow prints no warning about large images and broken EXIF data; it still refuses bombs.
 
-    To be entered before threads are started: Python's warning filters are the process's.
+    Enter it before threads are started, because Python's warning filters belong to the process.
     """
     with warnings.catch_warnings():
-        silence_pillow_for_good()
+        silence_pillow_forever()
         yield
 
 
-def silence_pillow_for_good() -> None:
-    """What `patient` does, for good: for a process whose threads read images until it ends."""
+def silence_pillow_forever() -> None:
+    """Do what `silence_pillow` does, without an end: for a process whose threads read images until it ends."""
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def describe_fault(error: Exception) -> str:
-    """What is wrong with an image that could not be read, in words."""
+    """Describe what is wrong with an image that could not be read."""
     if isinstance(error, Image.DecompressionBombError):
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         return f"more than {limit:,} pixels, which may be a decompression bomb; make it smaller if you trust it"
@@ -51,18 +51,18 @@ def describe_fault(error: Exception) -> str:
 def write_square(
     image: Image.Image | np.ndarray, size: int, method: Image.Resampling, crop: int, out: np.ndarray
 ) -> None:
-    """Writes one image into `out` (uint8 [size, size, 3]), upright, in RGB, resized and cut as by timm.
+    """Write one image into `out` (uint8 [size, size, 3]), upright, in RGB, resized and cropped as timm does.
 
-    Colours are resized by torch's uint8 kernels, which do what Pillow's do in a fifth of the time: of the photographs
-    in the tests 0.4 % of the values differ, by 1, hardly any by 2.
+    Colour images are resized by torch's uint8 kernels, which need a fifth of Pillow's time. In the photographs of the
+    tests 0.4 % of the values differ from Pillow's, nearly all of them by 1.
     """
-    pixels = _shortened(image if isinstance(image, np.ndarray) else decode(image, DRAFT * size))
+    pixels = _cut_strip(image if isinstance(image, np.ndarray) else decode(image, DRAFT * size))
     height, width = pixels.shape[:2]
-    long = int(size * max(height, width) / min(height, width))  # torchvision.transforms.Resize rounds it down
+    long = int(size * max(height, width) / min(height, width))  # rounded down, as torchvision.transforms.Resize does
     height, width = (size, long) if height <= width else (long, size)
     top, left = (round((side - crop) / 2) - round((size - crop) / 2) for side in (height, width))
     if method in TORCH_MODES and pixels.ndim == 3:
-        # a batch before its channels move: else its strides are not those of channels last, and it takes twice as long
+        # add the batch axis before moving channels; else the strides are not channels last, and it takes twice as long
         batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))[None].permute(0, 3, 1, 2)
         resized = interpolate(batch, size=(height, width), mode=TORCH_MODES[method], antialias=True)
         pixels = resized[0].permute(1, 2, 0).numpy()
@@ -73,24 +73,24 @@ def write_square(
 
 
 def decode(image: Image.Image, enough: int) -> np.ndarray:
-    """uint8 [H, W, 3], or [H, W] where it is grey: an opened image as its author saw it; see `to_rgb`.
+    """Decode an opened image to uint8 [H, W, 3], or [H, W] if it is grey; see `to_rgb`.
 
-    A JPEG file's shorter side is decoded to as little as `enough` pixels where that saves work: at 1/2, 1/4 or 1/8, for
-    which its cosine coefficients are summed (`PIL.Image.Image.draft`).
+    To save work, a JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size (`PIL.Image.Image.draft`), as long as its
+    shorter side keeps `enough` pixels.
     """
     if isinstance(image, ImageFile.ImageFile) and image.format == "JPEG" and image.mode in ("RGB", "L"):
         factor = min(image.size) // enough
         if factor >= 2:
             image.draft(image.mode, (image.width // factor, image.height // factor))
         elif image.mode == "RGB" and image.getexif().get(ORIENTATION, 1) == 1:
-            pixels = _by_libjpeg(image)
+            pixels = _decode_by_libjpeg(image)
             if pixels is not None:
                 return pixels
     return np.array(to_rgb(image))
 
 
-def _by_libjpeg(image: ImageFile.ImageFile) -> np.ndarray | None:
-    """A JPEG file's pixels, the same as Pillow's but without its copies of them; None: it cannot be decoded so."""
+def _decode_by_libjpeg(image: ImageFile.ImageFile) -> np.ndarray | None:
+    """Decode a JPEG file without Pillow's extra copies; the pixels are the same. None if libjpeg reports an error."""
     from simplejpeg import decode_jpeg
 
     assert image.fp is not None
@@ -100,21 +100,21 @@ def _by_libjpeg(image: ImageFile.ImageFile) -> np.ndarray | None:
     try:
         pixels = decode_jpeg(content)
     except ValueError:
-        return None  # Pillow may be more patient, or knows what is wrong with it
+        return None  # Pillow may accept the file, or has a better error message
     image.close()
     return pixels
 
 
 def is_sound_photo(path: str, enough: int) -> bool:
-    """Whether a file is a plain JPEG photograph that libjpeg decodes without complaint; False: `decoded` has to tell.
+    """Whether a file is a plain JPEG photograph that libjpeg decodes without an error; if not, `decode` has to decide.
 
-    It takes an eighth of Pillow's time for a small file. Large ones, which `decoded` need not decode whole, are left to
-    it, and so are those with EXIF data, a profile, comments or whatever else libjpeg does not need.
+    For a small file this takes an eighth of Pillow's time. Large files, which `decode` need not decode completely, and
+    files with EXIF data, a colour profile, comments or similar segments return False.
     """
     from simplejpeg import decode_jpeg, decode_jpeg_header
 
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 a Path takes longer than what is read here
+        with open(path, "rb") as file:  # noqa: PTH123 making a Path takes longer than reading the file
             content = file.read()
         if not _is_plain(content):
             return False
@@ -128,7 +128,7 @@ def is_sound_photo(path: str, enough: int) -> bool:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Whether nothing but tables stands between a JPEG file's beginning and its pixels."""
+    """Whether a JPEG file has only tables between its beginning and its pixels."""
     if not content.startswith(JFIF):
         return False
     at = 20
@@ -138,10 +138,10 @@ def _is_plain(content: bytes) -> bool:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The image as its author saw it, in mode RGB (or L where it is grey).
+    """Convert an image to mode RGB, or L if it is grey, as a person would see it.
 
-    EXIF rotation is applied, transparent pixels become white, 16-bit grey is scaled to 8 bits, an animation
-    gives its first frame. Raises ValueError for floating-point and for 32-bit values beyond 16 bits.
+    EXIF rotation is applied, transparent pixels become white, 16-bit grey is scaled to 8 bits, and an animation gives
+    its first frame. Raises ValueError for floating-point pixels and for values of more than 16 bits.
     """
     image = ImageOps.exif_transpose(image)
     if image.mode == "F":
@@ -159,8 +159,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _shortened(pixels: np.ndarray) -> np.ndarray:
-    """The middle of a very long strip [H, W, ...]: resized whole, one of 1 x 60,000 pixels would take gigabytes."""
+def _cut_strip(pixels: np.ndarray) -> np.ndarray:
+    """Cut out the middle of a very long strip [H, W, ...]; to resize all of 1 x 60,000 pixels would take gigabytes."""
     height, width = pixels.shape[:2]
     long = LONGEST * min(width, height)
     left, top = max(0, width - long) // 2, max(0, height - long) // 2

@@ -1,4 +1,4 @@
-"""Serves batches of a part's images: rows of one uint8 tensor, or files decoded when they are asked for."""
+"""Batches of a part's images: rows of one uint8 tensor, or files that are decoded for each batch."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from headstart.errors import UserError
 from headstart.runtime import signals
 
 if TYPE_CHECKING:
-    from headstart.data.splits import Part
+    pass
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-AHEAD = 2  # batches that a thread of this process makes while one is used
-LARGE = 2**20  # bytes of a batch in memory from which a thread is worth its while
+PREFETCHED = 2  # batches that a thread of this process prepares while one is used
+LARGE = 2**20  # bytes of a batch in memory; for smaller ones a thread costs more than it gains
 
 
 class Pixels:
-    """A part's images uint8 [n, 3, S, S], labels int64 [n], and each image's id and name.
+    """A part's images uint8 [n, 3, S, S], labels int64 [n], and the id and name of each image.
 
-    `images` may be a function that reads them: it is called when they are first looked at, so that a run whose
-    features are on disk decodes nothing. It may be a `Decoder` of the part's images: then they are streamed, decoded
-    whenever a batch asks for them, and never held. Features [n, ...] may stand in the images' place. `seconds` are
-    what reading the images took, where they were read before they were needed.
+    `images` may be a function that reads them: it is called when they are first used, so that a run whose features are
+    cached decodes nothing. It may be a `Decoder` of the part's images: then the images are streamed, which means
+    decoded for each batch and never held in memory. It may also be features [n, ...]. `seconds` is how long reading the
+    images took, if they were read before they were needed.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Pixels:
         self._images, self.labels, self.ids, self.names, self._seconds = images, labels, ids, names, seconds
 
     def claim_reading_seconds(self) -> float:
-        """What reading the images took before they were needed; 0 from the second call on: it is counted once."""
+        """The seconds that reading the images in advance took; later calls return 0, so that they are counted once."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
@@ -57,7 +57,7 @@ class Pixels:
 
     @property
     def images(self) -> torch.Tensor:
-        """All of them at once; those of a streamed part are not kept for the next time."""
+        """All images at once; those of a streamed part are decoded again the next time."""
         if isinstance(self._images, Decoder):
             return self._images(torch.arange(len(self)))
         if not isinstance(self._images, torch.Tensor):
@@ -78,14 +78,14 @@ class Pixels:
             return self._images(rows)
         images = self.images
         if images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last):
-            # in their order in memory they are copied whole: a fifth of the time of indexing them as they are
+            # indexing in the order of memory copies whole images: it takes a fifth of the time
             return images.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
         return images.index_select(0, rows)
 
     def batches(self, rows: torch.Tensor, size: int, *, workers: int = 0, pin: bool = False) -> Iterator[torch.Tensor]:
-        """The images of these rows in their order, `size` at a time; streamed ones are decoded ahead of their use."""
+        """The images of these rows in their order, `size` at a time; streamed ones are decoded in advance."""
         if self.streamed:
-            for images, _, _ in _loader(self, rows.split(size), workers, pin):
+            for images, _, _ in _build_loader(self, rows.split(size), workers, pin):
                 yield images
             return
         for some in rows.split(size):
@@ -93,22 +93,16 @@ class Pixels:
             yield images.pin_memory() if pin else images
 
 
-def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None) -> Pixels:
-    """A part with all its images read; the arguments are those of `Decoder`."""
-    images = Decoder(part, size, interpolation, workers, crop).all()
-    return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
-
-
 class Batches(Sampler[torch.Tensor]):
-    """Row indices int64 [b] of each batch; the order is a function of (seed, phase, epoch) only.
+    """Row indices int64 [b] of each batch; the order depends only on (seed, phase, epoch).
 
-    Of several processes each takes every `world`-th row of each joint batch of `world * batch_size`: every row
-    comes once, every process gets as many batches, and their sizes differ by one at most. Raises UserError where a
-    process would get too few rows.
+    With several processes, each takes every `world`-th row of each joint batch of `world * batch_size`: every row
+    occurs once, all processes have the same number of batches, and their sizes differ by at most one. Raises UserError
+    if there are too few rows for the processes.
 
     Args:
-        views: rows that stand side by side for one image: an epoch has one of each, in turn.
-        shares: float64 [n], how often each image is to come in proportion to the others; an epoch then draws n images
+        views: successive rows that are views of one image: an epoch uses one of them, the next epoch the next one.
+        shares: float64 [n], how often each image is drawn in proportion to the others; an epoch then draws n images
             with repetition.
     """
 
@@ -123,7 +117,7 @@ class Batches(Sampler[torch.Tensor]):
         shares: np.ndarray | None = None,
     ) -> None:
         self.n, self.shuffle, self.seed, self.epoch, self.views, self.shares = n, shuffle, seed, 0, views, shares
-        self.skip = 0  # batches that the next iteration leaves out: they were done before the run was cut off
+        self.skip = 0  # batches that the next iteration leaves out: done before the run was interrupted
         self.rank, self.world = comm.rank(), comm.world_size()
         self.phase = int.from_bytes(hashlib.blake2b(phase.encode(), digest_size=8).digest(), "little")
         joint = batch_size * self.world
@@ -132,7 +126,7 @@ class Batches(Sampler[torch.Tensor]):
             raise UserError(f"hardware.devices={self.world}: more processes than images of a part ({n})")
         self.bounds = [*range(0, n, joint), n]
         if n > joint and 0 < n % joint < least:
-            del self.bounds[-2]  # too few for a batch: they join the batch before
+            del self.bounds[-2]  # too few rows for a batch: add them to the batch before
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -157,7 +151,7 @@ class Batches(Sampler[torch.Tensor]):
 
 
 class Rows(Dataset[Batch]):
-    """Indexed by a tensor of rows, gives the batch of them."""
+    """A data set that is indexed by a tensor of rows and returns their batch."""
 
     def __init__(self, pixels: Pixels) -> None:
         self.pixels = pixels
@@ -169,39 +163,39 @@ class Rows(Dataset[Batch]):
         return self.pixels.take(rows), self.pixels.labels[rows], rows
 
 
-class Ahead(DataLoader[Batch]):
-    """Makes batches in a thread of this process, some ahead of the one in use; small ones in memory when asked for."""
+class PrefetchLoader(DataLoader[Batch]):
+    """Prepares batches in advance in a thread of this process; small batches in memory are made without a thread."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # any iterator will do
         assert isinstance(self.dataset, Rows)
         rows = iter(self.sampler)
         if not self.dataset.pixels.streamed:
             for some in rows:
-                batch = self._batch(some)
+                batch = self._make_batch(some)
                 yield batch
                 if batch[0].nbytes >= LARGE:
                     break
-        yield from self._ahead(rows)
+        yield from self._prefetch(rows)
 
-    def _ahead(self, rows: Iterator[torch.Tensor]) -> Iterator[Batch]:
+    def _prefetch(self, rows: Iterator[torch.Tensor]) -> Iterator[Batch]:
         waiting: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1) as pool:
             try:
                 for some in rows:
-                    waiting.append(pool.submit(self._batch, some))
-                    if len(waiting) > AHEAD:
+                    waiting.append(pool.submit(self._make_batch, some))
+                    if len(waiting) > PREFETCHED:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _batch(self, rows: torch.Tensor) -> Batch:
+    def _make_batch(self, rows: torch.Tensor) -> Batch:
         images, labels, rows = self.dataset[rows]
         return (images.pin_memory(), labels.pin_memory(), rows) if self.pin_memory else (images, labels, rows)
 
 
-def loader(
+def make_loader(
     pixels: Pixels,
     batch_size: int,
     *,
@@ -213,14 +207,15 @@ def loader(
     views: int = 1,
     balanced: bool = False,
 ) -> DataLoader[Batch]:
-    """Batches (images uint8 [b, 3, S, S], labels int64 [b], rows int64 [b]); call `loader.sampler.set_epoch`.
+    """Make a loader of batches: images uint8 [b, 3, S, S], labels int64 [b], rows int64 [b].
 
-    A shuffled loader never ends in a batch of one image: that image joins the batch before. Nothing is drawn from
-    torch's global generator, so that a resumed epoch finds it as it was left.
+    Call `loader.sampler.set_epoch` before each epoch. A shuffled loader never ends with a batch of one image: that
+    image is added to the batch before. The loader does not use torch's global generator, so that its state does not
+    depend on where an interrupted epoch was resumed.
 
     Args:
-        views: rows of `pixels` that stand side by side for one image.
-        balanced: draw every class equally often, by repeating the images of small ones.
+        views: how many successive rows of `pixels` are views of one image.
+        balanced: draw every class equally often, by repeating the images of small classes.
     """
     n, shares = len(pixels.labels) // views, None
     if balanced:
@@ -228,13 +223,13 @@ def loader(
         shares = 1.0 / labels.bincount()[labels].double().numpy()
     sampler = Batches(n, batch_size, shuffle, seed, phase, views, shares)
     if workers and not pixels.streamed:
-        pixels.images  # noqa: B018 read now: each worker would read them all for itself
-    return _loader(pixels, sampler, workers, pin_memory)
+        pixels.images  # noqa: B018 read now, because else each worker would read all of them
+    return _build_loader(pixels, sampler, workers, pin_memory)
 
 
-def _loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int, pin: bool) -> DataLoader[Batch]:
-    """Batches of the given rows: by worker processes, or without any by a thread of this one."""
-    kind = DataLoader if workers else Ahead
+def _build_loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int, pin: bool) -> DataLoader[Batch]:
+    """Make a loader of the batches of these rows, with worker processes, or with a thread if `workers` is 0."""
+    kind = DataLoader if workers else PrefetchLoader
     return kind(
         Rows(pixels),
         sampler=batches,
@@ -243,12 +238,12 @@ def _loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int, pin: 
         persistent_workers=workers > 0,
         pin_memory=pin and torch.cuda.is_available(),
         generator=torch.Generator(),
-        worker_init_fn=_leave_signals_to_the_run,
+        worker_init_fn=_ignore_signals,
     )
 
 
-def _leave_signals_to_the_run(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal: a worker that ended by it would break the step to be saved."""
+def _ignore_signals(worker: int) -> None:
+    """Let a worker ignore Ctrl-C, which reaches every process of a terminal: the run still needs its batches."""
     for signum in signals.SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
-    signals.end_with_parent(signal.SIGKILL)  # a run that was killed tells them nothing
+    signals.end_with_parent(signal.SIGKILL)  # a killed run cannot end its workers

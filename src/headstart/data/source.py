@@ -1,4 +1,4 @@
-"""The types of a data set before it is cut: images that are decoded when they are asked for, splits, a source."""
+"""The types of a data set before it is split: images that are decoded on request, their splits, a source."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """A sequence of images that decodes one only when it is asked for."""
+    """A sequence of images; an image is decoded when it is indexed."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Image | np.ndarray: ...
     def raw(self, index: int, /) -> bytes:
-        """The source bytes of one image, undecoded."""
+        """The source bytes of one image, not decoded."""
         ...
 
 
@@ -68,15 +68,15 @@ class FileImages:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One part of a data set: images, labels int64 [n] and each image's name (its path, or 'train[17]').
+    """One split of a data set: images, labels int64 [n], and the name of each image (its path, or 'train[17]').
 
-    Raises UserError where the numbers of images and labels differ.
+    Raises UserError if the numbers of images and labels differ.
     """
 
     images: Images
     labels: np.ndarray
     names: Sequence[str]
-    contents: Contents = field(default_factory=Contents)  # what is remembered of files
+    contents: Contents = field(default_factory=Contents)  # the digests of files that are already known
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
@@ -87,22 +87,14 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def digest(self, indices: Iterable[int] | np.ndarray) -> str:
-        """The blake2b-128 hex of these rows' source bytes and labels, in order; no file is decoded."""
-        rows = [int(i) for i in indices]
-        total = hashlib.blake2b(digest_size=16)
-        for row, content in zip(rows, self.row_digests(rows), strict=True):
-            total.update(content + int(self.labels[row]).to_bytes(8, "little", signed=True))
-        return total.hexdigest()
-
     def row_digests(self, rows: Sequence[int]) -> list[bytes]:
-        """The blake2b-128 of each row's source bytes; no file is decoded, and none read that is remembered."""
+        """The blake2b-128 of the source bytes of each row; no file is decoded, and a known one is not read again."""
         if isinstance(self.images, FileImages):
             return self.contents.digests([self.images.paths[row] for row in rows])
         return [hashlib.blake2b(self.images.raw(row), digest_size=16).digest() for row in rows]
 
     def select(self, rows: np.ndarray) -> Split:
-        """The given rows alone, so that the memory of the others can be freed where images are arrays."""
+        """A split of only these rows, so that the memory of the others can be freed if the images are arrays."""
         names = [self.names[i] for i in rows]
         if isinstance(self.images, ArrayImages):
             return Split(ArrayImages(self.images.array[rows]), self.labels[rows], names)
@@ -113,26 +105,26 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set as its makers split it; a part that they did not make is None and is cut from train."""
+    """A data set with the splits of its authors; a split that they do not provide is None and is taken from train."""
 
     classes: tuple[str, ...]
     train: Split
     val: Split | None = None
     test: Split | None = None
 
-    def remembered(self, contents: Contents) -> Source:
-        """The same with the digests of its files remembered there."""
+    def with_contents(self, contents: Contents) -> Source:
+        """The same source; the digests of its files are stored in `contents`."""
         val, test = (None if split is None else replace(split, contents=contents) for split in (self.val, self.test))
         return replace(self, train=replace(self.train, contents=contents), val=val, test=test)
 
 
 def array_split(array: np.ndarray, labels: np.ndarray, name: str) -> Split:
-    """A split of images in memory, named 'train[0]', 'train[1]', …"""
+    """Make a split of images in memory, named 'train[0]', 'train[1]', …"""
     return Split(ArrayImages(array), labels.astype(np.int64), [f"{name}[{i}]" for i in range(len(labels))])
 
 
 def file_split(samples: Iterable[tuple[str, int]]) -> Split:
-    """A split of image files, sorted by path: the order of a folder's listing differs between machines."""
+    """Make a split of image files, sorted by path, because the order in which a folder lists files is arbitrary."""
     ordered = sorted(samples)
     paths = [path for path, _ in ordered]
     labels = np.array([label for _, label in ordered], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Where images come from: each function reads labels at once, images lazily, and returns a `Source`."""
+"""The sources of images: each function reads the labels and returns a `Source`; images are read later."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ FASHION_CLASSES = (
 
 
 def digits() -> Source:
-    """The 1,797 handwritten digits (8x8, grey) that scikit-learn ships; they need no download."""
+    """The 1,797 handwritten digits (8x8, grey) that come with scikit-learn; they need no download."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -45,7 +45,7 @@ def digits() -> Source:
 
 
 def fashion_mnist(root: str | None = None) -> Source:
-    """Fashion-MNIST (28x28, grey) from Debian's package if installed, else downloaded below `root`."""
+    """Fashion-MNIST (28x28, grey) from Debian's package if it is installed, else downloaded to `root`."""
     if not FASHION_FOLDER.is_dir():
         return torchvision("FashionMNIST", root or "data")
 
@@ -63,7 +63,7 @@ def fashion_mnist(root: str | None = None) -> Source:
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    """A uint8 array from a gzipped IDX file (bytes 0, 0, type 8, number of axes, then big-endian lengths)."""
+    """Read a uint8 array from a gzipped IDX file (bytes 0, 0, type 8, number of axes, then big-endian lengths)."""
     import gzip
     import zlib
 
@@ -75,7 +75,7 @@ def _read_idx(path: Path) -> np.ndarray:
                 raise ValueError(f"IDX type {kind}, not 8 (bytes)")
             array = np.empty(shape, dtype=np.uint8)
             flat, done = array.reshape(-1).data, 0
-            while done < len(flat):  # straight into the array: no second copy of the pixels
+            while done < len(flat):  # directly into the array, without a second copy of the pixels
                 got = file.readinto(flat[done:])
                 if not got:
                     raise EOFError(f"{done} bytes of {len(flat)}")
@@ -88,9 +88,9 @@ def _read_idx(path: Path) -> np.ndarray:
 
 
 def torchvision(name: str, root: str = "data", **options: Any) -> Source:
-    """A classification set of torchvision by its class name, with its makers' splits.
+    """A classification set of torchvision by its class name, with the splits of its authors.
 
-    `options` go to its constructor. What is missing below `root` is downloaded.
+    `options` are passed to its constructor. It is downloaded to `root` if it is not there.
     """
     from headstart.data import torchvision_sets
 
@@ -100,7 +100,7 @@ def torchvision(name: str, root: str = "data", **options: Any) -> Source:
 def image_folder(root: str) -> Source:
     """A folder with train (and val, test) folders of class folders, or one folder of class folders.
 
-    Classes are the sorted names of the class folders of train; images may lie at any depth below them.
+    The classes are the sorted names of the class folders of train. Images may be in subfolders of these, at any depth.
     """
     from headstart.data import folders
 
@@ -110,8 +110,8 @@ def image_folder(root: str) -> Source:
 def csv(path: str, image: str = "path", label: str = "label", split: str = "split") -> Source:
     """A CSV file with a header and the columns path and label; paths are relative to the file.
 
-    An optional column split holds train, val or test. `image`, `label` and `split` name the columns where
-    they are called otherwise. Classes are the sorted labels (by value where all are whole numbers).
+    An optional column split contains train, val or test. `image`, `label` and `split` are the columns' names, if they
+    differ from these. The classes are the sorted labels (sorted as numbers if all are whole numbers).
     """
     from headstart.data import folders
 

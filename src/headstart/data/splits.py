@@ -1,4 +1,4 @@
-"""Cuts a source into train, validation and test: stratified, seeded, the same on every platform."""
+"""Split a source into train, validation and test: stratified, seeded, and the same on every platform."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from headstart.data.source import Source, Split
 from headstart.errors import UserError
 
-TRAIN_STREAM, TEST_STREAM = 0, 1  # keep the draw of the test set apart from the draw of the training images
-TEST_SEED = 0  # fixed: the test set stays the same for every split seed
+TRAIN_STREAM, TEST_STREAM = 0, 1  # so that the test set and the training images are drawn independently
+TEST_SEED = 0  # fixed: the test set is the same for every split seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +36,18 @@ class Part:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Each image's id: the blake2b-128 hex of its source bytes."""
+        """The id of each image: the blake2b-128 hex of its source bytes."""
         return [digest.hex() for digest in self.split.row_digests(self.rows.tolist())]
 
     def at(self, positions: np.ndarray) -> Part:
-        """Some of these rows, by their places 0 … n - 1 in this part; what is known of them stays known."""
+        """Some of these rows, by their positions 0 … n - 1 in this part; ids that are already computed are kept."""
         some = Part(self.split, self.rows[positions])
         if "ids" in vars(self):
             vars(some)["ids"] = [self.ids[i] for i in positions]
         return some
 
     def digest(self) -> str:
-        """Digest of the ids and labels of these rows, without decoding."""
+        """Compute a digest of the ids and labels of these rows, without decoding an image."""
         total = hashlib.blake2b(digest_size=16)
         for id_, label in zip(self.ids, self.labels, strict=True):
             total.update(bytes.fromhex(id_) + int(label).to_bytes(8, "little", signed=True))
@@ -65,21 +65,40 @@ def split_source(
     test_fraction: float = 0.2,
     seed: int = 0,
 ) -> dict[str, Part]:
-    """The parts train, val and test of a source.
+    """Split a source into the parts train, val and test.
 
-    At most one of `train_per_class`, `train_fraction` and `n_train` sets the labelled budget, which is train
-    and validation together: validation takes `val_fraction` of each class out of it, at least one image.
-    A validation set that the source brings is used, whole, only where no cut is set. A missing test
-    set is cut from train before everything else (`test_fraction` of each class) with a fixed seed, and
-    `n_test` cuts the test set with that seed too. A class's images are ranked once per seed, so that the
-    training images of a smaller `train_per_class` are also those of a larger one.
+    At most one of `train_per_class`, `train_fraction` and `n_train` sets the number of labelled images, which is train
+    and validation together: `val_fraction` of each class, at least one image, is for validation. The source's own
+    validation set is used, all of it, only if none of these three is set. If the source has no test set,
+    `test_fraction` of each class is taken from train first, with a fixed seed; `n_test` reduces the test set with that
+    seed too. The images of a class are ranked once per seed, so that the training images of a smaller
+    `train_per_class` are also those of a larger one.
     """
     _check_settings(train_per_class, train_fraction, n_train, n_test, val_fraction, test_fraction)
     names = source.classes
     if len(names) < 2:
         raise UserError(f"data: only one class ('{names[0]}'); a classifier needs at least two")
-    if any(cut is not None for cut in (train_per_class, train_fraction, n_train)):
+    if any(size is not None for size in (train_per_class, train_fraction, n_train)):
         source = replace(source, val=None)
+    test, others = _choose_test(source, test_fraction)
+    if n_test is not None:
+        test = _shrink(test, n_test, len(names))
+
+    ranked = _rank_rows(source.train.labels, others, len(names), seed, TRAIN_STREAM)
+    counts = np.array([len(rows) for rows in ranked])
+    budget = _count_budget(counts, names, train_per_class, train_fraction, n_train, 1 + (source.val is None))
+    if source.val is not None:
+        val = Part(source.val, np.arange(len(source.val)))
+        return {"train": Part(source.train, _take_first(ranked, budget)), "val": val, "test": test}
+    counts = budget - np.minimum(_count_share(budget, val_fraction), budget - 1)
+    held_out = [rows[k:b] for rows, k, b in zip(ranked, counts, budget, strict=True)]
+    val = Part(source.train, np.sort(np.concatenate(held_out)))
+    return {"train": Part(source.train, _take_first(ranked, counts)), "val": val, "test": test}
+
+
+def _choose_test(source: Source, fraction: float) -> tuple[Part, np.ndarray]:
+    """The test set, and the rows of train that are not in it."""
+    rows, names = np.arange(len(source.train)), source.classes
     needed = 1 + (source.val is None) + (source.test is None)
     counts = np.bincount(source.train.labels, minlength=len(names))
     if counts.min() < needed:
@@ -87,27 +106,11 @@ def split_source(
         raise UserError(
             f"data: class '{poor}' has {counts.min()} training images; {needed} are needed to cut the parts"
         )
-
-    if source.test is None:
-        ranked = _ranked(source.train.labels, np.arange(len(source.train)), len(names), TEST_SEED, TEST_STREAM)
-        spare = np.minimum(_share(counts, test_fraction), counts - (needed - 1))
-        test = Part(source.train, _first(ranked, spare))
-    else:
-        test = Part(source.test, np.arange(len(source.test)))
-    pool = np.setdiff1d(np.arange(len(source.train)), test.rows if source.test is None else [])
-    if n_test is not None:
-        test = _shrink(test, n_test, len(names))
-
-    ranked = _ranked(source.train.labels, pool, len(names), seed, TRAIN_STREAM)
-    counts = np.array([len(rows) for rows in ranked])
-    budget = _budget(counts, names, train_per_class, train_fraction, n_train, 1 + (source.val is None))
-    if source.val is not None:
-        val = Part(source.val, np.arange(len(source.val)))
-        return {"train": Part(source.train, _first(ranked, budget)), "val": val, "test": test}
-    kept = budget - np.minimum(_share(budget, val_fraction), budget - 1)
-    held = [rows[k:b] for rows, k, b in zip(ranked, kept, budget, strict=True)]
-    val = Part(source.train, np.sort(np.concatenate(held)))
-    return {"train": Part(source.train, _first(ranked, kept)), "val": val, "test": test}
+    if source.test is not None:
+        return Part(source.test, np.arange(len(source.test))), rows
+    ranked = _rank_rows(source.train.labels, rows, len(names), TEST_SEED, TEST_STREAM)
+    test = _take_first(ranked, np.minimum(_count_share(counts, fraction), counts - (needed - 1)))
+    return Part(source.train, test), np.setdiff1d(rows, test)
 
 
 def _check_settings(
@@ -132,21 +135,21 @@ def _check_settings(
             raise UserError(f"data.{key}={fraction}: must be between 0 and 1, both excluded")
 
 
-def _ranked(labels: np.ndarray, rows: np.ndarray, classes: int, seed: int, stream: int) -> list[np.ndarray]:
-    """The rows of each class in a random order that depends on the seed and the row alone.
+def _rank_rows(labels: np.ndarray, rows: np.ndarray, classes: int, seed: int, stream: int) -> list[np.ndarray]:
+    """The rows of each class in a random order that depends only on the seed and the row.
 
-    Raw PCG64 output is used because numpy promises it never to change, unlike `permutation` and its kin.
+    It uses the raw output of PCG64 because numpy promises never to change it, unlike `permutation` and similar methods.
     """
     keys = np.random.PCG64([seed, stream]).random_raw(len(labels))
     ordered = rows[np.argsort(keys[rows], kind="stable")]
     return [ordered[labels[ordered] == c] for c in range(classes)]
 
 
-def _first(ranked: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
+def _take_first(ranked: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
     return np.sort(np.concatenate([rows[:k] for rows, k in zip(ranked, counts, strict=True)]))
 
 
-def _share(counts: np.ndarray, fraction: float) -> np.ndarray:
+def _count_share(counts: np.ndarray, fraction: float) -> np.ndarray:
     """`fraction` of each count, rounded half up, at least 1."""
     return np.maximum(np.floor(counts * fraction + 0.5).astype(int), 1)
 
@@ -154,11 +157,11 @@ def _share(counts: np.ndarray, fraction: float) -> np.ndarray:
 def _shrink(part: Part, n: int, classes: int) -> Part:
     if n > len(part):
         raise UserError(f"data.n_test={n}: the test set has {len(part)} images")
-    ranked = _ranked(part.split.labels, part.rows, classes, TEST_SEED, TEST_STREAM)
-    return Part(part.split, _first(ranked, _apportion(np.array([len(rows) for rows in ranked]), n, 0)))
+    ranked = _rank_rows(part.split.labels, part.rows, classes, TEST_SEED, TEST_STREAM)
+    return Part(part.split, _take_first(ranked, _apportion(np.array([len(rows) for rows in ranked]), n, 0)))
 
 
-def _budget(
+def _count_budget(
     counts: np.ndarray,
     names: tuple[str, ...],
     per_class: int | None,
@@ -166,7 +169,7 @@ def _budget(
     n: int | None,
     needed: int,
 ) -> np.ndarray:
-    """Labelled images of each class, at least `needed` (one to train on, one to validate on)."""
+    """How many labelled images to use of each class: at least `needed` (one for training, one for validation)."""
     if per_class is not None:
         if per_class > counts.min():
             poor = names[int(counts.argmin())]
@@ -181,11 +184,11 @@ def _budget(
                 f"data.n_train={n}: must be {low} … {high} ({len(counts)} classes, {needed} images of each)"
             )
         return _apportion(counts, n, needed)
-    return counts if fraction is None else np.maximum(_share(counts, fraction), needed)
+    return counts if fraction is None else np.maximum(_count_share(counts, fraction), needed)
 
 
 def _apportion(counts: np.ndarray, n: int, least: int) -> np.ndarray:
-    """Splits n over classes in proportion to their counts by largest remainder, each at least `least`."""
+    """Distribute n over classes in proportion to their counts, by the largest remainder, each at least `least`."""
     quota = counts * (n / counts.sum())
     shares = np.clip(np.floor(quota).astype(int), np.minimum(least, counts), counts)
     while (short := n - shares.sum()) != 0:

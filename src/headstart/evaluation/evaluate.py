@@ -29,9 +29,9 @@ class Evaluation:
     extractor: Extractor | None
     own_head: nn.Module | None
 
-    def logits(self, pixels: Pixels, part: str) -> Tensor:
+    def compute_logits(self, pixels: Pixels, part: str) -> Tensor:
         """Outputs [n, classes] of a part of the run's images: through cached features where the phase had them."""
-        network = self.route.classifier(self.context.model, self.own_head)
+        network = self.route.make_classifier(self.context.model, self.own_head)
         if self.extractor is None:
             return self._on_images(network, pixels, part)
         features = self.extractor(pixels, part)
@@ -42,18 +42,18 @@ class Evaluation:
 
         return self._infer(network, batches, len(pixels), part, size if self.own_head is None else ROWS_OF_FEATURES)
 
-    def logits_of_new(self, pixels: Pixels) -> Tensor:
+    def compute_uncached_logits(self, pixels: Pixels) -> Tensor:
         """Outputs [n, classes] of images that the run has not seen before: none of their features is kept."""
-        network = self.route.image_classifier(self.context.model, self.own_head)
+        network = self.route.make_image_classifier(self.context.model, self.own_head)
         return self._on_images(network, pixels, "measure")
 
-    def timed_logits(self, pixels: Pixels, part: str) -> tuple[Tensor, float | None]:
+    def time_logits(self, pixels: Pixels, part: str) -> tuple[Tensor, float | None]:
         """The outputs, and the milliseconds per image where the whole network ran, decoding aside."""
         if self.extractor is not None or pixels.streamed:
-            return self.logits(pixels, part), None
+            return self.compute_logits(pixels, part), None
         pixels.images  # noqa: B018 decoded when they are first looked at
         began = time.monotonic()
-        scores = self.logits(pixels, part)
+        scores = self.compute_logits(pixels, part)
         return scores, 1000 * (time.monotonic() - began) / len(pixels)
 
     def _on_images(self, network: nn.Module, pixels: Pixels, part: str) -> Tensor:
@@ -93,5 +93,5 @@ def prepare_evaluation(context: Context, route: Route, outcome: Outcome, extract
     """
     if extractor is None and route.split is not None:
         extractor = open_extractor(context, route.split)
-    own_head = None if outcome.beside is None else head_file.load(context.probe_head).to(context.device)
+    own_head = None if outcome.probe_digest is None else head_file.load(context.probe_head).to(context.device)
     return Evaluation(context, route, extractor, own_head)

@@ -29,10 +29,10 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     context, last = evaluation.context, outcomes[-1]
     data, started = context.data, time.monotonic()
     val = _validate(evaluation, last)
-    scores, speed = evaluation.timed_logits(data.test, "test")
+    scores, speed = evaluation.time_logits(data.test, "test")
     testing = time.monotonic() - started
     for measure in context.measures:
-        measure.tested(data.test, evaluation.logits_of_new, context.run.folder)
+        measure.on_test_end(data.test, evaluation.compute_uncached_logits, context.run.folder)
     if not context.run.leads:
         return
     test = metrics.evaluate(scores, data.test.labels, last.probabilities)
@@ -40,7 +40,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     metrics.save_predictions(context.run.folder / "predictions.csv", rows)
     extractions = _extractions(evaluation, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]
-    testing -= sum(cost.paid - cost.earlier_seconds for cost in late)
+    testing -= sum(cost.own_seconds - cost.earlier_seconds for cost in late)
     result = (
         {"status": "completed"}
         | _names(context)
@@ -50,7 +50,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
         | {"ms_per_image": speed}
         | _circumstances(context)
     )
-    context.run_log.finish(result, rows, lambda which: data.pictures("test", which), data.classes)
+    context.run_log.finish(result, rows, lambda which: data.decode_rows("test", which), data.classes)
     context.run.complete(result)
 
 
@@ -59,7 +59,7 @@ def _validate(evaluation: Evaluation, last: Outcome) -> dict[str, float | None]:
     route, val = evaluation.route, evaluation.context.data.val
     if isinstance(route, FittedHead) and route.is_refitted:
         return dict.fromkeys(SCORES) | {name: last.details.get(f"val_{name}") for name in ("accuracy", "nll")}
-    return metrics.evaluate(evaluation.logits(val, "val"), val.labels, last.probabilities)
+    return metrics.evaluate(evaluation.compute_logits(val, "val"), val.labels, last.probabilities)
 
 
 def _extractions(evaluation: Evaluation, outcomes: Sequence[Outcome]) -> list[dict[str, Extraction]]:
@@ -124,7 +124,7 @@ def _costs(
             "features_reused": sum(cost.reused_seconds for cost in costs),
             "fit": fitting,
             "test": testing,
-            "total": time.monotonic() - began + sum(outcome.earlier for outcome in outcomes),
+            "total": time.monotonic() - began + sum(outcome.earlier_seconds for outcome in outcomes),
         },
         "cached": any(cost.reused for cost in costs) and not any(cost.computed for cost in costs),
         "images_per_second": sum(o.images for o in stepped) / sum(o.seconds for o in stepped) if stepped else None,

@@ -28,21 +28,21 @@ class FeatureBuffer:
 
     def __init__(self, rows: int, storage: str) -> None:
         self.rows, self.storage = rows, storage
-        self.made: Tensor | None = None
+        self.buffer: Tensor | None = None
 
     def put(self, at: Tensor, features: Tensor) -> None:
         """Store features [n, ...] in the rows `at` [n]. The first call decides the shape of a row and its type."""
-        if self.made is None:
-            self.made = self._make(features)
-        self.made[at] = features
+        if self.buffer is None:
+            self.buffer = self._allocate(features)
+        self.buffer[at] = features
 
     @property
     def tensor(self) -> Tensor:
         """All features [rows, ...]."""
-        assert self.made is not None, "no images"
-        return self.made
+        assert self.buffer is not None, "no images"
+        return self.buffer
 
-    def _make(self, like: Tensor) -> Tensor:
+    def _allocate(self, like: Tensor) -> Tensor:
         """An empty buffer for rows like those of `like`."""
         shape = (self.rows, *like.shape[1:])
         need = self.rows * like[0].numel() * like.element_size()

@@ -60,7 +60,7 @@ class Extraction:
     earlier_seconds: float = 0.0
 
     @property
-    def paid(self) -> float:
+    def own_seconds(self) -> float:
         """Seconds that this run itself spent."""
         return self.seconds - self.reused_seconds
 
@@ -184,11 +184,11 @@ class Extractor:
             def batch(start: int, stop: int) -> Tensor:
                 return self.preprocess(next(images).to(device, non_blocking=True))
 
-            return self._inferred(batch, mine, part, size)
+            return self._infer(batch, mine, part, size)
 
         return comm.compute_in_shares(len(rows), features)
 
-    def _inferred(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
+    def _infer(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
         """The prefix's outputs for the rows `mine`, in the precision that features are kept in."""
         found = run_inference(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
         return found if self.dtype is None else found.to(self.dtype)

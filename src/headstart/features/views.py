@@ -63,7 +63,7 @@ class _ViewExtractor(Extractor):
         # augmentation draws from the global generators: these are restored, so that training draws the same with and
         # without cached views
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            return comm.compute_in_shares(len(rows), lambda mine: self._inferred(batch, mine, part, size))
+            return comm.compute_in_shares(len(rows), lambda mine: self._infer(batch, mine, part, size))
 
 
 def training_features(

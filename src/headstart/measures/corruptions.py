@@ -169,7 +169,7 @@ class Changes(Measure):
             check_sizes(change, sizes)
         self.seed = seed
 
-    def tested(self, test: Pixels, logits: Callable[[Pixels], Tensor], folder: Path) -> None:
+    def on_test_end(self, test: Pixels, logits: Callable[[Pixels], Tensor], folder: Path) -> None:
         rows = []
         for change, sizes in self.sizes.items():
             for size in sizes:

@@ -1,7 +1,7 @@
 """What a run observes besides its accuracy, named under `measures`: a study asks for what its question needs.
 
-A measure has two occasions: `Measure.watch`, while a phase learns by gradient, and `Measure.tested`, once, after the
-test. What it finds is a CSV file in the run's folder.
+A measure has two occasions: `Measure.watch`, while a phase learns by gradient, and `Measure.on_test_end`, once, after
+the test. What it finds is a CSV file in the run's folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Measure:
         """
         return None
 
-    def tested(self, test: Pixels, logits: Callable[[Pixels], Tensor], folder: Path) -> None:
+    def on_test_end(self, test: Pixels, logits: Callable[[Pixels], Tensor], folder: Path) -> None:
         """The run has been tested on the images `test`; `logits` gives [n, classes] of other images."""
 
 

@@ -125,7 +125,7 @@ def _probe_problems(strategy_phases: Mapping[str, PhaseConfig]) -> Iterator[str]
                 f"{key}.probe.refit=true: {phases[index + 1][0]} validates on the images that it would be fitted on: "
                 "refit in the last phase only"
             )
-        if getattr(probe, "beside", False) and index < len(phases) - 1:
+        if getattr(probe, "is_separate", False) and index < len(phases) - 1:
             yield (
                 f"{key}.probe: its head is no layer on what the network's own head reads, so {phases[index + 1][0]} "
                 "cannot go on from it: let it be the last phase, or use a linear probe with layers=[-1]"

@@ -1,7 +1,7 @@
-"""Probes: heads fitted on features over a whole grid of values at once, the value chosen on validation data.
+"""Probes: heads fitted on features for a whole grid of values at once; validation data decide which value is chosen.
 
-A probe is anything with `fit(train_x, train_y, val_x, val_y, classes, weights=None, *, parts, seed) -> ProbeFit`, and
-`smoothing` where it says `smooths = True`; a strategy file names it by `_target_`.
+A probe is any object with `fit(train_x, train_y, val_x, val_y, classes, weights=None, *, parts, seed) -> ProbeFit`; if
+it has `smooths = True`, `fit` takes `smoothing` too. A strategy file names it by `_target_`.
 """
 
 from headstart.probe.base import Probe, ProbeFit, Targets

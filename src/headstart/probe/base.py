@@ -1,7 +1,6 @@
 """The base of all probes: fit a head per value and set of features, choose one by validation, refit it if asked."""
 
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +16,7 @@ ELEMENTS = 2**24  # limit for an array of logits [values, rows, classes], or of 
 
 @dataclass(frozen=True)
 class Targets:
-    """What heads are fitted to.
+    """The targets that heads are fitted to.
 
     Attributes:
         labels: class of each row, int64 [n].
@@ -38,18 +37,16 @@ class ProbeFit:
     """A fitted head, and how it was chosen.
 
     Attributes:
-        head: takes all features as given [n, d] to logits [n, classes]; it picks its own columns.
+        head: turns all features as given [n, d] into logits [n, classes]; it selects its own columns.
         chosen: the head's row of `table`, with its train_accuracy.
         table: a row per value and set of features: features, value, val_accuracy, val_nll, and what the solver reports.
-        seconds: time of the whole fit.
         probabilities: whether the softmax of the logits gives probabilities.
     """
 
-    head: nn.Module  # features [n, d] as given to logits [n, classes]
-    chosen: dict[str, Any]  # the row of `table` that it is, and its train_accuracy
-    table: list[dict[str, Any]]  # per value and set of features: features, value, val_accuracy, val_nll, and facts
-    seconds: float
-    probabilities: bool  # whether softmax of the logits means something
+    head: nn.Module
+    chosen: dict[str, Any]
+    table: list[dict[str, Any]]
+    probabilities: bool
 
 
 class Fits(Protocol):
@@ -81,10 +78,10 @@ class Columns(nn.Module):
 
 
 class Probe:
-    """What the probes of this package have in common; a probe of another kind only needs a method `fit`.
+    """The base class of the probes of this package; a probe of another kind only needs a method `fit`.
 
     Args:
-        values: what is tried on each set of features, the most cautious first: the first one wins ties.
+        values: the values to try on each set of features, the most cautious first: of equals the first is chosen.
         refit: whether to fit once more, on training and validation rows, with the chosen value.
         layers: the stages of the network that features are taken from. They are indices into the list of its stages, to
             which its pre-logits features are appended: `-1` these, `-2` the last stage, `0` the first.
@@ -93,8 +90,8 @@ class Probe:
     """
 
     probabilities = True
-    by_accuracy = False  # choose by accuracy, or else by nll, which says more than accuracy on few images
-    copied = True  # whether the head is a linear layer that can replace the network's own
+    by_accuracy = False  # whether to choose by accuracy and not by nll; on few images nll is the better measure
+    is_linear = True  # whether the head is a linear layer, which can replace the network's own
     smooths = False  # whether the probe takes smoothed labels: then `fit` is given `smoothing`
 
     def __init__(self, values: Sequence[Any], refit: bool, layers: Sequence[int], poolings: Sequence[str]) -> None:
@@ -106,9 +103,9 @@ class Probe:
             raise UserError(f"probe.poolings={list(poolings)}: needs some of {', '.join(POOLINGS)}")
 
     @property
-    def beside(self) -> bool:
-        """Whether the head cannot replace the network's own and is kept in a file beside it."""
-        return not self.copied or self.layers != (-1,)
+    def is_separate(self) -> bool:
+        """Whether the head cannot replace the network's own, and is kept in a file of its own."""
+        return not self.is_linear or self.layers != (-1,)
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> Sequence[Fits]:
         """Fit a head for each value on each of several sets of features [n, d] of the same rows."""
@@ -131,48 +128,53 @@ class Probe:
         """Fit every value on the training rows [n, d] and keep the one that is best on the validation rows [m, d].
 
         The best has the lowest nll; of equals, the higher accuracy, then the more cautious value. In
-        `benchmarks/choices.py` this choice gives 0.2 points more accuracy on other images than the choice by
-        accuracy. A probe without probabilities is chosen by accuracy alone; nearest neighbours by accuracy, then nll.
+        `benchmarks/choices.py` this gives 0.2 points more accuracy on other images than the choice by accuracy. A
+        probe without probabilities is chosen by accuracy alone; nearest neighbours by accuracy, then nll.
 
         Args:
             weights: how much each training row counts [n], 0 or more; None means 1 each. In a refit a validation row
                 counts as much as the mean training row of its class.
-            copies: rows per training image, one for each of its views. A validation image has one row; in a refit this
-                counts as that many. Only a linear head (`copied`) is given it.
+            copies: rows per training image (views); in a refit a validation row counts as that many. For linear heads.
             smoothing: of the labels that are fitted. Validation scores are computed with the labels as they are.
             parts: sets of features by name, each a range of columns; None means one set of all columns.
             seed: of what the fit draws at random.
         """
-        began = time.perf_counter()
         parts = parts or {"all": slice(0, train_x.shape[1])}
         self._check(len(val_y), len(parts), weights, len(train_y))
         targets = Targets(train_y, classes, weights, smoothing)
         fits = self.solve([train_x[:, part] for part in parts.values()], targets, self.values, seed)
-        table: list[dict[str, Any]] = []
-        for (name, part), fitted in zip(parts.items(), fits, strict=True):
-            scores = _scores(fitted, val_x[:, part], val_y, classes)
-            for facts, accuracy, nll in zip(fitted.facts, *scores, strict=True):
-                measured = {"val_accuracy": accuracy, "val_nll": nll if self.probabilities else None}
-                table.append({"features": name} | facts | measured)
-        # Rows of the table are ordered by set of features, then by value. The index is the last key, so that of equals
-        # the first value, the most cautious, is chosen. Without validation rows there is only one row.
-        best = min(range(len(table)), key=lambda at: (*self._rank(table[at]), at)) if len(val_y) else 0
+        table = self._tabulate(parts, fits, val_x, val_y, classes)
+        # The table is sorted by set of features, then by value. With the index as the last key, the first of equals is
+        # chosen, which is the most cautious. Without validation rows the table has only one row.
+        best = min(range(len(table)), key=lambda at: (*self._sort_key(table[at]), at)) if len(val_y) else 0
         at, index = divmod(best, len(fits[0].facts))
         part, fitted = list(parts.values())[at], fits[at]
         if self.refit:
-            weights = _of_both(weights, copies, train_y, val_y, classes)
+            weights = _join_weights(weights, copies, train_y, val_y, classes)
             train_x, train_y = torch.cat([train_x[:, part], val_x[:, part]]), torch.cat([train_y, val_y])
             again = Targets(train_y, classes, weights, smoothing)
             (fitted,), index = self.solve([train_x], again, [self.values[index]], seed), 0
         else:
             train_x = train_x[:, part]
         head = fitted.head(index).eval()
-        chosen = table[best] | {"train_accuracy": _accuracy(head, train_x, train_y, classes)}
-        whole = head if len(parts) == 1 else nn.Sequential(Columns(part.start, part.stop), head)
-        return ProbeFit(whole, chosen, table, time.perf_counter() - began, self.probabilities)
+        chosen = table[best] | {"train_accuracy": _measure_accuracy(head, train_x, train_y, classes)}
+        head = head if len(parts) == 1 else nn.Sequential(Columns(part.start, part.stop), head)
+        return ProbeFit(head, chosen, table, self.probabilities)
+
+    def _tabulate(
+        self, parts: Mapping[str, slice], fits: Sequence[Fits], val_x: Tensor, val_y: Tensor, classes: int
+    ) -> list[dict[str, Any]]:
+        """The validation scores of every value on every set of features, as a row each."""
+        table: list[dict[str, Any]] = []
+        for (name, part), fitted in zip(parts.items(), fits, strict=True):
+            scores = _score(fitted, val_x[:, part], val_y, classes)
+            for facts, accuracy, nll in zip(fitted.facts, *scores, strict=True):
+                row = {"features": name, **facts, "val_accuracy": accuracy}
+                table.append(row | {"val_nll": nll if self.probabilities else None})
+        return table
 
     def _check(self, validated: int, parts: int, weights: Tensor | None, rows: int) -> None:
-        """Raise UserError where there is nothing to choose by, or where the rows' weights are not valid."""
+        """Raise UserError if there are no images to choose by, or if the rows' weights are not valid."""
         if not validated and len(self.values) * parts > 1:
             raise UserError(
                 "probe: choosing among several values needs validation images; raise data.val_fraction, or try one"
@@ -180,8 +182,8 @@ class Probe:
         if weights is not None and not (len(weights) == rows and bool((weights >= 0).all()) and bool(weights.any())):
             raise UserError("probe: weights of training images must be 0 or more each, and not all 0")
 
-    def _rank(self, row: Mapping[str, Any]) -> tuple[float, float]:
-        """The key that a row of the table is compared by: lower is better."""
+    def _sort_key(self, row: Mapping[str, Any]) -> tuple[float, float]:
+        """The key by which rows of the table are compared: lower is better."""
         nll, accuracy = row["val_nll"] if self.probabilities else 0.0, row["val_accuracy"]
         nll = float("inf") if math.isnan(nll) else nll  # a head that diverged; no comparison with nan is true
         return (-accuracy, nll) if self.by_accuracy else (nll, -accuracy)
@@ -200,23 +202,23 @@ def sort_values(values: Sequence[float], key: str, *, zero: bool = False) -> lis
     return found
 
 
-def _of_both(weights: Tensor | None, copies: int, labels: Tensor, others: Tensor, classes: int) -> Tensor | None:
-    """Weights of training and validation rows together, for a refit; None where all count the same."""
+def _join_weights(weights: Tensor | None, copies: int, labels: Tensor, others: Tensor, classes: int) -> Tensor | None:
+    """Join the weights of training and validation rows, for a refit; None if all rows count the same."""
     if weights is None and copies == 1:
         return None
     weights = torch.ones(len(labels), device=labels.device) if weights is None else weights
-    return torch.cat([weights, copies * _by_class(weights, labels, others, classes)])
+    return torch.cat([weights, copies * _mean_weights(weights, labels, others, classes)])
 
 
-def _by_class(weights: Tensor, labels: Tensor, others: Tensor, classes: int) -> Tensor:
+def _mean_weights(weights: Tensor, labels: Tensor, others: Tensor, classes: int) -> Tensor:
     """For each label of `others` the mean weight of the rows of this class; 1 for a class without rows."""
     sums = torch.zeros(classes, dtype=weights.dtype, device=weights.device).index_add_(0, labels, weights)
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, sums / counts.clamp_min(1), 1.0).to(weights.dtype)[others]
 
 
-def _scores(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list[float | None], list[float | None]]:
-    """Accuracy and nll (mean negative log-likelihood) of each value; None without rows.
+def _score(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list[float | None], list[float | None]]:
+    """Compute accuracy and nll (mean negative log-likelihood) of each value; None without rows.
 
     The nll of a row is `logsumexp(z) - z[y]` of its logits z. Sums over rows are in double precision.
     """
@@ -232,8 +234,8 @@ def _scores(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list
     return (hits / len(labels)).tolist(), (nll / len(labels)).tolist()
 
 
-def _accuracy(head: nn.Module, x: Tensor, labels: Tensor, classes: int) -> float:
-    """The share of rows that a head classifies rightly."""
+def _measure_accuracy(head: nn.Module, x: Tensor, labels: Tensor, classes: int) -> float:
+    """The share of rows that a head classifies correctly."""
     hits = 0
     with torch.no_grad():
         for rows, own in _chunks(x, labels, classes):
@@ -242,7 +244,7 @@ def _accuracy(head: nn.Module, x: Tensor, labels: Tensor, classes: int) -> float
 
 
 def _chunks(x: Tensor, labels: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows in float32 and their labels, so many at a time that neither they nor `width` outputs a row pass ELEMENTS."""
+    """Rows in float32 and their labels, in chunks; neither a chunk nor its `width` outputs per row exceed ELEMENTS."""
     size = max(1, ELEMENTS // max(width, x.shape[1]))
     for rows, own in zip(x.split(size), labels.split(size), strict=True):
         yield rows.float(), own

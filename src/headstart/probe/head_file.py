@@ -1,4 +1,4 @@
-"""Heads that a network cannot take as its own are kept beside it, in `probe.safetensors` of the run's folder."""
+"""The file `probe.safetensors` in a run's folder: a head that cannot replace the network's own."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from headstart.storage.files import write_whole
 
 
 def save(head: nn.Module, path: Path) -> None:
-    """Write a probe's head, whole or not at all."""
+    """Write a probe's head, completely or not at all."""
     from safetensors.torch import save_file
 
     columns, inner = (head[0], head[1]) if isinstance(head, nn.Sequential) else (None, head)
@@ -25,7 +25,7 @@ def save(head: nn.Module, path: Path) -> None:
 
 
 def load(path: Path) -> nn.Module:
-    """The head that `save` wrote, on the CPU."""
+    """Read a head that `save` wrote, on the CPU."""
     from safetensors import safe_open
 
     from headstart.probe.knn import Neighbours

@@ -16,7 +16,7 @@ ELEMENTS = 2**24  # limit for an array: similarities of a batch of queries, or f
 
 
 class Neighbours(nn.Module):
-    """The training rows themselves as a head: log-probabilities from the votes of a query's nearest rows.
+    """A head that consists of the training rows: log-probabilities from the votes of a query's nearest rows.
 
     With N the k nearest rows of a query and s_i their similarities, the votes for class c are
 
@@ -59,7 +59,7 @@ class Neighbours(nn.Module):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments of the constructor besides the tensors."""
+        """The arguments of the constructor, without the tensors."""
         return {"classes": self.classes, "k": self.k, "metric": self.metric, "temperature": self.temperature}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,11 +71,11 @@ class Neighbours(nn.Module):
         # autocast would round the similarities, and so change which rows are nearest
         with torch.autocast(x.device.type, enabled=False):
             size = max(1, ELEMENTS // max(len(self.bank), max(ks), self.classes * len(ks)))
-            return torch.cat([self._voted(rows, ks) for rows in x.split(size)], 1)
+            return torch.cat([self._vote(rows, ks) for rows in x.split(size)], 1)
 
-    def _voted(self, x: Tensor, ks: Sequence[int]) -> Tensor:
+    def _vote(self, x: Tensor, ks: Sequence[int]) -> Tensor:
         """Log-probabilities [len(ks), b, classes] of a batch of queries [b, d]."""
-        similar, rows = self._nearest(self._placed(x), max(ks))
+        similar, rows = self._search(self._normalise(x), max(ks))
         # The best similarity is taken out, so that exp cannot overflow. It cancels when votes are scaled to sum to k.
         share = ((similar - similar[:, :1]) / self.temperature).exp() * self.weights[rows]
         labels, found = self.labels[rows], []
@@ -87,19 +87,19 @@ class Neighbours(nn.Module):
             found.append(((counts + 1 / self.classes) / (k + 1)).log())
         return torch.stack(found)
 
-    def _placed(self, x: Tensor) -> Tensor:
-        """Features in float32 as the metric compares them: rows of length 1, or divided by one number."""
+    def _normalise(self, x: Tensor) -> Tensor:
+        """Features in float32 in the form that the metric compares: rows of length 1, or divided by one number."""
         x = x.float()
         return functional.normalize(x) if self.metric == "cosine" else x / max(self.scale, 1e-12)
 
-    def _nearest(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _search(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """The k most similar rows of each query [b, d], most similar first: similarities and row numbers, both [b, k].
 
         The bank is read a piece at a time, and the best k so far are kept: a float32 copy of all of it is never made.
         """
         best = x.new_empty(len(x), 0)
         chosen = torch.empty(len(x), 0, dtype=torch.long, device=x.device)
-        for start, part in self._parts():
+        for start, part in self._list_pieces():
             # q'x - ||x||^2 / 2 = -||q - x||^2 / 2 + ||q||^2 / 2. The last term is the same for all rows: it changes no
             # order, and cancels when the best similarity is taken out. With rows of length 1 this is the cosine - 1/2.
             similar = x @ part.T - 0.5 * part.square().sum(1)
@@ -109,16 +109,16 @@ class Neighbours(nn.Module):
             chosen = chosen.gather(1, at)
         return best, chosen
 
-    def _parts(self) -> Iterator[tuple[int, Tensor]]:
-        """Pieces of the bank as the metric compares them, each with the number of its first row."""
+    def _list_pieces(self) -> Iterator[tuple[int, Tensor]]:
+        """Pieces of the bank, normalised for the metric, each with the number of its first row."""
         size = max(1, ELEMENTS // self.bank.shape[1])
         for start in range(0, len(self.bank), size):
-            yield start, self._placed(self.bank[start : start + size])
+            yield start, self._normalise(self.bank[start : start + size])
 
 
 @dataclass(frozen=True)
-class Searched:
-    """The same training rows with several k."""
+class NeighbourFits:
+    """Nearest neighbours on the same training rows, with several k."""
 
     neighbours: Neighbours
     ks: list[int]
@@ -138,14 +138,14 @@ class NearestNeighbours(Probe):
     """k-nearest neighbours weighted by similarity; k is chosen by validation accuracy, as is usual for this method.
 
     Args:
-        k: numbers of neighbours that are tried; more than there are training rows means all of them.
+        k: numbers of neighbours to try; a number above that of the training rows means all of them.
         metric: `cosine` or `euclidean`.
         temperature: how fast a vote falls with the similarity; a small temperature is fast.
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
     by_accuracy = True
-    copied = False
+    is_linear = False
 
     def __init__(
         self,
@@ -165,14 +165,15 @@ class NearestNeighbours(Probe):
         super().__init__(sorted(set(k), reverse=True), refit, layers, poolings)
         self.metric, self.temperature = metric, temperature
 
-    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Searched]:
+    def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[NeighbourFits]:
         """Keep the rows of each set of features, for a search with every k."""
         labels = targets.labels
         rows = torch.ones(len(labels), device=labels.device) if targets.weights is None else targets.weights.float()
-        # a row of weight 0 has no vote; it must not take a neighbour's place either
+        # a row of weight 0 has no vote, so it must not be one of the k neighbours
         kept = rows > 0
         ks = [min(k, int(kept.sum())) for k in values]
         facts = [{"value": k} for k in ks]
         options: dict[str, Any] = {"metric": self.metric, "temperature": self.temperature, "classes": targets.classes}
         banks = [part.contiguous() if bool(kept.all()) else part[kept] for part in parts]
-        return [Searched(Neighbours(bank, labels[kept], rows[kept], k=max(ks), **options), ks, facts) for bank in banks]
+        heads = [Neighbours(bank, labels[kept], rows[kept], k=max(ks), **options) for bank in banks]
+        return [NeighbourFits(head, ks, facts) for head in heads]

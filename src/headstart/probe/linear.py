@@ -1,7 +1,7 @@
-"""Linear heads with an L2 penalty: logistic regression and least squares, each for a whole grid of penalties.
+"""Logistic regression with an L2 penalty as a head, for a whole grid of penalties.
 
-Here features are prepared and heads are brought back to the features as they were given. The logistic solver itself is
-in `headstart.probe.newton`. Ridge regression has a closed form, which is computed here.
+Here features are centred and whitened, and the heads are converted back for the features as they were given. The solver
+is in `headstart.probe.newton`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Heads:
             linear.bias.copy_(self.bias[index])
         return linear
 
-    def moved(self, mean: Tensor) -> Heads:
-        """From heads on centred features to heads on the features as given; `mean` [d] is what was subtracted."""
+    def undo_centring(self, mean: Tensor) -> Heads:
+        """Turn heads on centred features into heads on the features as given; `mean` [d] is what was subtracted."""
         # (x - mean) w + b = x w + (b - mean w)
         return Heads(self.weight, self.bias - self.weight @ mean, self.facts)
 
@@ -98,10 +98,10 @@ class Logistic(Probe):
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
         """Fit a head for each value of C on each set of features."""
-        return [self._centred(part, targets, list(values)) for part in parts]
+        return [self._solve_centred(part, targets, list(values)) for part in parts]
 
-    def _centred(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
-        """Fit on centred features and move the heads back: the bias is free, so the optimum's logits are the same.
+    def _solve_centred(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
+        """Fit on centred features; the bias has no penalty, so the logits of the optimum are the same as without.
 
         Centred features and the column of ones are orthogonal, which makes the Hessian better conditioned.
         """
@@ -112,7 +112,7 @@ class Logistic(Probe):
             targets = replace(targets, labels=targets.labels[kept], weights=targets.weights[kept].float())
         x = x.float()
         mean = x.mean(0)
-        return self._solve(x - mean, targets, values).moved(mean)
+        return self._solve(x - mean, targets, values).undo_centring(mean)
 
     def _solve(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
         """Heads on centred features x [n, d]."""
@@ -120,9 +120,9 @@ class Logistic(Probe):
         if len(present) < 2:
             raise UserError("probe: the training images show fewer than two classes; raise data.train_per_class")
         if len(present) < targets.classes and not targets.smoothing:
-            return self._without_absent(x, targets, values, present)
-        # factor_j = std_j ^ -scale [d]. The small share of the mean keeps a feature that hardly varies from being
-        # blown up.
+            return self._solve_present(x, targets, values, present)
+        # factor_j = std_j ^ -scale [d]. The small share of the mean prevents a huge factor for a feature that hardly
+        # varies.
         spread = x.square().mean(0).sqrt()
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12) ** -self.scale
         x, basis, penalty = whiten(x * factor)
@@ -140,11 +140,11 @@ class Logistic(Probe):
         weight = torch.stack([(head.double() @ basis.T).float() for head in heads])
         return Heads(weight * factor, bias, facts)
 
-    def _without_absent(self, x: Tensor, targets: Targets, values: list[float], present: Tensor) -> Heads:
+    def _solve_present(self, x: Tensor, targets: Targets, values: list[float], present: Tensor) -> Heads:
         """Fit the classes that have training rows; give each other class the weight 0 and the bias -10.
 
-        A class without rows has no optimum: the loss falls for ever as its bias goes to minus infinity. The logits of
-        the present classes are made to sum to zero. Then the largest is never below 0, and a class at -10 is never
+        A class without rows has no optimum: the loss falls without end as its bias goes to minus infinity. The logits
+        of the present classes are made to sum to zero. Then the largest is never below 0, and a class at -10 is never
         predicted. (With smoothed labels every class has a share in every row, and so has an optimum.)
         """
         labels = torch.searchsorted(present, targets.labels)

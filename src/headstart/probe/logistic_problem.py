@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from headstart.probe.base import Targets
-from headstart.probe.preconditioner import Curvature, Inverse, invert_blocks, invert_pairs, price
+from headstart.probe.preconditioner import Curvature, Inverse, estimate_costs, invert_blocks, invert_pairs
 
 PATIENCE = 5  # conjugate-gradient steps that are always accepted without a new preconditioner
-SOLVES = 20  # Newton systems over which the price of a preconditioner of pairs is spread
+SOLVES = 20  # Newton systems over which the cost of a preconditioner of pairs is spread
 PIECE = 2**19  # numbers of the features that are read at once (2 MiB): they stay in the cache for the second product
 
 
@@ -36,7 +36,7 @@ class State:
     objective: Tensor
     residual: Tensor
 
-    def keep(self, rows: Tensor) -> State:
+    def select(self, rows: Tensor) -> State:
         """The state of some of the values: `rows` is a mask or indices into B."""
         return State(
             self.weight[:, rows],
@@ -62,11 +62,11 @@ class Problem:
         # sum_i w_i x_ij^2 [r], for the rough diagonal of the Hessian in `newton_step`
         squares = self.features.square()
         self.squares = (squares if self.importance is None else squares.mul_(self.importance[:, None])).sum(0)
-        self.pull = self._pull(targets.smoothing)
+        self.pull = self._smoothing_gradient(targets.smoothing)
         self.inverse: Inverse | None = None
         self.paired = False  # whether `inverse` was made by `invert_pairs`
 
-    def _pull(self, smoothing: float) -> Tensor:
+    def _smoothing_gradient(self, smoothing: float) -> Tensor:
         """The gradient of the smoothing term [K, 1, r]: `s sum_i w_i ([k = y_i] - 1/K) x_i` for class k."""
         sums = self.features.new_zeros(self.classes, self.features.shape[1])
         if smoothing:
@@ -76,14 +76,14 @@ class Problem:
                 part = self.features[mine]
                 row[:] = part.sum(0) if self.importance is None else self.importance[mine] @ part
         # the sum over all rows is the sum of the classes' sums: subtracting the mean of these is the term with 1/K
-        return smoothing * level(sums)[:, None]
+        return smoothing * subtract_class_mean(sums)[:, None]
 
-    def margins(self, weight: Tensor) -> Tensor:
+    def compute_margins(self, weight: Tensor) -> Tensor:
         """Margins z_ik - z_i[y_i] [K, B, n] of weights [K, B, r]; 2 n r K B operations."""
         logits = (weight.flatten(0, 1) @ self.features.T).view(*weight.shape[:2], -1)
         return logits.sub_(logits.gather(0, self.labels.expand(1, weight.shape[1], -1)))
 
-    def curved(self, probability: Tensor, search: Tensor) -> tuple[Tensor, Tensor]:
+    def multiply_hessian(self, probability: Tensor, search: Tensor) -> tuple[Tensor, Tensor]:
         """The margins [K, B, n] of directions V [K, B, r], and the Hessian of sum_i w_i loss_i times V [K, B, r].
 
         The Hessian of one row's loss is the Kronecker product of `diag(p) - p p'` and `x x'`. Its product with V is
@@ -109,15 +109,15 @@ class Problem:
             product.addmm_(inner.flatten(0, 1), part)
         return reach, product.view_as(search)
 
-    def back(self, rows: Tensor) -> Tensor:
+    def sum_rows(self, rows: Tensor) -> Tensor:
         """Sum over rows of a number per row times x_i: [K, B, n] -> [K, B, r], the transpose of X."""
         return (rows.flatten(0, 1) @ self.features).view(*rows.shape[:2], -1)
 
-    def weighed(self, rows: Tensor) -> Tensor:
+    def apply_importance(self, rows: Tensor) -> Tensor:
         """Numbers per row [..., n] times the importance of each row."""
         return rows if self.importance is None else rows * self.importance
 
-    def state(self, weight: Tensor, margins: Tensor, values: Tensor) -> State:
+    def evaluate(self, weight: Tensor, margins: Tensor, values: Tensor) -> State:
         """Objective and residuals at `weight`, whose `margins` are given: no product with the features is needed."""
         true = self.labels.expand(1, margins.shape[1], -1)
         # softmax with the largest margin taken out, so that exp cannot overflow
@@ -134,10 +134,10 @@ class Problem:
         # summed in double precision: the line search compares objectives that differ by about 1e-6 of their size
         norm = (weight.square() * self.penalty).sum((0, 2), dtype=torch.float64)
         pulled = (weight * self.pull).sum((0, 2), dtype=torch.float64)
-        objective = values * (self.weighed(loss).sum(1, dtype=torch.float64) + pulled) + 0.5 * norm
+        objective = values * (self.apply_importance(loss).sum(1, dtype=torch.float64) + pulled) + 0.5 * norm
         return State(weight, margins, values, objective, residual)
 
-    def curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
+    def compute_curvature(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities p and p (1 - p), both [K, B, n], from residuals.
 
         1 - p at the true class is minus its residual: where p is near 1 there, its digits are kept.
@@ -153,7 +153,7 @@ class Problem:
 
         Until there is a better M, it is the rough diagonal of the Hessian [B, r] that is given.
         """
-        return level(rows / diagonal if self.inverse is None else self.inverse(rows))
+        return subtract_class_mean(rows / diagonal if self.inverse is None else self.inverse(rows))
 
     def renew(self, steps: int, at: Curvature) -> None:
         """Rebuild the preconditioner if a solve took more conjugate-gradient steps than a new one costs.
@@ -163,9 +163,9 @@ class Problem:
             at: the curvature at the point where the solve began.
         """
         rows, width = self.features.shape
-        cheap, dear = price(rows, width, self.classes)
-        # pairs cost much and stay good for longer: their price is spread over SOLVES systems. While they are in use,
-        # blocks do not replace them before pairs were due to be rebuilt and could not be.
+        cheap, dear = estimate_costs(rows, width, self.classes)
+        # Pairs cost much and stay good for longer, so their cost is spread over SOLVES systems. Blocks replace pairs
+        # only when these should be rebuilt and cannot be.
         made = invert_pairs(at) if steps > PATIENCE + dear / SOLVES else None
         if made is not None:
             self.inverse, self.paired = made, True
@@ -173,11 +173,11 @@ class Problem:
             self.inverse, self.paired = invert_blocks(at) or self.inverse, False
 
 
-def level(rows: Tensor) -> Tensor:
+def subtract_class_mean(rows: Tensor) -> Tensor:
     """Subtract, in place, the mean over the classes (dimension 0).
 
-    An equal shift of all classes changes no probability. Along it the Hessian is the penalty alone, too little for
-    conjugate gradients to notice: rounding errors would add up to a shift that no step takes back.
+    An equal shift of all classes changes no probability. In that direction the Hessian is only the penalty, too small
+    for conjugate gradients to correct: rounding errors would add up to a shift that no step removes.
     """
     return rows.sub_(rows.mean(0))
 

@@ -22,7 +22,8 @@ the solution.
   search takes the place of their trust region).
 - Preconditioner: it is rebuilt only when a solve took so many steps that this pays (`headstart.probe.preconditioner`).
 - Zero sum: the gradient of the losses sums to zero over the classes. At the optimum that of the penalty must then do so
-  too, and so must each feature's weights. `level` keeps them so all the way, and chooses biases that sum to zero.
+  too, and so must each feature's weights. `subtract_class_mean` keeps them so all the way, and chooses biases that sum
+  to zero.
 - Smoothed labels: the target (1 - s) onehot + s/K adds `s (z_i[y_i] - mean_k z_ik)` to loss_i. This is linear in W:
   it adds a constant to the gradient, which `Problem` computes once, and nothing to the Hessian.
 - Precision: where data are separable and regularisation is weak, losses and residuals go to zero. As differences of
@@ -30,17 +31,19 @@ the solution.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from headstart.probe.logistic_problem import Problem, State, dot, level
+from headstart.probe.logistic_problem import Problem, State, dot, subtract_class_mean
 from headstart.probe.preconditioner import Curvature
 
 BLOCK = 3  # values solved together after the path; they share one preconditioner, so their C must be close
 ELEMENTS = 2**25  # limit for one array of logits [K, B, n]; about six such arrays exist at once
 STRIDE = 2  # the path visits every second value
 POINTS = 4  # solutions that a start is computed from: a cubic
+MOST_STEPS = 100  # of conjugate gradients
 FORCING = 0.1  # conjugate gradients stop when the error of the Newton step is this share of what it was
 DAMPING = 1e-9  # added to the Hessian of the biases, times their mean curvature; larger values shorten Newton steps
 
@@ -48,60 +51,89 @@ DAMPING = 1e-9  # added to the Hessian of the biases, times their mean curvature
 def newton_step(problem: Problem, state: State, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     """A truncated Newton step d, which solves H d = -g roughly, by preconditioned conjugate gradients.
 
-    The names below and the usual symbols (Nocedal & Wright, "Numerical Optimization", algorithm 5.3, where r has the
-    opposite sign), with M the preconditioner:
-
-        step d;  residual r = -g - H d;  ready z = M^-1 r;  search p;  product H p;  bend p' H p
-        error r' z;  length alpha = r' z / p' H p;  left r' z after the step;  left / error beta
-
     Returns:
         d [K, B, r], its margins [K, B, n], and its slope g' d (float64 [B], negative).
     """
     values = state.values.to(state.weight.dtype)
     scale = values[None, :, None]
     # g_k = C (sum_i w_i (p_ik - [k = y_i]) x_i + smoothing) + penalty * W_k
-    from_rows = problem.back(problem.weighed(state.residual)) + problem.pull
-    gradient = level(scale * from_rows + problem.penalty * state.weight)
-    probability, spread = problem.curvature(state.residual)
-    mean = problem.weighed(spread).mean((0, 2))
+    from_rows = problem.sum_rows(problem.apply_importance(state.residual)) + problem.pull
+    gradient = subtract_class_mean(scale * from_rows + problem.penalty * state.weight)
+    probability, spread = problem.compute_curvature(state.residual)
+    mean = problem.apply_importance(spread).mean((0, 2))
     penalty = problem.penalty.repeat(len(values), 1)
     # The bias has no penalty, and its curvature C sum_i w_i p (1 - p) goes to 0 where all rows are classified rightly.
     # A little of its mean over the classes, and 1e-9, keep H invertible. F is without them: its optimum does not move.
     penalty[:, -1] = DAMPING * values * mean * len(problem.labels) + 1e-9
     # rough diagonal of H [B, r], with the mean of w p (1 - p) in place of each row's p (1 - p); unequal w enter twice
     diagonal = (values * mean)[:, None] * problem.squares + penalty
-    step, margins = torch.zeros_like(gradient), torch.zeros_like(state.margins)
-    # d = 0, so r = -g and p = z
-    residual = -gradient
-    ready = problem.precondition(residual, diagonal)
+
+    def multiply(search: Tensor) -> tuple[Tensor, Tensor]:
+        reach, product = problem.multiply_hessian(probability, search)
+        return reach, scale * product + penalty * search
+
+    step, margins, count = _conjugate_gradients(
+        multiply,
+        lambda residual: problem.precondition(residual, diagonal),
+        gradient,
+        torch.zeros_like(state.margins),
+        0.1 * tolerance * state.objective,
+    )
+    # C w_i [B, 1 or n], the factor of each row's Hessian
+    scale = state.values[:, None] if problem.importance is None else state.values[:, None] * problem.importance
+    problem.renew(count, Curvature(problem.features, probability, spread, scale.to(penalty.dtype), penalty.mean(0)))
+    return step, margins, dot(gradient, step).double()
+
+
+def _conjugate_gradients(
+    multiply: Callable[[Tensor], tuple[Tensor, Tensor]],
+    precondition: Callable[[Tensor], Tensor],
+    gradient: Tensor,
+    margins: Tensor,
+    unimportant: Tensor,
+) -> tuple[Tensor, Tensor, int]:
+    """Solve H d = -g roughly for each value of C.
+
+    The names below and the usual symbols (Nocedal & Wright, "Numerical Optimization", algorithm 5.3, where r has the
+    opposite sign), with M the preconditioner:
+
+        step d;  residual r = -g - H d;  ready z = M^-1 r;  search p;  product H p;  bend p' H p
+        error r' z;  length alpha = r' z / p' H p;  left r' z after the step;  left / error beta
+
+    Args:
+        multiply: gives the margins of p, and H p.
+        precondition: gives z.
+        margins: zeros [K, B, n], to which the margins of d are added.
+        unimportant: an error [B] that is too small to matter for the tolerance of F.
+
+    Returns:
+        d, its margins, and the number of steps.
+    """
+    step, residual = torch.zeros_like(gradient), -gradient  # d = 0, so r = -g and p = z
+    ready = precondition(residual)
     search, error = ready, dot(residual, ready)
     # With M near H, r' z = r' H^-1 r is the squared error of d in the norm of H, and twice what the quadratic model of
-    # F could still fall. So stop at FORCING times the first error (squared here), or when the rest is of no importance
-    # for the tolerance of F.
-    goal = torch.maximum(FORCING**2 * error, 0.1 * tolerance * state.objective.to(error.dtype))
+    # F could still fall. So stop at FORCING times the first error (squared here), or when the rest is unimportant.
+    goal = torch.maximum(FORCING**2 * error, unimportant.to(error.dtype))
     count = 0
-    while count < 100:
+    while count < MOST_STEPS:
         count += 1
-        reach, product = problem.curved(probability, search)
-        product = scale * product + penalty * search
+        reach, product = multiply(search)
         bend = dot(search, product)
-        # alpha; 0 for a value of C that has reached its goal, which then stays as it is while the others go on
+        # alpha; 0 for a value of C that has reached its goal: its step no longer changes while the others go on
         length = torch.where((error > goal) & (bend > 0), error / bend, 0.0)[None, :, None]
         step += length * search
         # margins are linear in the weights: those of d come from those of p without another product
         margins += length * reach
         residual -= length * product
-        ready = problem.precondition(residual, diagonal)
+        ready = precondition(residual)
         left = dot(residual, ready)
         if not bool((left > goal).any()):
             break
         # p = z + beta p
         search = ready + torch.where(left > goal, left / error, 0.0)[None, :, None] * search
         error = torch.where(left > goal, left, 0.0)
-    # C w_i [B, 1 or n], the factor of each row's Hessian
-    scale = state.values[:, None] if problem.importance is None else state.values[:, None] * problem.importance
-    problem.renew(count, Curvature(problem.features, probability, spread, scale.to(penalty.dtype), penalty.mean(0)))
-    return step, margins, dot(gradient, step).double()
+    return step, margins, count
 
 
 def descend(
@@ -121,7 +153,7 @@ def descend(
     found, taken = start.clone(), torch.zeros_like(values, dtype=torch.long)
     converged = torch.zeros_like(values, dtype=torch.bool)
     active = torch.arange(len(values), device=values.device)
-    state = problem.state(start, problem.margins(start), values)
+    state = problem.evaluate(start, problem.compute_margins(start), values)
     for _ in range(steps):
         step, reach, slope = newton_step(problem, state, tolerance)
         length = torch.ones_like(state.objective)
@@ -129,7 +161,7 @@ def descend(
         # room for float32's rounding of F. A trial needs no product with the features: margins are linear in W.
         for _ in range(25):
             size = length.to(step.dtype)[None, :, None]
-            tried = problem.state(state.weight + size * step, state.margins + size * reach, state.values)
+            tried = problem.evaluate(state.weight + size * step, state.margins + size * reach, state.values)
             # "not below" rather than "above", so that an objective of nan counts as worse
             worse = ~(tried.objective <= state.objective * (1 + 1e-6) + 1e-4 * length * slope)
             if not bool(worse.any()):
@@ -138,12 +170,12 @@ def descend(
         # The quadratic model falls by -g'd - d'Hd/2, which is -g'd/2 where H d = -g (half the squared Newton decrement)
         done = (-0.5 * slope <= tolerance * tried.objective) & (length == 1)
         if bool(worse.any()):  # rounding hides any further descent: these values keep their last weights, unconverged
-            active, tried, done = active[~worse], tried.keep(~worse), done[~worse]
+            active, tried, done = active[~worse], tried.select(~worse), done[~worse]
         found[:, active], taken[active] = tried.weight, taken[active] + 1
         converged[active] = done
         state = tried
         if bool(done.any()):
-            active, state = active[~done], tried.keep(~done)
+            active, state = active[~done], tried.select(~done)
         if not len(active):
             break
     return found, taken, converged
@@ -166,7 +198,7 @@ def extrapolate(problem: Problem, solved: dict[float, Tensor], values: Tensor) -
         nearest.append(solved[near[0]])
     # a polynomial may miss far outside its points; two evaluations of F cost less than a Newton step from a bad start
     bent, flat = torch.stack(guesses, 1), torch.stack(nearest, 1)
-    better = [problem.state(w, problem.margins(w), values).objective for w in (bent, flat)]
+    better = [problem.evaluate(w, problem.compute_margins(w), values).objective for w in (bent, flat)]
     return torch.where((better[0] < better[1])[None, :, None], bent, flat)
 
 

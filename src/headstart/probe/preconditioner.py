@@ -6,8 +6,8 @@ For K classes and r features it has K r rows. There are two approximations to it
 - `invert_blocks` keeps each class's diagonal block [r, r] and drops what couples two classes. It is cheap. It works
   while the probabilities are spread over many classes.
 - `invert_pairs` makes the whole [K r, K r]. It is for weak regularisation, where each doubtful row lies between two
-  classes. Moving both together then changes little, moving them apart much. The blocks do not tell the one
-  from the other.
+  classes. To move the weights of both classes together then changes the loss little, to move them apart changes it
+  much. The blocks cannot distinguish the two.
 
 Both sum over some rows only (a sub-sampled Hessian: Erdogdu & Montanari 2015), those with the largest weight p (1 - p)
 or p_j p_k. In a good fit most rows have p near 0 or 1 and a weight near 0, so that few rows make up almost all of the
@@ -36,7 +36,7 @@ SOFT = 1e-9, 1e-7  # the same for `invert_pairs`; the second is added where the 
 
 @dataclass(frozen=True)
 class Curvature:
-    """What a preconditioner is made from. One serves all values of C solved together: it takes the mean over them.
+    """The numbers that a preconditioner is made from: one for all values of C solved together, from their mean.
 
     Attributes:
         features: [n, r]; the last column is ones, for the bias.
@@ -62,7 +62,7 @@ def sample_size(rows: int, width: int) -> int:
     return min(rows, max(SAMPLE[0] * width, SAMPLE[1] * rows // width))
 
 
-def price(rows: int, width: int, classes: int) -> tuple[float, float]:
+def estimate_costs(rows: int, width: int, classes: int) -> tuple[float, float]:
     """The cost of `invert_blocks` and of `invert_pairs`, in conjugate-gradient steps.
 
     With m sampled rows, `invert_blocks` makes K products [r, m] x [m, r]. `invert_pairs` makes products [r, .] x [., r]
@@ -127,6 +127,28 @@ def invert_pairs(at: Curvature) -> Inverse | None:
     # the matrix and its factor in double precision; weights and masses of all pairs and rows in float32
     if 16 * (classes * width) ** 2 > BYTES or 4 * classes * (classes - 1) * rows > BYTES:
         return None
+    whole = _sum_over_pairs(at)
+    if whole is None:
+        return None
+    # An equal shift of all classes adds nothing to the sum over pairs, so the matrix is singular. The residuals that it
+    # will be applied to have no such part. So the matrix of ones, times a diagonal D [r], is added over the classes: it
+    # is 0 on weights that sum to zero, and K D on an equal shift. K D is the mean over classes of the diagonal.
+    stiff = whole.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1).mean(0) / classes
+    whole.diagonal(dim1=1, dim2=3).add_(stiff)
+    made = whole.view(classes * width, -1)
+    diagonal = made.diagonal()
+    diagonal += at.penalty.repeat(classes)
+    for share in SOFT:
+        diagonal *= 1 + share
+        factor, failed = torch.linalg.cholesky_ex(made)
+        if not bool(failed):
+            return _make_solver(factor.to(at.features.dtype))
+    return None
+
+
+def _sum_over_pairs(at: Curvature) -> Tensor | None:
+    """The losses' Hessian [K, r, K, r] in double precision; None if its heaviest rows hold too little of the weight."""
+    (rows, width), classes = at.features.shape, len(at.probability)
     names = list(itertools.combinations(range(classes), 2))
     scaled, squares = at.probability * at.scale, at.features.square()
     # C w p_j p_k, [pairs, n]
@@ -150,23 +172,10 @@ def invert_pairs(at: Curvature) -> Inverse | None:
         whole[k, :, k] += block
         whole[j, :, k] -= block
         whole[k, :, j] -= block
-    # An equal shift of all classes adds nothing to the sum over pairs, so the matrix is singular. The residuals that it
-    # will be applied to have no such part. So the matrix of ones, times a diagonal D [r], is added over the classes: it
-    # is 0 on weights that sum to zero, and K D on an equal shift. K D is the mean over classes of the diagonal.
-    stiff = whole.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1).mean(0) / classes
-    whole.diagonal(dim1=1, dim2=3).add_(stiff)
-    made = whole.view(classes * width, -1)
-    diagonal = made.diagonal()
-    diagonal += at.penalty.repeat(classes)
-    for share in SOFT:
-        diagonal *= 1 + share
-        factor, failed = torch.linalg.cholesky_ex(made)
-        if not bool(failed):
-            return _solver(factor.to(at.features.dtype))
-    return None
+    return whole
 
 
-def _solver(lower: Tensor) -> Inverse:
+def _make_solver(lower: Tensor) -> Inverse:
     """Solve L L' z = r by two triangular solves, for all values at once: 2 (K r)^2 operations per value.
 
     A product with the inverse would cost as much, and the inverse would have to be computed first.

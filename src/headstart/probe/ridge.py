@@ -1,4 +1,4 @@
-"""Least squares with an L2 penalty as a head, a whole grid of penalties in one solve."""
+"""Ridge regression as a head: least squares with an L2 penalty, for a whole grid of penalties in one solve."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -38,7 +38,7 @@ class Ridge(Probe):
         return [self._solve(part, targets, list(values)) for part in parts]
 
     def _solve(self, x: Tensor, targets: Targets, values: list[float]) -> Heads:
-        """The closed form in double precision, for all penalties, from the smaller of two matrices.
+        """Compute the closed form in double precision, for all penalties, from the smaller of two matrices.
 
         With A = sqrt(weights) (x - mean) [n, d] and Y = sqrt(weights) (onehot - centre) [n, K], where mean and centre
         are weighted means (so the free bias drops out), the objective is `||A W - Y||^2 + alpha ||W||^2`. Its

@@ -84,7 +84,7 @@ class LinearHeads(Probe):
                 optimizer.step()
                 done += 1
         facts = [{"value": lr, "weight_decay": decay, "iterations": steps} for lr, decay in values]
-        return [stack.heads(facts) for stack in stacks]
+        return [stack.make_heads(facts) for stack in stacks]
 
 
 class _Stack(nn.Module):
@@ -101,9 +101,9 @@ class _Stack(nn.Module):
         super().__init__()
         self.x, self.rates, self.free, self.dtype = x, rates, targets.classes - 1, dtype
         self.smoothing = targets.smoothing
-        self.mean, spread = _moments(x)
-        # factor_j = std_j ^ -1/2 up to a constant; a small share of the mean keeps a feature that hardly varies from
-        # being blown up
+        self.mean, spread = _compute_moments(x)
+        # factor_j = std_j ^ -1/2 up to a constant; a small share of the mean prevents a huge factor for a feature that
+        # hardly varies
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12).rsqrt()
         # (factor_j std_j)^2 is the variance of the normalised feature: its mean over the features becomes 1
         self.factor = factor / (factor * spread).square().mean().sqrt().clamp_min(1e-12)
@@ -112,7 +112,7 @@ class _Stack(nn.Module):
         self.shrink = (rates * decays).repeat_interleave(self.free)[:, None]
         self.decaying = bool(decays.any())
         self.bias = nn.Parameter(torch.zeros(len(rates) * self.free, device=rates.device))
-        self.weight = nn.Parameter(_laid_out(self.bias.new_zeros(len(rates) * self.free, x.shape[1]), dtype))
+        self.weight = nn.Parameter(_lay_out(self.bias.new_zeros(len(rates) * self.free, x.shape[1]), dtype))
 
     def differentiate(self, rows: Tensor, labels: Tensor, importance: Tensor | None) -> None:
         """Put each head's gradient, times its learning rate, into the parameters' `grad`.
@@ -123,12 +123,12 @@ class _Stack(nn.Module):
         x = ((self.x[rows].float() - self.mean) * self.factor).to(self.dtype)
         with torch.no_grad():
             # w (p - t), [heads, classes - 1, b]
-            miss = self.logits(x).softmax(1)[:, :-1].sub_(self._wanted(labels))
+            miss = self.logits(x).softmax(1)[:, :-1].sub_(self._make_targets(labels))
             if importance is not None:
                 miss *= importance
             miss = miss.flatten(0, 1)
             # [heads x (classes - 1), b] x [b, d]
-            gradient = _product(miss.to(self.dtype), x).float()
+            gradient = _multiply(miss.to(self.dtype), x).float()
             # The rate after the product, not before: small rates times small residuals would be denormal numbers, with
             # which processors multiply slowly.
             share = self.steps / len(x)
@@ -136,7 +136,7 @@ class _Stack(nn.Module):
             if self.decaying:
                 self.weight.grad.addcmul_(self.shrink, self.weight)
 
-    def _wanted(self, labels: Tensor) -> Tensor:
+    def _make_targets(self, labels: Tensor) -> Tensor:
         """Targets t = (1 - s) onehot + s/K of labels [b], for all classes but the last: [classes - 1, b]."""
         own = functional.one_hot(labels, self.free + 1).T[:-1].float()
         return own.mul_(1 - self.smoothing).add_(self.smoothing / (self.free + 1))
@@ -152,43 +152,43 @@ class _Stack(nn.Module):
         # In float32 the last logit is minus the sum of the others, as the weights are. In bfloat16 that sum would
         # collect the rounding errors of all others: there the last weights are formed in float32 and multiplied too.
         if not exact:
-            weight, bias = (self._with_last(values).flatten(0, 1) for values in (weight, bias))
+            weight, bias = (self._append_last_class(values).flatten(0, 1) for values in (weight, bias))
         # [b, d] x [d, heads x classes], in this order because the rows of the first are shared among threads
         found = torch.addmm(bias.to(self.dtype), x, weight.to(self.dtype).T).float().T
-        return self._with_last(found) if exact else found.reshape(len(self.rates), -1, len(x))
+        return self._append_last_class(found) if exact else found.reshape(len(self.rates), -1, len(x))
 
-    def _with_last(self, values: Tensor) -> Tensor:
+    def _append_last_class(self, values: Tensor) -> Tensor:
         """Append the last class, minus the sum of the others: [heads x (classes - 1), ...] to [heads, classes, ...]."""
         others = values.reshape(len(self.rates), self.free, *values.shape[1:])
         return torch.cat([others, -others.sum(1, keepdim=True)], dim=1)
 
-    def heads(self, facts: list[dict[str, Any]]) -> Heads:
-        """Fold the normalisation in: heads on the features as they were given.
+    def make_heads(self, facts: list[dict[str, Any]]) -> Heads:
+        """Make heads for the features as they were given, by folding the normalisation into the weights.
 
         `((x - mean) * factor) w = x (factor * w) - mean (factor * w)`: the first term gives the weight on x, the
-        second goes into the bias (`Heads.moved`).
+        second goes into the bias (`Heads.undo_centring`).
         """
-        weight = self._with_last(self.weight.detach() * self.factor)
-        return Heads(weight, self._with_last(self.bias.detach()), facts).moved(self.mean)
+        weight = self._append_last_class(self.weight.detach() * self.factor)
+        return Heads(weight, self._append_last_class(self.bias.detach()), facts).undo_centring(self.mean)
 
 
-def _product(miss: Tensor, x: Tensor) -> Tensor:
+def _multiply(miss: Tensor, x: Tensor) -> Tensor:
     """`miss @ x` [m, d]; in float32, for many rows m, as the transpose of `x' miss'`, which is faster."""
-    return (x.T @ miss.T).T if _turned(miss) else miss @ x
+    return (x.T @ miss.T).T if _is_transposed(miss) else miss @ x
 
 
-def _laid_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """The weight, stored in memory in the order of its gradients from `_product`, so that a step copies nothing."""
-    return weight.T.contiguous().T if _turned(weight.to(dtype)) else weight
+def _lay_out(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """Store the weight in the memory order of its gradients from `_multiply`, so that a step copies nothing."""
+    return weight.T.contiguous().T if _is_transposed(weight.to(dtype)) else weight
 
 
-def _turned(rows: Tensor) -> bool:
-    """Whether `_product` computes the transpose for a first factor of this shape and type."""
+def _is_transposed(rows: Tensor) -> bool:
+    """Whether `_multiply` computes the transpose for a first factor of this shape and type."""
     return rows.dtype == torch.float32 and len(rows) >= WIDE
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation [d] of features [n, d].
+def _compute_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean and standard deviation [d] of features [n, d].
 
     Some rows at a time, because features may be kept in bfloat16 and are not held in float32 at once. Two passes,
     because mean(x^2) - mean(x)^2 would cancel.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from headstart.strategy.plan import Phase
 
 
-class Exact(nn.Module):
+class WithoutAutocast(nn.Module):
     """A fitted head as it was chosen: without autocast, which would round its products."""
 
     def __init__(self, head: nn.Module) -> None:
@@ -54,7 +54,7 @@ class Route(Protocol):
         """Whether features are cached, up to where, or why not."""
         ...
 
-    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+    def make_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
         """What gives logits [n, classes] of what the phase learned on: features [n, ...], or images [n, 3, s, s].
 
         Args:
@@ -62,7 +62,7 @@ class Route(Protocol):
         """
         ...
 
-    def image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+    def make_image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
         """What gives the logits of images whose features are not cached."""
         ...
 
@@ -79,10 +79,10 @@ class LiveImages:
     def describe(self) -> str:
         return f"not cached: {self.why}"
 
-    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+    def make_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
         return fold_batch_norms(model.eval())
 
-    image_classifier = classifier
+    make_image_classifier = make_classifier
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class CachedFeatures:
     def describe(self) -> str:
         return f"cached up to {self.split.at}" + (f", {self.views} views" if self.views else "")
 
-    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+    def make_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
         return self.split.rest
 
-    def image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+    def make_image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
         return fold_batch_norms(model.eval())
 
 
@@ -126,11 +126,11 @@ class FittedHead:
     def describe(self) -> str:
         return f"cached up to {self.split.at}" + (f", {self.views} views" if self.views else "")
 
-    def classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
-        return Exact(self.split.rest if own_head is None else own_head)
+    def make_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        return WithoutAutocast(self.split.rest if own_head is None else own_head)
 
-    def image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
-        return nn.Sequential(fold_batch_norms(self.split.prefix), self.classifier(model, own_head))
+    def make_image_classifier(self, model: nn.Module, own_head: nn.Module | None) -> nn.Module:
+        return nn.Sequential(fold_batch_norms(self.split.prefix), self.make_classifier(model, own_head))
 
 
 def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: int) -> Route:
@@ -154,7 +154,7 @@ def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: i
     example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
     split = split_network(model, phase.trainable, example)
     if is_fitted:
-        return _route_of_probe(model, phase, split, example, views)
+        return _make_probe_route(model, phase, split, example, views)
     if split is not None:
         return CachedFeatures(split, views)
     if views:
@@ -168,18 +168,18 @@ def check_probes(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> None:
     for phase in phases.values():
         if phase.probe is not None:
             probe = build(phase.probe)
-            if getattr(probe, "beside", False) and probe.layers != (-1,):
+            if getattr(probe, "is_separate", False) and probe.layers != (-1,):
                 Stages(model, probe.layers, probe.poolings)
 
 
-def _width(head: Any) -> int | None:
+def _head_width(head: Any) -> int | None:
     """How many features a head reads that is one layer with a bias; None of any other."""
     if getattr(head, "weight", None) is None or getattr(head, "bias", None) is None:
         return None
     return int(head.weight[0].numel())
 
 
-def _route_of_probe(model: Any, phase: Phase, split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
+def _make_probe_route(model: Any, phase: Phase, split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
     """The features that a probe is fitted on: what the network's head reads, or several stages pooled."""
     assert phase.config.probe is not None
     probe = build(phase.config.probe)
@@ -190,7 +190,7 @@ def _route_of_probe(model: Any, phase: Phase, split: NetworkSplit | None, exampl
         return FittedHead(NetworkSplit(stages, model.get_classifier(), ", ".join(stages.names)), probe, views, columns)
     with torch.no_grad():
         found = None if split is None else split.prefix.eval()(example).flatten(1).shape[1]
-    if split is None or found != _width(model.get_classifier()):
+    if split is None or found != _head_width(model.get_classifier()):
         key = f"strategy.phases.{phase.name}"
         raise UserError(
             f"{key}.probe: {type(model).__name__} cannot be cut at a head of one layer; train it by gradient: "

@@ -61,12 +61,12 @@ class PhaseMonitor(pl.Callback):
         self.best_epoch, self.said, self.epoch_began = -1, 0.0, 0.0
         self.position: dict[str, int] = {}  # of the checkpoint that is being written: where to go on
         self.began = self.saved = time.monotonic()
-        self.earlier = 0.0  # seconds that this phase took before it was cut off
+        self.earlier_seconds = 0.0  # seconds that this phase took before it was cut off
 
     @property
     def seconds(self) -> float:
         """What this phase has taken, over all attempts."""
-        return self.earlier + time.monotonic() - self.began
+        return self.earlier_seconds + time.monotonic() - self.began
 
     def state_dict(self) -> dict[str, Any]:
         best = None if self.best is None else list(self.best)
@@ -76,7 +76,7 @@ class PhaseMonitor(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         best = state_dict["best"]
         self.best = None if best is None else (best[0], best[1])
-        self.best_epoch, self.earlier = state_dict["best_epoch"], state_dict["seconds"]
+        self.best_epoch, self.earlier_seconds = state_dict["best_epoch"], state_dict["seconds"]
         self.epoch_began = time.monotonic() - state_dict["epoch_seconds"]
 
     def on_save_checkpoint(

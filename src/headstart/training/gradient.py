@@ -9,7 +9,7 @@ from torch import nn
 
 from headstart.config.instantiate import build
 from headstart.context import Context
-from headstart.data.loader import Pixels, loader
+from headstart.data.loader import Pixels, make_loader
 from headstart.distributed import comm
 from headstart.features.extractor import Extractor, open_extractor
 from headstart.features.views import training_features
@@ -69,7 +69,7 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         seconds=monitor.seconds,
         extractions={} if extractor is None else dict(extractor.costs),
         details={"best_epoch": monitor.best_epoch},
-        earlier=monitor.earlier,
+        earlier_seconds=monitor.earlier_seconds,
     )
     return FittedPhase(outcome, extractor)
 
@@ -136,10 +136,10 @@ def _loaders(context: Context, phase: Phase, route: Route, train: Pixels, val: P
         "pin_memory": context.device.type == "cuda",
     }
     balanced = config.data.sampling == "balanced"
-    batches = loader(
+    batches = make_loader(
         train, config.data.batch_size, shuffle=True, views=max(1, route.views), balanced=balanced, **common
     )
-    return batches, loader(val, config.data.batch_size, shuffle=False, **common)
+    return batches, make_loader(val, config.data.batch_size, shuffle=False, **common)
 
 
 def _training_loss(context: Context, phase: Phase) -> TrainingLoss:

@@ -34,11 +34,11 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
     began = time.monotonic()
     options: dict[str, Any] = {"parts": route.columns, "seed": config.seed}
     options |= {"smoothing": config.label_smoothing} if route.takes_smoothing and config.label_smoothing else {}
-    if route.is_refitted and getattr(route.probe, "copied", False):
+    if route.is_refitted and getattr(route.probe, "is_linear", False):
         options["copies"] = max(1, route.views)
     fitted = route.probe.fit(train, labels, val, val_labels, classes, importance, **options)
     seconds = time.monotonic() - began
-    beside = _hand_on(context, phase, route, fitted.head)
+    probe_digest = _save_head(context, phase, route, fitted.head)
     _report(context, phase, route, fitted, seconds)
     best = fitted.chosen
     details = {"chosen": best["value"], "tried": len(fitted.table)}
@@ -52,7 +52,7 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
         extractions=dict(extractor.costs),
         probabilities=fitted.probabilities,
         details=details,
-        beside=beside,
+        probe_digest=probe_digest,
     )
     return FittedPhase(outcome, extractor)
 
@@ -80,7 +80,7 @@ def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit,
     )
 
 
-def _hand_on(context: Context, phase: Phase, route: FittedHead, fitted: nn.Module) -> str | None:
+def _save_head(context: Context, phase: Phase, route: FittedHead, fitted: nn.Module) -> str | None:
     """Make a fitted head the network's, or write it beside the network; returns the digest of what was written there.
 
     Every process goes on with what the first one wrote.

@@ -26,8 +26,8 @@ class Outcome:
     extractions: dict[str, Extraction] = field(default_factory=dict)  # what its features cost, by part of the data
     probabilities: bool = True  # whether the logits are log-probabilities: not for a ridge head
     details: dict[str, Any] = field(default_factory=dict)
-    earlier: float = 0.0  # the part of all these seconds that attempts before this one spent
-    beside: str | None = None  # the digest of a head that is kept beside the network
+    earlier_seconds: float = 0.0  # the part of all these seconds that attempts before this one spent
+    probe_digest: str | None = None  # the digest of a head that is kept beside the network
 
     def record(self, best: Path) -> dict[str, Any]:
         """The outcome for `state.json`, with the digest of the weights that the phase hands on."""
@@ -50,10 +50,10 @@ def read_outcome(record: Mapping[str, Any], best: Path, probe: Path) -> Outcome 
         probe: the head that it may have kept beside them.
     """
     facts = dict(record)
-    for path, meant in ((best, facts.pop("weights")), (probe, facts.get("beside"))):
+    for path, meant in ((best, facts.pop("weights")), (probe, facts.get("probe_digest"))):
         if meant is not None and (not path.is_file() or weights.file_digest(path) != meant):
             log.warning("%s is damaged or gone: its phase is fitted again", path)
             return None
     facts["extractions"] = {part: Extraction(**cost) for part, cost in facts["extractions"].items()}
-    spent = facts["seconds"] + sum(cost.paid for cost in facts["extractions"].values())
-    return Outcome(**facts | {"earlier": spent})
+    spent = facts["seconds"] + sum(cost.own_seconds for cost in facts["extractions"].values())
+    return Outcome(**facts | {"earlier_seconds": spent})

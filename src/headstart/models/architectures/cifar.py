@@ -146,9 +146,8 @@ def residual_net(
     return CifarNet(
         stem(in_chans, base),
         stages(block, base, widths, n),
-        residual.activation(
-            design.rule.first, widths[-1], inplace=False
-        ),  # features of the last stage stay as they are
+        # not in place: the features of the last stage must not change
+        residual.activation(design.rule.first, widths[-1], inplace=False),
         widths,
         num_classes=num_classes,
         drop_rate=drop_rate,
