@@ -20,6 +20,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -40,6 +41,7 @@ class Process:
 
     def wait(self, timeout: float = 300) -> int:
         """The exit code, negative after a signal; a process that takes too long is killed, and TimeoutError raised."""
+        _running.discard(self.pid)
         link = _server()
         link.send(json.dumps({"wait": self.pid}).encode())
         link.settimeout(timeout)
@@ -79,6 +81,7 @@ def start(
     link = _server()
     socket.send_fds(link, [json.dumps(request).encode()], files)
     pid = int(link.recv(LONGEST))
+    _running.add(pid)
     if ours is None:
         return Process(pid)
     os.close(theirs)
@@ -103,6 +106,16 @@ def _read(pipe: int) -> str:
         return file.read()
 
 
+def end_unfinished() -> None:
+    """Kill what a test has started and, as it failed, not waited for."""
+    for pid in list(_running):
+        for kill in (os.kill, os.killpg):  # it may not have a group of its own yet
+            with suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
+        Process(pid).wait()
+
+
+_running: set[int] = set()
 _link: socket.socket | None = None
 
 
@@ -119,6 +132,7 @@ def _server() -> socket.socket:
 
 
 def _end(link: socket.socket, server: subprocess.Popen[bytes]) -> None:
+    end_unfinished()
     link.close()
     server.wait()
 

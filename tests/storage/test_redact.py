@@ -110,7 +110,7 @@ def test_a_secret_in_an_experiment_file_is_named_and_not_copied(line: str, mode:
     mine = str(tmp_path / "mine")
     done = headstart(work, "train", *mode, "--config-dir", mine, *SMALL, "experiment=leaky", forked=True)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "a secret in the config:\n  - logger.entity=***" in done.stdout
+    assert "a secret in the config:\n  - logger.entity=***" in done.stderr
 
 
 def test_log_lines_and_tracebacks_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
