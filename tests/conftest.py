@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest runs as many processes as there are cores: half the time
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
 
+import fork_server
 from headstart.config import resolvers
 from headstart.config.schema import RunConfig
 from headstart.config.validate import raise_if_any
@@ -34,6 +36,12 @@ FAMILIES = (
     "resnetv2_50",
     "regnety_002",
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running() -> Iterator[None]:
+    yield
+    fork_server.end_unfinished()
 
 
 @cache

@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import html
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+import fork_server
 from conftest import SMALL, compose
 from headstart.config import resolvers
 
@@ -34,24 +33,18 @@ COMMANDS = [
 ]
 
 
-def headstart(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "headstart", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=550,
-        cwd=cwd,
-        env=os.environ | {"WANDB_MODE": "offline"},
-    )
+def headstart(*arguments: str, cwd: Path) -> str:
+    """Run a command to its end; returns what it printed."""
+    done = fork_server.run(*arguments, cwd=cwd, timeout=550)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs_through_and_draws_its_figures(name: str, tmp_path: Path) -> None:
-    trained = headstart("train", "-m", f"experiment={name}", *TINY, *LARGER.get(name, ()), cwd=tmp_path)
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    compared = headstart("compare", name, cwd=tmp_path)
-    assert compared.returncode == 0, compared.stdout + compared.stderr
+    headstart("train", "-m", f"experiment={name}", *TINY, *LARGER.get(name, ()), cwd=tmp_path)
+    headstart("compare", name, cwd=tmp_path)
     assert len(list((tmp_path / "outputs" / name).glob("*/result.json"))) >= 2
     report = tmp_path / "outputs" / name / "report"
     assert (report / f"{name}.png").is_file()
@@ -59,14 +52,19 @@ def test_every_study_runs_through_and_draws_its_figures(name: str, tmp_path: Pat
     assert not [path for path in tmp_path.iterdir() if path.name != "outputs"], "nothing is left outside outputs/"
 
 
-def test_the_demo_runs_through_and_is_compared(tmp_path: Path) -> None:
-    trained = headstart("train", "-m", "experiment=demo", *SMALL, "epochs=1", "seed=0,1", cwd=tmp_path)
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    compared = headstart("compare", "demo", cwd=tmp_path)
-    assert compared.returncode == 0, compared.stdout + compared.stderr
-    results = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "demo").glob("*/result.json")]
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the demo was run with two seeds, and compared."""
+    place = tmp_path_factory.mktemp("demo")
+    headstart("train", "-m", "experiment=demo", *SMALL, "epochs=1", "seed=0,1", cwd=place)
+    headstart("compare", "demo", cwd=place)
+    return place
+
+
+def test_the_demo_runs_through_and_is_compared(demo: Path) -> None:
+    results = [json.loads(path.read_text()) for path in (demo / "outputs" / "demo").glob("*/result.json")]
     assert len(results) == 6
-    report = tmp_path / "outputs" / "demo" / "report"
+    report = demo / "outputs" / "demo" / "report"
     with (report / "summary.csv").open() as lines:
         rows = {row["strategy"]: row for row in csv.DictReader(lines)}
     page = (report / "index.html").read_text("utf-8")
@@ -76,19 +74,12 @@ def test_the_demo_runs_through_and_is_compared(tmp_path: Path) -> None:
         assert float(row["accuracy_mean"]) == pytest.approx(sum(accuracies) / 2, abs=1e-12)
         assert f"{100 * sum(accuracies) / 2:.1f}" in html.unescape(page)
     assert len(list(report.glob("*.png"))) >= 4
-    assert not [path for path in tmp_path.iterdir() if path.name != "outputs"], "nothing is left outside outputs/"
+    assert not [path for path in demo.iterdir() if path.name != "outputs"], "nothing is left outside outputs/"
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
-def test_the_demos_page_opens_without_errors(tmp_path: Path) -> None:
-    assert (
-        headstart(
-            "train", "-m", "experiment=demo", *SMALL, "seed=0", "strategy=feature_extraction", cwd=tmp_path
-        ).returncode
-        == 0
-    )
-    assert headstart("compare", "demo", cwd=tmp_path).returncode == 0
-    page = tmp_path / "outputs" / "demo" / "report" / "index.html"
+def test_the_demos_page_opens_without_errors(demo: Path, tmp_path: Path) -> None:
+    page = demo / "outputs" / "demo" / "report" / "index.html"
     done = subprocess.run(
         ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
          "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'browser'}",
@@ -100,15 +91,10 @@ def test_the_demos_page_opens_without_errors(tmp_path: Path) -> None:
 
 
 def test_one_bad_job_does_not_end_the_sweep(tmp_path: Path) -> None:
-    done = headstart(
-        "train",
-        "-m",
-        *SMALL,
-        "strategy=finetune",
-        "optimizer=sgd",
-        "optimizer.lr=1e30,0.01",
-        cwd=tmp_path,
-    )
+    network = ("model=timm", "model.name=test_resnet", "strategy=scratch")
+    done = fork_server.run(
+        "train", "-m", *SMALL, *network, "optimizer=sgd", "optimizer.lr=1e30,0.01", cwd=tmp_path
+    )  # fmt: skip
     assert done.returncode == 1
     assert "it diverged" in done.stdout
     assert "1 of 2 jobs failed" in done.stdout

@@ -19,7 +19,7 @@ from headstart.errors import RunFailed, UserError, as_user_error
 
 SMALL = (
     "hardware=cpu hardware.threads=1 data.image_size=32 data.train_per_class=4 data.n_test=40 epochs=1 logger=csv "
-    "model=timm model.name=resnet18 strategy=scratch"
+    "model=timm model.name=test_resnet strategy=scratch"
 )
 NAMES = ("crème brûlée", "寿司", "plain")
 

@@ -1,4 +1,7 @@
-"""Several processes over gloo, started by torchrun from real commands."""
+"""Several processes over gloo, started by torchrun from real commands.
+
+Where only the ranks' work counts, they are forked with their libraries loaded, and no agent starts them.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +13,28 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import fork_server
 from headstart.models import weights
+from integration.test_resume import headstart, run_here
 
 DIGITS = ("data.image_size=32", "data.train_per_class=5", "data.n_test=41", "epochs=2", "logger=csv")
-LIVE = (
-    "strategy=finetune",
-    "model=timm",
-    "model.name=test_resnet",
-    "model.weights=none",
-    "strategy.start=scratch",
-    "data.batch_size=6",
-)
+NETWORK = ("model=timm", "model.name=test_resnet", "model.weights=none", "strategy.start=scratch")
+LIVE = ("strategy=finetune", *NETWORK, "data.batch_size=6")
 TWO = ("hardware=ddp_cpu", "hardware.devices=2")
 
 
-def command(place: Path, *options: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "headstart", "train", *options, f"output_dir={place / 'outputs'}")
-
-
-def train(place: Path, *options: str, expect: int = 0) -> str:
-    """`headstart train` as a user starts it."""
-    done = subprocess.run(command(place, *options), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def train(place: Path, *options: str, expect: int = 0, anew: bool = False) -> str:
+    """``headstart train`` in a process of its own, which starts torchrun; ``anew``: as a user starts it."""
+    code, said = headstart(place, "train", *options, f"output_dir={place / 'outputs'}", anew=anew)
+    assert code == expect, said
+    return said
 
 
 def results(place: Path) -> list[dict[str, Any]]:
@@ -46,8 +42,43 @@ def results(place: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) | {"folder": path.parent} for path in found]
 
 
+class Ranks:
+    """In place of torchrun's agent: two forked ranks, which meet in a store of this process."""
+
+    def __init__(self, command: tuple[str, ...], env: dict[str, str], **_: Any) -> None:
+        assert command[1:3] == ("-m", "headstart.distributed.torchrun")
+        self.returncode: int | None = None
+        self._store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self._store.port),
+                  "TORCHELASTIC_USE_AGENT_STORE": "True"}  # fmt: skip
+        before = f"import sys\nfrom headstart import worker\nsys.exit(worker.entry({command[3]!r}))"
+        self._ranks = [
+            fork_server.start(before=before, env=env | shared | {"RANK": rank, "LOCAL_RANK": rank}, output=(1, 2))
+            for rank in "01"
+        ]
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float) -> None:
+        self.returncode = max(abs(rank.wait()) for rank in self._ranks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._store = None
+
+
+@pytest.fixture
+def ranks_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "headstart.distributed.torchrun.subprocess", SimpleNamespace(Popen=Ranks, TimeoutExpired=TimeoutError)
+    )
+
+
 def test_two_processes_train_one_network_into_one_folder(tmp_path: Path) -> None:
-    said = train(tmp_path, *DIGITS, *LIVE, *TWO, "logger=wandb", "logger.mode=offline")
+    said = train(tmp_path, *DIGITS, *LIVE, *TWO, "logger=wandb", "logger.mode=offline", anew=True)
     assert "12 images per step: batches of 6, 2 process(es), 1 accumulated  |  lr 0.001, not scaled by it" in said
     assert said.count("test accuracy") == 1, "one process speaks"
     (result,) = results(tmp_path)
@@ -61,15 +92,14 @@ def test_two_processes_train_one_network_into_one_folder(tmp_path: Path) -> None
     assert len(list((result["folder"] / "wandb").glob("offline-run-*"))) == 1
 
 
+@pytest.mark.usefixtures("ranks_forked")
 def test_a_probe_and_a_checkpoint_have_the_same_metrics_on_one_and_on_two_processes(tmp_path: Path) -> None:
     """The checkpoint: that of a live phase whose rate moves nothing, and so of the same weights on both."""
     still = ("strategy.phases.head.probe=null", "strategy.phases.head.epochs=1", "optimizer.lr=1e-30")
     for name, options in (("probe", ()), ("checkpoint", (*still, "optimizer.weight_decay=0"))):
         for count in ("1", "2"):
-            place = tmp_path / name / count
-            place.mkdir(parents=True)
             processes = ("hardware=ddp_cpu", f"hardware.devices={count}", "hardware.threads=1")
-            train(place, *DIGITS, *options, *processes)
+            run_here(tmp_path / name / count, *DIGITS, *NETWORK, *options, *processes)
         (one,), (two,) = results(tmp_path / name / "1"), results(tmp_path / name / "2")
         assert (one["hardware"]["devices"], two["hardware"]["devices"]) == (1, 2)
         assert one["n_test"] == 41
@@ -80,27 +110,31 @@ def test_a_probe_and_a_checkpoint_have_the_same_metrics_on_one_and_on_two_proces
 
 
 @pytest.mark.slow
-def test_job_after_job_in_a_multirun(tmp_path: Path) -> None:
-    said = train(tmp_path, "-m", "seed=0,1", "strategy=head_then_all", *DIGITS, *TWO)
-    assert said.count("test accuracy") == 2
-    assert sorted(result["seed"] for result in results(tmp_path)) == [0, 1]
-    again = train(tmp_path, "-m", "seed=0,1", "strategy=head_then_all", *DIGITS, *TWO)
-    assert again.count("is complete") == 2
+def test_job_after_job_in_a_multirun_and_an_error_in_one_rank_is_told_once(tmp_path: Path) -> None:
+    options = (*DIGITS, *LIVE, *TWO, "optimizer=sgd")
+    said = train(tmp_path, "-m", *options, "optimizer.lr=0.01,1e30", expect=1)
+    assert said.count("test accuracy") == 1
+    told, _, summary = said.partition("1 of 2 jobs failed:")
+    assert "phase all, epoch 1, step" in told
+    assert told.count("it diverged") == 1
+    assert "optimizer.lr=1e30" in summary
+    assert len(results(tmp_path)) == 1
+    assert train(tmp_path, "-m", *options, "optimizer.lr=0.01").count("is complete") == 1
 
 
 BUSY_THREAD = """
 import sys, threading, time, torch
-from headstart.distributed import torchrun
+from headstart import worker
 
 def work():
     numbers = torch.ones(100)
     while True:
         numbers + numbers
 
-torchrun.rank = lambda place: 0
+worker.main = lambda place: 0
 threading.Thread(target=work, daemon=True).start()
 time.sleep(0.2)
-sys.exit(torchrun.main("nowhere", "rank"))
+sys.exit(worker.entry("nowhere"))
 """
 
 
@@ -119,7 +153,7 @@ def ranks_of(parent: int) -> list[int]:
             environment = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"rank" in line and b"headstart.distributed.torchrun" in line and _descends(int(folder.name), parent):
+        if b"headstart.worker" in line and _descends(int(folder.name), parent):
             (number,) = (entry[5:] for entry in environment if entry.startswith(b"RANK="))
             found[int(number)] = int(folder.name)
     return [found[number] for number in sorted(found)]
@@ -136,17 +170,24 @@ def _descends(pid: int, parent: int) -> bool:
     return False
 
 
-def started(place: Path, *options: str) -> tuple[subprocess.Popen[str], list[int]]:
+def started(place: Path, *options: str, epochs: int = 100000) -> tuple[fork_server.Process, list[int]]:
     """A run of two processes that has finished an epoch, and its ranks."""
-    process = subprocess.Popen(
-        command(place, *DIGITS, *LIVE, *TWO, "epochs=100000", *options), stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "/100000  train loss" in line or "/12  train loss" in line:
+    process = fork_server.start(
+        "train", *DIGITS, *LIVE, *TWO, f"epochs={epochs}", *options, f"output_dir={place / 'outputs'}"
+    )
+    assert process.said is not None
+    for line in process.said:
+        if f"/{epochs}  train loss" in line:
             return process, ranks_of(process.pid)
     raise AssertionError(f"ended with {process.wait()}")
+
+
+def ended(process: fork_server.Process) -> tuple[int, str]:
+    """The exit code of a process, and what it still said."""
+    assert process.said is not None
+    with process.said:
+        said = process.said.read()
+    return process.wait(60), said
 
 
 def gone(pids: list[int], within: float) -> bool:
@@ -163,61 +204,49 @@ def test_a_rank_that_dies_takes_the_job_down_with_its_cause(dies: int, tmp_path:
     process, ranks = started(tmp_path)
     os.kill(ranks[dies], signal.SIGKILL)
     began = time.monotonic()
-    said, _ = process.communicate(timeout=60)
+    code, said = ended(process)
     assert time.monotonic() - began < 15
-    assert process.returncode == 1
+    assert code == 1
     assert f"process {dies} of 2 died of SIGKILL" in said
     assert gone(ranks, within=5)
     (state,) = (tmp_path / "outputs").rglob("state.json")
     assert json.loads(state.read_text())["status"] == "failed"
 
 
-@pytest.mark.slow
-def test_an_error_in_one_rank_is_told_once_and_ends_the_job(tmp_path: Path) -> None:
-    said = train(tmp_path, *DIGITS, *LIVE, *TWO, "optimizer=sgd", "optimizer.lr=1e30", expect=1)
-    assert "it diverged" in said
-    assert "phase all, epoch 1, step" in said
-    assert said.count("it diverged") == 1
-
-
-def test_a_signal_stops_all_ranks_at_a_step_and_the_run_goes_on_from_there(tmp_path: Path) -> None:
-    process, ranks = started(tmp_path)
+@pytest.mark.usefixtures("ranks_forked")
+def test_a_signal_stops_all_ranks_at_a_step_and_the_run_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
+    process, ranks = started(tmp_path / "stopped", "hardware.threads=1", epochs=20)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM, said
+    code, said = ended(process)
+    assert code == 128 + signal.SIGTERM, said
     assert "stopped by SIGTERM" in said
     assert gone(ranks, within=5)
-    assert len(list((tmp_path / "outputs").rglob("step-*.ckpt"))) == 1
-
-
-@pytest.mark.slow
-def test_whoever_kills_the_command_ends_its_ranks_and_frees_its_lock(tmp_path: Path) -> None:
-    process, ranks = started(tmp_path, "checkpoint_every=0")
-    process.kill()
-    process.communicate(timeout=60)
-    assert gone(ranks, within=15)
-    other, _ = started(tmp_path, "checkpoint_every=0")
-    other.send_signal(signal.SIGTERM)
-    assert other.communicate(timeout=60)
-    assert other.returncode == 128 + signal.SIGTERM
-
-
-@pytest.mark.slow
-def test_a_resumed_run_of_two_processes_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
-    options = (*DIGITS, *LIVE, *TWO, "epochs=12", "checkpoint_every=0", "hardware.threads=1")
-    for name in ("one", "other"):
-        (tmp_path / name).mkdir()
-    train(tmp_path / "one", *options)
-    process = subprocess.Popen(command(tmp_path / "other", *options), stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "/100000  train loss" in line or "/12  train loss" in line:
-            break
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "goes on from epoch" in train(tmp_path / "other", *options)
-    (one,), (other,) = results(tmp_path / "one"), results(tmp_path / "other")
+    assert len(list((tmp_path / "stopped" / "outputs").rglob("step-*.ckpt"))) == 1
+    options = (*DIGITS, *LIVE, *TWO, "epochs=20", "hardware.threads=1")
+    for name in ("stopped", "other"):
+        run_here(tmp_path / name, *options)
+    logs = [next((tmp_path / name / "outputs").rglob("train.log")).read_text() for name in ("stopped", "other")]
+    assert ["goes on from epoch" in log for log in logs] == [True, False]
+    (one,), (other,) = results(tmp_path / "stopped"), results(tmp_path / "other")
     assert one["test"] == other["test"]
     ours, theirs = (load_file(each["folder"] / weights.FINAL) for each in (one, other))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+@pytest.mark.slow
+def test_whoever_kills_the_command_ends_its_ranks_and_frees_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Held(Exception):
+        pass
+
+    def start(*_: Any) -> None:
+        raise Held
+
+    process, ranks = started(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    assert ended(process)[0] == -signal.SIGKILL
+    assert gone(ranks, within=15)
+    monkeypatch.setattr("headstart.distributed.torchrun.start", start)
+    with pytest.raises(Held):
+        run_here(tmp_path, *DIGITS, *LIVE, *TWO, "epochs=100000")

@@ -1,4 +1,8 @@
-"""Runs killed at a chosen moment, for real, and started again: they end as the uninterrupted one did, bit for bit."""
+"""Runs killed at a chosen moment, for real, and started again: they end as the uninterrupted one did, bit for bit.
+
+The processes are forked with their libraries loaded; the uninterrupted run happens in this process. One case of each
+kind of run starts ``python -m headstart`` anew each time, so that nothing of a process outlives it but its files.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import fork_server
+from conftest import compose
 from headstart.models import weights
 
-# Kills its own process, as the system would, at the n-th call of a function, before or after it has done its work.
-KILLED = """
-import importlib, os, signal, sys
-where, name, nth, moment = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+# Ends its own process, as the system would, at the n-th call of a function, before or after it has done its work.
+ENDS = """
+import importlib, os, signal
+where, name, nth, moment = {!r}, {!r}, {!r}, {!r}
 module, *path = where.split(":")
 owner = importlib.import_module(module)
 for part in path:
@@ -30,14 +35,16 @@ def watched(*args, **kwargs):
     global calls
     calls += 1
     if calls == nth and moment == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
+        {end}
     value = original(*args, **kwargs)
     if calls == nth:
-        os.kill(os.getpid(), signal.SIGKILL)
+        {end}
     return value
 setattr(owner, name, watched)
-sys.argv = ["headstart", *sys.argv[5:]]
-from headstart.cli import main
+"""
+MAIN = """
+import sys
+from headstart.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -65,25 +72,39 @@ RESULT = "headstart.storage.runs:Run", "complete"
 REPLACE = "pathlib:Path", "replace"
 
 
-def train(place: Path, *options: str, expect: int = 0) -> str:
-    """`headstart train` as a user starts it, in a process of its own."""
-    command = (sys.executable, "-m", "headstart", "train", *options, f"output_dir={place / 'outputs'}")
-    done = subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=300, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def headstart(place: Path, *arguments: str, before: str = "", anew: bool = False) -> tuple[int, str]:
+    """Run ``headstart ARGUMENTS`` in a process of its own, ``before`` first; returns its exit code and what it said.
+
+    Args:
+        anew: start Python for it.
+    """
+    if anew:
+        command = (sys.executable, "-c", before + MAIN, *arguments)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=place, timeout=300, check=False)
+    else:
+        done = fork_server.run(*arguments, before=before, cwd=place)
+    return done.returncode, done.stdout + done.stderr
 
 
-def killed(place: Path, at: tuple[str, str], nth: int, moment: str, *options: str) -> None:
-    command = (sys.executable, "-c", KILLED, *at, str(nth), moment, "train", *options)
-    done = subprocess.run(
-        (*command, f"output_dir={place / 'outputs'}"),
-        capture_output=True,
-        text=True,
-        cwd=place,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, f"{at} was not called {nth} times:\n{done.stdout}{done.stderr}"
+def train(place: Path, *options: str, anew: bool = False) -> str:
+    """``headstart train``, to its end."""
+    code, said = headstart(place, "train", *options, f"output_dir={place / 'outputs'}", anew=anew)
+    assert code == 0, said
+    return said
+
+
+def killed(place: Path, at: tuple[str, str], nth: int, moment: str, *options: str, anew: bool = False) -> None:
+    """``headstart train``, ended by SIGKILL at the ``nth`` call of ``at``, ``moment`` it has done its work."""
+    before = ENDS.format(*at, nth, moment, end="os.kill(os.getpid(), signal.SIGKILL)")
+    code, said = headstart(place, "train", *options, f"output_dir={place / 'outputs'}", before=before, anew=anew)
+    assert code == -signal.SIGKILL, f"{at} was not called {nth} times:\n{said}"
+
+
+def run_here(place: Path, *options: str) -> None:
+    """The same run in this process."""
+    from headstart import train
+
+    train.run(compose(*options, f"output_dir={place / 'outputs'}"), list(options))
 
 
 def outcome(place: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any], list[list[str]]]:
@@ -116,28 +137,29 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str
     def run(options: tuple[str, ...]) -> Path:
         if options not in made:
             made[options] = tmp_path_factory.mktemp("undisturbed")
-            train(made[options], *options)
+            run_here(made[options], *options)
         return made[options]
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("at", "nth", "moment"),
+    ("at", "nth", "moment", "anew"),
     [
-        pytest.param(STEP, 2, "before", id="before the second step, accumulating", marks=pytest.mark.slow),
-        pytest.param(STEP, 4, "after", id="in the middle of an epoch"),
-        pytest.param(SAVE, 2, "before", id="before a checkpoint", marks=pytest.mark.slow),
-        pytest.param(SAVE, 3, "after", id="after a checkpoint at an epoch's end", marks=pytest.mark.slow),
-        pytest.param(STEP, 10, "before", id="in the second phase"),
-        pytest.param(REPLACE, 9, "before", id="a file written, not yet in its place"),
+        pytest.param(STEP, 2, "before", False, id="before the second step, accumulating"),
+        pytest.param(STEP, 4, "after", True, id="in the middle of an epoch"),
+        pytest.param(SAVE, 2, "before", False, id="before a checkpoint"),
+        pytest.param(SAVE, 3, "after", False, id="after a checkpoint at an epoch's end"),
+        pytest.param(STEP, 10, "before", False, id="in the second phase"),
+        pytest.param(REPLACE, 9, "before", False, id="a file written, not yet in its place"),
     ],
 )
 def test_a_live_run_that_was_killed_ends_as_if_it_had_not_been(
-    at: tuple[str, str], nth: int, moment: str, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
-) -> None:
-    killed(tmp_path, at, nth, moment, *LIVE)
-    train(tmp_path, *LIVE)
+    at: tuple[str, str], nth: int, moment: str, anew: bool, tmp_path: Path,
+    undisturbed: Callable[[tuple[str, ...]], Path],
+) -> None:  # fmt: skip
+    killed(tmp_path, at, nth, moment, *LIVE, anew=anew)
+    train(tmp_path, *LIVE, anew=anew)
     same(tmp_path, undisturbed(LIVE))
 
 
@@ -155,21 +177,22 @@ def test_how_batches_are_made_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("at", "nth", "moment"),
+    ("at", "nth", "moment", "anew"),
     [
-        pytest.param(SHARD, 2, "before", id="in feature extraction"),
-        pytest.param(BEST, 1, "after", id="between the phases", marks=pytest.mark.slow),
-        pytest.param(STEP, 2, "after", id="in a phase on features"),
-        pytest.param(BEST, 3, "before", id="while the final weights are written", marks=pytest.mark.slow),
-        pytest.param(RESULT, 1, "before", id="before the result", marks=pytest.mark.slow),
-        pytest.param(RESULT, 1, "after", id="right after the result", marks=pytest.mark.slow),
+        pytest.param(SHARD, 2, "before", False, id="in feature extraction"),
+        pytest.param(BEST, 1, "after", False, id="between the phases"),
+        pytest.param(STEP, 2, "after", True, id="in a phase on features"),
+        pytest.param(BEST, 3, "before", False, id="while the final weights are written"),
+        pytest.param(RESULT, 1, "before", False, id="before the result"),
+        pytest.param(RESULT, 1, "after", False, id="right after the result"),
     ],
 )
 def test_a_run_on_features_that_was_killed_ends_as_if_it_had_not_been(
-    at: tuple[str, str], nth: int, moment: str, tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
-) -> None:
-    killed(tmp_path, at, nth, moment, *CACHED)
-    train(tmp_path, *CACHED)
+    at: tuple[str, str], nth: int, moment: str, anew: bool, tmp_path: Path,
+    undisturbed: Callable[[tuple[str, ...]], Path],
+) -> None:  # fmt: skip
+    killed(tmp_path, at, nth, moment, *CACHED, anew=anew)
+    train(tmp_path, *CACHED, anew=anew)
     same(tmp_path, undisturbed(CACHED))
 
 
@@ -213,18 +236,9 @@ def test_a_signal_stops_at_the_next_step_and_says_how_to_go_on(
     """As a terminal does it: the signal goes to the loader's workers too."""
     options = [option for option in LIVE if not option.startswith("checkpoint_every")]
     options.append(f"hardware.workers={workers}")
-    signalled = KILLED.replace("os.kill(os.getpid(), signal.SIGKILL)", f"os.killpg(0, {int(signum)})")
-    command = (sys.executable, "-c", signalled, *STEP, str(batch), "after", "train", *options)
-    done = subprocess.run(
-        (*command, f"output_dir={tmp_path / 'outputs'}"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        start_new_session=True,
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 128 + signum, said
+    before = ENDS.format(*STEP, batch, "after", end=f"os.killpg(0, {int(signum)})")
+    code, said = headstart(tmp_path, "train", *options, f"output_dir={tmp_path / 'outputs'}", before=before)
+    assert code == 128 + signum, said
     assert f"stopped by {signum.name}; the same command goes on from there" in said
     assert "Traceback" not in said
     (state,) = (tmp_path / "outputs").rglob("state.json")
@@ -235,25 +249,17 @@ def test_a_signal_stops_at_the_next_step_and_says_how_to_go_on(
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
-    slow = (
-        "import time; from headstart.training.module import PhaseModule; "
-        "PhaseModule.training_step = lambda *_: time.sleep(99)"
-    )
-    command = (
-        sys.executable,
-        "-c",
-        f"{slow}\nimport sys; from headstart.cli.main import main; sys.exit(main(sys.argv[1:]))",
-    )
-    with subprocess.Popen(
-        (*command, "train", *LIVE, f"output_dir={tmp_path / 'outputs'}"), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("  head "):
-                break
-        time.sleep(1.5)
+    slow = """
+import time
+from headstart.training.module import PhaseModule
+PhaseModule.training_step = lambda *_: [print("in a step", flush=True), time.sleep(99)]
+"""
+    process = fork_server.start("train", *LIVE, f"output_dir={tmp_path / 'outputs'}", before=slow)
+    assert process.said is not None
+    with process.said:
+        assert any("in a step" in line for line in process.said)
         process.send_signal(signal.SIGTERM)
-        assert any("once more to stop at once" in line for line in process.stdout)
+        assert any("once more to stop at once" in line for line in process.said)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 128 + signal.SIGTERM
 
@@ -279,13 +285,13 @@ def test_a_killed_multirun_skips_what_is_done_and_goes_on_with_the_rest(tmp_path
     assert said.count("is complete") == 1
     assert said.count("goes on from epoch") == 1
     assert finished[0].stat().st_mtime_ns == stamp
-    train(tmp_path, *jobs)
-    other = tmp_path / "undisturbed"
-    other.mkdir()
-    train(other, *jobs)
+    assert train(tmp_path, *jobs).count("is complete") == 3
     ours = {
         path.parent.name: json.loads(path.read_text())["test"] for path in (tmp_path / "outputs").rglob("result.json")
     }
+    for seed in range(3):
+        run_here(tmp_path / "undisturbed", f"seed={seed}", *LIVE)
+    other = tmp_path / "undisturbed"
     theirs = {path.parent.name: json.loads(path.read_text())["test"] for path in other.rglob("result.json")}
     assert ours == theirs
     assert len(ours) == 3

@@ -1,4 +1,8 @@
-"""Every strategy of the catalogue, cut off in each of its phases and gone on with, and on two processes over gloo."""
+"""Every strategy of the catalogue, cut off in each of its phases and gone on with, and on two processes over gloo.
+
+The processes are forked with their libraries loaded; that a process begun anew goes on as well, and that torchrun
+starts the ranks, is tested in `test_resume` and `test_processes`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from headstart.models import weights
-from integration.test_processes import TWO, results
-from integration.test_resume import SHARD, STEP, killed, same, train
+from integration.test_processes import TWO, ranks_forked, results
+from integration.test_resume import SHARD, STEP, killed, run_here, same, train
 from integration.test_strategies import STRATEGIES
 
+__all__ = ["ranks_forked"]  # a fixture
 pytestmark = pytest.mark.slow
 
 MIXED = ("augment.mixup=0.4", "augment.cutmix=1.0")  # with numpy's generator, which a checkpoint has to hold
@@ -54,7 +59,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, pretrained: Path) -> C
     def run(name: str) -> Path:
         if name not in made:
             made[name] = tmp_path_factory.mktemp(name)
-            train(made[name], *options(name, pretrained))
+            run_here(made[name], *options(name, pretrained))
         return made[name]
 
     return run
@@ -72,10 +77,11 @@ def test_killed_in_any_phase_it_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.usefixtures("ranks_forked")
 def test_two_processes_run_every_phase(
     name: str, tmp_path: Path, pretrained: Path, undisturbed: Callable[[str], Path]
 ) -> None:
-    train(tmp_path, *options(name, pretrained), *TWO)
+    run_here(tmp_path, *options(name, pretrained), *TWO)
     (two,), (one,) = results(tmp_path), results(undisturbed(name))
     assert two["hardware"]["devices"] == 2
     assert [(phase["name"], phase["kind"]) for phase in two["phases"]] == [

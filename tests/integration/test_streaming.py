@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,10 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from headstart.data.decoder import Decoder
+from integration.test_processes import NETWORK, TWO, ranks_forked
+from integration.test_resume import run_here
+
+__all__ = ["ranks_forked"]  # a fixture
 
 
 def photographs(root: Path) -> Path:
@@ -32,7 +34,7 @@ def test_memory_and_stream_give_the_same_run(
 ) -> None:
     root = photographs(tmp_path / "set")
     asked = ("data=image_folder", f"data.source.root={root}", "data.train_per_class=8", "data.n_test=8")
-    common = (f"strategy={strategy}", *asked)
+    common = (*NETWORK, f"strategy={strategy}", *asked)
     held = run_small(*common, "data.storage=memory", f"cache_dir={tmp_path}/a")
 
     def refuse(self: Decoder) -> None:
@@ -53,20 +55,16 @@ def test_memory_and_stream_give_the_same_run(
     assert results[1]["ms_per_image"] is None, "decoding would be counted as the network's time"
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("ranks_forked")
 def test_two_processes_stream_what_they_would_hold(tmp_path: Path) -> None:
     """Each decodes its own rows."""
     asked = (
-        "strategy=finetune", "data=image_folder", f"data.source.root={photographs(tmp_path / 'set')}", "epochs=2",
-        "data.image_size=32", "data.train_per_class=8", "data.n_test=8", "data.batch_size=4", "logger=csv",
-        "hardware=ddp_cpu", "hardware.devices=2", "hardware.threads=1", "cache_dir=null",
+        *NETWORK, "strategy=finetune", "data=image_folder", f"data.source.root={photographs(tmp_path / 'set')}",
+        "epochs=2", "data.image_size=32", "data.train_per_class=8", "data.n_test=8", "data.batch_size=4", "logger=csv",
+        *TWO, "hardware.threads=1", "cache_dir=null",
     )  # fmt: skip
     for storage in ("memory", "stream"):
-        command = (sys.executable, "-m", "headstart", "train", *asked, f"data.storage={storage}")
-        done = subprocess.run(
-            (*command, f"output_dir={tmp_path / storage}"), capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        run_here(tmp_path / storage, *asked, f"data.storage={storage}")
     held, streamed = (next((tmp_path / storage).rglob("predictions.csv")) for storage in ("memory", "stream"))
     assert held.parent.name == streamed.parent.name
     assert held.read_bytes() == streamed.read_bytes()

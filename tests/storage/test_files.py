@@ -5,12 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 import resource
-import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+import fork_server
 from headstart.errors import RunFailed
 from headstart.evaluation.metrics import save_predictions
 from headstart.features.store import FeatureStore
@@ -32,7 +30,7 @@ ROWS = [
 ]
 SMALL = (
     "hardware=cpu hardware.threads=1 data.image_size=32 data.train_per_class=4 data.n_test=40 epochs=1 logger=csv "
-    "model=timm model.name=resnet18 strategy=scratch"
+    "model=timm model.name=test_resnet strategy=scratch"
 )
 
 
@@ -126,16 +124,17 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_it(tmp_path: Path)
     with room_for(2000), pytest.raises(RunFailed, match=r"step-00000002 \(\d+ bytes so far\): File too large"):
         checkpoints.write(tmp_path, 2, {"tensor": torch.ones(1000)})
     assert list(tmp_path.iterdir()) == [first]
-    assert checkpoints.find_newest(tmp_path) == first
+    assert checkpoints.newest(tmp_path) == first
 
 
 def test_a_feature_cache_that_does_not_fit_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = FeatureStore(tmp_path, "key")
+    assert store.folder is not None
     ids = [f"{i:032x}" for i in range(20)]
     store.write(ids[:1], torch.ones(1, 2), 1.0)
     with room_for(300):
         store.write(ids[1:], torch.ones(19, 50), 1.0)
-    assert len(list((tmp_path / "features" / "key").iterdir())) == 1
+    assert len(list(store.folder.iterdir())) == 1
     assert "feature cache: cannot write" in caplog.text
     assert "(4104 bytes): " in caplog.text
     assert set(store.read(set(ids))[0]) == set(ids[:1])
@@ -155,29 +154,24 @@ def test_a_log_that_cannot_grow_is_one_warning(
     assert (tmp_path / "train.log").read_text().startswith("20")
 
 
-def headstart(arguments: str, cwd: Path, *, blocks: int | None = None) -> subprocess.CompletedProcess[str]:
-    """A real run in a shell; no file of it can grow past `blocks` KiB."""
-    limit = f"ulimit -f {blocks}; " if blocks else ""
-    command = ["bash", "-c", f"{limit}exec {shlex.quote(sys.executable)} -m headstart {arguments}"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, cwd=cwd, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+def headstart(arguments: str, cwd: Path, *, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+    """A real run; no file of it can grow past `limit` bytes."""
+    before = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))" if limit else ""
+    done = fork_server.run(*arguments.split(), before=before, cwd=cwd)
     assert "Traceback" not in done.stdout + done.stderr
     return done
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("blocks", "victim"), [(1, "config.yaml"), (64, "best.safetensors")])
-def test_a_run_on_a_full_disk_says_so_and_completes_once_there_is_room(
-    blocks: int, victim: str, tmp_path: Path
-) -> None:
-    done = headstart(f"train {SMALL}", tmp_path, blocks=blocks)
+@pytest.mark.parametrize(("limit", "victim"), [(1024, "config.yaml"), (65536, "best.safetensors")])
+def test_a_run_on_a_full_disk_says_so_and_completes_once_there_is_room(limit: int, victim: str, tmp_path: Path) -> None:
+    done = headstart(f"train {SMALL}", tmp_path, limit=limit)
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"{victim} (" in done.stdout
     assert "bytes): File too large" in done.stdout
     assert "Make room" in done.stdout
     assert done.stderr == ""
-    (folder,) = (tmp_path / "outputs" / "runs").glob("resnet18*")
+    (folder,) = (tmp_path / "outputs" / "runs").glob("test_resnet*")
     assert not (folder / "result.json").exists()
     assert not [path for path in folder.rglob(".*") if path.name != ".lock"], "no half files"
     again = headstart(f"train {SMALL}", tmp_path)
@@ -191,7 +185,7 @@ def test_a_report_on_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
     assert headstart("compare runs", tmp_path).returncode == 0
     report = tmp_path / "outputs" / "runs" / "report"
     old = {path: path.read_bytes() for path in report.rglob("*") if path.is_file()}
-    done = headstart("compare runs", tmp_path, blocks=4)
+    done = headstart("compare runs", tmp_path, limit=4096)
     assert done.returncode == 1
     assert "could not be written to outputs/runs/report (" in done.stderr
     assert {path: path.read_bytes() for path in report.rglob("*") if path.is_file()} == old

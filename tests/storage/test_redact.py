@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import fork_server
 from headstart.errors import UserError
 from headstart.storage.redact import Formatter, mask, refuse_secrets, refuse_secrets_in_config
 
@@ -26,26 +27,28 @@ SMALL = [
     "data.n_test=40",
     "epochs=1",
     "model=timm",
-    "model.name=resnet18",
+    "model.name=test_resnet",
     "strategy=scratch",
 ]
 
 
-def headstart(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run it with secrets in the environment, all it may write under `cwd`, and look for them everywhere."""
+def headstart(cwd: Path, *arguments: str, forked: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run it with secrets in the environment, all it may write under `cwd`, and look for them everywhere.
+
+    Args:
+        forked: with its libraries loaded; else Python is started for it.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     planted = {"WANDB_API_KEY": WANDB_KEY, "HF_TOKEN": HF_TOKEN, "DATA_PASSWORD": PASSWORD, "WANDB_MODE": "offline"}
     home = {"HOME": str(cwd / "home"), "TMPDIR": str(cwd / "tmp"), "OMP_NUM_THREADS": "1"}
     for folder in ("home", "tmp"):
         (cwd / folder).mkdir(exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "headstart", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=kept | planted | home | environment,
-        timeout=240,
-    )
+    env = kept | planted | home | environment
+    if forked:
+        done = fork_server.run(*arguments, cwd=cwd, env=env)
+    else:
+        command = [sys.executable, "-m", "headstart", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=240)
     for secret in SECRETS:
         assert secret not in done.stdout + done.stderr
         found = [path for path in cwd.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
@@ -104,7 +107,8 @@ def test_a_secret_in_an_experiment_file_is_named_and_not_copied(line: str, mode:
     work = tmp_path / "work"
     work.mkdir()
     (tmp_path / "mine" / "experiment" / "leaky.yaml").write_text(f"# @package _global_\n{line}\n")
-    done = headstart(work, "train", *mode, "--config-dir", str(tmp_path / "mine"), *SMALL, "experiment=leaky")
+    mine = str(tmp_path / "mine")
+    done = headstart(work, "train", *mode, "--config-dir", mine, *SMALL, "experiment=leaky", forked=True)
     assert done.returncode == 2, done.stdout + done.stderr
     assert "a secret in the config:\n  - logger.entity=***" in done.stderr
 

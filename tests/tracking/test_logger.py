@@ -361,7 +361,7 @@ JOB = """
 import sys, time, types, pathlib, logging, os, signal
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 from headstart.tracking.logger import RunLog
-from headstart.tracking import wandb_internals, wandb_run
+from headstart.tracking import wandb_internals
 s = types.SimpleNamespace(wandb=True, project="p", entity=None, mode=sys.argv[2], tags=[])
 for job in sys.argv[3].split(","):
     folder = pathlib.Path(sys.argv[1]) / job

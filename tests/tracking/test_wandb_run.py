@@ -13,15 +13,17 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from headstart.tracking.wandb_run import WandbRun
 from wandb_server import Server
 
 EPOCHS = 4
 SMALL = (
     "hardware=cpu hardware.threads=1 data.image_size=32 data.train_per_class=4 data.n_test=40 "
-    f"model=timm model.name=resnet18 strategy=scratch epochs={EPOCHS}"
+    f"model=timm model.name=test_resnet strategy=scratch epochs={EPOCHS}"
 ).split()
 LOST = 5.0  # seconds that W&B may cost at most
 
@@ -62,7 +64,7 @@ def ends_well(process: subprocess.Popen[str], tmp_path: Path, warnings: int = 1)
     """Wait for the run and check all that bad weather may not touch; returns its folder and what it said."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
-    (folder,) = (tmp_path / "outputs" / "runs").glob("resnet18-*")
+    (folder,) = (tmp_path / "outputs" / "runs").glob("test_resnet-*")
     assert out.count("W&B is unreachable") == warnings, out
     if warnings:
         assert re.search(
@@ -159,3 +161,18 @@ def test_wandbs_process_killed_after_a_good_start(tmp_path: Path, server: Server
     *_, err = ends_well(process, tmp_path)
     assert err == ""
     assert server.ended == []
+
+
+@pytest.mark.parametrize(
+    ("offline", "disabled", "online"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_beside_a_run_of_the_users_own_its_login_counts(
+    offline: bool, disabled: bool, online: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    own = SimpleNamespace(offline=offline, disabled=disabled)
+    known = SimpleNamespace(settings=SimpleNamespace(mode="online"))
+    run = object.__new__(WandbRun)
+    run._wandb = SimpleNamespace(run=own, Settings=dict, setup=lambda settings: known)  # type: ignore[assignment]
+    run._settings = SimpleNamespace(mode="online")  # type: ignore[assignment]
+    assert run._wants_online() is online
