@@ -46,7 +46,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     phases = _plan(config)
     data = _prepare_data(config, spec)
     config, tuned = _resolve_auto(config, data, phases)
-    source = weights.source_digest(config.model.weights) if config.strategy.start == "pretrained" else None
+    source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
@@ -129,7 +129,7 @@ def _plan(config: RunConfig) -> list[Phase]:
     Raises:
         UserError: a phase does not fit the network or the schedule.
     """
-    outline = factory.outline(config.model)
+    outline = factory.build_outline(config.model)
     phases = plan_phases(outline, config.strategy.phases)
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     check_probes(outline, config.strategy.phases)

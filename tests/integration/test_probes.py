@@ -72,7 +72,7 @@ def test_the_network_of_such_a_run_starts_another_with_a_new_head(
     first = run_small(*BASE, *BESIDE["neighbours"])
     caplog.set_level("INFO")
     second = run_small(*BASE, f"model.weights=run:{first['folder']}")
-    assert "a probe beside its network (probe.safetensors), which is not taken over" in caplog.text
+    assert "a probe in its own file (probe.safetensors), which is not used" in caplog.text
     assert "head replaced" in caplog.text
     assert second["test"]["accuracy"] > 0.5
 

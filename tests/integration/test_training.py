@@ -33,7 +33,7 @@ def pretrained_body() -> dict[str, torch.Tensor]:
     model = timm.create_model("tf_efficientnet_lite0")
     path = weights.locate(LITE)
     assert path is not None
-    state = weights.renamed(weights.read(path), model, path)
+    state = weights.rename_tensors(weights.read(path), model, path)
     return {key: value for key, value in state.items() if key not in HEAD}
 
 
@@ -281,12 +281,12 @@ def test_the_same_seed_gives_the_same_weights(run_small: Callable[..., dict]) ->
 
 
 def test_gmacs_match_published_ones() -> None:
-    from headstart.evaluation.result import gmacs
+    from headstart.models.cost import count_gmacs
 
     for name, published in (("resnet18", 1.82), ("vgg16", 15.5)):
         with torch.device("meta"):
             model = timm.create_model(name)
-        assert gmacs(model, 224) == pytest.approx(published, rel=0.01)
+        assert count_gmacs(model, 224) == pytest.approx(published, rel=0.01)
 
 
 def test_a_sweeps_next_job_has_the_threads_that_this_one_began_with(run_small: Callable[..., dict]) -> None:

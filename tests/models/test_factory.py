@@ -43,7 +43,7 @@ def test_packaged_weights_know_photographs() -> None:
     path = weights.locate(LITE)
     assert path is not None
     model = timm.create_model("tf_efficientnet_lite0")
-    model.load_state_dict(weights.renamed(weights.read(path), model, path))
+    model.load_state_dict(weights.rename_tensors(weights.read(path), model, path))
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     labels = []
     for image in load_sample_images().images:
@@ -259,7 +259,7 @@ def test_half_a_file_is_an_error(tmp_path: Path) -> None:
     assert path is not None
     half = tmp_path / "half.pth"
     half.write_bytes(path.read_bytes()[:1_000_000])
-    with pytest.raises(UserError, match="half downloaded"):
+    with pytest.raises(UserError, match="downloaded in part only"):
         factory.create(ModelConfig("tf_efficientnet_lite0", str(half)), CLASSES, pretrained=True)
 
 
@@ -282,8 +282,8 @@ def test_the_digest_of_a_folder_of_weights_is_that_of_its_content(tmp_path: Path
     source = f"local-dir:{tmp_path}"
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"1")
-    before = weights.source_digest(source)
-    assert before == weights.source_digest(source)
+    before = weights.digest_source(source)
+    assert before == weights.digest_source(source)
     (tmp_path / "model.safetensors").write_bytes(b"2")
     assert before is not None
-    assert weights.source_digest(source) != before
+    assert weights.digest_source(source) != before

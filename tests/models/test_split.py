@@ -50,6 +50,7 @@ def test_everything_learns_nothing_is_cut() -> None:
 def test_a_half_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network("resnet18")
     learns = trainable(model, RULES[0])
-    monkeypatch.setattr(split, "_at_head", lambda m: split.NetworkSplit(split._Prefix(m), nn.Linear(512, 5), "head"))
+    wrong = nn.Linear(512, 5)
+    monkeypatch.setattr(split, "_split_at_head", lambda m: split.NetworkSplit(split._Prefix(m), wrong, "head"))
     found = split.split_network(model, learns, torch.randn(2, 3, 64, 64))
     assert found is None or found.at != "head"

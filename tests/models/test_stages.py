@@ -20,7 +20,7 @@ def model() -> torch.nn.Module:
 def test_several_stages_are_one_pass_and_their_own_features(model: torch.nn.Module) -> None:
     images = torch.randn(4, 3, 64, 64)
     stages = Stages(model, [0, -2, -1], ["avg", "max"])
-    columns = stages.columns(images)
+    columns = stages.find_columns(images)
     assert list(columns) == ["stage0 avg", "stage0 max", "stage4 avg", "stage4 max", "pre-logits", "all"]
     with torch.no_grad():
         found = stages(images)
@@ -36,5 +36,5 @@ def test_several_stages_are_one_pass_and_their_own_features(model: torch.nn.Modu
 def test_stages_that_a_network_does_not_have_are_refused(model: torch.nn.Module) -> None:
     with pytest.raises(UserError, match=r"5 stages, 0 to 4"):
         Stages(model, [6], ["avg"])
-    with pytest.raises(UserError, match="does not offer its stages"):
+    with pytest.raises(UserError, match="gives no access to its stages"):
         Stages(timm.create_model("linear"), [0], ["avg"])

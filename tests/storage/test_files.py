@@ -124,7 +124,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before_it(tmp_path: Path)
     with room_for(2000), pytest.raises(RunFailed, match=r"step-00000002 \(\d+ bytes so far\): File too large"):
         checkpoints.write(tmp_path, 2, {"tensor": torch.ones(1000)})
     assert list(tmp_path.iterdir()) == [first]
-    assert checkpoints.newest(tmp_path) == first
+    assert checkpoints.find_newest(tmp_path) == first
 
 
 def test_a_feature_cache_that_does_not_fit_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

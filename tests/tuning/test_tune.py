@@ -39,7 +39,7 @@ def settle(config: RunConfig, n_train: int = 32, asked: str = "auto") -> tuple[H
 
 def planned(config: RunConfig) -> list[plan.Phase]:
     """The phases of a run, as of the network's outline."""
-    return plan.plan_phases(factory.outline(config.model), config.strategy.phases)
+    return plan.plan_phases(factory.build_outline(config.model), config.strategy.phases)
 
 
 @pytest.fixture

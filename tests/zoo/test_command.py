@@ -203,7 +203,7 @@ def test_what_was_found_before_a_failure_is_kept(work: str, reason: str) -> None
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet50", "resnetv2_101", "densenet121", "inception_v3"])
 def test_depth_counts_as_keras_published_figures_do(name: str) -> None:
-    assert cost.layers(outline(name)) == rows.BY_MODEL[name].depth
+    assert cost.count_layers(outline(name)) == rows.BY_MODEL[name].depth
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from headstart.context import Context
 from headstart.evaluation import metrics
 from headstart.evaluation.evaluate import Evaluation
 from headstart.features.extractor import Extraction
-from headstart.models.cost import gmacs
+from headstart.models.cost import count_gmacs
 from headstart.runtime import hardware
 from headstart.runtime.version import __version__
 from headstart.strategy.plan import Phase
@@ -98,7 +98,7 @@ def _count_sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, A
         "skipped": context.data.skipped,
         "duplicates": {key: len(pairs) for key, pairs in context.duplicates.items()},
         "params": {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learned)},
-        "gmacs": gmacs(context.model, context.data.image_size),
+        "gmacs": count_gmacs(context.model, context.data.image_size),
         "classes": list(context.data.classes),
     }
 

@@ -102,7 +102,7 @@ class Extractor:
             name: value for name, value in split.prefix.state_dict(keep_vars=True).items() if id(value) not in behind
         }
         key = {
-            "weights": weights.digest(state),
+            "weights": weights.digest_tensors(state),
             # what the prefix does with its weights: where it ends, its layers with what no tensor shows (strides,
             # paddings, poolings), and the code of a traced prefix or the stages that are taken
             "at": split.at,

@@ -40,7 +40,7 @@ class RowsFormat:
     suffix = ".safetensors"
 
     def digest(self, content: Rows) -> str:
-        return weights.digest(content.tensors)  # without the seconds, which differ from run to run
+        return weights.digest_tensors(content.tensors)  # without the seconds, which differ from run to run
 
     def size(self, content: Rows) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in content.tensors.values())

@@ -1,4 +1,4 @@
-"""What a run observes besides its accuracy; a config names a measure by `_target_: headstart.measures.…`."""
+"""Measures: what a run records in addition to its accuracy; a config names one by `_target_: headstart.measures.…`."""
 
 from headstart.measures.corruptions import Changes
 from headstart.measures.gradients import GradientNorms

@@ -1,4 +1,4 @@
-"""Images changed as a study asks: moved, scaled, turned, drawn thicker, made noisy, blurred, pale or bright.
+"""A measure of the accuracy on corrupted images: shifted, scaled, rotated, with thicker strokes, noise or blur.
 
 The kinds of corruption are some of Hendrycks & Dietterich's (2019, "Benchmarking neural network robustness to common
 corruptions and perturbations"); the sizes are a study's own, not the five severities of their ImageNet-C.
@@ -30,11 +30,11 @@ LIMITS: dict[str, tuple[float, float]] = {
     "brightness": (-1, 1),
 }
 WHOLE = ("stroke",)
-PART = 256  # images that are changed at once
+PART = 256  # images that are changed together
 
 
 def check_sizes(change: str, sizes: Sequence[float]) -> None:
-    """Raises UserError where a size of a change is out of its limits."""
+    """Raise UserError if a size of a change is out of its limits."""
     low, high = LIMITS[change]
     kind = int if change in WHOLE else int | float
     for size in sizes:
@@ -44,38 +44,38 @@ def check_sizes(change: str, sizes: Sequence[float]) -> None:
 
 
 def corrupt(images: Tensor, change: str, size: float, seed: int = 0) -> Iterable[Tensor]:
-    """Images uint8 [n, 3, S, S] under a change; a shift comes in its four directions, a rotation in both.
+    """Change images uint8 [n, 3, S, S]; yields one tensor, but for a shift its four directions, for a rotation both.
 
-    Noise is a function of the seed, the size and an image's place alone.
+    Noise depends only on the seed, the size and the position of an image.
     """
     if change == "shift":
         for right, down in ((1, 0), (-1, 0), (0, 1), (0, -1)) if size else ((0, 0),):
-            yield _by_part(images, partial(_moved, factor=1.0, right=2 * size * right, down=2 * size * down))
+            yield _apply_by_part(images, partial(_move, factor=1.0, right=2 * size * right, down=2 * size * down))
     elif change == "rotation":
         for degrees in (size, -size) if size else (0.0,):
-            yield _by_part(images, partial(_turned, degrees=degrees))
+            yield _apply_by_part(images, partial(_rotate, degrees=degrees))
     else:
-        yield _by_part(images, _operation(change, size, seed))
+        yield _apply_by_part(images, _make_operation(change, size, seed))
 
 
-def _operation(change: str, size: float, seed: int) -> Callable[[Tensor], Tensor]:
-    """What a change does to float images [b, 3, S, S] of 0 … 255."""
+def _make_operation(change: str, size: float, seed: int) -> Callable[[Tensor], Tensor]:
+    """Make the function that changes float images [b, 3, S, S] of 0 … 255."""
     from kornia import enhance
 
     if change == "noise":
         generator = torch.Generator().manual_seed(seed)
-        return lambda part: part + 255 * size * _noise(part, generator)
+        return lambda part: part + 255 * size * _draw_noise(part, generator)
     return {
-        "scale": lambda part: _moved(part, size, 0.0, 0.0),
-        "stroke": lambda part: _stroked(part, int(size)),
-        "blur": lambda part: _blurred(part, size * part.shape[-1]),
+        "scale": lambda part: _move(part, size, 0.0, 0.0),
+        "stroke": lambda part: _dilate(part, int(size)),
+        "blur": lambda part: _blur(part, size * part.shape[-1]),
         "contrast": lambda part: 255 * enhance.adjust_contrast_with_mean_subtraction(part / 255, float(size)),
         "brightness": lambda part: 255 * enhance.adjust_brightness(part / 255, float(size)),
     }[change]
 
 
-def _by_part(images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
-    """`operation` over all images, a part at a time, rounded to uint8 again."""
+def _apply_by_part(images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+    """Apply `operation` to all images, a part at a time, and round the result to uint8."""
 
     def parts() -> Iterator[Tensor]:
         for part in images.split(PART):
@@ -84,36 +84,36 @@ def _by_part(images: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
     return torch.cat(list(parts()))
 
 
-def _moved(part: Tensor, factor: float, right: float, down: float) -> Tensor:
-    """Scaled about the centre, then moved; in units of half a side."""
+def _move(part: Tensor, factor: float, right: float, down: float) -> Tensor:
+    """Scale images about the centre, then shift them; in units of half a side."""
     grid_of = torch.tensor([[1 / factor, 0.0, -right / factor], [0.0, 1 / factor, -down / factor]])
     grid = functional.affine_grid(grid_of.expand(len(part), 2, 3), list(part.shape), align_corners=False)
     return functional.grid_sample(part, grid, padding_mode="border", align_corners=False)
 
 
-def _turned(part: Tensor, degrees: float) -> Tensor:
-    """Turned about the centre, anticlockwise."""
+def _rotate(part: Tensor, degrees: float) -> Tensor:
+    """Rotate images about the centre, anticlockwise."""
     from kornia.geometry.transform import rotate
 
     return rotate(part, torch.full((len(part),), float(degrees)), padding_mode="border")
 
 
-def _stroked(part: Tensor, pixels: int) -> Tensor:
+def _dilate(part: Tensor, pixels: int) -> Tensor:
     """Grey-scale dilation with a square of side 2 `pixels` + 1; below 0: erosion."""
     sign = 1.0 if pixels >= 0 else -1.0
     side = 2 * abs(pixels) + 1
     return sign * functional.max_pool2d(sign * part, side, stride=1, padding=side // 2)
 
 
-def _noise(part: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal numbers of the images' shape; the three channels of a grey image have the same."""
+def _draw_noise(part: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw standard normal numbers of the images' shape; the three channels of a grey image get the same numbers."""
     drawn = torch.randn(part.shape, generator=generator)
     grey = (part == part[:, :1]).flatten(1).all(1).view(-1, 1, 1, 1)
     return torch.where(grey, drawn[:, :1], drawn)
 
 
-def _blurred(part: Tensor, sigma: float) -> Tensor:
-    """Blurred by a Gaussian with a standard deviation in pixels; the border is continued."""
+def _blur(part: Tensor, sigma: float) -> Tensor:
+    """Blur images by a Gaussian with a standard deviation in pixels; pixels of the border are repeated outside."""
     from kornia.filters import gaussian_blur2d
 
     if sigma == 0:
@@ -123,21 +123,21 @@ def _blurred(part: Tensor, sigma: float) -> Tensor:
 
 
 class Changes(Measure):
-    """Test accuracy of images that were changed after training on clean ones: `changes.csv`.
+    """Records the accuracy on changed test images, after training on images without changes, in `changes.csv`.
 
-    Columns: change, size, accuracy (a share of 1). What leaves the image is lost, and its border is continued. Images
-    are changed at the size at which they are kept, before the centre crop. The kinds are some of Hendrycks &
-    Dietterich's (2019); their sizes are given here, and are not the severities of ImageNet-C.
+    Columns: change, size, accuracy (from 0 to 1). Pixels that leave the image are lost, and pixels of its border are
+    repeated outside. Images are changed at the size at which they are stored, before the centre crop. The kinds are
+    some of Hendrycks & Dietterich's (2019); the sizes are given by the study, and are not the severities of ImageNet-C.
 
     Args:
-        shift: how far, as shares of the side; the accuracy is the mean over left, right, up and down.
+        shift: distances, as shares of the side; the accuracy is the mean over left, right, up and down.
         scale: factors about the centre.
         rotation: degrees; the accuracy is the mean over both directions.
-        stroke: by how many pixels a bright stroke on dark ground grows on each side (below 0: shrinks).
+        stroke: by how many pixels a bright stroke on a dark background becomes thicker on each side (below 0: thinner).
         noise: standard deviations of Gaussian noise, as shares of the range of values; grey images get grey noise.
         blur: standard deviations of a Gaussian, as shares of the side.
         contrast: factors about an image's mean value.
-        brightness: what is added, as shares of the range of values.
+        brightness: values to add, as shares of the range of values.
         seed: of the noise, which is the same in all runs.
     """
 

@@ -1,4 +1,4 @@
-"""How large gradients are, layer by layer, while a phase learns."""
+"""A measure of the size of gradients, layer by layer, while a phase learns."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from headstart.measures.measure import Measure, read_rows, write_rows
 
 
 class GradientNorms(Measure):
-    """How large the gradient of each layer's weights is: `gradients.csv`, a row an epoch and layer.
+    """Records the size of the gradient of each layer's weights in `gradients.csv`, a row for each epoch and layer.
 
     Columns: phase, epoch, layer (1 is nearest the input), name, rms (root of the mean square of the gradient's
-    elements). It is that of an epoch's last step, before clipping, so a resumed run writes the same rows.
+    elements). The gradient is that of the epoch's last step, before clipping, so a resumed run writes the same rows.
     """
 
     FILE = "gradients.csv"

@@ -1,7 +1,7 @@
-"""What a run observes besides its accuracy, named under `measures`: a study asks for what its question needs.
+"""The base class of measures, which a run records in addition to its accuracy; a config lists them under `measures`.
 
-A measure has two occasions: `Measure.watch`, while a phase learns by gradient, and `Measure.on_test_end`, once, after
-the test. What it finds is a CSV file in the run's folder.
+A measure has two hooks: `Measure.watch` returns a callback for a phase that learns by gradient, and
+`Measure.on_test_end` is called once, after the test. It writes its results to a CSV file in the run's folder.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 
 class Measure:
-    """Both occasions, at which a measure does nothing unless it says otherwise."""
+    """The base class, whose hooks do nothing."""
 
     def watch(self, model: nn.Module, folder: Path, phase: str) -> pl.Callback | None:
-        """A callback for the phase that is about to learn.
+        """Return a callback for a phase that is going to learn by gradient, or None.
 
         Args:
-            folder: the run's.
+            folder: of the run.
         """
         return None
 
     def on_test_end(self, test: Pixels, logits: Callable[[Pixels], Tensor], folder: Path) -> None:
-        """The run has been tested on the images `test`; `logits` gives [n, classes] of other images."""
+        """Called after the test on the images `test`; `logits` computes logits [n, classes] of other images."""
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file; none where there is no file."""
+    """Read the rows of a CSV file; none if there is no file."""
     if not path.exists():
         return []
     return list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as a CSV file, whole or not at all."""
+    """Write rows as a CSV file, completely or not at all."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""What a network costs before it has seen a picture: multiply-adds, megabytes, layers."""
+"""The static cost of a network: multiply-adds, parameters, megabytes, layers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BYTES = 4  # of a float32
 MB = 2**20
 
 
-def gmacs(model: nn.Module, image_size: int, channels: int = 3) -> float:
-    """Multiply-adds of one forward pass of one image, in units of 10^9 (convolutions and matrix products).
+def count_gmacs(model: nn.Module, image_size: int, channels: int = 3) -> float:
+    """Count the multiply-adds of one forward pass of one image, in units of 10^9 (convolutions and matrix products).
 
-    Nothing is computed where the network lies on torch's meta device.
+    If the network is on torch's meta device, nothing is computed.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -26,17 +26,17 @@ def gmacs(model: nn.Module, image_size: int, channels: int = 3) -> float:
     return float(counter.get_total_flops() / 2e9)
 
 
-def parameters(model: nn.Module) -> int:
-    """All parameters; running statistics are buffers, and not among them."""
+def count_parameters(model: nn.Module) -> int:
+    """Count all parameters, without the running statistics, which are buffers."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def size_mb(model: nn.Module) -> float:
-    """Parameters and running statistics as float32, in units of 2^20 bytes: what a file of weights takes."""
+def compute_size_mb(model: nn.Module) -> float:
+    """The size of a file of weights, in units of 2^20 bytes: parameters and running statistics as float32."""
     statistics = sum(buffer.numel() for buffer in model.buffers() if buffer.is_floating_point())
-    return BYTES * (parameters(model) + statistics) / MB
+    return BYTES * (count_parameters(model) + statistics) / MB
 
 
-def layers(model: nn.Module) -> int:
-    """Layers with weights of their own: convolutions, norms and linear layers, wherever in the network they stand."""
+def count_layers(model: nn.Module) -> int:
+    """Count the layers with weights of their own: convolutions, norms and linear layers."""
     return sum(1 for module in model.modules() if next(module.parameters(recurse=False), None) is not None)

@@ -1,4 +1,4 @@
-"""The one way to a network: by timm name, its weights loaded in full or not at all, its head fitted to the classes."""
+"""Create a network by its timm name, with all of its weights or none, and with a head for the classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Input:
-    """What a network expects to see: pixels, fractions and normalisation of timm's `pretrained_cfg`."""
+    """The input that a network expects: size in pixels, crop and normalisation, from timm's `pretrained_cfg`."""
 
     image_size: int
     crop_pct: float
@@ -29,7 +29,7 @@ class Input:
 
 
 def check_name(name: str) -> None:
-    """Raises UserError with the nearest names if timm knows no network `name` (a `.tag` may follow it)."""
+    """Raise UserError with the nearest names if timm has no network `name` (a `.tag` may follow the name)."""
     import timm
 
     base, _, tag = name.partition(".")
@@ -44,19 +44,19 @@ def check_name(name: str) -> None:
 
 
 def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
-    """Raises UserError if the network cannot see images of `side` pixels; `own` is what it was made for."""
+    """Raise UserError if the network cannot work on images of `side` pixels; `own` is the size it was made for."""
     import torch
 
-    def look(pixels: int) -> None:
+    def try_size(pixels: int) -> None:
         with torch.no_grad():
             model.eval()(torch.zeros(1, 3, pixels, pixels, device=next(model.parameters()).device))
 
     try:
-        look(side)
+        try_size(side)
     except (AssertionError, RuntimeError, ValueError) as error:
         if isinstance(as_user_error(error), RunFailed):
-            raise  # out of memory is another matter
-        look(own)  # where this fails too, the size is not to blame
+            raise  # out of memory
+        try_size(own)  # if this fails too, the size is not the reason
         reason = str(error).partition("\n")[0]
         raise UserError(
             f"data.image_size={side}: {name} cannot work on images of {side} pixels ({reason}); it was made for {own}: "
@@ -65,13 +65,13 @@ def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
 
 
 def expected_input(config: ModelConfig) -> Input:
-    """What the network sees by default; reads the folder or hub page that `weights` names, no weights yet."""
+    """The input that the network expects; reads the config of the folder or hub page in `weights`, but no weights."""
     from timm.data import resolve_data_config
 
     check_name(config.name)
-    cfg: Any = outline(config).pretrained_cfg  # of this network, whose arguments may change what it expects
+    cfg: Any = build_outline(config).pretrained_cfg  # with its arguments, which may change the input
     if config.weights.startswith(("local-dir:", "hf-hub:")):
-        cfg = _external(config)
+        cfg = _read_external_config(config)
     resolved = resolve_data_config(pretrained_cfg=cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg or {}))
     return Input(
         resolved["input_size"][-1],
@@ -82,8 +82,8 @@ def expected_input(config: ModelConfig) -> Input:
     )
 
 
-def _external(config: ModelConfig) -> Any:
-    """The `pretrained_cfg` of a folder or hub page; raises UserError where it describes another network."""
+def _read_external_config(config: ModelConfig) -> Any:
+    """Read the `pretrained_cfg` of a folder or hub page; raises UserError if it describes another network."""
     from timm.models import load_model_config_from_hf
 
     source, _, place = config.weights.partition(":")
@@ -94,14 +94,14 @@ def _external(config: ModelConfig) -> Any:
             with hub.offline_if_unreachable():
                 cfg, name, _ = load_model_config_from_hf(place)
     except Exception as error:
-        raise _unavailable(config, error) from error
+        raise _make_unavailable_error(config, error) from error
     if name != config.name.partition(".")[0]:
         raise UserError(f"model.weights={config.weights} holds {name}, but model.name={config.name}: make them agree")
     return cfg
 
 
-def outline(config: ModelConfig) -> Any:
-    """The network without memory or weights, with two outputs: enough to plan a strategy before any data is read."""
+def build_outline(config: ModelConfig) -> Any:
+    """Build the network without memory for weights, with two outputs, to plan a strategy before data is read."""
     import torch
 
     with torch.device("meta"):
@@ -109,13 +109,13 @@ def outline(config: ModelConfig) -> Any:
 
 
 def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
-    """Build the network with one output per class; returns it and the adaptations made, in words.
+    """Create the network with one output per class; also returns the changes to it, as sentences.
 
-    The head is new unless the weights are those of a run with the same classes. Random numbers come from torch's
-    global generator.
+    The head is new unless the weights come from a run with the same classes. Random numbers come from torch's global
+    generator.
 
     Raises:
-        UserError: unknown name, unfit `model.args`, or weights that are missing, damaged or incomplete.
+        UserError: unknown name, wrong `model.args`, or weights that are missing, damaged or incomplete.
     """
     notes: list[str] = []
     if not pretrained:
@@ -126,13 +126,13 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
         )
     path = stored.locate(config.weights)
     model = _load_by_timm(config) if path is None else _load_file(config, path)
-    if stored.classes_of_run(config.weights) == list(classes):
+    if stored.read_classes(config.weights) == list(classes):
         notes.append("head kept: the run was trained on the same classes")
     else:
         notes.append(f"head replaced: {model.num_classes} outputs -> {len(classes)} new ones")
         model.reset_classifier(len(classes))
         if stored.is_headless(config.weights):
-            notes.append(f"the run's own head is a probe beside its network ({stored.PROBE}), which is not taken over")
+            notes.append(f"the run's own head is a probe in its own file ({stored.PROBE}), which is not used")
     return model, notes
 
 
@@ -149,13 +149,13 @@ def _build(config: ModelConfig, **options: Any) -> Any:
 
 
 def _load_by_timm(config: ModelConfig) -> Any:
-    """Weights that timm finds itself; loaded strictly, with the number of outputs they were trained with."""
+    """Load weights that timm finds itself, all of them, with the number of outputs that they were trained with."""
     import timm
 
     external = config.weights.startswith(("local-dir:", "hf-hub:"))
-    if not external and not any(outline(config).pretrained_cfg.get(key) for key in ("url", "hf_hub_id", "file")):
+    if not external and not any(build_outline(config).pretrained_cfg.get(key) for key in ("url", "hf_hub_id", "file")):
         raise UserError(
-            f"model.weights={config.weights}: nobody publishes weights of {config.name} as it is here "
+            f"model.weights={config.weights}: there are no published weights of {config.name} with these arguments "
             f"(model.args={config.args}); use strategy=scratch, or weights of your own: a file, or run:FOLDER"
         )
     try:
@@ -164,16 +164,16 @@ def _load_by_timm(config: ModelConfig) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        raise _unavailable(config, error) from error
+        raise _make_unavailable_error(config, error) from error
 
 
 def _load_file(config: ModelConfig, path: Any) -> Any:
-    """A checkpoint file; strict, and the number of outputs is read off its head."""
+    """Load all weights of a checkpoint file; the number of outputs is that of its head."""
     import torch
 
     with torch.device("meta"):
         model = _build(config)
-    state = stored.renamed(stored.read(path), model, path)
+    state = stored.rename_tensors(stored.read(path), model, path)
     head = f"{model.pretrained_cfg.get('classifier', 'classifier')}.weight"
     outputs = len(state[head]) if head in state else model.num_classes
     try:
@@ -188,8 +188,8 @@ def _load_file(config: ModelConfig, path: Any) -> Any:
         raise UserError(f"model.weights: {path} does not fit model.name={config.name}: {reason}") from error
 
 
-def _unavailable(config: ModelConfig, error: Exception) -> UserError:
-    """What is missing, by model and file, and how to fetch it on another machine."""
+def _make_unavailable_error(config: ModelConfig, error: Exception) -> UserError:
+    """Make the error that says which file is missing, and how to download it on another machine."""
     from timm.models import get_pretrained_cfg
 
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
@@ -199,17 +199,17 @@ def _unavailable(config: ModelConfig, error: Exception) -> UserError:
     name, _, revision = repository.partition("@")
     fetch = f"hf download {name}{f' --revision {revision}' if revision else ''} --local-dir FOLDER"
     if source == "local-dir":
-        what = f"the folder must hold config.json and model.safetensors of {config.name}, whole"
-        how = f"fetch it anew: {fetch.replace('FOLDER', place)}" if repository else "fetch it anew"
+        what = f"the folder must contain the complete config.json and model.safetensors of {config.name}"
+        how = f"download it again: {fetch.replace('FOLDER', place)}" if repository else "download it again"
     elif repository:
-        what = f"it takes config.json and model.safetensors of {repository} on the Hugging Face hub"
+        what = f"it needs config.json and model.safetensors of {repository} from the Hugging Face hub"
         how = (
             f"On a machine with a network run: {fetch}; copy FOLDER here and set model.weights=local-dir:FOLDER. Or "
-            "copy its hub cache, and let HF_HOME name it"
+            "copy its hub cache, and set HF_HOME to that folder"
         )
     else:
-        what = f"it takes {getattr(cfg, 'url', None) or 'a file that timm does not name'}"
-        how = "fetch it on a machine with a network, and set model.weights=FILE"
+        what = f"it needs {getattr(cfg, 'url', None) or 'a file that timm does not name'}"
+        how = "download it on a machine with a network, and set model.weights=FILE"
     return UserError(
         f"model.weights={config.weights}: no pretrained weights for {config.name} ({reason}); {what}. {how}"
     )

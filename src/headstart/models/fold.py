@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them, for inference."""
+"""Fold batch norms into the convolutions before them, for inference."""
 
 import logging
 from copy import copy, deepcopy
@@ -12,15 +12,15 @@ log = logging.getLogger(__name__)
 
 
 def fold_batch_norms(module: nn.Module) -> nn.Module:
-    """A copy for inference, in which each batch norm is folded into the convolution before it.
+    """Make a copy for inference, in which each batch norm is folded into the convolution before it.
 
     In eval mode a batch norm is affine per channel: with the running mean m and variance v,
 
         gamma (conv(x) - m) / sqrt(v + eps) + beta,    conv(x) = W x + b
 
     which is a convolution with `W' = W gamma / sqrt(v + eps)` and `b' = (b - m) gamma / sqrt(v + eps) + beta`.
-    Outputs are the same up to rounding. On a CPU this about doubles the images per second. Where tracing fails, the
-    module itself is returned. W' and b' are new tensors: the module's own are not touched.
+    Outputs are the same up to rounding. On a CPU this about doubles the images per second. If tracing fails, the module
+    itself is returned. W' and b' are new tensors: those of the module do not change.
     """
     from timm.layers import BatchNormAct2d, Conv2dSame
     from torch.nn.utils.fusion import fuse_conv_bn_weights

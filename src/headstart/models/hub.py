@@ -1,4 +1,4 @@
-"""The Hugging Face hub, asked once whether it answers: its client would try each file for 23 seconds."""
+"""A check whether the Hugging Face hub can be reached; without it, the hub's client tries each file for 23 seconds."""
 
 import logging
 from collections.abc import Iterator
@@ -11,26 +11,26 @@ SECONDS = 3.0
 
 @contextmanager
 def offline_if_unreachable(wanted: bool = True) -> Iterator[None]:
-    """Within it the hub is left alone if it does not answer now, as by HF_HUB_OFFLINE=1: its cache counts alone."""
+    """Inside this context, only the hub's cache is used if the hub does not answer, as with HF_HUB_OFFLINE=1."""
     if not wanted:
         yield
         return
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
-    if not before and not _answers(constants.ENDPOINT):
+    if not before and not _is_reachable(constants.ENDPOINT):
         log.info(
             "  %s does not answer: only weights in the hub's cache on this machine can be used", constants.ENDPOINT
         )
-        constants.HF_HUB_OFFLINE = True  # what the environment variable sets, but that was read long ago
+        constants.HF_HUB_OFFLINE = True  # the environment variable itself is read only once, at import
     try:
         yield
     finally:
         constants.HF_HUB_OFFLINE = before
 
 
-def _answers(url: str) -> bool:
-    """Whether the hub answers in time, with anything but an error of its own."""
+def _is_reachable(url: str) -> bool:
+    """Whether the hub answers in time, and not with a server error."""
     from huggingface_hub import get_session
 
     try:

@@ -1,7 +1,7 @@
-"""Registers headstart's own networks with timm when timm is imported, so that neither waits for the other.
+"""Register headstart's own networks with timm when timm is imported.
 
-`import headstart, timm; timm.create_model("googlenet")` works in either order, and `import headstart` alone imports
-neither timm nor torch.
+So `import headstart, timm; timm.create_model("googlenet")` works with the imports in any order, and `import headstart`
+alone imports neither timm nor torch.
 """
 
 import importlib
@@ -16,7 +16,7 @@ ARCHITECTURES = "headstart.models.architectures"  # importing it registers them
 
 
 def register_with_timm() -> None:
-    """Register now where timm has been imported, else as soon as it is."""
+    """Register the networks now if timm is imported, else as soon as it is."""
     if "timm" in sys.modules:
         importlib.import_module(ARCHITECTURES)
     elif not any(isinstance(finder, _TimmFinder) for finder in sys.meta_path):
@@ -24,7 +24,7 @@ def register_with_timm() -> None:
 
 
 class _TimmFinder(MetaPathFinder):
-    """Finds timm as the other finders do, once, and has our networks registered behind its import."""
+    """Finds timm once, as the other finders do, and makes its loader register our networks after the import."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -39,7 +39,7 @@ class _TimmFinder(MetaPathFinder):
 
 
 class _RegisteringLoader(Loader):
-    """timm's own loader, and our networks when it has done its work."""
+    """Runs timm's own loader, then registers our networks."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader

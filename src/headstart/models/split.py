@@ -32,8 +32,8 @@ class NetworkSplit:
     """The two halves of a network.
 
     Attributes:
-        prefix: images to features.
-        rest: features to logits.
+        prefix: turns images into features.
+        rest: turns features into logits.
         at: where the network is split: `head`, or the name of the prefix's last node.
     """
 
@@ -73,27 +73,27 @@ def split_network(model: Any, trainable: frozenset[str], example: Tensor) -> Net
         names = {name for name, parameter in model.named_parameters() if id(parameter) not in head}
         # At the head first, if no parameter before it learns: this prefix is the longest, and needs no tracing, which
         # fails for some networks. A network that is all head (a linear model on pixels) has no prefix.
-        attempts: list[Callable[[], NetworkSplit | None]] = [lambda: _inside(model, trainable)]
+        attempts: list[Callable[[], NetworkSplit | None]] = [lambda: _split_inside(model, trainable)]
         if names and not names & trainable:
-            attempts.insert(0, lambda: _at_head(model))
+            attempts.insert(0, lambda: _split_at_head(model))
         for attempt in attempts:
             try:
                 cut = attempt()
-                if cut is not None and _same(model, cut, example):
+                if cut is not None and _are_equal(model, cut, example):
                     return cut
             # tracing runs the network's own code on stand-ins for tensors: it may raise anything
             except Exception as error:
-                log.debug("cannot be cut: %r", error)
+                log.debug("cannot be split: %r", error)
     finally:
         for module, training in modes.items():
             module.training = training
     return None
 
 
-def _same(model: nn.Module, cut: NetworkSplit, example: Tensor) -> bool:
-    """Whether the halves give the network's logits on `example`, to 1e-4 of the largest logit.
+def _are_equal(model: nn.Module, cut: NetworkSplit, example: Tensor) -> bool:
+    """Whether the two halves give the network's logits on `example`, to 1e-4 of the largest logit.
 
-    Tracing records one run of the code. Branches that depend on the data or the mode may have gone another way.
+    Tracing records one run of the code. With other data or in another mode, the code may take another branch.
     """
     with torch.no_grad():
         whole = model(example)
@@ -102,7 +102,7 @@ def _same(model: nn.Module, cut: NetworkSplit, example: Tensor) -> bool:
     return whole.shape == halves.shape and bool((whole - halves).abs().max() <= 1e-4 * scale)
 
 
-def _at_head(model: Any) -> NetworkSplit:
+def _split_at_head(model: Any) -> NetworkSplit:
     """Split before the classifier; the dropout that timm's `forward_head` applies before it goes to the rest."""
     head: Any = model.get_classifier()
     drop = float(getattr(model, "drop_rate", 0.0) or 0.0)
@@ -110,7 +110,7 @@ def _at_head(model: Any) -> NetworkSplit:
     return NetworkSplit(_Prefix(model), rest, "head")
 
 
-def _inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:
+def _split_inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:
     """Split after the last node up to which nothing learns, nothing is random, and after which one tensor is alive.
 
     A tensor is alive after a node if a later node uses it. All tensors alive at the split would have to be handed from
@@ -125,7 +125,7 @@ def _inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:
     last_use = {node: max((nodes.index(user) for user in node.users), default=-1) for node in nodes}
     best, seen_weights = None, False
     for index, node in enumerate(nodes[:-1]):
-        owned = _parameters(node, traced, layers)
+        owned = _list_parameters(node, traced, layers)
         if any(by_id.get(id(parameter)) in trainable for parameter in owned) or _is_random(node, layers):
             break
         # no split before the first weights: it would cache images, or reshaped images
@@ -135,10 +135,10 @@ def _inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:
             best = index
     if best is None:
         return None
-    return NetworkSplit(_first(traced, nodes[best]), _second(traced, nodes[best]), str(nodes[best].name))
+    return NetworkSplit(_take_first(traced, nodes[best]), _take_second(traced, nodes[best]), str(nodes[best].name))
 
 
-def _parameters(node: fx.Node, traced: fx.GraphModule, layers: dict[str, nn.Module]) -> list[nn.Parameter]:
+def _list_parameters(node: fx.Node, traced: fx.GraphModule, layers: dict[str, nn.Module]) -> list[nn.Parameter]:
     """The parameters that a node uses itself: those of its layer, or the one that it reads."""
     if node.op == "call_module":
         return list(layers[str(node.target)].parameters())
@@ -153,8 +153,8 @@ def _parameters(node: fx.Node, traced: fx.GraphModule, layers: dict[str, nn.Modu
 def _is_random(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
     """Whether the node is a dropout or drop-path layer with a rate above 0.
 
-    A prefix runs in eval mode, once per image. Such a layer would never drop anything there, though in training it
-    should, so it belongs to the rest.
+    A prefix runs in eval mode, once per image. There such a layer would drop nothing, but in training it should, so it
+    belongs to the rest.
     """
     if node.op != "call_module":
         return False
@@ -163,7 +163,7 @@ def _is_random(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
     return "Drop" in type(layer).__name__ and any(rate for rate in rates if isinstance(rate, float))
 
 
-def _first(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
+def _take_first(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
     """The nodes up to `last`, whose output is the result."""
     graph = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {}
@@ -172,14 +172,14 @@ def _first(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
         if node is last:
             break
     graph.output(copied[last])
-    return _without_dead_code(fx.GraphModule(traced, graph))
+    return _remove_dead_code(fx.GraphModule(traced, graph))
 
 
-def _second(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
+def _take_second(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
     """The nodes after `last`, whose output is the input.
 
-    Reads of parameters and buffers are copied from before the split too: a later node may use what was read there.
-    Those that none uses are removed again.
+    Nodes before the split that read parameters and buffers are copied too, because a later node may use their output.
+    Those without a user are removed again.
     """
     graph = fx.Graph()
     copied: dict[fx.Node, fx.Node] = {last: graph.placeholder("features")}
@@ -188,11 +188,11 @@ def _second(traced: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
         if started or node.op == "get_attr":
             copied[node] = graph.node_copy(node, copied.__getitem__)
         started = started or node is last
-    return _without_dead_code(fx.GraphModule(traced, graph))
+    return _remove_dead_code(fx.GraphModule(traced, graph))
 
 
-def _without_dead_code(half: fx.GraphModule) -> fx.GraphModule:
-    """Remove nodes whose output nobody uses, and the layers that no node calls."""
+def _remove_dead_code(half: fx.GraphModule) -> fx.GraphModule:
+    """Remove nodes whose output is not used, and layers that no node calls."""
     half.graph.eliminate_dead_code()
     half.delete_all_unused_submodules()
     half.recompile()

@@ -1,4 +1,4 @@
-"""A network as a graph of layers, by torch's symbolic tracing."""
+"""Turn a network into a graph of layers, by torch's symbolic tracing."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 
 class _Tracer(fx.Tracer):
-    """Traces a network down to the layers of torch and timm; what timm marks as untraceable stays one node too."""
+    """Traces a network down to the layers of torch and timm; modules that timm marks as untraceable become one node."""
 
     def __init__(self, model: Any) -> None:
         from timm.layers import get_notrace_functions, get_notrace_modules
@@ -19,9 +19,9 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module becomes one node; other modules are traced into.
 
-        timm's layers become one node, with two exceptions. What holds a batch norm (conv-norm-act) is traced into, so
-        that the norm can be folded into the convolution. What holds the head is traced into, so that the head can be
-        split off.
+        timm's layers become one node, with two exceptions. A layer that contains a batch norm (conv-norm-act) is traced
+        into, so that the norm can be folded into the convolution. A layer that contains the head is traced into, so
+        that the head can be split off.
         """
         if isinstance(m, self.leaves) or type(m).__module__.startswith("torch.nn"):
             return not isinstance(m, nn.Sequential)
@@ -31,13 +31,13 @@ class _Tracer(fx.Tracer):
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
-    """The network as a graph of layers, in which functional dropout is replaced by dropout modules.
+    """Trace the network into a graph of layers, in which functional dropout is replaced by dropout modules.
 
     Tracing runs the code once. `functional.dropout(x, training=self.training)` is recorded with the value that
-    `self.training` has in that run, and keeps it whatever mode is set later. A module asks for the mode at each call.
+    `self.training` has in that run, and does not follow a later change of the mode. A dropout module does.
     """
     training = model.training
-    model.train()  # in eval mode some networks leave their functional dropout out, and it would not be recorded
+    model.train()  # in eval mode some networks do not call their functional dropout, and it would not be recorded
     try:
         graph = _Tracer(model).trace(model)
     finally:

@@ -1,8 +1,8 @@
-"""Where a network's starting weights come from, and what they are called in `result.json`.
+"""Find, read and write the weights of a network.
 
-`model.weights` is one of `imagenet` (timm's own loading), `none`, a checkpoint file, `local-dir:FOLDER`,
-`hf-hub:ID` (both as timm reads them), `package:MODULE` (a Python package that carries a checkpoint) or
-`run:FOLDER` (the final weights of another headstart run).
+`model.weights` is one of `imagenet` (timm loads them), `none`, a checkpoint file, `local-dir:FOLDER`, `hf-hub:ID`
+(both in timm's format), `package:MODULE` (a Python package that contains a checkpoint) or `run:FOLDER` (the final
+weights of another headstart run).
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 SCHEMES = ("imagenet", "none", "FILE", "local-dir:FOLDER", "hf-hub:ID", "package:MODULE", "run:FOLDER")
-BEST = "best.safetensors"  # in a phase's folder: what it hands on
+BEST = "best.safetensors"  # in a phase's folder: the weights that it passes on to the next phase
 FINAL = Path("checkpoints") / BEST
-PROBE = "probe.safetensors"  # in a run's folder: the head of a probe that is kept beside its network
+PROBE = "probe.safetensors"  # in a run's folder: the head of a probe that is no layer of the network
 
 
-def elsewhere(weights: str) -> bool:
-    """Whether `model.weights` names what another machine may have though this one has not: a file, package or run."""
+def may_exist_elsewhere(weights: str) -> bool:
+    """Whether `model.weights` is a file, package or run, which may exist on another machine and not on this one."""
     return weights.startswith(("package:", "run:")) or len(Path(weights).parts) > 1 or bool(Path(weights).suffix)
 
 
 def locate(weights: str) -> Path | None:
-    """The local file that `model.weights` names, or None where timm finds the weights itself.
+    """Find the local file that `model.weights` names; None if timm finds the weights itself.
 
     Raises:
-        UserError: the file, package or run is not there.
+        UserError: the file, package or run does not exist.
     """
     if weights in ("imagenet", "none") or weights.startswith(("hf-hub:", "local-dir:")):
         return None
     scheme, _, rest = weights.partition(":")
     if scheme == "package":
-        return _in_package(rest)
+        return _find_in_package(rest)
     path = Path(rest).expanduser() / FINAL if scheme == "run" else Path(weights).expanduser()
     if not path.is_file():
         hint = "a completed run has it" if scheme == "run" else f"use one of {', '.join(SCHEMES)}"
@@ -48,7 +48,7 @@ def locate(weights: str) -> Path | None:
     return path
 
 
-def _in_package(module: str) -> Path:
+def _find_in_package(module: str) -> Path:
     found = find_spec(module) if module.isidentifier() else None
     if found is None or not found.submodule_search_locations:
         raise UserError(
@@ -62,10 +62,10 @@ def _in_package(module: str) -> Path:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file; only tensors are ever unpickled.
+    """Read the tensors of a checkpoint file; nothing but tensors is unpickled.
 
     Raises:
-        UserError: the file is damaged, or holds anything but tensors.
+        UserError: the file is damaged, or contains other objects than tensors.
     """
     from timm.models import load_state_dict
 
@@ -74,15 +74,15 @@ def read(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"model.weights: {path} cannot be read as a checkpoint of plain tensors ({reason}); it may be half "
-            "downloaded, or hold pickled objects: save the state_dict alone, best as .safetensors"
+            f"model.weights: {path} cannot be read as a checkpoint of plain tensors ({reason}); it may be downloaded "
+            "in part only, or contain pickled objects: save only the state_dict, best as .safetensors"
         ) from error
 
 
-def renamed(state: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The tensors under `model`'s names: by name where the names agree, else by order where all shapes agree.
+def rename_tensors(state: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Give the tensors the names of `model`'s tensors: by name if names agree, else by order if all shapes agree.
 
-    A network that knows other names for its tensors (`published_names`) translates them first.
+    A network whose published tensors have other names translates them first (`published_names`).
     """
     own = model.state_dict()
     if hasattr(model, "published_names"):
@@ -91,11 +91,11 @@ def renamed(state: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str,
         return state
     if [tuple(tensor.shape) for tensor in own.values()] == [tuple(tensor.shape) for tensor in state.values()]:
         return dict(zip(own, state.values(), strict=True))
-    raise UserError(f"model.weights: {path} holds no tensor of {type(model).__name__}; is it another network's?")
+    raise UserError(f"model.weights: {path} has no tensor of {type(model).__name__}; is it for another network?")
 
 
-def digest(state: dict[str, Tensor]) -> str:
-    """Names, shapes and bytes of tensors as one blake2b digest (32 hex digits)."""
+def digest_tensors(state: dict[str, Tensor]) -> str:
+    """Compute a blake2b digest (32 hex digits) of the names, shapes and bytes of tensors."""
     import torch
 
     hasher = hashlib.blake2b(digest_size=16)
@@ -106,31 +106,31 @@ def digest(state: dict[str, Tensor]) -> str:
     return hasher.hexdigest()
 
 
-def source_digest(weights: str) -> str | None:
-    """The content of the file or folder that `model.weights` names; None where it is a hub's."""
+def digest_source(weights: str) -> str | None:
+    """Compute a digest of the file or folder that `model.weights` names; None if it is on a hub."""
     scheme, _, place = weights.partition(":")
     if scheme == "local-dir":
-        return _folder_digest(Path(place).expanduser())
+        return _digest_folder(Path(place).expanduser())
     path = locate(weights)
-    return None if path is None else file_digest(path)
+    return None if path is None else digest_file(path)
 
 
-def _folder_digest(folder: Path) -> str:
+def _digest_folder(folder: Path) -> str:
     hasher = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.glob("*")):
         if path.is_file():
-            hasher.update(f"{path.name} {file_digest(path)}\n".encode())
+            hasher.update(f"{path.name} {digest_file(path)}\n".encode())
     return hasher.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """blake2b-128 hex of a file's bytes."""
+def digest_file(path: Path) -> str:
+    """Compute the blake2b-128 hex of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def classes_of_run(weights: str) -> list[str] | None:
-    """The class names that the head of `run:FOLDER` was trained on; None for every other source, or without one."""
+def read_classes(weights: str) -> list[str] | None:
+    """Read the class names of the head in `run:FOLDER`; None for any other source, or if its head is a probe's."""
     scheme, _, folder = weights.partition(":")
     if scheme != "run" or is_headless(weights):
         return None
@@ -141,13 +141,13 @@ def classes_of_run(weights: str) -> list[str] | None:
 
 
 def is_headless(weights: str) -> bool:
-    """Whether `model.weights` names a run whose probe is kept beside its network, whose own head is untrained."""
+    """Whether `model.weights` is a run whose head is in a file of its own: the head of its network is not trained."""
     scheme, _, folder = weights.partition(":")
     return scheme == "run" and (Path(folder).expanduser() / PROBE).is_file()
 
 
 def save(model: nn.Module, path: Path) -> None:
-    """Write the network's tensors as safetensors, whole or not at all."""
+    """Write the network's tensors as safetensors, completely or not at all."""
     from safetensors.torch import save_model
 
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
@@ -156,7 +156,7 @@ def save(model: nn.Module, path: Path) -> None:
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Put the tensors that `save` wrote back into the network, all of them."""
+    """Load all tensors that `save` wrote into the network."""
     from safetensors.torch import load_model
 
     load_model(model, str(path))

@@ -78,7 +78,7 @@ def _weight_problems(name: str, machine: bool) -> Iterator[str]:
     from headstart.models import weights
 
     # `run:` may name an earlier job of the same sweep, which does not exist yet
-    expected = not name.startswith("run:") if machine else not weights.elsewhere(name)
+    expected = not name.startswith("run:") if machine else not weights.may_exist_elsewhere(name)
     try:
         if expected:
             weights.locate(name)

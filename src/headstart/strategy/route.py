@@ -187,7 +187,7 @@ def _make_probe_route(model: Any, phase: Phase, split: NetworkSplit | None, exam
     layers = tuple(getattr(probe, "layers", (-1,)))
     if layers != (-1,):
         stages = Stages(model, layers, probe.poolings)
-        columns = stages.columns(example)
+        columns = stages.find_columns(example)
         return FittedHead(NetworkSplit(stages, model.get_classifier(), ", ".join(stages.names)), probe, views, columns)
     with torch.no_grad():
         found = None if split is None else split.prefix.eval()(example).flatten(1).shape[1]

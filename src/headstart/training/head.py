@@ -101,4 +101,4 @@ def _save_head(context: Context, phase: Phase, route: FittedHead, fitted: nn.Mod
             head_file.save(fitted, context.probe_head)
     comm.barrier()
     weights.load(context.model, best)
-    return weights.file_digest(context.probe_head) if separate else None
+    return weights.digest_file(context.probe_head) if separate else None

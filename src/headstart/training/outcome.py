@@ -31,7 +31,7 @@ class Outcome:
 
     def record(self, best: Path) -> dict[str, Any]:
         """The outcome for `state.json`, with the digest of the phase's weights."""
-        return asdict(self) | {"weights": weights.file_digest(best)}
+        return asdict(self) | {"weights": weights.digest_file(best)}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def read_outcome(record: Mapping[str, Any], best: Path, probe: Path) -> Outcome 
         log.warning("phase %s was recorded by another version of headstart: it is fitted again", facts.get("phase"))
         return None
     for path, meant in ((best, facts.pop("weights")), (probe, facts.get("probe_digest"))):
-        if meant is not None and (not path.is_file() or weights.file_digest(path) != meant):
+        if meant is not None and (not path.is_file() or weights.digest_file(path) != meant):
             log.warning("%s is damaged or missing: its phase is fitted again", path)
             return None
     facts["extractions"] = {part: Extraction(**cost) for part, cost in facts["extractions"].items()}

@@ -62,7 +62,7 @@ def run_phases(
 def fit_phase(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
     """Fit one phase; afterwards `context.model` has the weights that were best on validation."""
     freeze(context.model, phase)
-    before = weights.digest(_list_frozen_tensors(context.model, phase))
+    before = weights.digest_tensors(_list_frozen_tensors(context.model, phase))
     if isinstance(route, FittedHead):
         from headstart.training.head import fit_head
 
@@ -71,7 +71,7 @@ def fit_phase(context: Context, phase: Phase, index: int, route: Route) -> Fitte
         from headstart.training.gradient import fit_by_gradient  # imports Lightning, which takes seconds
 
         fitted = fit_by_gradient(context, phase, index, route)
-    if weights.digest(_list_frozen_tensors(context.model, phase)) != before:
+    if weights.digest_tensors(_list_frozen_tensors(context.model, phase)) != before:
         raise AssertionError(f"phase {phase.name} changed frozen tensors; please report this")
     return fitted
 

@@ -152,7 +152,7 @@ def _may_pay_off(setup: TrialSetup, steps: int, usual: Timing) -> bool:
     """Whether to try compiling: compare what it would save at best with an estimate of its cost."""
     if not (steps and usual.seconds and has_compiler(setup.hardware.accelerator)):
         return False
-    layers = [part for part in factory.outline(setup.model).modules() if list(part.parameters(recurse=False))]
+    layers = [part for part in factory.build_outline(setup.model).modules() if list(part.parameters(recurse=False))]
     hoped, guess = usual.seconds / AT_BEST, LAYER * len(layers)
     tried = is_worth_compiling(steps, usual.seconds, hoped, guess)
     log.info(

@@ -54,9 +54,9 @@ def measure(name: str, plan: Plan) -> Iterator[dict[str, Any]]:
     yield published(name, model)
     yield {
         "input_px": input_size(model)[-1],
-        "size_mb": cost.size_mb(model),
-        "parameters": cost.parameters(model),
-        "depth": cost.layers(model),
+        "size_mb": cost.compute_size_mb(model),
+        "parameters": cost.count_parameters(model),
+        "depth": cost.count_layers(model),
     }
     yield {"gmacs": _gmacs(name, model)}
     for device in plan.devices:
@@ -84,9 +84,9 @@ def _gmacs(name: str, model: Any) -> float:
     """Without arithmetic, if the network's forward pass can do without."""
     channels, _, side = input_size(model)
     try:
-        return cost.gmacs(model.requires_grad_(False), side, channels)
+        return cost.count_gmacs(model.requires_grad_(False), side, channels)
     except Exception:
-        return cost.gmacs(timm.create_model(name).requires_grad_(False), side, channels)
+        return cost.count_gmacs(timm.create_model(name).requires_grad_(False), side, channels)
 
 
 def input_size(model: Any) -> tuple[int, int, int]:

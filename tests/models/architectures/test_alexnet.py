@@ -75,7 +75,7 @@ def test_only_the_single_tower_has_published_weights() -> None:
     assert meta().pretrained_cfg["url"] == "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
     assert not meta(grouped=True).pretrained_cfg["url"]
     assert not meta(width=0.5).pretrained_cfg["url"]
-    with pytest.raises(UserError, match="nobody publishes weights of alexnet"):
+    with pytest.raises(UserError, match="no published weights of alexnet"):
         factory.create(ModelConfig("alexnet", "imagenet", {"grouped": True}), ("a", "b"), pretrained=True)
 
 

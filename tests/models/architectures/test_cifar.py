@@ -119,4 +119,4 @@ def test_halves_make_the_whole(name: str, options: dict) -> None:
 )
 def test_impossible_arguments_are_refused(name: str, options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        factory.outline(ModelConfig(name=name, weights="none", args=options))
+        factory.build_outline(ModelConfig(name=name, weights="none", args=options))

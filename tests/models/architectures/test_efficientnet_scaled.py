@@ -13,7 +13,7 @@ from timm.models.efficientnet import EfficientNet
 from headstart.config.schema import ModelConfig
 from headstart.models import architectures, factory  # noqa: F401
 from headstart.models.architectures.efficientnet_scaled import Scale, scaled
-from headstart.models.cost import gmacs
+from headstart.models.cost import count_gmacs
 from headstart.strategy import plan
 
 SMALL = {"base_resolution": 32, "base_width": 0.25, "base_depth": 0.5}
@@ -32,7 +32,7 @@ def count(model: EfficientNet) -> int:
 def measured(**options: float) -> float:
     """GMACs at the network's own resolution."""
     model = outline(**options)
-    return gmacs(model, model.pretrained_cfg["input_size"][-1])
+    return count_gmacs(model, model.pretrained_cfg["input_size"][-1])
 
 
 @pytest.mark.parametrize("phi", [0, 0.5, 1, 2, 3, 7])

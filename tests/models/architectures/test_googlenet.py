@@ -139,7 +139,7 @@ def test_the_papers_form_has_no_published_weights(published: tuple[nn.Module, Pa
     assert meta(kernel=3).pretrained_cfg["url"] == "https://download.pytorch.org/models/googlenet-1378be20.pth"
     for args in ({}, {"kernel": 3, "width": 0.5}, {"kernel": 3, "branches": "1x1"}, {"kernel": 3, "norm": False}):
         assert not meta(**args).pretrained_cfg["url"]
-        with pytest.raises(UserError, match="nobody publishes weights of googlenet"):
+        with pytest.raises(UserError, match="no published weights of googlenet"):
             factory.create(ModelConfig("googlenet", "imagenet", args), ("a", "b"), pretrained=True)
     with pytest.raises(UserError, match=r"does not fit model\.name=googlenet"):
         factory.create(ModelConfig("googlenet", str(published[1])), ("a", "b"), pretrained=True)
@@ -161,7 +161,7 @@ def test_small_images_and_single_branches(branches: str, side: int) -> None:
 def test_what_it_cannot_be_is_named() -> None:
     for args, words in (({"kernel": 7}, "kernel=7"), ({"branches": "7x7"}, "branches='7x7'")):
         with pytest.raises(UserError, match=words):
-            factory.outline(ModelConfig("googlenet", "none", args))
+            factory.build_outline(ModelConfig("googlenet", "none", args))
 
 
 def test_the_uniform_interface() -> None:

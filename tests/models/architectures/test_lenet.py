@@ -83,7 +83,7 @@ def test_what_it_cannot_see_or_be_is_named() -> None:
     with pytest.raises(UserError, match=r"try data\.image_size=32"):
         factory.check_size(timm.create_model("lenet5"), "lenet5", 28, 32)
     with pytest.raises(UserError, match="original or modern"):
-        factory.outline(ModelConfig("lenet5", "none", {"variant": "antique"}))
+        factory.build_outline(ModelConfig("lenet5", "none", {"variant": "antique"}))
 
 
 @pytest.mark.parametrize("variant", ["original", "modern"])

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from headstart.models import architectures, fold, split  # noqa: F401
 from headstart.models.architectures.nasnet_mobile import Cell, FactorizedReduction, NASNet
-from headstart.models.cost import gmacs
+from headstart.models.cost import count_gmacs
 
 SMALL = {"repeats": 1, "penultimate": 96, "stem_chs": 8, "num_classes": 5}
 
@@ -37,7 +37,7 @@ def test_size_and_cost_are_the_published() -> None:
     statistics = sum(b.numel() for name, b in model.named_buffers() if "running" in name)
     assert parameters == 5_289_978
     assert parameters + statistics == 5_326_716, "as Keras counts"
-    assert round(gmacs(model, 224) * 1e3) == 564, "Table 3: 564 M multiply-adds"
+    assert round(count_gmacs(model, 224) * 1e3) == 564, "Table 3: 564 M multiply-adds"
     assert [len(stage) for stage in model.stages] == [4, 5, 5]
     assert model.forward_features(torch.zeros(1, 3, 224, 224, device="meta")).shape == (1, 1056, 7, 7)
 

@@ -158,4 +158,4 @@ def test_halves_make_the_whole_and_the_rest_shakes() -> None:
 )
 def test_impossible_arguments_are_refused(options: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        factory.outline(ModelConfig(name="shake_shake_26_2x32d", weights="none", args=options))
+        factory.build_outline(ModelConfig(name="shake_shake_26_2x32d", weights="none", args=options))

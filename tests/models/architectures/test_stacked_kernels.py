@@ -83,6 +83,6 @@ def test_the_uniform_interface(stacked: bool, norm: bool) -> None:
 def test_what_it_cannot_be_is_named() -> None:
     for field in (1, 6):
         with pytest.raises(UserError, match="3, 5, 7"):
-            factory.outline(ModelConfig("stacked_kernels", "none", {"field": field}))
+            factory.build_outline(ModelConfig("stacked_kernels", "none", {"field": field}))
     with pytest.raises(UserError, match="at least 1"):
-        factory.outline(ModelConfig("stacked_kernels", "none", {"stages": 0}))
+        factory.build_outline(ModelConfig("stacked_kernels", "none", {"stages": 0}))

@@ -55,4 +55,4 @@ def test_the_uniform_interface() -> None:
 @pytest.mark.parametrize("args", [{"depth": 12}, {"width": 0}])
 def test_what_it_cannot_be_is_named(args: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="11, 13, 16 or 19"):
-        factory.outline(ModelConfig("vgg_scaled", "none", args))
+        factory.build_outline(ModelConfig("vgg_scaled", "none", args))
