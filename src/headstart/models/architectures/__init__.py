@@ -1,4 +1,4 @@
-"""Networks that timm lacks, written from their papers; importing this registers each of them with timm."""
+"""Networks that timm does not have, written from their papers; importing this module registers them with timm."""
 
 from headstart.models.architectures import (
     alexnet,

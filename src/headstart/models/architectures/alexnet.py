@@ -1,10 +1,11 @@
 """AlexNet: five convolutions and three linear layers (Krizhevsky et al. 2012, ImageNet Classification with Deep CNNs).
 
-Two forms. The single tower is that of "One weird trick for parallelizing convolutional neural networks" (Krizhevsky
-2014), for which torchvision publishes weights. `grouped=true` is the paper's: conv2, conv4 and conv5 see only the
-maps on their own GPU (two groups), and responses are normalised after conv1 and conv2 (section 3.3; torch divides its
-alpha by the window, so the paper's 1e-4 is 5e-4 there). In both, conv1 pads by 2, as 224 pixels do not give the paper's
-55x55 otherwise; pooling is 3x3 by 2, overlapping; hidden linear layers belong to the backbone.
+There are two forms. The single tower is that of "One weird trick for parallelizing convolutional neural networks"
+(Krizhevsky 2014), for which torchvision publishes weights. `grouped=true` is the form of the paper: conv2, conv4 and
+conv5 see only the maps on their own GPU (two groups), and responses are normalised after conv1 and conv2 (section 3.3;
+torch divides its alpha by the window, so the paper's 1e-4 is 5e-4 there). In both forms conv1 pads by 2, because
+otherwise 224 pixels do not give the paper's 55x55. Pooling is 3x3 with stride 2, which overlaps. The hidden linear
+layers belong to the backbone.
 """
 
 import re
@@ -29,15 +30,15 @@ PUBLISHED = {
 
 
 class AlexNet(nn.Module):
-    """conv1 to conv5, fc6, fc7 and the classifier fc8, as they are counted since.
+    """conv1 to conv5, fc6, fc7 and the classifier fc8, as these layers are usually numbered.
 
-    Maps are averaged to 6x6 before fc6, which changes nothing at 224 pixels; smaller images, down to 63 pixels, see
-    their fewer places repeated.
+    Maps are averaged to 6x6 before fc6, which changes nothing at 224 pixels; the smaller maps of smaller images, down
+    to 63 pixels, are repeated to 6x6.
 
     Args:
-        grouped: the paper's two towers rather than one.
-        drop_rate: of the outputs of fc6 and of fc7 (section 4.2).
-        width: multiplies the channels of every layer but the classifier.
+        grouped: the paper's two towers instead of one.
+        drop_rate: dropout of the outputs of fc6 and fc7 (section 4.2).
+        width: multiplies the channels of every layer except the classifier.
     """
 
     def __init__(
@@ -52,11 +53,11 @@ class AlexNet(nn.Module):
         self.num_classes, self.drop_rate = num_classes, drop_rate
         groups = 2 if grouped else 1
 
-        def wide(channels: int) -> int:
+        def widen(channels: int) -> int:
             return max(groups, round(channels * width / groups) * groups)
 
-        c1, c2, c3, c4, c5 = map(wide, (96, 256, 384, 384, 256) if grouped else (64, 192, 384, 256, 256))
-        hidden = wide(4096)
+        c1, c2, c3, c4, c5 = map(widen, (96, 256, 384, 384, 256) if grouped else (64, 192, 384, 256, 256))
+        hidden = widen(4096)
         self.num_features, self.head_hidden_size = c5, hidden
         self.feature_info = [
             {"num_chs": channels, "reduction": reduction, "module": module}
@@ -89,7 +90,7 @@ class AlexNet(nn.Module):
         return self.fc8
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new fc8; the network flattens its maps, so `global_pool` has nothing to change."""
+        """Make a new fc8; the network flattens its maps, so `global_pool` has no effect."""
         self.num_classes = num_classes
         self.fc8 = nn.Linear(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
 
@@ -106,13 +107,13 @@ class AlexNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
     def published_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of torchvision's file under this network's names; other tensors keep theirs."""
+        """Rename the tensors of torchvision's file to this network's names; other tensors keep their names."""
         pattern = re.compile(r"^(features|classifier)\.\d+")
         return {pattern.sub(lambda m: PUBLISHED.get(m[0], m[0]), name): tensor for name, tensor in state.items()}
 
 
 def checkpoint_filter_fn(state: Mapping[str, Tensor], model: AlexNet) -> dict[str, Tensor]:
-    """What timm calls on a checkpoint before it loads it, strictly."""
+    """Called by timm with a checkpoint before all of its tensors are loaded."""
     return model.published_names(state)
 
 
@@ -141,7 +142,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def alexnet(pretrained: bool = False, grouped: bool = False, width: float = 1.0, **kwargs: Any) -> AlexNet:
-    """AlexNet of 61,100,840 parameters, or of 60,965,224 where `grouped`; weights are published for the first."""
+    """AlexNet with 61,100,840 parameters, or 60,965,224 if `grouped`; the first form has published weights."""
     if kwargs.get("pretrained_cfg") is None and (grouped or width != 1):
         kwargs["pretrained_cfg"] = "untrained"
     return build_model_with_cfg(

@@ -1,8 +1,8 @@
-"""A classifier on the side of a network, whose loss reaches the middle of it in training and which is gone after it.
+"""An auxiliary classifier: in training its loss gives gradients to the middle of a network; later it is not used.
 
-It is a layer that returns its input. While it trains it keeps the logits, until `auxiliary_loss` is asked for; so it
-works in a whole network and in the rest of a cut one alike. Where all its parameters are frozen, `strategy.train_mode`
-puts it in eval mode, and it adds nothing: a frozen classifier has nothing to say about what lies before it.
+It is a layer that returns its input. In training mode it stores its logits until `auxiliary_loss` is called; so it
+works in a whole network and in the second half of a split one. If all its parameters are frozen,
+`headstart.strategy.plan.train_mode` puts it in eval mode, and it adds nothing to the loss.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ WEIGHT = 0.3  # of an auxiliary loss in the total (Szegedy et al. 2015, section 
 class Auxiliary(nn.Module):
     """Section 5 of Going Deeper with Convolutions: pooling to 4x4, 1x1 convolution, two linear layers, dropout of 70 %.
 
-    The paper pools 5x5 by 3, which gives 4x4 at 224 pixels; here maps of any size are averaged to 4x4.
+    The paper pools 5x5 with stride 3, which gives 4x4 at 224 pixels; here maps of any size are averaged to 4x4.
 
     Args:
-        inputs: channels of the maps it looks at.
+        inputs: channels of its input.
         reduced: channels after the 1x1 convolution; 128 in the paper.
         hidden: width of the first linear layer; 1024 in the paper.
-        norm: batch norm in place of the convolution's bias.
+        norm: batch norm instead of the convolution's bias.
     """
 
     logits: Tensor | None
@@ -48,7 +48,7 @@ class Auxiliary(nn.Module):
         self.fc2 = nn.Linear(self.fc1.out_features, num_classes) if num_classes else nn.Identity()
 
     def classify(self, x: Tensor) -> Tensor:
-        """Maps [n, inputs, h, w] to logits [n, num_classes]."""
+        """Turn maps [n, inputs, h, w] into logits [n, num_classes]."""
         hidden = functional.relu(self.fc1(self.conv(self.pool(x)).flatten(1)))
         return self.fc2(self.drop(hidden))
 
@@ -58,7 +58,7 @@ class Auxiliary(nn.Module):
         return x
 
     def auxiliary_loss(self, loss: Callable[[Tensor, Tensor], Tensor], targets: Tensor) -> Tensor:
-        """What the last forward pass adds to the loss: 0.3 of `loss` of the logits here, or 0 where it kept none."""
+        """The term for the training loss: 0.3 times `loss` of the logits of the last forward pass; 0 without logits."""
         logits, self.logits = self.logits, None
         if logits is None:
             return torch.zeros((), device=targets.device)

@@ -42,13 +42,13 @@ class CifarNet(nn.Module):
         self.stem, self.stages, self.final = stem, stages, final
         self.global_pool = SelectAdaptivePool2d(pool_type=global_pool, flatten=True)
         self.head_drop = nn.Dropout(drop_rate)
-        self.head = self._new_head()
+        self.head = self._make_head()
         self.feature_info = [
             {"num_chs": width, "reduction": 2**index, "module": f"stages.{index}"} for index, width in enumerate(widths)
         ]
         residual.initialise(self)
 
-    def _new_head(self) -> nn.Module:
+    def _make_head(self) -> nn.Module:
         if not self.num_classes:
             return nn.Identity()
         head = nn.Linear(self.num_features, self.num_classes)
@@ -56,7 +56,7 @@ class CifarNet(nn.Module):
         return head
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Stem, then stages (coarse) or blocks; a last batch norm belongs to the last of them."""
+        """Stem, then stages (coarse) or blocks; a final batch norm belongs to the last one."""
         blocks = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)"
         return {"stem": r"^stem", "blocks": [(blocks, None), (r"^final", (99999,))]}
 
@@ -64,18 +64,18 @@ class CifarNet(nn.Module):
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new head with so many outputs, 0 for none."""
+        """Make a new head with this number of outputs; 0 for no head."""
         self.num_classes = num_classes
         if global_pool is not None:
             self.global_pool = SelectAdaptivePool2d(pool_type=global_pool, flatten=True)
-        self.head = self._new_head().to(next(self.parameters()).device)
+        self.head = self._make_head().to(next(self.parameters()).device)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """[n, c, h, w] to [n, num_features, h/4, w/4], rounded up."""
+        """Turn images [n, c, h, w] into maps [n, num_features, h/4, w/4], rounded up."""
         return self.final(self.stages(self.stem(x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """[n, num_features, h, w] to logits [n, num_classes], or to [n, num_features]."""
+        """Turn maps [n, num_features, h, w] into logits [n, num_classes], or into features [n, num_features]."""
         x = self.global_pool(x)
         return x if pre_logits else self.head(self.head_drop(x))
 
@@ -83,8 +83,8 @@ class CifarNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def stages(block: Block, width_in: int, widths: tuple[int, ...], blocks: int) -> nn.Sequential:
-    """`blocks` blocks a stage; the first of the second and third halves the resolution."""
+def make_stages(block: Block, width_in: int, widths: tuple[int, ...], blocks: int) -> nn.Sequential:
+    """Make stages of `blocks` blocks each; the first block of the second and third stage halves the resolution."""
     made, index = [], 0
     for width, stride in zip(widths, STRIDES, strict=True):
         stage = []
@@ -95,8 +95,8 @@ def stages(block: Block, width_in: int, widths: tuple[int, ...], blocks: int) ->
     return nn.Sequential(*made)
 
 
-def stem(in_chans: int, width: int, letters: str = "NR") -> nn.Sequential:
-    """A 3×3 convolution, and what follows it."""
+def make_stem(in_chans: int, width: int, letters: str = "NR") -> nn.Sequential:
+    """Make a 3×3 convolution with the batch norm and ReLU that `letters` name (see `residual.activation`)."""
     layers = nn.Sequential()
     layers.add_module("conv", residual.conv(in_chans, width, 3))
     layers.add_module("act", residual.activation(letters, width))
@@ -119,18 +119,18 @@ def residual_net(
     drop_rate: float = 0.0,
     global_pool: str = "avg",
 ) -> CifarNet:
-    """A network of `depth` weighted layers.
+    """Make a network of `depth` layers with weights.
 
     Args:
         order, shortcut: see `residual.Design`.
         width: multiplies the channels 16, 32, 64 of the stages.
         survival, survival_decay, survival_mode, survival_rule: stochastic depth, see `stochastic_depth.Survival`.
-        drop_rate: dropout ahead of the head.
+        drop_rate: dropout before the head.
     """
     design = Design(order, shortcut, bottleneck)
     surviving = Survival(survival, survival_decay, survival_mode, survival_rule)
     if shortcut == "none" and survival < 1:
-        raise ValueError(f"survival={survival}: a plain network has no shortcut past a dropped block; use survival=1")
+        raise ValueError(f"survival={survival}: a plain network has no shortcut around a dropped block; use survival=1")
     if width <= 0:
         raise ValueError(f"width={width}: a number above 0")
     layers = 3 if bottleneck else 2
@@ -144,8 +144,8 @@ def residual_net(
         return _block(design, surviving, (index, 3 * n), (width_in, out, stride))
 
     return CifarNet(
-        stem(in_chans, base),
-        stages(block, base, widths, n),
+        make_stem(in_chans, base),
+        make_stages(block, base, widths, n),
         # not in place: the features of the last stage must not change
         residual.activation(design.rule.first, widths[-1], inplace=False),
         widths,
@@ -156,11 +156,11 @@ def residual_net(
 
 
 def _block(design: Design, survival: Survival, place: tuple[int, int], shape: tuple[int, int, int]) -> nn.Module:
-    """Block `place` = (index, number of blocks) of `shape` = (width in, width out, stride)."""
+    """Make block `place` = (index, number of blocks) of `shape` = (width in, width out, stride)."""
     width_in, width, _ = shape
-    activated = place[0] == 0  # the stem's activation is the first block's
+    activated = place[0] == 0  # the stem's activation serves the first block
     first = "" if activated else design.rule.first
-    shared = residual.before_split(design, *shape, activated)
+    shared = residual.shares_activation(design, *shape, activated)
     branch = residual.branch(design, *shape, "" if shared else first)
     after = residual.activation(design.rule.added, width)
     if design.shortcut == "none":
@@ -172,7 +172,7 @@ def _block(design: Design, survival: Survival, place: tuple[int, int], shape: tu
 
 
 def pretrained_cfg() -> Any:
-    """32×32 CIFAR images, seen whole (crop 1.0), normalised by CIFAR-10's training pixels; no weights are published."""
+    """32×32 CIFAR images without a crop, normalised by CIFAR-10's training pixels; there are no published weights."""
     return {
         "num_classes": 10,
         "input_size": (3, 32, 32),
@@ -188,7 +188,7 @@ def pretrained_cfg() -> Any:
 
 
 def create(factory: Callable[..., CifarNet], variant: str, pretrained: bool, **kwargs: Any) -> CifarNet:
-    """Build by timm's builder, which fills in the configuration and loads weights that it is handed."""
+    """Build a network by timm's builder, which fills in the configuration and loads the weights that it gets."""
     features = {"flatten_sequential": True, "out_indices": (0, 1, 2)}
     return build_model_with_cfg(factory, variant, pretrained, feature_cfg=features, **kwargs)
 
@@ -203,7 +203,7 @@ default_cfgs = generate_default_cfgs(
 
 
 def _register(name: str, factory: Callable[..., CifarNet], **fixed: Any) -> None:
-    """Make `timm.create_model(name)` build by `factory`; its users cannot change what is `fixed`."""
+    """Register `factory` as `timm.create_model(name)`; callers cannot change the `fixed` arguments."""
 
     def entry(pretrained: bool = False, **kwargs: Any) -> CifarNet:
         return create(factory, name, pretrained, **fixed, **kwargs)
@@ -213,7 +213,7 @@ def _register(name: str, factory: Callable[..., CifarNet], **fixed: Any) -> None
 
 
 for _depth in RESIDUAL:
-    # 164 layers come from the second paper, whose code projects
+    # the network of 164 layers is from the second paper, whose code uses projections
     _options: Any = {"bottleneck": True, "shortcut": "B"} if _depth == 164 else {}
     _register(f"resnet{_depth}_cifar", partial(residual_net, _depth, **_options))
 for _depth in PLAIN:

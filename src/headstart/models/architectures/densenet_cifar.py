@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCKS = 3
-BOTTLENECK = 4  # a bottleneck's 1x1 convolution gives 4k maps (section 3)
+BOTTLENECK = 4  # a bottleneck's 1x1 convolution has 4k outputs (section 3)
 
 
 def _norm_act_conv(chs: int, out: int, kernel: int, drop_rate: float) -> list[nn.Module]:
     """The composite function H of section 3, BN-ReLU-conv; with a drop rate, dropout follows the convolution."""
     conv = nn.Conv2d(chs, out, kernel, padding=kernel // 2, bias=False)
-    drop = [nn.Dropout(drop_rate)] if drop_rate else []  # no idle module: batch norms fold into what is before them
+    drop = [nn.Dropout(drop_rate)] if drop_rate else []  # none at rate 0, so that batch norms can be folded
     return [nn.BatchNorm2d(chs), nn.ReLU(inplace=True), conv, *drop]
 
 
@@ -53,10 +53,10 @@ class DenseNetCifar(nn.Module):
 
     Args:
         depth: L; (L - 4) must divide by 3, with bottlenecks by 6.
-        growth: k, the maps that each layer adds.
+        growth: k, the number of maps that each layer adds.
         bottleneck: put a 1x1 convolution to 4k maps before each 3x3 one (the B of DenseNet-BC).
         compression: theta in (0, 1], the share of maps that a transition keeps (the C).
-        drop_rate: dropout after every convolution but the first; the paper has 0.2 where data is not augmented.
+        drop_rate: dropout after every convolution except the first; the paper has 0.2 for data without augmentation.
 
     Raises:
         ValueError: a depth or compression that the paper's construction does not allow.
@@ -80,7 +80,7 @@ class DenseNetCifar(nn.Module):
         if growth < 1 or not 0 < compression <= 1:
             raise ValueError(f"growth={growth} must be at least 1, and compression={compression} in (0, 1]")
         self.num_classes, self.in_chans = num_classes, in_chans
-        # no self.drop_rate: in timm's interface that is dropout before the classifier, and here there is none
+        # no self.drop_rate: in timm's interface that is the dropout before the classifier, which this network lacks
         chs = 2 * growth if bottleneck and compression < 1 else 16  # section 3, "Implementation Details"
         self.stem = nn.Conv2d(in_chans, chs, 3, padding=1, bias=False)
         self.stages = nn.Sequential()
@@ -119,7 +119,7 @@ class DenseNetCifar(nn.Module):
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=pool)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images [n, in_chans, h, w] to maps [n, num_features, h/4, w/4]."""
+        """Turn images [n, in_chans, h, w] into maps [n, num_features, h/4, w/4]."""
         return self.act(self.norm(self.stages(self.stem(x))))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -149,7 +149,7 @@ default_cfgs = generate_default_cfgs({"densenet_cifar": _cfg(), "densenet_bc_100
 
 @register_model
 def densenet_cifar(pretrained: bool = False, **kwargs: Any) -> DenseNetCifar:
-    """DenseNet, by default L=40 k=12: 1.0 M parameters (Table 2); any other by `depth`, `growth` and so on."""
+    """DenseNet, by default L=40 k=12: 1.0 M parameters (Table 2); `depth`, `growth` and others change it."""
     return build_model_with_cfg(DenseNetCifar, "densenet_cifar", pretrained, **kwargs)
 
 

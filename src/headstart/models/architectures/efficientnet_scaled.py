@@ -3,10 +3,10 @@
 depth = alpha^phi, width = beta^phi, resolution = gamma^phi; cost grows as (alpha * beta^2 * gamma^2)^phi, about 2^phi
 with the paper's 1.2, 1.1, 1.15. The base network (phi = 0) is EfficientNet-B0 at 224 pixels, or a smaller one.
 
-The released B1 to B7 are these scales rounded by hand: phi = 0.5 gives B1's (1.1, 1.0, 240), but B7 is (3.1, 2.0, 600)
-where phi = 7 gives (3.6, 1.9, 596). A stage's repeats are rounded up, so the measured cost of the
-compound scale lies 4 to 37 % above the law (most at phi = 0.5, least at 6); one factor alone, doubling the cost with
-each phi from 1 to 4, keeps within 10 %.
+The published B1 to B7 are these scales rounded by hand: phi = 0.5 gives B1's (1.1, 1.0, 240), but B7 is (3.1, 2.0, 600)
+and phi = 7 gives (3.6, 1.9, 596). A stage's repeats are rounded up, so the measured cost of the compound scale is 4 to
+37 % above the formula (most at phi = 0.5, least at 6). If only one factor is scaled so that the cost doubles with each
+phi from 1 to 4, the cost is within 10 % of the formula.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from timm.models.efficientnet import EfficientNet
 
 from headstart.models.timm_internals import build_efficientnet
 
-STEP = 4  # pixels; every released resolution (224, 240, 260, 300, 380, 456, 528, 600) is a multiple of it
+STEP = 4  # pixels; every published resolution (224, 240, 260, 300, 380, 456, 528, 600) is a multiple of it
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scale:
     resolution: int
 
 
-def scaled(
+def compute_scale(
     phi: float,
     alpha: float = 1.2,
     beta: float = 1.1,
@@ -39,9 +39,10 @@ def scaled(
     base_width: float = 1.0,
     base_resolution: int = 224,
 ) -> Scale:
-    """The compound scale at `phi` of a base given as multiples of B0; one factor alone by setting the others to 1.
+    """Compute the compound scale at `phi`, from a base network that is given as multiples of B0.
 
-    The resolution is rounded to the nearest multiple of 4 pixels, halves up.
+    To scale only one factor, set the others to 1. The resolution is rounded to the nearest multiple of 4 pixels, halves
+    up.
 
     Raises:
         ValueError: a factor or a base that is not above 0.
@@ -91,12 +92,12 @@ def efficientnet_scaled(
     pretrained_cfg_overlay: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> EfficientNet:
-    """EfficientNet at the compound scale of these arguments (see `scaled`); phi = 0 is B0, 5.3 M parameters.
+    """EfficientNet at the compound scale of these arguments (see `compute_scale`); phi = 0 is B0, 5.3 M parameters.
 
     The resolution is the `input_size` of the network's `pretrained_cfg`. Other arguments are timm's, such as
-    `drop_rate`, `drop_path_rate` and `channel_divisor` (8; less lets narrow networks scale more evenly).
+    `drop_rate`, `drop_path_rate` and `channel_divisor` (8; with a smaller one narrow networks scale more evenly).
     """
-    scale = scaled(
+    scale = compute_scale(
         phi, alpha, beta, gamma, base_depth=base_depth, base_width=base_width, base_resolution=base_resolution
     )
     side, pooled = scale.resolution, -(-scale.resolution // 32)  # five strides of 2, each rounding up

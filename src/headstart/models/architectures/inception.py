@@ -1,7 +1,7 @@
-"""The Inception module: 1x1, 3x3 and 5x5 convolutions and a max pooling, side by side (Szegedy et al. 2015, Figure 2b).
+"""The Inception module: 1x1, 3x3 and 5x5 convolutions and a max pooling in parallel (Szegedy et al. 2015, Figure 2b).
 
 Going Deeper with Convolutions, section 4: 1x1 convolutions reduce the channels before the larger kernels, and project
-them after the pooling. Single branches can be left out, to see what each is worth.
+them after the pooling. Branches can be left out, to measure what each contributes.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Columns:
     five: int
     pool: int
 
-    def wide(self, width: float) -> Columns:
-        return Columns(*(scaled(value, width) for value in vars(self).values()))
+    def widen(self, width: float) -> Columns:
+        return Columns(*(scale_channels(value, width) for value in vars(self).values()))
 
 
-def scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded, at least 1."""
+def scale_channels(channels: int, width: float) -> int:
+    """Multiply `channels` by `width`; the result is rounded, and at least 1."""
     return max(1, round(channels * width))
 
 
-def chosen(branches: str | Iterable[str]) -> tuple[str, ...]:
-    """The branches that a comma-separated text or a list names, in Table 1's order; raises ValueError."""
+def choose_branches(branches: str | Iterable[str]) -> tuple[str, ...]:
+    """The branches in a comma-separated text or a list, in Table 1's order; ValueError for an unknown one or none."""
     named = [part.strip() for part in (branches.split(",") if isinstance(branches, str) else branches)]
     unknown = [part for part in named if part not in BRANCHES]
     if unknown or not named:
@@ -45,9 +45,9 @@ def chosen(branches: str | Iterable[str]) -> tuple[str, ...]:
 
 
 class Unit(nn.Sequential):
-    """Convolution that keeps the size (divided by its stride) and ReLU, with a batch norm between or a bias.
+    """A convolution with padding and a ReLU, with a batch norm between them or with a bias.
 
-    Weights start as He et al. (2015, ICCV) have it for ReLU: Szegedy et al. do not say how theirs did.
+    Weights are initialised as in He et al. (2015, ICCV) for ReLU, because Szegedy et al. do not describe theirs.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, norm: bool = False) -> None:
@@ -63,12 +63,12 @@ class Unit(nn.Sequential):
 
 
 class Inception(nn.Module):
-    """[n, inputs, h, w] to [n, outputs, h, w]: the branches' maps, one after another.
+    """Turns [n, inputs, h, w] into [n, outputs, h, w]: the concatenated maps of the branches.
 
     Args:
-        kernel: of the third branch: the paper's 5, or 3 as in torchvision.
-        branches: which of the four there are; each keeps its channels, so a part of the module is narrower.
-        norm: batch norms in place of biases.
+        kernel: of the third branch: 5 as in the paper, or 3 as in torchvision.
+        branches: which of the four branches to use; the channels of a branch do not change if others are left out.
+        norm: batch norms instead of biases.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Inception(nn.Module):
             "pool": lambda: [nn.MaxPool2d(3, 1, 1), Unit(inputs, c.pool, 1, norm=norm)],
         }
         channels = dict(zip(BRANCHES, (c.one, c.three, c.five, c.pool), strict=True))
-        names = chosen(branches)
+        names = choose_branches(branches)
         self.branches = nn.ModuleDict({name: nn.Sequential(*make[name]()) for name in names})
         self.outputs = sum(channels[name] for name in names)
 

@@ -1,9 +1,10 @@
-"""LeNet-5: the network that read cheques (LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition).
+"""LeNet-5 for handwritten digits (LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition).
 
-Where the original form here differs from the paper (section II.B): a linear layer with softmax in place of the
-Euclidean radial basis functions to fixed 7x12 bitmaps (850 parameters instead of none to learn); a subsampling unit
-scales the mean of its four inputs, not their sum; torch's initial weights; three input channels unless `in_chans=1`.
-The layers up to F6 then have the paper's 60,000 parameters. The modern form has ReLU, max pooling and a full C3.
+The original form differs from the paper (section II.B) in four points. The output is a linear layer with softmax
+instead of Euclidean radial basis functions with fixed 7x12 bitmaps (850 parameters to learn instead of none). A
+subsampling unit scales the mean of its four inputs, not their sum. Initial weights are torch's. There are three input
+channels unless `in_chans=1`; with one, the layers up to F6 have the paper's 60,000 parameters. The modern form has
+ReLU, max pooling and a C3 in which each map sees all maps of S2.
 """
 
 from typing import Any
@@ -33,7 +34,7 @@ class Squash(nn.Module):
 
 
 class Subsample(nn.Module):
-    """Mean over 2x2, times a learned coefficient, plus a learned bias, of each channel: half the size."""
+    """Halves the size: for each channel the mean over 2x2 pixels, times a learned coefficient, plus a learned bias."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,9 +47,9 @@ class Subsample(nn.Module):
 
 @register_notrace_module
 class TableConv2d(nn.Module):
-    """A 5x5 convolution in which each output map sees the input maps that `TABLE` names: 60 kernels, 16 biases.
+    """A 5x5 convolution in which each output map sees the input maps that `TABLE` lists: 60 kernels, 16 biases.
 
-    The kernels are put into a dense tensor for the computation, so that a count of its operations is the dense one's.
+    For the computation the kernels are put into a dense tensor, so it has as many operations as a dense convolution.
     """
 
     index: Tensor
@@ -67,10 +68,10 @@ class TableConv2d(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """C1, S2, C3, S4, C5, F6 and the output, under the paper's names.
+    """C1, S2, C3, S4, C5, F6 and the output, with the paper's names.
 
-    Made for 32 pixels, where C5 sees all of S4. At more it is applied at each place, as the paper has it, and its maps
-    are averaged; at fewer than 32 - 2 padding, torch says that its kernel is too large.
+    It is made for 32 pixels, where C5 sees all of S4. For larger images C5 is applied at each position, as in the
+    paper, and its maps are averaged. For fewer than 32 - 2 padding pixels, torch reports that the kernel is too large.
 
     Args:
         form: `original` or `modern`.
@@ -114,7 +115,7 @@ class LeNet5(nn.Module):
         self.fc = nn.Linear(84, num_classes) if num_classes else nn.Identity()
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Layers by number; a subsampling goes with the convolution before it where `coarse`."""
+        """Layers by number; if `coarse`, a subsampling belongs to the convolution before it."""
         if coarse:
             blocks = [(r"^c3\.|^s4\.", (1,)), (r"^c5\.", (2,)), (r"^f6\.", (3,)), (r"^fc\.", (4,))]
             return {"stem": r"^c1\.|^s2\.", "blocks": blocks}
@@ -130,7 +131,7 @@ class LeNet5(nn.Module):
         self.fc = nn.Linear(84, num_classes) if num_classes else nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images [n, c, 32, 32] to C5's output [n, 120, 1, 1]."""
+        """Turn images [n, c, 32, 32] into C5's output [n, 120, 1, 1]."""
         return self.c5(self.s4(self.c3(self.s2(self.c1(x)))))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -161,7 +162,7 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def lenet5(pretrained: bool = False, variant: str = "original", padding: int = 0, **kwargs: Any) -> LeNet5:
-    """LeNet-5 of 60,850 parameters (`variant=modern`: 61,706) on one channel; 61,150 (62,006) on three."""
+    """LeNet-5 with 60,850 parameters (`variant=modern`: 61,706) for one input channel, 61,150 (62,006) for three."""
     side = 32 - 2 * padding
     overlay = {"input_size": (3, side, side)} | (kwargs.pop("pretrained_cfg_overlay", None) or {})
     return build_model_with_cfg(

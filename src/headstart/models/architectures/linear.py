@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on pixels: what a network has to beat (LeCun et al. 1998, section III.C.1)."""
+"""Multinomial logistic regression on pixels, the simplest baseline (LeCun et al. 1998, section III.C.1)."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SIDE = 32
 class Linear(nn.Module):
     """One matrix from pixels [n, c, 32, 32] to logits [n, classes]; other sizes are averaged or repeated to 32.
 
-    All of it is head: its features are the pixels, so that nothing but the head can learn or be frozen.
+    The whole network is its head, and its features are the pixels: no other part can learn or be frozen.
     """
 
     def __init__(self, num_classes: int = 1000, in_chans: int = 3, drop_rate: float = 0.0) -> None:
@@ -25,7 +25,7 @@ class Linear(nn.Module):
         self.feature_info = [{"num_chs": in_chans, "reduction": 1, "module": "pool"}]
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """There is no group besides the head."""
+        """There is no group except the head."""
         return {"stem": "^pool", "blocks": []}
 
     def get_classifier(self) -> nn.Module:

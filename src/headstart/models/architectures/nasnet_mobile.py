@@ -1,9 +1,9 @@
 """NASNet-A (4 @ 1056), "NASNet mobile" (Zoph et al. 2018, "Learning Transferable Architectures").
 
-The two cells are Figure 4's, stacked as Figure 2 has it for ImageNet: a convolution of stride 2 and two reduction cells
-come first. Convolutions stand between ReLU and batch norm, and each separable one is applied twice. What the figures
-leave open (how h_(i-1) is brought to the size of h_i, the unpadded first convolution) is that of the authors' released
-network; the parameter count, equal to the digit, confirms it.
+The two cells are those of Figure 4, stacked as in Figure 2 for ImageNet: a convolution of stride 2 and two reduction
+cells come first. Each convolution is between a ReLU and a batch norm, and each separable one is applied twice. Details
+that the figures do not show (how h_(i-1) gets the size of h_i, and that the first convolution has no padding) are those
+of the authors' published network; the number of parameters is exactly the same.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ REDUCTION_JOINS = (3, 4, 5, 6)
 
 
 def _norm(chs: int) -> nn.BatchNorm2d:
-    """With the authors' epsilon, but torch's momentum: theirs, 0.0003, needs more steps than a transfer run has."""
+    """A batch norm with the authors' epsilon, but torch's momentum: 0.0003 needs more steps than a transfer run has."""
     return nn.BatchNorm2d(chs, eps=1e-3)
 
 
 def _separable(chs: int, out: int, kernel: int, stride: int) -> nn.Sequential:
-    """ReLU, depthwise, pointwise, batch norm; twice, the stride in the first."""
+    """ReLU, depthwise and pointwise convolution, batch norm; all of it twice, with the stride in the first."""
     layers: list[nn.Module] = []
     for width, step in ((chs, stride), (out, 1)):
         layers += [
@@ -59,7 +59,7 @@ def _separable(chs: int, out: int, kernel: int, stride: int) -> nn.Sequential:
 
 
 def _operation(name: str, chs: int, out: int, stride: int) -> nn.Module:
-    """One of Figure 4's operations; all but the separable convolutions keep `chs`, which is `out` there."""
+    """One of Figure 4's operations; those other than separable convolutions do not change the channels."""
     if name.startswith("separable"):
         return _separable(chs, out, int(name[-1]), stride)
     if name == "average3":
@@ -75,7 +75,7 @@ class Project(nn.Sequential):
 
 
 class FactorizedReduction(nn.Module):
-    """Halves h and w, rounding up: 1x1 convolutions of every second pixel and of those one down and right of them."""
+    """Halves h and w, rounded up: 1x1 convolutions of every second pixel, and of the pixels one below and right."""
 
     def __init__(self, chs: int, out: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class FactorizedReduction(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.act(x)
-        shifted = functional.pad(x, (-1, 1, -1, 1))  # zeros come in where an odd side has no pixel left
+        shifted = functional.pad(x, (-1, 1, -1, 1))  # adds zeros where an odd side has no further pixel
         return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
 
 
@@ -98,7 +98,7 @@ class Cell(nn.Module):
         filters: F, to which both are projected first.
         reduce: a reduction cell.
         halve_previous: h_(i-1) has twice the resolution of h_i.
-        project_previous: False in the first cell only, which reads the stem twice, once as it is.
+        project_previous: False only in the first cell, which reads the stem twice, once without a projection.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class NASNet(nn.Module):
         drop_rate: dropout before the classifier (the authors train with 0.5).
 
     Raises:
-        ValueError: P that cannot be split into the cells' filters.
+        ValueError: P cannot be divided among the cells' filters.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class NASNet(nn.Module):
             raise ValueError(f"penultimate={penultimate} must be a multiple of 96, and repeats={repeats} at least 1")
         self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
         self.num_features = self.head_hidden_size = penultimate
-        # unpadded, as the authors', so that 224 pixels become 111, 56, 28, 14, 7
+        # without padding, as the authors', so that 224 pixels become 111, 56, 28, 14, 7
         self.conv_stem = nn.Sequential(nn.Conv2d(in_chans, stem_chs, 3, stride=2, bias=False), _norm(stem_chs))
         first = Cell(stem_chs, stem_chs, filters // 4, reduce=True, project_previous=False)
         second = Cell(first.out_chs, stem_chs, filters // 2, reduce=True, halve_previous=True)
@@ -206,7 +206,7 @@ class NASNet(nn.Module):
         self.global_pool, self.classifier = create_classifier(self.num_features, num_classes, pool_type=pool)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images [n, in_chans, h, w] to maps [n, num_features, h/32, w/32]."""
+        """Turn images [n, in_chans, h, w] into maps [n, num_features, h/32, w/32]."""
         x = previous = self.conv_stem(x)
         for cell in self.stem_cells:
             x, previous = cell(x, previous), x

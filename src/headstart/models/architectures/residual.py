@@ -10,9 +10,9 @@ relu_only_preact    ReLU conv BN ReLU conv BN
 full_preact         BN ReLU conv BN ReLU conv
 ==================  =========================================  ============
 
-With pre-activation, the network's first block has its activation right after the stem's convolution, before the two
-paths split, and an activation follows the last block (section 4 there). A projection shortcut splits after the
-activation as well, as in the authors' code.
+With pre-activation, the activation of the network's first block comes directly after the stem's convolution, before the
+two paths split, and another one follows the last block (section 4 of the paper). At a projection shortcut the paths
+split after the activation too, as in the authors' code.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ from headstart.models.architectures.stochastic_depth import check_choice
 
 @dataclass(frozen=True)
 class Order:
-    """Where the batch norms (N) and the ReLUs (R) stand; between two convolutions it is always NR."""
+    """The places of batch norms (N) and ReLUs (R); between two convolutions it is always NR."""
 
-    first: str  # ahead of the branch's first convolution
+    first: str  # before the branch's first convolution
     last: str  # after the branch's last convolution
     added: str  # after the addition
 
@@ -40,18 +40,18 @@ ORDERS = {
     "full_preact": Order("NR", "", ""),
 }
 SHORTCUTS = ("A", "B", "none")
-EXPANSION = 4  # a bottleneck's output is so many times as wide as its 3×3 convolution
+EXPANSION = 4  # a bottleneck's output has this many times the channels of its 3×3 convolution
 
 
 @dataclass(frozen=True)
 class Design:
-    """What the blocks of one network have in common.
+    """The design that all blocks of one network share.
 
     Args:
         order: a key of `ORDERS`.
-        shortcut: where shapes change, `A` subsamples and pads with zero channels, `B` projects by a 1×1
-            convolution (He et al. 2015, section 3.3); `none` has no shortcut anywhere: a plain network.
-        bottleneck: 1×1, 3×3, 1×1 in place of two 3×3 convolutions.
+        shortcut: where the shape changes, `A` subsamples and adds channels of zeros, `B` projects by a 1×1 convolution
+            (He et al. 2015, section 3.3); with `none` there is no shortcut in any block: a plain network.
+        bottleneck: 1×1, 3×3 and 1×1 instead of two 3×3 convolutions.
     """
 
     order: str = "original"
@@ -62,7 +62,7 @@ class Design:
         check_choice("order", self.order, ORDERS)
         check_choice("shortcut", self.shortcut, SHORTCUTS)
         if self.shortcut == "none" and self.order != "original":
-            raise ValueError(f"order={self.order}: a plain network has no addition to order around; use order=original")
+            raise ValueError(f"order={self.order}: a plain network has no addition; use order=original")
 
     @property
     def rule(self) -> Order:
@@ -98,15 +98,15 @@ def conv(width_in: int, width: int, kernel: int, stride: int = 1) -> nn.Conv2d:
 
 
 def activation(letters: str, width: int, inplace: bool = True) -> nn.Sequential:
-    """Batch norm (N) and ReLU (R), as the letters say; not in place where the input is needed again."""
+    """Batch norm (N) and ReLU (R), as the letters say; `inplace` must be False if the input is used again."""
     return nn.Sequential(*(nn.BatchNorm2d(width) if letter == "N" else nn.ReLU(inplace) for letter in letters))
 
 
 def branch(design: Design, width_in: int, width: int, stride: int, first: str) -> nn.Sequential:
-    """The convolutions of a block; `first` stands ahead of them. A bottleneck's stride is in its first 1×1."""
+    """The convolutions of a block, with `first` before them. A bottleneck's stride is in its first 1×1."""
     inner = width // EXPANSION if design.bottleneck else width
     widths, kernels = ((inner, inner, width), (1, 3, 1)) if design.bottleneck else ((width, width), (3, 3))
-    layers = [*activation(first, width_in, inplace=first != "R")]  # a ReLU alone would write into the shortcut
+    layers = [*activation(first, width_in, inplace=first != "R")]  # a ReLU alone, in place, would change the shortcut
     for index, (out, kernel) in enumerate(zip(widths, kernels, strict=True)):
         layers += [conv(width_in, out, kernel, stride if index == 0 else 1)]
         layers += activation("NR" if index < len(widths) - 1 else design.rule.last, out)
@@ -115,7 +115,7 @@ def branch(design: Design, width_in: int, width: int, stride: int, first: str) -
 
 
 def shortcut(design: Design, width_in: int, width: int, stride: int) -> nn.Module:
-    """What is added to the branch; a projection has a batch norm where the branch ends with one."""
+    """The shortcut, which is added to the branch; a projection has a batch norm if the branch ends with one."""
     if stride == 1 and width_in == width:
         return nn.Identity()
     if design.shortcut == "A":
@@ -124,13 +124,13 @@ def shortcut(design: Design, width_in: int, width: int, stride: int) -> nn.Modul
     return nn.Sequential(conv(width_in, width, 1, stride), *activation(norm, width))
 
 
-def before_split(design: Design, width_in: int, width: int, stride: int, activated: bool) -> bool:
-    """Whether the pre-activation is shared by both paths: it is ahead of a projection, unless it is done already."""
+def shares_activation(design: Design, width_in: int, width: int, stride: int, activated: bool) -> bool:
+    """Whether both paths share the pre-activation: so it is at a projection, unless the input is already activated."""
     return not activated and design.shortcut == "B" and (stride > 1 or width_in != width)
 
 
 def initialise(model: nn.Module) -> None:
-    """He's normal for every convolution, variance 2 / fan-out; batch norms start at 1 and 0, none at zero gamma."""
+    """Initialise every convolution by He's normal distribution with variance 2 / fan-out; batch norms keep 1 and 0."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,10 +1,11 @@
-"""Shake-Shake: two residual branches, mixed in random proportion, another one for the gradient (Gastaldi 2017).
+"""Shake-Shake: two residual branches mixed in a random proportion, with another one for the gradient (Gastaldi 2017).
 
-x + α·F₁(x) + (1 − α)·F₂(x), α ~ U(0, 1); the backward pass has β in the place of α; evaluation has ½ (eq. 2, section
-1.3). 26 layers: stem, 3 stages of 4 blocks of two 3×3 convolutions, head.
+x + α·F₁(x) + (1 − α)·F₂(x), α ~ U(0, 1); the backward pass has β instead of α; evaluation has ½ (eq. 2, section 1.3).
+26 layers: stem, 3 stages of 4 blocks of two 3×3 convolutions, head.
 
-The authors' code decides what the paper leaves open: no ReLU after the stem, as every branch starts with one; where
-the width changes, the ReLU is ahead of the skip connection too, and the first stage uses the two-path skip at stride 1.
+Details that the paper does not give are those of the authors' code: no ReLU after the stem, because every branch starts
+with one; where the width changes, the ReLU is before the skip connection too; and the first stage uses the skip
+connection of two paths at stride 1.
 """
 
 from functools import partial
@@ -20,7 +21,7 @@ from headstart.models.architectures.stochastic_depth import check_choice
 
 MODES = ("shake_shake", "shake_even", "shake_keep", "even_even")
 LEVELS = ("image", "batch")
-BLOCKS = 4  # a stage
+BLOCKS = 4  # per stage
 STEM = 16
 
 
@@ -38,16 +39,16 @@ class Mix(torch.autograd.Function):
         return beta * gradient, (1 - beta) * gradient, None, None
 
 
-@register_notrace_module  # a trace would keep the one draw that it saw
+@register_notrace_module  # a trace would record one draw and repeat it
 class ShakeShake(nn.Module):
-    """Mixes two branches: `mode` names the forward and the backward rule, `level` how far one draw reaches.
+    """Mixes two branches.
 
     Args:
-        mode: `shake_shake` draws α and β; `shake_even` draws α, β = ½; `shake_keep` draws α, β = α;
-            `even_even` has ½ throughout.
-        level: one draw for each `image`, or for the whole `batch`.
+        mode: how α (forward) and β (backward) are chosen. `shake_shake` draws α and β; `shake_even` draws α, β = ½;
+            `shake_keep` draws α, β = α; `even_even` has ½ for both.
+        level: one draw for each `image`, or one for the whole `batch`.
 
-    Both are drawn in the forward pass, α first, from torch's global generator, so that a seed fixes them.
+    Both are drawn in the forward pass, α first, from torch's global generator, so that they depend on the seed.
     """
 
     def __init__(self, mode: str = "shake_shake", level: str = "image") -> None:
@@ -76,10 +77,10 @@ class ShakeShake(nn.Module):
 
 
 class ShiftedSkip(nn.Module):
-    """Half the channels see every `stride`-th pixel, half the pixels one up and left of them; then batch norm.
+    """Half of the channels see every `stride`-th pixel, half the pixels one above and left of them; then batch norm.
 
     The paper's 1×1 average pooling at stride 2 and 1×1 convolution are one 1×1 convolution at stride 2; its shift by
-    one pixel right and down brings zeros in.
+    one pixel right and down adds zeros.
     """
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
@@ -94,7 +95,7 @@ class ShiftedSkip(nn.Module):
 
 
 class TwoBranches(nn.Module):
-    """`mix(branch1(x), branch2(x))`: what a residual block adds to its skip connection."""
+    """`mix(branch1(x), branch2(x))`, which a residual block adds to its skip connection."""
 
     def __init__(self, branch1: nn.Module, branch2: nn.Module, mix: ShakeShake) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ def shake_shake_26(
     Args:
         mode, level: see `ShakeShake`.
         width: multiplies `base_width`; 0.25 of 32 is 2×8d.
-        drop_rate: dropout ahead of the head.
+        drop_rate: dropout before the head.
     """
     if width <= 0:
         raise ValueError(f"width={width}: a number above 0")
@@ -140,8 +141,8 @@ def shake_shake_26(
     base = max(2, round(width * base_width))  # a skip connection has two halves
     widths = (base, 2 * base, 4 * base)
     return cifar.CifarNet(
-        cifar.stem(in_chans, STEM, "N"),
-        cifar.stages(block, STEM, widths, BLOCKS),
+        cifar.make_stem(in_chans, STEM, "N"),
+        cifar.make_stages(block, STEM, widths, BLOCKS),
         residual.activation(design.rule.first, widths[-1], inplace=False),
         widths,
         num_classes=num_classes,

@@ -1,9 +1,9 @@
-"""Stacks of 3x3 convolutions, or one large kernel with their receptive field (Simonyan & Zisserman 2015, section 2.3).
+"""Stacks of 3x3 convolutions, or one large kernel with the same receptive field (Simonyan & Zisserman 2015, 2.3).
 
-Very Deep Convolutional Networks for Large-Scale Image Recognition: n layers of 3x3 see 2n + 1 pixels a side, with
-9 n C^2 weights in place of (2n + 1)^2 C^2 and n nonlinearities in place of one. Everything else of the two networks is
-the same: a 1x1 stem, so that no other convolution sees neighbours, stages of equal width, a 2x2 max pooling between
-them, and a linear head on the average of the maps.
+Very Deep Convolutional Networks for Large-Scale Image Recognition: n layers of 3x3 see 2n + 1 pixels per side, with
+9 n C^2 weights instead of (2n + 1)^2 C^2 and n nonlinearities instead of one. All other parts of the two networks are
+the same: a 1x1 stem, so that no other convolution sees neighbouring pixels, stages of equal width, a 2x2 max pooling
+between them, and a linear head on the average of the maps.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 
-def unit(inputs: int, outputs: int, kernel: int, norm: bool) -> nn.Sequential:
-    """A convolution that keeps the size, a batch norm or a bias, and ReLU; weights start as in He et al. (2015)."""
+def make_unit(inputs: int, outputs: int, kernel: int, norm: bool) -> nn.Sequential:
+    """Make a convolution that keeps the size, a batch norm or a bias, and a ReLU, initialised as in He et al. 2015."""
     conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=not norm)
     nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
@@ -23,17 +23,17 @@ def unit(inputs: int, outputs: int, kernel: int, norm: bool) -> nn.Sequential:
 
 
 class StackedKernels(nn.Module):
-    """A network whose stages each see `field` pixels a side of their input, by many small kernels or by one.
+    """A network whose stages each see `field` pixels per side of their input, by many small kernels or by one.
 
     Args:
-        field: 3, 5, 7, ...: what a stage sees; its single kernel, or 2n + 1 of n stacked ones.
-        stacked: 3x3 kernels one after another, rather than one kernel.
+        field: the receptive field of a stage, 3, 5, 7, ...: the size of its single kernel, or 2n + 1 of n stacked ones.
+        stacked: several 3x3 kernels instead of one large kernel.
         width: channels, the same in every stage.
-        stages: how many, each but the first after a 2x2 pooling.
-        norm: batch norms in place of biases; VGG, which had none, started its deep networks from shallow ones.
+        stages: number of stages; each except the first begins with a 2x2 pooling.
+        norm: batch norms instead of biases; VGG had none, and its deep networks were initialised by shallow ones.
 
     Raises:
-        ValueError: a field that 3x3 kernels do not give, or no stage.
+        ValueError: a field that 3x3 kernels cannot have, or no stage.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class StackedKernels(nn.Module):
         self.num_classes, self.drop_rate = num_classes, drop_rate
         self.num_features = self.head_hidden_size = width
         kernels = [3] * (field // 2) if stacked else [field]
-        self.stem = unit(in_chans, width, 1, norm)
+        self.stem = make_unit(in_chans, width, 1, norm)
         self.stages = nn.Sequential()
         for index in range(stages):
             pool = [nn.MaxPool2d(2)] if index else []
-            self.stages.append(nn.Sequential(*pool, *(unit(width, width, kernel, norm) for kernel in kernels)))
+            self.stages.append(nn.Sequential(*pool, *(make_unit(width, width, kernel, norm) for kernel in kernels)))
         self.feature_info = [
             {"num_chs": width, "reduction": 2**index, "module": f"stages.{index}"} for index in range(stages)
         ]
@@ -82,7 +82,7 @@ class StackedKernels(nn.Module):
         self.head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Images [n, c, h, w] to maps [n, width, h / 2^(stages - 1), w / 2^(stages - 1)], rounded down."""
+        """Turn images [n, c, h, w] into maps [n, width, h / 2^(stages - 1), w / 2^(stages - 1)], rounded down."""
         return self.stages(self.stem(x))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
@@ -113,5 +113,5 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def stacked_kernels(pretrained: bool = False, **kwargs: Any) -> StackedKernels:
-    """Stages of stacked 3x3 kernels (`stacked=false`: of one kernel) that see `field` pixels a side."""
+    """Stages of stacked 3x3 kernels (`stacked=false`: of one kernel) that see `field` pixels per side."""
     return build_model_with_cfg(StackedKernels, "stacked_kernels", pretrained, **kwargs)

@@ -1,11 +1,11 @@
-"""Stochastic depth: a residual branch that is there only some of the time while training (Huang et al. 2016).
+"""Stochastic depth: in training, a residual branch is used only in a random part of the steps (Huang et al. 2016).
 
-Block l of L survives with probability p_l: x + b_l·F(x), b_l ~ Bernoulli(p_l) (eq. 2). Two rules make the test-time
-network agree with the expectation of training:
+Block l of L survives with probability p_l: x + b_l·F(x), b_l ~ Bernoulli(p_l) (eq. 2). There are two rules that make
+the network at test time equal to the expectation in training:
 
-`paper`     training b·F(x), test p·F(x) (eq. 5). The default, because published results were made with it.
-`inverted`  training b·F(x)/p, test F(x), as timm's and torchvision's drop path do: same expectation at the same
-              weights, but the branch is trained 1/p times larger, so results are not the same to the digit.
+- `paper`: training b·F(x), test p·F(x) (eq. 5). The default, because published results were made with it.
+- `inverted`: training b·F(x)/p, test F(x), as timm's and torchvision's drop path. With the same weights it has the same
+  expectation, but the branch is 1/p times as large in training, so results are not exactly the same.
 """
 
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ DECAYS, MODES, RULES = ("linear", "constant"), ("batch", "image"), ("paper", "in
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    """Raises ValueError if `value` is not one of `choices`."""
+    """Raise ValueError if `value` is not one of `choices`."""
     if value not in choices:
         raise ValueError(f"{what}={value}: choose one of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
 class Survival:
-    """How probably each block of a network survives.
+    """The probabilities with which the blocks of a network survive.
 
     Args:
         last: p_L, the probability of the last block, in (0, 1]; 1 is no stochastic depth.
@@ -48,23 +48,23 @@ class Survival:
         check_choice("survival_mode", self.mode, MODES)
         check_choice("survival_rule", self.rule, RULES)
 
-    def at(self, block: int, blocks: int) -> float:
+    def probability_of(self, block: int, blocks: int) -> float:
         """p_l of block l = 1 … L."""
         return self.last if self.decay == "constant" else 1 - block / blocks * (1 - self.last)
 
     def wrap(self, branch: nn.Module, block: int, blocks: int) -> nn.Module:
-        """The branch that survives so; the branch itself where it always does, so that it stays open to tracing."""
-        probability = self.at(block, blocks)
+        """The branch with its probability; the branch itself if that is 1, so that it can still be traced."""
+        probability = self.probability_of(block, blocks)
         return branch if probability == 1 else StochasticBranch(branch, probability, self.mode, self.rule)
 
 
-@register_notrace_module  # a trace would keep the one draw that it saw
+@register_notrace_module  # a trace would record one draw and repeat it
 class StochasticBranch(nn.Module):
-    """A branch F with survival probability p; what it returns is to be added to the shortcut.
+    """A branch F with survival probability p; its output is added to the shortcut.
 
-    In `batch` mode a dropped branch is not computed, which is where the paper's shorter training time comes from:
-    the result is a zero without dimensions, and batch-norm statistics stay. In `image` mode it is computed for all.
-    Draws come from torch's global generator, in batch mode from the CPU's (no wait for the device).
+    In `batch` mode a dropped branch is not computed, which makes training shorter, as in the paper: the result is a
+    zero without dimensions, and batch-norm statistics do not change. In `image` mode it is computed for all images.
+    Random numbers come from torch's global generator; in batch mode from the CPU's, without waiting for the device.
     """
 
     def __init__(self, branch: nn.Module, probability: float, mode: str = "batch", rule: str = "paper") -> None:
@@ -78,7 +78,7 @@ class StochasticBranch(nn.Module):
         scale = 1.0 if self.rule == "paper" else 1 / self.probability
         if self.mode == "batch":
             if torch.rand((), device="cpu").item() >= self.probability:
-                return _zero(x, self.branch)
+                return _make_zero(x, self.branch)
             return self.branch(x) * scale
         survives = torch.rand(len(x), 1, 1, 1, device=x.device) < self.probability
         y = self.branch(x)
@@ -89,8 +89,11 @@ class StochasticBranch(nn.Module):
 
 
 class _Zero(torch.autograd.Function):
-    """Zero, with gradient zero for every parameter: optimizers decay a dropped branch's weights, as the paper's code
-    does, and distributed data parallel finds the gradient that it waits for."""
+    """Returns zero, with gradient zero for every parameter.
+
+    With these gradients, optimizers apply weight decay to a dropped branch, as the paper's code does, and distributed
+    data parallel gets the gradients that it waits for.
+    """
 
     @staticmethod
     def forward(ctx: Any, like: Tensor, *parameters: Tensor) -> Tensor:
@@ -103,6 +106,6 @@ class _Zero(torch.autograd.Function):
         return None, *(torch.zeros_like(p) if need else None for p, need in zip(ctx.saved_tensors, needed, strict=True))
 
 
-def _zero(x: Tensor, branch: nn.Module) -> Tensor:
+def _make_zero(x: Tensor, branch: nn.Module) -> Tensor:
     zero: Any = _Zero.apply(x, *branch.parameters())
     return zero
