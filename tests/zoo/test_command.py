@@ -154,14 +154,14 @@ def test_a_network_that_fails_is_a_row_with_the_reason(
 def test_an_interrupt_keeps_what_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = children.ask
+    real = children.run_in_process
 
-    def ask(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
+    def run(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
         if arguments and arguments[0] == "resnet34":
             raise KeyboardInterrupt
         return real(work, *arguments, timeout_s=timeout_s)
 
-    monkeypatch.setattr(children, "ask", ask)
+    monkeypatch.setattr(children, "run_in_process", run)
     assert command.main(["resnet18", "resnet34", "--no-time", "--output", str(tmp_path)]) == 130
     assert "1 of 2 networks are measured" in capfd.readouterr().err
     assert list(read((tmp_path / "zoo.csv").read_text("utf-8"))) == ["resnet18"]
@@ -195,7 +195,7 @@ def hanging() -> Iterator[dict[str, int]]:
     [("raising", "ValueError: a reason"), ("dying", "SIGKILL (out of memory?)"), ("hanging", "longer than 6 s")],
 )
 def test_what_was_found_before_a_failure_is_kept(work: str, reason: str) -> None:
-    found = children.ask(f"zoo.test_command:{work}", timeout_s=6 if work == "hanging" else 60)
+    found = children.run_in_process(f"zoo.test_command:{work}", timeout_s=6 if work == "hanging" else 60)
     assert found["found"] == 1
     assert found["error"].endswith(reason)
     assert found.get("silent", True), "standard output belongs to the table"
@@ -225,7 +225,7 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(command, "_measured", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(command, "_measure_all", lambda *_: pytest.fail("measured"))
     with pytest.raises(UserError, match=r"--output: cannot make .*file"):
         command.main(["resnet18", "--output", str(tmp_path / "file" / "zoo")])
 
@@ -240,24 +240,25 @@ def test_wrong_arguments_end_with_code_2(arguments: list[str]) -> None:
 def test_a_gpu_that_is_not_there_is_refused() -> None:
     options = command.make_parser().parse_args(["--device", "gpu"])
     with pytest.raises(UserError, match="torch sees no GPU"):
-        command._devices(options, MACHINE)
+        command._choose_devices(options, MACHINE)
     with_gpu = Machine("a processor", 2, "a GPU", "torch 2")
-    assert command._devices(options, with_gpu) == ("cuda",)
-    assert command._devices(command.make_parser().parse_args([]), with_gpu) == ("cpu", "cuda")
-    assert command._devices(command.make_parser().parse_args(["--device", "cpu"]), with_gpu) == ("cpu",)
+    assert command._choose_devices(options, with_gpu) == ("cuda",)
+    assert command._choose_devices(command.make_parser().parse_args([]), with_gpu) == ("cpu", "cuda")
+    assert command._choose_devices(command.make_parser().parse_args(["--device", "cpu"]), with_gpu) == ("cpu",)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_is_measured_too() -> None:
-    found = children.ask(f"{children.PRELOAD}:measure", "resnet18", Plan(("cpu", "cuda"), 2, "bf16", 2), timeout_s=300)
+    plan = Plan(("cpu", "cuda"), 2, "bf16", 2)
+    found = children.run_in_process(f"{children.PRELOAD}:measure_network", "resnet18", plan, timeout_s=300)
     assert "error" not in found
     assert found["ms_gpu"] > 0
     assert found["peak_gpu_mb"] > found["size_mb"]
 
 
 def made(model: str, top1: float | None, ms: float | None) -> rows.Row:
-    return rows.row(model, {"top1": top1, "ms_cpu": ms})
+    return rows.make_row(model, {"top1": top1, "ms_cpu": ms})
 
 
 def test_the_frontier_is_what_nothing_beats() -> None:
@@ -266,14 +267,15 @@ def test_the_frontier_is_what_nothing_beats() -> None:
     assert [row.model for row in rows.frontier(given, "ms_cpu")] == ["quick", "slow"]
     assert [row.model for row in rows.sort_rows(given, "ms_cpu")][-1] == "untimed"
     assert [row.model for row in rows.sort_rows(given, "top1")][:2] == ["untimed", "slow"]
-    assert "quick, slow" in tables.frontiers(given)[0]
+    assert "quick, slow" in tables.describe_frontiers(given)[0]
 
 
 def test_text_says_how_it_was_measured_and_marks_what_is_published() -> None:
-    found = [rows.row("resnet50", {"ms_cpu": 12.34, "depth": 107, "size_mb": 97.695}), rows.row("a_b", {"depth": 3})]
+    numbers = {"ms_cpu": 12.34, "depth": 107, "size_mb": 97.695}
+    found = [rows.make_row("resnet50", numbers), rows.make_row("a_b", {"depth": 3})]
     plan = Plan(("cpu",), batch=4, precision="bf16", repeats=7)
-    lines = tables.caption(found, plan, MACHINE)
-    text = tables.to_markdown(found, [*lines, *tables.remarks(found)])
+    lines = tables.make_caption(found, plan, MACHINE)
+    text = tables.to_markdown(found, [*lines, *tables.make_remarks(found)])
     assert "| resnet50 (ResNet50) | 97.7 (98) | 74.9 | 92.1 | 107 (107) | 12.3 (58.2) |" in text
     assert r"| a\_b | - | - | - | 3 | - |" in text
     assert "median of 7" in text
@@ -281,17 +283,18 @@ def test_text_says_how_it_was_measured_and_marks_what_is_published() -> None:
     assert "2 threads" in text
     for note in filter(None, (row.published.note for row in found if row.published)):
         assert f"resnet50: {note}" in text
-    assert "In brackets" not in tables.caption([found[1]], plan, MACHINE)[0]
+    assert "In brackets" not in tables.make_caption([found[1]], plan, MACHINE)[0]
 
 
 def test_a_narrow_terminal_gets_fewer_columns(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    found = [rows.row(row.model, {"ms_cpu": 12.0, "depth": 107, "gmacs": 4.0, "size_mb": 97.0}) for row in KERAS_TABLE]
-    tables.show(found, [], Console(width=60, force_terminal=True, color_system=None))
+    numbers = {"ms_cpu": 12.0, "depth": 107, "gmacs": 4.0, "size_mb": 97.0}
+    found = [rows.make_row(row.model, numbers) for row in KERAS_TABLE]
+    tables.print_table(found, [], Console(width=60, force_terminal=True, color_system=None))
     narrow = capsys.readouterr().out
     assert max(map(len, narrow.splitlines()[: 4 + len(KERAS_TABLE)])) <= 60
     assert "ms CPU" in narrow
-    assert "Left out for want of width: " in narrow
-    tables.show(found, [], Console(width=60, color_system=None))
+    assert "Left out, because the terminal is too narrow: " in narrow
+    tables.print_table(found, [], Console(width=60, color_system=None))
     assert "Left out" not in capsys.readouterr().out, "what is piped is whole"

@@ -1,1 +1,1 @@
-"""The model table: what each network costs and what it is published to reach, measured on this machine."""
+"""The model table: the cost of each network, measured on this machine, and its published accuracy."""

@@ -1,7 +1,7 @@
-"""Work in a process of its own: whatever happens in it, the caller gets what it had found, and the reason it stopped.
+"""Run work in a process of its own; if the process dies, the caller still gets its results so far and the reason.
 
-A server process loads torch and timm once and forks for each piece of work, so that one more costs milliseconds, starts
-with the same memory as the others, and takes nobody with it.
+A server process loads torch and timm once and forks for each piece of work. So a further piece costs milliseconds,
+starts with the same memory as the others, and its crash does not affect the caller.
 """
 
 import importlib
@@ -18,8 +18,8 @@ from typing import Any
 PRELOAD = "headstart.zoo.measure"
 
 
-def context() -> Any:
-    """How processes are started here: forked from a server where the system can, else each from nothing."""
+def make_context() -> Any:
+    """Make the context that starts processes: forked from a server if the system can do that, else new ones."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     made = multiprocessing.get_context("forkserver")
@@ -28,24 +28,24 @@ def context() -> Any:
 
 
 def warm_up() -> None:
-    """Start the server, which loads torch while the caller goes on."""
+    """Start the server, which loads torch in the background."""
     if "forkserver" in multiprocessing.get_all_start_methods():
-        context()
+        make_context()
         from multiprocessing import forkserver
 
         forkserver.ensure_running()
 
 
-def ask(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
-    """Run a generator of dictionaries in a process of its own and join what it yields.
+def run_in_process(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
+    """Run a generator of dictionaries in a process of its own and merge what it yields.
 
     Args:
-        work: `module:function`, by name, as its module may be one that the caller has no use for.
+        work: `module:function`, by name, so that the caller need not import the module.
 
     Returns:
-        The parts as one dictionary; `error` says in a sentence why it stopped early, where it did.
+        The merged dictionary; if the work stopped early, `error` is a sentence with the reason.
     """
-    starter = context()
+    starter = make_context()
     ours, theirs = starter.Pipe(duplex=False)
     process = starter.Process(target=_serve, args=(theirs, work, arguments), daemon=True)
     process.start()
@@ -56,7 +56,7 @@ def ask(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
         if complete is None:
             return found | {"error": f"took longer than {timeout_s:g} s"}
         process.join(10)
-        return found if complete else found | {"error": _ending(process.exitcode)}
+        return found if complete else found | {"error": _describe_exit(process.exitcode)}
     finally:
         ours.close()
         if process.is_alive():
@@ -65,7 +65,7 @@ def ask(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
 
 
 def _receive(ours: connection.Connection, found: dict[str, Any], until: float) -> bool | None:
-    """Fill `found`; True where the work came to its end, False where its process did first, None where it is late."""
+    """Fill `found`; returns True if the work is complete, False if its process ended before, None if it is too late."""
     while True:
         if not ours.poll(max(0.0, until - time.monotonic())):
             return None
@@ -78,7 +78,7 @@ def _receive(ours: connection.Connection, found: dict[str, Any], until: float) -
         found.update(part)
 
 
-def _ending(code: int | None) -> str:
+def _describe_exit(code: int | None) -> str:
     if code is None or code >= 0:
         return f"its process ended with code {code}"
     try:
@@ -89,10 +89,10 @@ def _ending(code: int | None) -> str:
 
 
 def _serve(theirs: connection.Connection, work: str, arguments: tuple[Any, ...]) -> None:
-    """The other side: standard output belongs to the caller's table, and warnings of libraries to nobody."""
+    """Do the work in the child process, without standard output, which is for the table, and without warnings."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     warnings.simplefilter("ignore")
-    with suppress(OSError):  # where memory runs out, this process is to end, not the one that asked
+    with suppress(OSError):  # if memory runs out, the system shall end this process and not the caller
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
         module, _, function = work.partition(":")
@@ -101,13 +101,13 @@ def _serve(theirs: connection.Connection, work: str, arguments: tuple[Any, ...])
     except KeyboardInterrupt:
         os._exit(130)
     except Exception as error:
-        theirs.send({"error": _reason(error)})
+        theirs.send({"error": _describe_error(error)})
     theirs.send(None)
     theirs.close()
 
 
-def _reason(error: Exception) -> str:
-    """The error's first line, cut to what a cell can hold."""
+def _describe_error(error: Exception) -> str:
+    """The error's first line, shortened for a cell of the table."""
     text = " ".join(str(error).strip().partition("\n")[0].split())
     short = text if len(text) <= 200 else f"{text[:199]}…"
     return f"{type(error).__name__}: {short}" if short else type(error).__name__

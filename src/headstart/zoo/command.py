@@ -16,7 +16,7 @@ from headstart.zoo.plan import Machine, Plan
 
 DESCRIPTION = """\
 Print the model table: size, published top-1 and top-5, parameters, depth, GMACs, milliseconds per inference
-step on this CPU (and GPU), peak memory. Without PATTERN: the 21 networks of the Keras Applications table, beside
+step on this CPU (and GPU), peak memory. Without PATTERN: the 21 networks of the Keras Applications table, with
 the figures published there. Writes outputs/zoo/ (zoo.csv, zoo.md, index.html, frontier.png)."""
 EXAMPLES = """\
 examples:
@@ -34,14 +34,14 @@ FORMATS = ("table", "csv", "markdown", "html", "json")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The verb's arguments."""
-    made = argparse.ArgumentParser(
+    """Make the parser of the verb's arguments."""
+    parser = argparse.ArgumentParser(
         prog="headstart zoo",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = made.add_argument
+    add = parser.add_argument
     add("patterns", nargs="*", metavar="PATTERN", help="timm names, ours among them, with * and ? as in a shell")
     add("--sort", metavar="COLUMN", help="order by a column of zoo.csv, best or smallest first, such as top1, ms_cpu")
     add("--format", choices=FORMATS, default="table", help="what goes to standard output (default: table)")
@@ -52,41 +52,47 @@ def make_parser() -> argparse.ArgumentParser:
         default="auto",
         help="time here (default: the CPU, and a GPU if any)",
     )
-    add("--batch", type=_count, default=1, metavar="N", help="images per step (default: 1)")
+    add("--batch", type=_parse_count, default=1, metavar="N", help="images per step (default: 1)")
     add("--precision", choices=("32", "bf16", "16"), default="32", help="of the arithmetic (default: 32; 16 on a GPU)")
-    add("--repeats", type=_count, default=10, metavar="N", help="timed steps, of which the median (default: 10)")
-    add("--timeout", type=_count, default=600, metavar="S", help="give a network up after S seconds (default: 600)")
+    add("--repeats", type=_parse_count, default=10, metavar="N", help="timed steps, of which the median (default: 10)")
+    add(
+        "--timeout",
+        type=_parse_count,
+        default=600,
+        metavar="S",
+        help="stop measuring a network after S seconds (default: 600)",
+    )
     add("--no-time", action="store_true", help="neither time nor memory: only what can be counted; quick")
-    return made
+    return parser
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the verb: 0, 1 where every network failed, 130 where Ctrl-C cut it short; bad input raises a UserError."""
+    """Run the verb; returns 0, 1 if every network failed, 130 after Ctrl-C; wrong input raises a UserError."""
     options = make_parser().parse_args(argv)
     if options.sort:
         rows.check_sort(options.sort)
     if options.precision == "16" and options.device != "gpu" and not options.no_time:
         raise UserError("--precision 16 needs a GPU: add --device gpu, or take bf16")
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does, so that times are alike
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does, so that times can be compared
     children.warm_up()
-    machine = Machine(**_answer("machine", options.timeout))
-    devices = _devices(options, machine)
-    names = _names(options.patterns, options.timeout)
+    machine = Machine(**_ask_process("describe_machine", options.timeout))
+    devices = _choose_devices(options, machine)
+    names = _choose_names(options.patterns, options.timeout)
     plan = Plan(devices, options.batch, options.precision, options.repeats, len(names))
     folder = options.output or (FOLDER if options.format == "table" else None)
     if folder is not None:
         make_folder(folder, "--output")
     found: list[rows.Row] = []
     try:
-        for name, part in _measured(names, plan, options.timeout):
-            found.append(rows.row(name, part))
+        for name, part in _measure_all(names, plan, options.timeout):
+            found.append(rows.make_row(name, part))
     except KeyboardInterrupt:
         if not found:
             raise
@@ -99,15 +105,15 @@ def main(argv: Sequence[str]) -> int:
     return 1 if all(row.error for row in found) else 0
 
 
-def _answer(question: str, timeout_s: float, *arguments: Any) -> dict[str, Any]:
-    """What a process that has torch says; raises RunFailed where it cannot."""
-    found = children.ask(f"{children.PRELOAD}:{question}", *arguments, timeout_s=timeout_s)
+def _ask_process(question: str, timeout_s: float, *arguments: Any) -> dict[str, Any]:
+    """Ask a process that has loaded torch and timm; raises RunFailed if it cannot load them."""
+    found = children.run_in_process(f"{children.PRELOAD}:{question}", *arguments, timeout_s=timeout_s)
     if "error" in found:
         raise RunFailed(f"cannot load torch and timm: {found['error']}")
     return found
 
 
-def _devices(options: argparse.Namespace, machine: Machine) -> tuple[str, ...]:
+def _choose_devices(options: argparse.Namespace, machine: Machine) -> tuple[str, ...]:
     if options.no_time:
         return ()
     if options.device == "gpu" and not machine.gpu:
@@ -116,17 +122,17 @@ def _devices(options: argparse.Namespace, machine: Machine) -> tuple[str, ...]:
     return (*devices, "cuda") if options.device != "cpu" and machine.gpu else devices
 
 
-def _names(patterns: Sequence[str], timeout_s: float) -> list[str]:
+def _choose_names(patterns: Sequence[str], timeout_s: float) -> list[str]:
     if not patterns:
         return [row.model for row in KERAS_TABLE]
-    found = _answer("names", timeout_s, list(patterns))
+    found = _ask_process("find_names", timeout_s, list(patterns))
     if "unknown" in found:
         raise UserError(found["unknown"])
     return found["names"]
 
 
-def _measured(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measure one network after the other; a terminal sees how far it is, on standard error."""
+def _measure_all(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure one network after the other; on a terminal, standard error shows a progress bar."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -144,13 +150,13 @@ def _measured(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator[tu
         task = bar.add_task("", total=len(names))
         for name in names:
             bar.update(task, description=name)
-            yield name, children.ask(f"{children.PRELOAD}:measure", name, plan, timeout_s=timeout_s)
+            yield name, children.run_in_process(f"{children.PRELOAD}:measure_network", name, plan, timeout_s=timeout_s)
             bar.advance(task)
 
 
 def _publish(found: Sequence[rows.Row], plan: Plan, machine: Machine, form: str, folder: Path | None) -> None:
-    """Write the files, where they are wanted, and then to standard output."""
-    lines = [*tables.caption(found, plan, machine), *tables.frontiers(found), *tables.remarks(found)]
+    """Write the files if there is a folder for them, then print the table in the chosen format."""
+    lines = [*tables.make_caption(found, plan, machine), *tables.describe_frontiers(found), *tables.make_remarks(found)]
     made = {"csv": lambda: tables.to_csv(found), "markdown": lambda: tables.to_markdown(found, lines)}
     made["json"] = lambda: tables.to_json(found, plan, machine)
     with tempfile.TemporaryDirectory() as place:
@@ -170,7 +176,7 @@ def _publish(found: Sequence[rows.Row], plan: Plan, machine: Machine, form: str,
 
 
 def _replace(path: Path, picture: Path | None) -> None:
-    """Put a picture in the place of the last one, or nothing where there is none."""
+    """Replace a picture by a new one, or remove it if there is none."""
     if picture is None:
         path.unlink(missing_ok=True)
         return
@@ -184,5 +190,5 @@ def _print(found: Sequence[rows.Row], lines: Sequence[str], folder: Path) -> Non
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
-    tables.show(found, lines, console)
+    tables.print_table(found, lines, console)
     console.print(f"page: {folder / 'index.html'}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What is measured of one network, each in a process of its own (see `headstart.zoo.children`).
+"""The measurements of one network, which run in a process of their own (see `headstart.zoo.children`).
 
 Weights are random: neither time nor memory depends on their values, and nothing is downloaded.
 """
@@ -23,16 +23,16 @@ from headstart.runtime import hardware
 from headstart.zoo.plan import WARM_UP, Plan
 
 
-def machine() -> Iterator[dict[str, Any]]:
-    """The fields of `headstart.zoo.plan.Machine`."""
+def describe_machine() -> Iterator[dict[str, Any]]:
+    """Find the fields of `headstart.zoo.plan.Machine`."""
     facts = hardware.describe(HardwareConfig(accelerator="cpu", precision="32"))
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     versions = f"torch {torch.__version__}, timm {timm.__version__}"
     yield {"cpu": facts["device"], "threads": facts["threads"], "gpu": gpu, "versions": versions}
 
 
-def names(patterns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The names of timm's and our own networks that match, in order; `unknown` says what matches nothing."""
+def find_names(patterns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Find the networks of timm and headstart that match, in order; `unknown` is the error of a pattern without any."""
     known = timm.list_models()
     found: dict[str, None] = {}
     for pattern in patterns:
@@ -48,31 +48,31 @@ def names(patterns: Sequence[str]) -> Iterator[dict[str, Any]]:
     yield {"names": list(found)}
 
 
-def measure(name: str, plan: Plan) -> Iterator[dict[str, Any]]:
-    """Everything about one network, in parts, so that what fails late does not take along what was found before."""
-    model = _outline(name)
-    yield published(name, model)
+def measure_network(name: str, plan: Plan) -> Iterator[dict[str, Any]]:
+    """Measure one network; yields the results in parts, so that a late failure does not lose the earlier parts."""
+    model = _build_outline(name)
+    yield find_published(name, model)
     yield {
         "input_px": input_size(model)[-1],
         "size_mb": cost.compute_size_mb(model),
         "parameters": cost.count_parameters(model),
         "depth": cost.count_layers(model),
     }
-    yield {"gmacs": _gmacs(name, model)}
+    yield {"gmacs": _count_gmacs(name, model)}
     for device in plan.devices:
-        yield timed(name, torch.device(device), plan)
+        yield time_network(name, torch.device(device), plan)
 
 
-def published(name: str, model: Any) -> dict[str, Any]:
-    """ImageNet accuracies, in %, of torchvision's weights where they are weights of this very network; else nothing."""
+def find_published(name: str, model: Any) -> dict[str, Any]:
+    """Find the ImageNet accuracies, in %, of torchvision's weights, if they are weights of exactly this network."""
     if model.pretrained_cfg.get("tag") == "untrained" or not timm.list_pretrained(f"{name}.tv_in1k"):
         return {}
     found = published_by_torchvision(name)
     return {} if found is None else {"top1": found.top1, "top5": found.top5, "source": found.source}
 
 
-def _outline(name: str) -> Any:
-    """The network without memory; one that cannot be built without has it."""
+def _build_outline(name: str) -> Any:
+    """Build the network without memory for weights, if that is possible."""
     try:
         with torch.device("meta"):
             return timm.create_model(name)
@@ -80,8 +80,8 @@ def _outline(name: str) -> Any:
         return timm.create_model(name)
 
 
-def _gmacs(name: str, model: Any) -> float:
-    """Without arithmetic, if the network's forward pass can do without."""
+def _count_gmacs(name: str, model: Any) -> float:
+    """Count multiply-adds, without computing anything if the network's forward pass allows that."""
     channels, _, side = input_size(model)
     try:
         return cost.count_gmacs(model.requires_grad_(False), side, channels)
@@ -94,30 +94,29 @@ def input_size(model: Any) -> tuple[int, int, int]:
     return tuple(model.pretrained_cfg["input_size"])
 
 
-def timed(name: str, device: torch.device, plan: Plan) -> dict[str, Any]:
-    """Median milliseconds of a forward pass, and peak memory in units of 2^20 bytes.
+def time_network(name: str, device: torch.device, plan: Plan) -> dict[str, Any]:
+    """Measure the median milliseconds of a forward pass, and the peak memory in units of 2^20 bytes.
 
-    On the CPU: how far the process' resident memory, at its highest while the network works, lies above what it was
-    before there was a network; on a GPU: the most that torch had allocated there. Both hold weights, activations and
-    scratch space.
+    Memory on the CPU is the peak of the process' resident memory while the network runs, minus that before the network
+    was built; on a GPU it is the peak of what torch allocated. Both include weights, activations and temporary buffers.
     """
     _touch_libraries(device)
-    before = _peak_mb(device)
+    before = _read_peak_mb(device)
     model = timm.create_model(name)
     shape = (plan.batch, *input_size(model))
     model = model.to(device).to(memory_format=torch.channels_last).eval()
     images = torch.rand(shape, device=device).contiguous(memory_format=torch.channels_last)
     config = HardwareConfig(precision=plan.precision)
-    _forget_peak(device)
+    _reset_peak(device)
     with torch.inference_mode(), hardware.autocast(config, device):
-        seconds = [_step(model, images, device) for _ in range(WARM_UP + plan.repeats)][WARM_UP:]
-    after, ms = _peak_mb(device), 1000 * median(seconds)
+        seconds = [_time_step(model, images, device) for _ in range(WARM_UP + plan.repeats)][WARM_UP:]
+    after, ms = _read_peak_mb(device), 1000 * median(seconds)
     if device.type == "cuda":
         return {"ms_gpu": ms, "peak_gpu_mb": after}
     return {"ms_cpu": ms, "peak_mb": None if before is None or after is None else after - before}
 
 
-def _step(model: Any, images: torch.Tensor, device: torch.device) -> float:
+def _time_step(model: Any, images: torch.Tensor, device: torch.device) -> float:
     began = time.perf_counter()
     model(images)
     if device.type == "cuda":
@@ -126,7 +125,7 @@ def _step(model: Any, images: torch.Tensor, device: torch.device) -> float:
 
 
 def _touch_libraries(device: torch.device) -> None:
-    """Load what any convolution loads, so that it is not counted as this network's memory or time."""
+    """Load the libraries that every convolution needs, so that they do not count as this network's memory or time."""
     layers = torch.nn.Sequential(
         torch.nn.Conv2d(3, 16, 3), torch.nn.BatchNorm2d(16), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 1)
     )
@@ -135,16 +134,16 @@ def _touch_libraries(device: torch.device) -> None:
         torch.nn.Linear(64, 64).to(device)(torch.rand(4, 64, device=device))
 
 
-def _forget_peak(device: torch.device) -> None:
-    """What building took does not count, such as a weight's second copy in another memory format."""
+def _reset_peak(device: torch.device) -> None:
+    """Reset the peak after the network is built, because building may make temporary copies of weights."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with suppress(OSError):  # Linux only; elsewhere it counts
+    with suppress(OSError):  # Linux only; on other systems the peak of building counts
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _peak_mb(device: torch.device) -> float | None:
-    """The most memory up to now; None where the system does not tell."""
+def _read_peak_mb(device: torch.device) -> float | None:
+    """Read the peak of memory up to now; None if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / cost.MB
     if sys.platform == "win32":
@@ -152,4 +151,4 @@ def _peak_mb(device: torch.device) -> float | None:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / cost.MB if sys.platform == "darwin" else peak / 1024  # bytes there, KiB elsewhere
+    return peak / cost.MB if sys.platform == "darwin" else peak / 1024  # bytes on macOS, KiB on other systems

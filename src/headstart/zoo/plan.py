@@ -1,14 +1,14 @@
-"""How a network's step is timed, and on what machine."""
+"""How a network's inference step is timed, and the machine."""
 
 from dataclasses import dataclass
 
-WARM_UP = 2  # steps: the first makes plans and buffers, the second finds them
+WARM_UP = 2  # steps that are not timed: the first one creates plans and buffers
 PRECISIONS = {"32": "float32", "bf16": "bfloat16 by autocast", "16": "float16 by autocast"}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where, on how many images, at what precision, how often, and how many networks; without a device no time."""
+    """Devices, images per step, precision, number of timed steps and of networks; without a device nothing is timed."""
 
     devices: tuple[str, ...]  # of cpu and cuda
     batch: int = 1
@@ -19,7 +19,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Machine:
-    """The processors' names, `gpu` empty where torch sees none; torch's threads; libraries and their versions."""
+    """The names of the processors (`gpu` is empty without a GPU), torch's threads, and the versions of libraries."""
 
     cpu: str
     threads: int

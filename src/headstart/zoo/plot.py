@@ -1,4 +1,4 @@
-"""Published accuracy against measured cost, and the frontier: what is best at each cost."""
+"""The plot of published accuracy against measured cost, with the frontier: the best accuracy at each cost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 MARGIN = 1.35  # of the axis of costs, as a factor
 SPACING = 16  # pixels
-LABELLED = 40  # more points than this, and only those on the frontier are named
+LABELLED = 40  # with more points than this, only those on the frontier have names
 
 
 def draw(rows: Sequence[Row], path: Path) -> Path | None:
-    """A panel for each cost of which two networks with published accuracies know; None where there is none."""
+    """Draw a panel for each cost that is known for two or more networks with published accuracies; None without any."""
     import matplotlib
 
-    panels = {cost: known for cost in COSTS if len(known := _known(rows, cost)) > 1}
+    panels = {cost: known for cost in COSTS if len(known := _select_known(rows, cost)) > 1}
     if not panels:
         return None
     with matplotlib.rc_context(STYLE):
@@ -33,25 +33,26 @@ def draw(rows: Sequence[Row], path: Path) -> Path | None:
             for place, (cost, known) in enumerate(panels.items(), 1)
         ]
         for axes, cost, known in drawn:
-            _panel(axes, cost, known)
-        figure.canvas.draw()  # now all axes have their place
+            _draw_panel(axes, cost, known)
+        figure.canvas.draw()  # lays out all axes
         for axes, cost, known in drawn:
             named = known if len(known) <= LABELLED else frontier(known, cost)
-            spots = [(row.values[cost], row.values["top1"]) for row in known] + _along(axes, _steps(known, cost))
+            spots = [(row.values[cost], row.values["top1"]) for row in known]
+            spots += _points_along(axes, _frontier_corners(known, cost))
             place_labels(axes, [(row.values[cost], row.values["top1"], row.model) for row in named], spots)
         return save(figure, path)
 
 
-def _known(rows: Sequence[Row], cost: str) -> list[Row]:
-    return [row for row in rows if row.known("top1") is not None and (row.known(cost) or 0.0) > 0]
+def _select_known(rows: Sequence[Row], cost: str) -> list[Row]:
+    return [row for row in rows if row.value("top1") is not None and (row.value(cost) or 0.0) > 0]
 
 
-def _panel(axes: Axes, cost: str, rows: Sequence[Row]) -> None:
+def _draw_panel(axes: Axes, cost: str, rows: Sequence[Row]) -> None:
     best = frontier(rows, cost)
     costs = [row.values[cost] for row in rows]
     others = [row for row in rows if row not in best]
     low, high = min(costs) / MARGIN, max(costs) * MARGIN
-    steps = _steps(rows, cost)
+    steps = _frontier_corners(rows, cost)
     axes.plot([x for x, _ in steps], [y for _, y in steps], color=COLOURS[0], linewidth=1.4, zorder=2)
     for drawn, colour in ((others, BASELINE), (best, COLOURS[0])):
         axes.plot(
@@ -66,7 +67,7 @@ def _panel(axes: Axes, cost: str, rows: Sequence[Row]) -> None:
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(*percent_limits([row.values["top1"] for row in rows], margin=0.1))
-    _ticks(axes, low, high)
+    _set_ticks(axes, low, high)
     axes.set_title(f"Top-1 against {COSTS[cost]}")
     axes.set_xlabel(f"{COSTS[cost]} (log scale)", color=MUTED)
     axes.set_ylabel("top-1 on ImageNet, published, %", color=MUTED)
@@ -74,15 +75,15 @@ def _panel(axes: Axes, cost: str, rows: Sequence[Row]) -> None:
     axes.tick_params(length=0)
 
 
-def _steps(rows: Sequence[Row], cost: str) -> list[tuple[float, float]]:
-    """The frontier's corners: from each of its networks to the right, and up to the next."""
+def _frontier_corners(rows: Sequence[Row], cost: str) -> list[tuple[float, float]]:
+    """The corners of the frontier's line: from each of its networks to the right, then up to the next one."""
     spots = [(row.values[cost], row.values["top1"]) for row in frontier(rows, cost)]
     ends = [x for x, _ in spots[1:]] + [MARGIN * max(row.values[cost] for row in rows)]
     return [corner for (x, y), end in zip(spots, ends, strict=True) for corner in ((x, y), (end, y))]
 
 
-def _along(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points on a line, close enough to each other that no label fits between them."""
+def _points_along(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points along a line, so close to each other that no label fits between them."""
     found = []
     for one, other in pairwise(corners):
         (x0, y0), (x1, y1) = axes.transData.transform([one, other])
@@ -92,7 +93,7 @@ def _along(axes: Axes, corners: Sequence[tuple[float, float]]) -> list[tuple[flo
     return found
 
 
-def _ticks(axes: Axes, low: float, high: float) -> None:
+def _set_ticks(axes: Axes, low: float, high: float) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
     steps = [digit * 10.0**power for power in range(-4, 7) for digit in (1, 2, 5)]

@@ -1,4 +1,4 @@
-"""A row of the table: what was measured of a network, beside what is published of it."""
+"""The rows and columns of the table: measured and published numbers of each network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ BY_MODEL = {row.model: row for row in KERAS_TABLE}
 
 @dataclass(frozen=True)
 class Row:
-    """One network. `values` has numbers under the names of `COLUMNS`, as far as they are known."""
+    """One network; `values` has the known numbers by the names of `COLUMNS`."""
 
     model: str
     values: Mapping[str, float]
@@ -22,21 +22,26 @@ class Row:
     published: KerasNetwork | None = None
     error: str = ""
 
-    def known(self, name: str) -> float | None:
-        """A column's own value."""
+    def value(self, name: str) -> float | None:
+        """The measured value of a column, or None."""
         return self.values.get(name)
 
-    def beside(self, name: str) -> float | None:
-        """A column's published value."""
+    def published_value(self, name: str) -> float | None:
+        """The published value of a column, or None."""
         column = BY_NAME[name]
         return None if self.published is None or column.published is None else column.published(self.published)
 
 
 @dataclass(frozen=True)
 class Column:
-    """A number: `name` heads it in CSV, `title` in tables, `note` says what it is, `published` where its twin stands.
+    """A column of numbers.
 
-    `rising`: more of it is better.
+    Attributes:
+        name: heading in CSV.
+        title: heading in tables.
+        note: explanation of the number.
+        published: gets the published number, if there can be one.
+        rising: whether a larger number is better.
     """
 
     name: str
@@ -47,18 +52,18 @@ class Column:
     rising: bool = False
 
     def text(self, row: Row, missing: str = "-") -> str:
-        """For people: `measured (published)`."""
-        value, beside = row.known(self.name), row.beside(self.name)
-        shown = missing if value is None else self.write(value)
-        return shown if beside is None else f"{shown} ({self.printed(beside)})"
+        """Format a cell as `measured (published)`."""
+        value, published = row.value(self.name), row.published_value(self.name)
+        measured = missing if value is None else self.write(value)
+        return measured if published is None else f"{measured} ({self.format_published(published)})"
 
-    def printed(self, value: float) -> str:
-        """A published value with the digits that it was published with."""
+    def format_published(self, value: float) -> str:
+        """Format a published value with the digits with which it was published."""
         return f"{value / 1e6:g}" if self.name == "parameters" else f"{value:g}"
 
 
-def _brief(value: float) -> str:
-    """Three digits, and no exponent."""
+def _format_briefly(value: float) -> str:
+    """Format a number with three digits and without an exponent."""
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.3g}"
 
 
@@ -68,42 +73,41 @@ COLUMNS = (
         "size_mb",
         "size MB",
         "Parameters and running statistics as float32, in units of 2^20 bytes (published: Keras).",
-        _brief,
+        _format_briefly,
         lambda row: row.size_mb,
     ),
     Column(
         "top1", "top-1 %", "ImageNet validation accuracy, as published by the source.", "{:.1f}".format, rising=True
     ),
-    Column("top5", "top-5 %", "The same, right class among the five likeliest.", "{:.1f}".format, rising=True),
+    Column("top5", "top-5 %", "The same, true class among the five most probable.", "{:.1f}".format, rising=True),
     Column(
         "parameters",
         "params M",
-        "Parameters in millions (published: Keras, which counts running statistics in).",
+        "Parameters in millions (published: Keras, which includes running statistics).",
         lambda value: f"{value / 1e6:.1f}" if value >= 1e5 else f"{value / 1e6:.3f}",
         lambda row: round(1e6 * row.params_m),
     ),
     Column(
         "depth",
         "depth",
-        "Layers with weights of their own: convolutions, norms, linear layers; ResNet-50: 53 + 53 + 1. Keras says of"
-        " its figures that they count layers with parameters; it takes a depthwise-separable convolution as one"
-        " layer, which here is two.",
+        "Layers with weights of their own: convolutions, norms, linear layers; ResNet-50: 53 + 53 + 1. Keras' numbers"
+        " count layers with parameters, too, but a depthwise-separable convolution as one layer, which here is two.",
         "{:.0f}".format,
         lambda row: row.depth,
     ),
-    Column("gmacs", "GMACs", "10^9 multiply-adds for one image.", _brief),
+    Column("gmacs", "GMACs", "10^9 multiply-adds for one image.", _format_briefly),
     Column(
         "ms_cpu",
         "ms CPU",
         "Milliseconds of an inference step on this CPU (published: Keras on 92 cores, batch 32).",
-        _brief,
+        _format_briefly,
         lambda row: row.ms_cpu,
     ),
     Column(
         "ms_gpu",
         "ms GPU",
         "Milliseconds of an inference step on this GPU (published: Keras on an A100, batch 32).",
-        _brief,
+        _format_briefly,
         lambda row: row.ms_gpu,
     ),
     Column(
@@ -111,15 +115,15 @@ COLUMNS = (
         "peak MB",
         "Peak memory of the process on the CPU, above what it had before the network was built, in units of 2^20 bytes:"
         " weights, activations, scratch space, and the code of kernels used for the first time.",
-        _brief,
+        _format_briefly,
     ),
-    Column("peak_gpu_mb", "peak GPU MB", "The most memory that torch had allocated on the GPU, in 2^20 bytes.", _brief),
+    Column("peak_gpu_mb", "peak GPU MB", "Peak memory allocated by torch on the GPU, in 2^20 bytes.", _format_briefly),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
 
 
-def row(model: str, found: Mapping[str, Any]) -> Row:
-    """A row from what measuring brought; Keras' figures, where it has them, go before others."""
+def make_row(model: str, found: Mapping[str, Any]) -> Row:
+    """Make a row from measurements; published accuracies are Keras', if it has any."""
     published = BY_MODEL.get(model)
     values = {name: found[name] for name in BY_NAME if found.get(name) is not None}
     source = str(found.get("source", ""))
@@ -130,7 +134,7 @@ def row(model: str, found: Mapping[str, Any]) -> Row:
 
 
 def check_sort(name: str) -> None:
-    """Raises UserError with the nearest names where `--sort` names no column."""
+    """Raise UserError with the nearest names if `--sort` names no column."""
     names = ["model", *BY_NAME]
     if name not in names:
         hint = did_you_mean(name, names, " Did you mean {}?")
@@ -138,21 +142,21 @@ def check_sort(name: str) -> None:
 
 
 def sort_rows(rows: Sequence[Row], name: str) -> list[Row]:
-    """The rows by one column: the best first, or the smallest, and unknown ones last."""
+    """Sort the rows by one column: the best or the smallest value first, unknown values last."""
     if name == "model":
         return sorted(rows, key=lambda row: row.model)
     sign = -1 if BY_NAME[name].rising else 1
     unknown = (1, 0.0)
-    return sorted(rows, key=lambda row: unknown if (found := row.known(name)) is None else (0, sign * found))
+    return sorted(rows, key=lambda row: unknown if (found := row.value(name)) is None else (0, sign * found))
 
 
-def shown(rows: Sequence[Row]) -> list[Column]:
-    """The columns of which something is known; milliseconds that are only published are not."""
-    return [column for column in COLUMNS if any(row.known(column.name) is not None for row in rows)]
+def known_columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns with a measured value or an accuracy; published milliseconds alone do not count."""
+    return [column for column in COLUMNS if any(row.value(column.name) is not None for row in rows)]
 
 
-def notes(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """What to say about networks that differ from Keras', each text once, with those that it holds for."""
+def collect_notes(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Collect the notes on networks that differ from Keras', each note with the networks that it is about."""
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.published is not None and row.published.note:
@@ -161,6 +165,6 @@ def notes(rows: Sequence[Row]) -> dict[str, list[str]]:
 
 
 def frontier(rows: Sequence[Row], cost: str) -> list[Row]:
-    """The rows than which none is both at least as accurate and at most as costly, and better in one; cheap first."""
-    found = pareto.frontier(rows, lambda row: row.known(cost), lambda row: row.known("top1"))
+    """The Pareto front, the cheapest first: rows for which no other is at least as good in accuracy and cost."""
+    found = pareto.frontier(rows, lambda row: row.value(cost), lambda row: row.value("top1"))
     return [row for _, row in found]

@@ -10,19 +10,19 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from headstart.zoo.plan import PRECISIONS, WARM_UP, Machine, Plan
-from headstart.zoo.rows import COLUMNS, Column, Row, frontier, notes, shown
+from headstart.zoo.rows import COLUMNS, Column, Row, collect_notes, frontier, known_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-# Left out in this order where the terminal is too narrow; the files have them all.
+# Left out in this order if the terminal is too narrow; the files have all columns.
 SPARE = ("input_px", "peak_gpu_mb", "top5", "size_mb", "depth", "peak_mb", "ms_gpu", "gmacs")
 COSTS = {"ms_cpu": "ms on this CPU", "ms_gpu": "ms on this GPU", "gmacs": "GMACs"}
 
 
-def caption(rows: Sequence[Row], plan: Plan, machine: Machine) -> list[str]:
-    """How the numbers came about, in sentences."""
+def make_caption(rows: Sequence[Row], plan: Plan, machine: Machine) -> list[str]:
+    """Describe in sentences how the numbers were measured."""
     lines = ["Weights are random: nothing was downloaded."]
     if any(row.published for row in rows):
         keras = "batch 32, on 92 cores and on an A100"
@@ -33,7 +33,7 @@ def caption(rows: Sequence[Row], plan: Plan, machine: Machine) -> list[str]:
         return [*lines, f"Nothing was timed ({machine.versions})."]
     precision = PRECISIONS[plan.precision]
     if plan.precision == "32" and "cuda" in plan.devices:
-        precision += " (on the GPU, convolutions in TF32 where it has that)"
+        precision += " (on the GPU, convolutions in TF32 if it has that)"
     threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
     where = {"cpu": f"{machine.cpu} with {threads}", "cuda": machine.gpu}
     return [
@@ -43,8 +43,8 @@ def caption(rows: Sequence[Row], plan: Plan, machine: Machine) -> list[str]:
     ]
 
 
-def frontiers(rows: Sequence[Row]) -> list[str]:
-    """For each cost, the networks that no other beats, in a sentence; nothing where one beats all."""
+def describe_frontiers(rows: Sequence[Row]) -> list[str]:
+    """For each cost, a sentence with the networks on the frontier; none if there is only one."""
     lines = []
     for cost, words in COSTS.items():
         best = [row.model for row in frontier(rows, cost)]
@@ -53,16 +53,16 @@ def frontiers(rows: Sequence[Row]) -> list[str]:
     return lines
 
 
-def remarks(rows: Sequence[Row]) -> list[str]:
-    """The sources of accuracies, what differs from Keras' networks, and what failed, in sentences."""
+def make_remarks(rows: Sequence[Row]) -> list[str]:
+    """Sentences on the sources of accuracies, on differences from Keras' networks, and on networks that failed."""
     sources = list(dict.fromkeys(row.source for row in rows if row.source))
     lines = [f"Accuracies published by: {', '.join(sources)}."] if sources else []
-    lines += [f"{', '.join(models)}: {note}" for note, models in notes(rows).items()]
+    lines += [f"{', '.join(models)}: {note}" for note, models in collect_notes(rows).items()]
     return lines + [f"{row.model} failed: {row.error}" for row in rows if row.error]
 
 
-def build(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
-    """The table for the terminal with these columns."""
+def build_table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
+    """Build the table for the terminal with these columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -77,63 +77,63 @@ def build(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     return table
 
 
-def show(rows: Sequence[Row], lines: Sequence[str], console: Console) -> None:
-    """Print the table, without spare columns where it does not fit; piped, it rather grows wider."""
-    columns = shown(rows)
+def print_table(rows: Sequence[Row], lines: Sequence[str], console: Console) -> None:
+    """Print the table; on a terminal that is too narrow, some columns are left out."""
+    columns = known_columns(rows)
     room = console.width
     for name in ("", *SPARE):
         columns = [column for column in columns if column.name != name]
-        table = build(rows, columns)
+        table = build_table(rows, columns)
         wanted = table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum
         if wanted <= room or not console.is_terminal:
             break
     console.width = room if console.is_terminal else max(room, wanted)
     console.print(table)
     console.width = room
-    hidden = [column.title for column in shown(rows) if column not in columns]
+    hidden = [column.title for column in known_columns(rows) if column not in columns]
     if hidden:
-        console.print(f"Left out for want of width: {', '.join(hidden)}; zoo.csv and the page have them.")
+        console.print(f"Left out, because the terminal is too narrow: {', '.join(hidden)}; see zoo.csv or the page.")
     for line in lines:
         console.print(line, soft_wrap=not console.is_terminal)
 
 
-def headings() -> list[str]:
-    """The columns of the CSV file."""
+def list_headings() -> list[str]:
+    """List the columns of the CSV file."""
     numbers = []
     for column in COLUMNS:
         numbers += [column.name] + ([f"published_{column.name}"] if column.published else [])
     return ["model", "keras", *numbers, "source", "note", "error"]
 
 
-def cells(row: Row) -> dict[str, Any]:
-    """A row under `headings`, in full precision, None where not known."""
+def make_cells(row: Row) -> dict[str, Any]:
+    """Make the cells of a row by the names of `list_headings`, in full precision; None if not known."""
     found: dict[str, Any] = {"model": row.model, "keras": row.published.label if row.published else None}
     for column in COLUMNS:
-        found[column.name] = row.known(column.name)
+        found[column.name] = row.value(column.name)
         if column.published:
-            found[f"published_{column.name}"] = row.beside(column.name)
+            found[f"published_{column.name}"] = row.published_value(column.name)
     note = row.published.note if row.published else None
     return found | {"source": row.source or None, "note": note or None, "error": row.error or None}
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """The table as CSV: accuracies in %, sizes and memory in 2^20 bytes, parameters as a count."""
+    """Format the table as CSV: accuracies in %, sizes and memory in 2^20 bytes, parameters as a count."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, headings(), lineterminator="\n")
+    writer = csv.DictWriter(text, list_headings(), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(cells(row) for row in rows)
+    writer.writerows(make_cells(row) for row in rows)
     return text.getvalue()
 
 
 def to_json(rows: Sequence[Row], plan: Plan, machine: Machine) -> str:
-    """The rows as CSV has them, with how and where they were measured."""
+    """Format the rows as JSON, with the plan and the machine of the measurement."""
     made = {"plan": asdict(plan) | {"warm_up": WARM_UP}, "machine": asdict(machine)}
-    return json.dumps(made | {"rows": [cells(row) for row in rows]}, indent=2) + "\n"
+    return json.dumps(made | {"rows": [make_cells(row) for row in rows]}, indent=2) + "\n"
 
 
 def to_markdown(rows: Sequence[Row], lines: Sequence[str]) -> str:
-    """The table in Markdown, its remarks below."""
-    columns = shown(rows)
+    """Format the table as Markdown, with remarks below it."""
+    columns = known_columns(rows)
     table = [["model", *(column.title for column in columns), "source"]]
     table.append(["---", *["---:"] * len(columns), "---"])
     for row in rows:
@@ -146,7 +146,7 @@ def to_markdown(rows: Sequence[Row], lines: Sequence[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text as Markdown shows it: names with _ or * in them, and no cell's end inside a cell."""
+    """Escape characters that have a meaning in Markdown, such as _ and * in names and | in cells."""
     for sign in "\\|*_<>[]`":
         text = text.replace(sign, f"\\{sign}")
     return text
