@@ -51,11 +51,11 @@ def did_you_mean(
     """The end of a message about an unknown `name`: `hint` with the nearest of the `known` names in it.
 
     Args:
-        between: stands between the names where there are several.
+        between: separates the names if there are several.
         nearest: finds them; it has `nearest_names`' first two arguments.
 
     Returns:
-        An empty string where no known name is near.
+        An empty string if no known name is near.
     """
     found = nearest(name, known)
     return hint.format(between.join(found)) if found else ""

@@ -100,7 +100,7 @@ def test_a_phase_after_a_head_beside_the_network_is_refused_before_any_data_is_r
     config = compose(*SMALL, "strategy=head_then_all", f"{PROBE}._target_=headstart.probe.NearestNeighbours")
     (problem,) = Components().find_problems(config)
     assert problem.startswith("strategy.phases.head.probe: its head is no layer")
-    assert "all cannot go on from it" in problem
+    assert "all cannot start from it" in problem
     bad = compose(*SMALL, "strategy=feature_extraction", f"+{PROBE}.grid=[-1]")
     with pytest.raises(UserError, match=r"strategy.phases.head.probe.grid: needs one or more numbers above 0"):
         check_components(bad)

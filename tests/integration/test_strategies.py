@@ -193,10 +193,12 @@ def test_views_are_drawn_once_differ_and_are_the_same_in_any_batch(
     options = ("model=timm", "model.name=test_resnet", "model.weights=none", "strategy=cached_views",
                "strategy.start=scratch", "strategy.phases.head.views=3")  # fmt: skip
     seen = []
-    original = module.features_of_views
-    monkeypatch.setattr(module, "features_of_views", lambda *arguments: seen.append(original(*arguments)) or seen[-1])
+    original = module.extract_view_features
+    monkeypatch.setattr(
+        module, "extract_view_features", lambda *arguments: seen.append(original(*arguments)) or seen[-1]
+    )
     first = run_small(*options, "cache_dir=null")
-    monkeypatch.setattr(module, "images_per_batch", lambda side, device: 7)
+    monkeypatch.setattr(module, "choose_batch_size", lambda side, device: 7)
     second = run_small(*options, "cache_dir=null", "rerun=true")
     assert seen[0].shape[:2] == (30, 3)
     assert not torch.equal(seen[0][:, 0], seen[0][:, 1])

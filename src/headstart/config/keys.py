@@ -59,7 +59,7 @@ def _list_leaves(node: Any, path: str) -> Iterator[str]:
 def list_items(node: Any) -> list[tuple[Any, Any]]:
     """Names and values of a mapping, interpolations not resolved; an empty list for anything else."""
     if isinstance(node, DictConfig):
-        return list(node.items_ex(resolve=False)) if len(node) else []  # 0 also where it is null or missing as a whole
+        return list(node.items_ex(resolve=False)) if len(node) else []  # the length is 0 if the whole node is null or missing
     return list(node.items()) if isinstance(node, Mapping) else []
 
 
@@ -74,7 +74,7 @@ def strip_optional(kind: Any) -> Any:
 
 
 def kind_of(key: str) -> Any:
-    """The type that the schema gives `key`; Any inside a free mapping, None where there is no such key."""
+    """The type that the schema gives `key`; Any inside a free mapping, None if there is no such key."""
     kind: Any = RunConfig
     for part in key.split("."):
         kind = strip_optional(kind)

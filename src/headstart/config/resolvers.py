@@ -19,7 +19,7 @@ def config_folder() -> Path:
     for candidate in (package / "conf", package.parents[1] / "conf"):
         if (candidate / "config.yaml").is_file():
             return candidate
-    raise UserError(f"conf/config.yaml is not beside {package}: reinstall headstart")
+    raise UserError(f"conf/config.yaml is neither in {package} nor in its checkout: reinstall headstart")
 
 
 def register() -> None:

@@ -11,7 +11,7 @@ from headstart.context import Context
 from headstart.data.loader import Pixels
 from headstart.distributed import comm
 from headstart.features.extractor import Extractor, open_extractor
-from headstart.features.inference import images_per_batch, run_inference
+from headstart.features.inference import choose_batch_size, run_inference
 from headstart.probe import head_file
 from headstart.runtime import hardware
 from headstart.strategy.route import Route
@@ -35,7 +35,7 @@ class Evaluation:
         if self.extractor is None:
             return self._on_images(network, pixels, part)
         features = self.extractor(pixels, part)
-        size = images_per_batch(self.context.data.image_size, self.context.device)
+        size = choose_batch_size(self.context.data.image_size, self.context.device)
 
         def batches(mine: slice) -> Callable[[int, int], Tensor]:
             return lambda start, stop: features[start:stop].float()
@@ -58,7 +58,7 @@ class Evaluation:
 
     def _on_images(self, network: nn.Module, pixels: Pixels, part: str) -> Tensor:
         context = self.context
-        size = images_per_batch(context.data.image_size, context.device)
+        size = choose_batch_size(context.data.image_size, context.device)
         preprocess, workers = context.preprocess().eval(), context.config.hardware.workers
 
         def batches(mine: slice) -> Callable[[int, int], Tensor]:

@@ -1,1 +1,1 @@
-"""Features of a frozen prefix: computed once per image, kept, shared."""
+"""Features of frozen layers: computed once per image, cached, and shared between runs."""

@@ -1,4 +1,4 @@
-"""Where the features of a part of the data are gathered."""
+"""A buffer for the features of a part of the data."""
 
 import logging
 import os
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class FeatureBuffer:
-    """A buffer for the features of a part of the data: in memory, or in a memory-mapped file.
+    """Holds the features of a part of the data in memory or in a memory-mapped file.
 
-    Of a mapped file the system keeps in memory what is being used, as far as there is room. The file has no name in its
-    folder, so it disappears with the process, even if that is killed.
+    Of a mapped file, the system keeps the used parts in memory as long as there is enough. The file has no name in its
+    folder, so it disappears with the process, even if the process is killed.
 
     Args:
         rows: number of rows.
@@ -31,7 +31,7 @@ class FeatureBuffer:
         self.buffer: Tensor | None = None
 
     def put(self, at: Tensor, features: Tensor) -> None:
-        """Store features [n, ...] in the rows `at` [n]. The first call decides the shape of a row and its type."""
+        """Store features [n, ...] in the rows `at` [n]. The first call decides the shape and the type of a row."""
         if self.buffer is None:
             self.buffer = self._allocate(features)
         self.buffer[at] = features
@@ -43,7 +43,7 @@ class FeatureBuffer:
         return self.buffer
 
     def _allocate(self, like: Tensor) -> Tensor:
-        """An empty buffer for rows like those of `like`."""
+        """Make an empty buffer for rows with the shape and type of those of `like`."""
         shape = (self.rows, *like.shape[1:])
         need = self.rows * like[0].numel() * like.element_size()
         if self.storage == "memory" or (self.storage == "auto" and need <= free_memory() / 2):
@@ -51,8 +51,8 @@ class FeatureBuffer:
         log.info("%.2f GB of features are kept in a mapped file in %s", need / 1e9, tempfile.gettempdir())
         try:
             with tempfile.TemporaryFile() as file:
-                # The room is taken now, which raises an error if there is too little. Otherwise the file would be
-                # sparse, and a disk that is full at a later write would kill the process (SIGBUS).
+                # Allocate the space now, which raises an error if there is too little. Otherwise the file would be
+                # sparse, and if the disk is full at a later write, the process would be killed (SIGBUS).
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), 0, need)
                 flat = torch.from_numpy(np.memmap(file, np.uint8, "w+", shape=(need,)))

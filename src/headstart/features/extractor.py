@@ -1,9 +1,9 @@
-"""Features of a frozen prefix: computed once per image, kept on disk, and shared by all runs that need the same.
+"""Features of a network's frozen first part (its prefix): computed once per image, cached on disk, shared by all runs.
 
-A cache entry is a folder. Its name is a digest of what decides the numbers besides the image: the prefix's weights and
-layers, the input transform, the precision, the device and the library versions (the key in `Extractor`). A change of
-any of these leads to another folder, so no entry is ever out of date.
-`headstart.features.store` says how an entry looks.
+A cache entry is a folder. Its name is a digest of everything except the image that the numbers depend on: the prefix's
+weights and layers, the input transform, the precision, the device and the library versions (the key in `Extractor`). If
+one of these changes, another folder is used, so no entry is ever out of date. `headstart.features.store` has the format
+of an entry.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from headstart.distributed import comm
 from headstart.features.buffer import FeatureBuffer
-from headstart.features.inference import images_per_batch, run_inference
+from headstart.features.inference import choose_batch_size, run_inference
 from headstart.features.store import FeatureStore
 from headstart.models import weights
 from headstart.models.fold import fold_batch_norms
@@ -40,10 +40,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass
 class Extraction:
-    """What the features of a part of the data cost.
+    """The cost of the features of a part of the data.
 
     Attributes:
-        seconds: time to compute all rows, whichever run computed them.
+        seconds: time to compute all rows, by this run or by another one.
         computed: rows computed by this run.
         reused: rows that were not computed: found on disk, or of an image that occurs twice.
         reused_seconds: the share of `seconds` that another run spent.
@@ -63,20 +63,20 @@ class Extraction:
 
     @property
     def rows(self) -> int:
-        """Rows in all, computed by this run or not."""
+        """The number of all rows, computed by this run or not."""
         return self.computed + self.reused
 
 
 class Extractor:
-    """The frozen prefix of a phase, which turns images into features, with its cache.
+    """Turns images into features by the frozen prefix of a phase, with a cache.
 
     Args:
-        split: the network cut in two; the prefix runs with its batch norms folded into the convolutions.
+        split: the two halves of the network; the prefix runs with its batch norms folded into the convolutions.
         preprocess: turns uint8 images [n, 3, s, s] into the network's input, without randomness.
-        identity: what decides the features besides the prefix: the network's name and arguments, the input transform.
+        identity: everything else that features depend on: the network's name and arguments, the input transform.
         config: device, precision and workers.
         cache_dir: the folder of the cache, or None.
-        kept: the precision that features are kept in, and whether in memory or in a mapped file.
+        kept: the precision of the features, and whether they are in memory or in a mapped file.
     """
 
     def __init__(
@@ -95,16 +95,16 @@ class Extractor:
         self.storage = "memory" if kept is None else kept.storage
         self.costs: dict[str, Extraction] = {}  # by part of the data
         self.prefix = fold_batch_norms(split.prefix).to(memory_format=hardware.memory_format(config))
-        # Only tensors that the prefix uses may count. A split at the head keeps the whole network in the prefix; the
-        # head's weights are then in both halves. They change from run to run, the features do not.
+        # Only tensors that the prefix uses may be in the key. If the network is split at the head, the prefix contains
+        # the whole network, so the head's weights are in both halves. They change between runs, the features do not.
         behind = {id(tensor) for tensor in [*split.rest.parameters(), *split.rest.buffers()]}
         state = {
             name: value for name, value in split.prefix.state_dict(keep_vars=True).items() if id(value) not in behind
         }
         key = {
             "weights": weights.digest_tensors(state),
-            # what the prefix does with its weights: where it ends, its layers with what no tensor shows (strides,
-            # paddings, poolings), and the code of a traced prefix or the stages that are taken
+            # what the prefix does with its weights: where it ends, its layers with strides, paddings and poolings, and
+            # the code of a traced prefix or the chosen stages
             "at": split.at,
             "layers": repr(split.prefix),
             "code": getattr(split.prefix, "code", ""),
@@ -122,8 +122,8 @@ class Extractor:
     def __call__(self, pixels: Pixels, part: str) -> Tensor:
         """Features [n, ...] of every image, on the CPU: those on disk are read, the others are computed and written.
 
-        Features of the part `val` are remembered, because a phase and its evaluation both need them. With several
-        processes each computes a share, and all get all features.
+        Features of the part `val` are kept, because a phase and its evaluation both need them. With several processes,
+        each computes a share, and all get all features.
         """
         if part == "val" and self.validation is not None:
             return self.validation
@@ -133,14 +133,14 @@ class Extractor:
         return features
 
     def _read_or_compute(self, pixels: Pixels, part: str) -> Tensor:
-        """Features [n, ...] in the order of the images, and their cost in `costs`."""
+        """Read or compute features [n, ...] in the order of the images; their cost is added to `costs`."""
         cost = self.costs[part] = Extraction()
         rows, seconds = self.store.read(set(pixels.ids))
         # the first row of each digest: of equal images only this one is computed
         first = {id_: row for row, id_ in reversed(list(enumerate(pixels.ids)))}
         missing = [row for row, id_ in enumerate(pixels.ids) if id_ not in rows and first[id_] == row]
-        # All processes must share out the same rows. They may have seen different caches, because another run can write
-        # in between: what one of them lacks is computed.
+        # All processes must divide the same rows among them. They may have seen different caches, because another run
+        # can write to the cache at the same time: a row that one of them does not have is computed.
         if comm.world_size() > 1:
             lacking = set().union(*comm.all_gather({pixels.ids[row] for row in missing}))
             missing = [row for row, id_ in enumerate(pixels.ids) if id_ in lacking and first[id_] == row]
@@ -153,7 +153,7 @@ class Extractor:
         for block in torch.tensor(missing).split(SHARD) if missing else ():
             began = time.monotonic()
             computed = self._compute(pixels, block, part)
-            # images that were read before, when the data was checked: their time counts for the first who needs them
+            # images may have been read before, when the data was checked: that time counts here, once
             reading = pixels.claim_reading_seconds()
             took = time.monotonic() - began + reading
             cost.seconds += took
@@ -171,9 +171,9 @@ class Extractor:
         return buffer.tensor
 
     def _compute(self, pixels: Pixels, rows: Tensor, part: str) -> Tensor:
-        """Features [len(rows), ...] of these rows of the images, each process computing a share."""
+        """Compute features [len(rows), ...] of these rows of the images; each process computes a share."""
         device = next(self.prefix.parameters()).device
-        size = images_per_batch(pixels.side, device)
+        size = choose_batch_size(pixels.side, device)
 
         def features(mine: slice) -> Tensor:
             images = pixels.batches(rows[mine], size, workers=self.config.workers, pin=device.type == "cuda")
@@ -186,13 +186,13 @@ class Extractor:
         return comm.compute_in_shares(len(rows), features)
 
     def _infer(self, batch: Callable[[int, int], Tensor], mine: slice, part: str, size: int) -> Tensor:
-        """The prefix's outputs for the rows `mine`, in the precision that features are kept in."""
+        """Compute the prefix's outputs for the rows `mine`, in the precision in which features are kept."""
         found = run_inference(self.prefix, batch, mine, self.config, f"features of {part} images", batch_size=size)
         return found if self.dtype is None else found.to(self.dtype)
 
 
 def open_extractor(context: Context, split: NetworkSplit) -> Extractor:
-    """The frozen prefix over this run's cache, with the weights that the network has now."""
+    """Make an extractor with this run's cache and the weights that the network has now."""
     return Extractor(
         split,
         context.preprocess(),

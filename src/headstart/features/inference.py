@@ -1,4 +1,4 @@
-"""A network over many images in eval and inference mode, batch by batch."""
+"""Run a network on many images in eval and inference mode, batch by batch."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def run_inference(
 ) -> Tensor:
     """Run `network` on the inputs `rows` in eval and inference mode; returns its outputs [n, ...] on the CPU.
 
-    A row's output does not depend on which rows are computed with it. So it is the same whatever was in the cache
-    before, and on any number of processes.
+    A row's output does not depend on the rows that are computed with it. So it does not depend on the content of the
+    cache or on the number of processes.
 
     Args:
-        batch: `batch(start, stop)` gives the inputs of these rows, on any device. It is called in ascending order.
+        batch: `batch(start, stop)` returns the inputs of these rows, on any device. It is called in ascending order.
         rows: which rows to compute.
-        what: what the progress lines call it; one line is logged every few seconds.
+        what: name of the work in the progress lines; one line is logged every few seconds.
         batch_size: rows per call of the network.
     """
     device = next(chain(network.parameters(), network.buffers())).device
     network.eval()
     outputs: Tensor | None = None
     n = rows.stop - rows.start
-    began = said = time.monotonic()
+    began = logged_at = time.monotonic()
     with torch.inference_mode(), hardware.autocast(config, device):
         for start in range(rows.start, rows.stop, batch_size):
             stop = min(start + batch_size, rows.stop)
@@ -59,8 +59,8 @@ def run_inference(
                 outputs = torch.empty((n, *result.shape[1:]), dtype=result.dtype)
             outputs[start - rows.start : stop - rows.start] = result
             now = time.monotonic()
-            if now - said > 3:
-                said = now
+            if now - logged_at > 3:
+                logged_at = now
                 done = stop - rows.start
                 log.info("  %s: %d of %d images, %.0f images/s", what, done, n, done / (now - began))
     assert outputs is not None, "no inputs"
@@ -68,8 +68,8 @@ def run_inference(
     return outputs.clone() if outputs.is_inference() else outputs
 
 
-def images_per_batch(side: int, device: torch.device) -> int:
-    """The batch size for images of `side` pixels, when nothing has to be kept for a backward pass.
+def choose_batch_size(side: int, device: torch.device) -> int:
+    """Choose the batch size for images of `side` pixels, for inference.
 
     On a CPU, layers are fastest while their activations fit into its cache. With images of 96 px, EfficientNet-Lite0
     processed 1,116 images/s in batches of 32, 869 in batches of 64 and 598 in batches of 128 (2 cores).

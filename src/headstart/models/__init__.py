@@ -1,1 +1,1 @@
-"""Networks by timm name, their weights, and where they can be cut."""
+"""Networks by timm name, their weights, and their splits."""

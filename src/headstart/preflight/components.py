@@ -127,8 +127,8 @@ def _probe_problems(strategy_phases: Mapping[str, PhaseConfig]) -> Iterator[str]
             )
         if getattr(probe, "is_separate", False) and index < len(phases) - 1:
             yield (
-                f"{key}.probe: its head is no layer on what the network's own head reads, so {phases[index + 1][0]} "
-                "cannot go on from it: let it be the last phase, or use a linear probe with layers=[-1]"
+                f"{key}.probe: its head cannot replace the network's own head, so {phases[index + 1][0]} cannot start "
+                "from it: make it the last phase, or use a linear probe with layers=[-1]"
             )
 
 

@@ -145,7 +145,7 @@ class Composer:
                 except MissingConfigException as error:
                     group, _, name = str(error.missing_cfg_file).rpartition("/")
                     reason = describe_unknown_choice(name, group, error.options or [])
-                    problems.append(f"{show_override(override)}: it asks for {group}={name}, but {reason}")
+                    problems.append(f"{show_override(override)}: it uses {group}={name}, but {reason}")
                 except Exception as error:
                     problems.append(f"{show_override(override)}: {first_line(error)}")
             defaults = self._read_defaults(accepted)

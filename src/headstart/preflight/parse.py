@@ -27,7 +27,7 @@ def parse_overrides(parser: OverridesParser, lines: Iterable[str], multirun: boo
         elif override.is_sweep_override() and override.is_hydra_override():
             found.append(f"{shown}: Hydra's own keys cannot be swept; give it one value")
         elif override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
-            found.append(f"{shown}: names no value at all; give one or more, e.g. {key}=a,b")
+            found.append(f"{shown}: names no value; give one or more, e.g. {key}=a,b")
         else:
             good.append(override)
     return found, good

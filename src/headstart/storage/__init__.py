@@ -1,1 +1,1 @@
-"""What lies on disk, whole or not at all."""
+"""Files on disk: written completely or not at all."""

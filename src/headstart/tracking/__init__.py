@@ -1,1 +1,1 @@
-"""What a run tells while it goes: metrics.csv and Weights & Biases."""
+"""The loggers of a run: metrics.csv and Weights & Biases."""

@@ -12,7 +12,7 @@ from headstart.context import Context
 from headstart.data.loader import Pixels, make_loader
 from headstart.distributed import comm
 from headstart.features.extractor import Extractor, open_extractor
-from headstart.features.views import training_features
+from headstart.features.views import extract_training_features
 from headstart.models import weights
 from headstart.runtime import signals
 from headstart.storage import checkpoints
@@ -120,7 +120,7 @@ def _prepare_input(
     if extractor is None or route.split is None:
         augment = None if phase.config.augment is False else context.config.augment
         return train, val, context.model, context.preprocess(augment)
-    features, labels = training_features(context, phase.name, route.split, route.views, extractor)
+    features, labels = extract_training_features(context, phase.name, route.split, route.views, extractor)
     val_features = extractor(val, "val")
     learned = Pixels(features, labels, train.ids, train.names)
     return learned, Pixels(val_features, val.labels, val.ids, val.names), route.split.rest, None

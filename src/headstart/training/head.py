@@ -10,7 +10,7 @@ from torch import nn
 from headstart.context import Context
 from headstart.distributed import comm
 from headstart.features.extractor import open_extractor
-from headstart.features.views import training_features
+from headstart.features.views import extract_training_features
 from headstart.models import weights
 from headstart.probe import head_file
 from headstart.probe.base import ProbeFit
@@ -26,7 +26,7 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
     """Fit the head, and copy it into the network, or save it in a file of its own if that is not possible."""
     config, classes = context.config, len(context.data.classes)
     extractor = open_extractor(context, route.split)
-    features, labels = training_features(context, phase.name, route.split, route.views, extractor)
+    features, labels = extract_training_features(context, phase.name, route.split, route.views, extractor)
     train, val = (x.flatten(1).to(context.device) for x in (features, extractor(context.data.val, "val")))
     labels, val_labels = labels.to(context.device), context.data.val.labels.to(context.device)
     # in expectation both are the same, except with label smoothing
