@@ -107,7 +107,7 @@ def phases(name: str) -> dict[str, PhaseConfig]:
 def test_what_each_strategy_plans_for_each_family(family: str, name: str) -> None:
     model = outline(family)
     anatomy, learns, follows = Anatomy(model), set(), set()
-    for phase in plan.plan(model, phases(name)):
+    for phase in plan.plan_phases(model, phases(name)):
         learns |= phase.trainable
         if phase.config.probe is None:
             plan.freeze(model, phase)

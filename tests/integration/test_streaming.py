@@ -40,8 +40,8 @@ def test_memory_and_stream_give_the_same_run(
     def refuse(self: Decoder) -> None:
         raise AssertionError("all images of a part are read at once")
 
-    monkeypatch.setattr(Decoder, "read", refuse)
-    monkeypatch.setattr(Decoder, "all", refuse)
+    monkeypatch.setattr(Decoder, "read_with_faults", refuse)
+    monkeypatch.setattr(Decoder, "read_all", refuse)
     other = (f"hardware.workers={workers}", f"output_dir={tmp_path}/other", f"cache_dir={tmp_path}/b")
     found = run_small(*common, "data.storage=stream", *other)
     assert found["run"] == held["run"], "how images are held has no part in a run's identity"
