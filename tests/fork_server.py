@@ -1,8 +1,8 @@
 """Processes of `headstart` that begin with every library loaded: forked from a server, in place of 6 s of imports each.
 
 They are real processes: a signal ends one, the system frees its lock, its exit code is its own. What they share is
-what a fresh ``python -m headstart`` would find anew: the libraries as they are after import, and the seed of Python's
-hashes. Tests of start-up, of the environment and of the way out start ``python -m headstart``.
+what a fresh `python -m headstart` would find anew: the libraries as they are after import, and the seed of Python's
+hashes. Tests of start-up, of the environment and of the way out start `python -m headstart`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LONGEST = 1 << 17  # bytes of a message
 
 @dataclass
 class Process:
-    """A process that the server has forked; ``said`` is its output, line by line, where it was not sent elsewhere."""
+    """A process that the server has forked; `said` is its output, line by line, where it was not sent elsewhere."""
 
     pid: int
     said: IO[str] | None = None
@@ -63,7 +63,7 @@ def start(
     before: str = "",
     output: tuple[int, int] | None = None,
 ) -> Process:
-    """Start ``headstart ARGUMENTS``.
+    """Start `headstart ARGUMENTS`.
 
     Args:
         env: its environment; None: this one's.
@@ -89,7 +89,7 @@ def start(
 
 
 def run(*arguments: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
-    """`start`, and wait for the end, as ``subprocess.run(..., capture_output=True, text=True)`` does."""
+    """`start`, and wait for the end, as `subprocess.run(..., capture_output=True, text=True)` does."""
     pipes = [os.pipe(), os.pipe()]
     process = start(*arguments, output=(pipes[0][1], pipes[1][1]), **options)
     with ThreadPoolExecutor(len(pipes)) as pool:
@@ -175,7 +175,7 @@ def _load() -> None:
 
 
 def _work(request: dict[str, Any], output: Iterable[int]) -> int:
-    """In a new process: what ``python -m headstart`` does, in a session of its own; returns its exit code."""
+    """In a new process: what `python -m headstart` does, in a session of its own; returns its exit code."""
     from headstart.cli.main import main
 
     os.setsid()

@@ -31,7 +31,7 @@ TWO = ("hardware=ddp_cpu", "hardware.devices=2")
 
 
 def train(place: Path, *options: str, expect: int = 0, anew: bool = False) -> str:
-    """``headstart train`` in a process of its own, which starts torchrun; ``anew``: as a user starts it."""
+    """`headstart train` in a process of its own, which starts torchrun; `anew`: as a user starts it."""
     code, said = headstart(place, "train", *options, f"output_dir={place / 'outputs'}", anew=anew)
     assert code == expect, said
     return said

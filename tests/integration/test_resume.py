@@ -1,7 +1,7 @@
 """Runs killed at a chosen moment, for real, and started again: they end as the uninterrupted one did, bit for bit.
 
 The processes are forked with their libraries loaded; the uninterrupted run happens in this process. One case of each
-kind of run starts ``python -m headstart`` anew each time, so that nothing of a process outlives it but its files.
+kind of run starts `python -m headstart` anew each time, so that nothing of a process outlives it but its files.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ REPLACE = "pathlib:Path", "replace"
 
 
 def headstart(place: Path, *arguments: str, before: str = "", anew: bool = False) -> tuple[int, str]:
-    """Run ``headstart ARGUMENTS`` in a process of its own, ``before`` first; returns its exit code and what it said.
+    """Run `headstart ARGUMENTS` in a process of its own, `before` first; returns its exit code and what it said.
 
     Args:
         anew: start Python for it.
@@ -87,14 +87,14 @@ def headstart(place: Path, *arguments: str, before: str = "", anew: bool = False
 
 
 def train(place: Path, *options: str, anew: bool = False) -> str:
-    """``headstart train``, to its end."""
+    """`headstart train`, to its end."""
     code, said = headstart(place, "train", *options, f"output_dir={place / 'outputs'}", anew=anew)
     assert code == 0, said
     return said
 
 
 def killed(place: Path, at: tuple[str, str], nth: int, moment: str, *options: str, anew: bool = False) -> None:
-    """``headstart train``, ended by SIGKILL at the ``nth`` call of ``at``, ``moment`` it has done its work."""
+    """`headstart train`, ended by SIGKILL at the `nth` call of `at`, `moment` it has done its work."""
     before = ENDS.format(*at, nth, moment, end="os.kill(os.getpid(), signal.SIGKILL)")
     code, said = headstart(place, "train", *options, f"output_dir={place / 'outputs'}", before=before, anew=anew)
     assert code == -signal.SIGKILL, f"{at} was not called {nth} times:\n{said}"

@@ -30,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(python: Path | str, *arguments: str, cwd: Path, path: Path | None = None) -> str:
-    """Run headstart outside the checkout, from ``path`` first if given."""
+    """Run headstart outside the checkout, from `path` first if given."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment |= {"PYTHONPATH": str(path)} if path else {}
     done = subprocess.run([python, *arguments], capture_output=True, text=True, cwd=cwd, env=environment, timeout=500)

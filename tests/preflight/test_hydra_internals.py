@@ -46,7 +46,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A folder for ``--config-dir``, with an experiment."""
+    """A folder for `--config-dir`, with an experiment."""
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /strategy: finetune\n  - override /model: resnet18\n"

@@ -27,7 +27,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), help="the folder of studies (default: outputs)")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("outputs"), help="the folder of studies (default: outputs)"
+    )
     parser.add_argument(
         "--sort",
         metavar="COLUMN",

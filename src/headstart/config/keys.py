@@ -59,7 +59,8 @@ def _list_leaves(node: Any, path: str) -> Iterator[str]:
 def list_items(node: Any) -> list[tuple[Any, Any]]:
     """Names and values of a mapping, interpolations not resolved; an empty list for anything else."""
     if isinstance(node, DictConfig):
-        return list(node.items_ex(resolve=False)) if len(node) else []  # the length is 0 if the whole node is null or missing
+        # the length is 0 if the whole node is null or missing
+        return list(node.items_ex(resolve=False)) if len(node) else []
     return list(node.items()) if isinstance(node, Mapping) else []
 
 

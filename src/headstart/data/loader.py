@@ -1,14 +1,11 @@
 """Batches of a part's images: rows of one uint8 tensor, or files that are decoded for each batch."""
 
-from __future__ import annotations
-
 import hashlib
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +15,6 @@ from headstart.data.decoder import Decoder
 from headstart.distributed import comm
 from headstart.errors import UserError
 from headstart.runtime import signals
-
-if TYPE_CHECKING:
-    pass
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 PREFETCHED = 2  # batches that a thread of this process prepares while one is used
