@@ -282,6 +282,7 @@ def composes_and_passes(lines: list[str], *, libraries: bool) -> bool:
 @example(["seed=${nope}"])
 @example(["~seed"])
 @example(["++logger.tags=${seed}"])
+@example(["+optimizer.eps=1e-3", "+optimizer.eps=1e-3"])
 def test_whatever_is_typed_is_run_or_answered_in_words(lines: list[str]) -> None:
     resolvers.register()
     told = command.examine(lines, libraries=False).problems

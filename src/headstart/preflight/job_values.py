@@ -53,9 +53,11 @@ class JobValues:
         if isinstance(value, dict) or isinstance(parent.get(name), dict) or value == "???":
             return False
         adds = override.is_add() or override.is_force_add()
-        if name in parent and not override.is_add():
+        if override.is_add() and (name in parent or (key, MISSING_KEY) in before):
+            return False
+        if name in parent:
             before.append((key, parent[name]))
-        elif name not in parent and adds and keys.is_free(key):
+        elif adds and keys.is_free(key):
             before.append((key, MISSING_KEY))
         else:
             return False
