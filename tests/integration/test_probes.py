@@ -99,7 +99,7 @@ def test_other_images_go_through_the_probe_too(
 def test_a_phase_after_a_head_beside_the_network_is_refused_before_any_data_is_read() -> None:
     config = compose(*SMALL, "strategy=head_then_all", f"{PROBE}._target_=headstart.probe.NearestNeighbours")
     (problem,) = Components().find_problems(config)
-    assert problem.startswith("strategy.phases.head.probe: its head is no layer")
+    assert problem.startswith("strategy.phases.head.probe: its head cannot replace the network's own head")
     assert "all cannot start from it" in problem
     bad = compose(*SMALL, "strategy=feature_extraction", f"+{PROBE}.grid=[-1]")
     with pytest.raises(UserError, match=r"strategy.phases.head.probe.grid: needs one or more numbers above 0"):
