@@ -1,9 +1,11 @@
 """Which keys hold text: by the schema, or by the signature of what a `_target_` names.
 
 YAML and Hydra read `2024_11_28`, `1e5` and `1.10` as numbers. Under a key that holds text they are text, as typed.
+A shell expands `~` only at the start of a word: in `output_dir=~/runs` it is left to this program.
 """
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,9 +80,18 @@ def item_hint(hint: Any) -> Any:
     return Any
 
 
-def keep_text_arguments(config: RunConfig) -> RunConfig:
-    """Turn numbers that a file gives for text arguments (`root: 2024`) into text, in place; returns `config`."""
+def settle_texts(config: RunConfig) -> RunConfig:
+    """Expand `~` in paths, and turn numbers that a file gives for text arguments (`root: 2024`) into text, in place."""
+    config.output_dir = expand_home(config.output_dir)
+    config.cache_dir = None if config.cache_dir is None else expand_home(config.cache_dir)
+    if config.model.weights.startswith(
+        "local-dir:~"
+    ):  # read by timm; files and `run:` are expanded where they are read
+        config.model.weights = f"local-dir:{expand_home(config.model.weights.removeprefix('local-dir:'))}"
     for _, node in _list_target_nodes(config):
+        for name, value in node.items():
+            if isinstance(value, str) and value.startswith("~"):
+                node[name] = expand_home(value)
         if any(isinstance(value, int | float) for value in node.values()):
             hints = list_argument_hints(node["_target_"])
             for name, value in node.items():
@@ -98,6 +109,11 @@ def find_argument_problems(config: RunConfig) -> Iterator[str]:
                 if is_text(hint) and not (value is None and is_nullable(hint)):
                     shown = "null" if value is None else value
                     yield f"{key}.{name}={shown}: must be text; quote it if it is meant: {key}.{name}='\"{shown}\"'"
+
+
+def expand_home(path: str) -> str:
+    """Put the home folder in place of `~` at the start of a path; `~` and a name without a home folder stay."""
+    return os.path.expanduser(path)  # noqa: PTH111 - pathlib raises where there is no such home folder
 
 
 def _list_target_nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -167,6 +167,8 @@ class Composer:
         if override.is_delete() or group == "hydra.searchpath" or override.is_sweep_override():
             return None
         options = self.loader.options(group)
+        if (group, value) == ("hydra/sweeper", "optuna") and not self.loader.has_option(f"{group}/sampler", "tpe"):
+            return "Optuna's sweeper is not installed: pip install 'headstart[sweep]'"
         for name in value if isinstance(value, list) else [value]:
             if isinstance(name, str) and ("${" in name or self.loader.has_option(group, name)):
                 continue

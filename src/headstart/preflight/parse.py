@@ -31,7 +31,9 @@ def parse_overrides(
         if not override.key_or_group:
             found.append(f"{show_line(line)}: the key is missing; write name=value, e.g. seed=1")
         elif override.is_sweep_override() and not multirun:
-            found.append(f"{shown}: several values are a sweep: add -m; a list is written {key}=[a,b], a text {key}='\"a,b\"'")
+            found.append(
+                f"{shown}: several values are a sweep: add -m; a list is written {key}=[a,b], a text {key}='\"a,b\"'"
+            )
         elif override.is_sweep_override() and override.is_hydra_override():
             found.append(f"{shown}: Hydra's own keys cannot be swept; give it one value")
         elif override.is_discrete_sweep() and not list(override.sweep_string_iterator()):

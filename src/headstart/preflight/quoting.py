@@ -94,13 +94,19 @@ def quote_if_needed(item: str, parser: OverridesParser) -> str:
     return quote(item) if isinstance(value, int | float) else item
 
 
+def _expand_hydra_folder(line: str) -> str:
+    """Expand `~` in the folders that Hydra itself makes; those of the run are expanded with its other values."""
+    key, sign, value = line.partition("=")
+    return f"{key}{sign}{text.expand_home(value)}" if key in HYDRA_TEXTS else line
+
+
 def quote(value: str) -> str:
     """A text between quotes, as Hydra reads it."""
     return QuotedString(value, Quote.single).with_quotes()
 
 
 class TextKeys:
-    """Knows which keys of a command hold text: config groups, the schema's keys, arguments of the chosen `_target_`s."""
+    """Knows which keys of a command hold text: config groups, keys of the schema, arguments of a `_target_`."""
 
     def __init__(self, composer: Composer) -> None:
         self._composer = composer
@@ -109,7 +115,8 @@ class TextKeys:
     def quote(self, lines: Sequence[str], *, multirun: bool) -> list[str]:
         """Quote the lines of a command, each as `quote_line` does."""
         parser = self._composer.loader.parser
-        quoted = [quote_line(line, self._find_hint, parser, multirun=multirun) for line in lines]
+        quoted = [_expand_hydra_folder(line) for line in lines]
+        quoted = [quote_line(line, self._find_hint, parser, multirun=multirun) for line in quoted]
         if any(self._may_be_argument(line, parser, multirun) for line in quoted):
             self._configs = list(self._compose_choices(quoted))
             quoted = [quote_line(line, self._find_hint, parser, multirun=multirun) for line in quoted]
