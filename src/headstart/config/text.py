@@ -81,34 +81,38 @@ def item_hint(hint: Any) -> Any:
 
 
 def settle_texts(config: RunConfig) -> RunConfig:
-    """Expand `~` in paths, and turn numbers that a file gives for text arguments (`root: 2024`) into text, in place."""
+    """Expand `~` in paths, and turn numbers that a file gives for texts of the source into text, in place.
+
+    A number elsewhere is refused by `find_argument_problems`: to look at those signatures takes seconds.
+    """
     config.output_dir = expand_home(config.output_dir)
     config.cache_dir = None if config.cache_dir is None else expand_home(config.cache_dir)
     if config.model.weights.startswith(
         "local-dir:~"
     ):  # read by timm; files and `run:` are expanded where they are read
         config.model.weights = f"local-dir:{expand_home(config.model.weights.removeprefix('local-dir:'))}"
-    for _, node in _list_target_nodes(config):
-        for name, value in node.items():
-            if isinstance(value, str) and value.startswith("~"):
-                node[name] = expand_home(value)
-        if any(isinstance(value, int | float) for value in node.values()):
-            hints = list_argument_hints(node["_target_"])
-            for name, value in node.items():
-                if isinstance(value, int | float) and is_text(hints.get(name, Any)):
-                    node[name] = str(value)
+    source = config.data.source
+    hints = {}
+    if isinstance(source, dict) and any(isinstance(value, int | float) for value in source.values()):
+        hints = list_argument_hints(str(source.get("_target_")))
+    for name, value in source.items() if isinstance(source, dict) else ():
+        if isinstance(value, int | float) and is_text(hints.get(name, Any)):
+            source[name] = str(value)
+        elif isinstance(value, str) and value.startswith("~"):
+            source[name] = expand_home(value)
     return config
 
 
 def find_argument_problems(config: RunConfig) -> Iterator[str]:
-    """Text arguments that are lists, mappings or null although they may not be."""
+    """Text arguments that are numbers, lists, mappings, or null although they may not be."""
     for key, node in _list_target_nodes(config):
         for name, value in node.items():
-            if value is None or isinstance(value, list | dict):
-                hint = list_argument_hints(node["_target_"]).get(name, Any)
-                if is_text(hint) and not (value is None and is_nullable(hint)):
-                    shown = "null" if value is None else value
-                    yield f"{key}.{name}={shown}: must be text; quote it if it is meant: {key}.{name}='\"{shown}\"'"
+            if isinstance(value, str):
+                continue
+            hint = list_argument_hints(node["_target_"]).get(name, Any)
+            if is_text(hint) and not (value is None and is_nullable(hint)):
+                shown = "null" if value is None else value
+                yield f"{key}.{name}={shown}: must be text; quote it if it is meant: {key}.{name}='\"{shown}\"'"
 
 
 def expand_home(path: str) -> str:

@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.config import keys, resolvers
 from headstart.config.machine import missing_hardware
 from headstart.config.schema import RunConfig
-from headstart.config.text import settle_texts
 from headstart.config.validate import find_problems, raise_if_any
 from headstart.config.values import find_value_problems
 from headstart.preflight.hydra_internals import Loader, parse_arguments
@@ -89,7 +88,7 @@ def check_composed(composed: DictConfig) -> RunConfig:
     from headstart.preflight.components import Components
 
     problems, config = find_problems(composed, machine=True)
-    raise_if_any(problems or ([] if config is None else Components().find_problems(settle_texts(config))))
+    raise_if_any(problems or ([] if config is None else Components().find_problems(config)))
     assert config is not None
     refuse_secrets_in_config(asdict(config))
     return config
@@ -168,7 +167,7 @@ def _check_jobs(command: Command, jobs: Iterable[list[Override]], this_machine: 
             problems, config = compose_job(command.composer, overrides, this_machine=this_machine)
             command.problems += problems
         if config is not None:
-            command.jobs.append(Job(tuple(overrides), settle_texts(config)))
+            command.jobs.append(Job(tuple(overrides), config))
 
 
 def _is_valid(config: RunConfig, this_machine: bool) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 from headstart.config import keys
 from headstart.preflight.reasons import first_line, show_line
@@ -51,4 +51,7 @@ def _describe_syntax_error(line: str, error: Exception) -> str:
         near = [] if keys.kind_of(name) else keys.nearest_keys(name, keys.schema_keys())
         return f"the value is missing; write {near[0] if near else name}=value"
     reason = [text.strip() for text in str(error).splitlines() if text.strip() and "Error" not in text]
-    return f"cannot be read ({reason[0] if reason else first_line(error)}); quote what is not plain: key='\"a [b\"'"
+    key, _, value = line.partition("=")
+    quoted = QuotedString(value, Quote.double).with_quotes()
+    why, shown = reason[0] if reason else first_line(error), show_line(f"{key}='{quoted}'")
+    return f"cannot be read ({why}); quote what is not plain: {shown}"

@@ -36,6 +36,8 @@ def quote_line(line: str, find_hint: FindHint, parser: OverridesParser, *, multi
     inside = function[2] if function else value
     items = split_items(inside) if multirun else [inside]
     quoted = [_quote_item(item, key, find_hint(key), find_hint, parser) for item in items]
+    if not multirun and text.is_text(find_hint(key)) and not _is_readable(quoted[0], parser):
+        quoted = [quote(quoted[0])]  # its comma separates no values
     if quoted == items:
         return line
     text_ = ",".join(quoted)
@@ -87,11 +89,19 @@ def _quote_mapping(item: str, key: str, find_hint: FindHint, parser: OverridesPa
 
 def quote_if_needed(item: str, parser: OverridesParser) -> str:
     """Quote a text that Hydra would read as a number, as true or false, or not at all."""
-    try:
-        value = parser.parse_override(f"x={item}").value()
-    except Exception:  # such as `a=b`, `photos (1)` or `été`; with a comma it is not sure what is meant
+    if not _is_readable(
+        item, parser
+    ):  # such as `a=b`, `photos (1)` or `été`; with a comma it is not sure what is meant
         return item if "," in item else quote(item)
-    return quote(item) if isinstance(value, int | float) else item
+    return quote(item) if isinstance(parser.parse_override(f"x={item}").value(), int | float) else item
+
+
+def _is_readable(item: str, parser: OverridesParser) -> bool:
+    try:
+        parser.parse_override(f"x={item}").value()
+    except Exception:
+        return False
+    return True
 
 
 def _expand_hydra_folder(line: str) -> str:
