@@ -19,7 +19,7 @@ from headstart.preflight.overrides import Composer
 from headstart.preflight.sweep import list_axes, use_each_value_once
 
 LINE = re.compile(r"(\+{0,2}[\w./$-]+)=(.*)", re.DOTALL)  # key=value, +key=value; `key@package=` chooses a file
-SWEEP_FUNCTION = re.compile(r"(choice|shuffle)\((.*)\)", re.DOTALL)
+CHOICE = re.compile(r"choice\((.*)\)", re.DOTALL)  # means the same as its arguments; inside, quotes are lost
 HYDRA_TEXTS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 
@@ -32,16 +32,13 @@ def quote_line(line: str, find_hint: FindHint, parser: OverridesParser, *, multi
     if found is None:
         return line
     key, value = found[1].lstrip("+"), found[2].strip()
-    function = SWEEP_FUNCTION.fullmatch(value) if multirun else None
-    inside = function[2] if function else value
+    choice = CHOICE.fullmatch(value) if multirun else None
+    inside = choice[1] if choice else value
     items = split_items(inside) if multirun else [inside]
     quoted = [_quote_item(item, key, find_hint(key), find_hint, parser) for item in items]
     if not multirun and text.is_text(find_hint(key)) and not _is_readable(quoted[0], parser):
         quoted = [quote(quoted[0])]  # its comma separates no values
-    if quoted == items:
-        return line
-    text_ = ",".join(quoted)
-    return f"{found[1]}={function[1]}({text_})" if function else f"{found[1]}={text_}"
+    return line if quoted == items else f"{found[1]}={','.join(quoted)}"
 
 
 def split_items(value: str) -> list[str]:
