@@ -1,6 +1,8 @@
 """Whether W&B is wanted at all, and whether its server can be reached."""
 
 import os
+import threading
+from collections.abc import Callable
 
 
 def is_switched_off() -> bool:
@@ -23,3 +25,25 @@ def ask_server(url: str) -> int | None:
         return requests.post(f"{url}/graphql", json={"query": "{ __typename }"}, timeout=1.5).status_code
     except Exception:
         return None
+
+
+def start_describing_server(url: str) -> Callable[[], str]:
+    """Ask the server in the background; the function that is returned says what is wrong if it accepts no run.
+
+    A run has few seconds to wait for W&B: the answer is there when `wandb.init` gives up.
+    """
+    statuses: list[int | None] = []
+    thread = threading.Thread(target=lambda: statuses.append(ask_server(url)), daemon=True)
+    thread.start()
+
+    def describe() -> str:
+        thread.join()
+        if statuses[0] is None:
+            return f"W&B is unreachable ({url})"
+        return (
+            f"W&B's server answers with an error ({statuses[0]})"
+            if statuses[0] >= 400
+            else "W&B did not accept the run"
+        )
+
+    return describe

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from headstart.tracking import wandb_internals
-from headstart.tracking.wandb_reach import ask_server, server_answers
+from headstart.tracking.wandb_reach import server_answers, start_describing_server
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +156,7 @@ class WandbRun:
         if mode != "offline" and self._settings.mode != "offline":
             trouble = self._log_in()
         if trouble is None and self._online:
+            describe = start_describing_server(self._server())
             try:
                 run = self._init("online")
                 log.info("W&B: %s", run.url or "online")
@@ -163,7 +164,7 @@ class WandbRun:
             except Exception as error:
                 if self._abandoned:
                     raise
-                trouble = self._describe_server(), error
+                trouble = describe(), error
                 self._stop_service()  # it would take the offline run for the one that failed, by its id
         self._online = False
         run = self._init("offline")
@@ -210,13 +211,6 @@ class WandbRun:
         if not self._online and self._settings.mode == "online":
             return "W&B has no API key", "set WANDB_API_KEY or call wandb login"
         return None
-
-    def _describe_server(self) -> str:
-        """Say what is wrong with a server that did not accept the run."""
-        status = ask_server(self._server())
-        if status is None:
-            return f"W&B is unreachable ({self._server()})"
-        return f"W&B's server answers with an error ({status})" if status >= 400 else "W&B did not accept the run"
 
     def _abandon(self, what: str, reason: str) -> None:
         """Give the run up; its file is written by then."""
