@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import compose
 
+from conftest import compose
 from headstart.config.names import find_name_problems
 
 WANDB = {

@@ -167,7 +167,8 @@ def test_text_that_a_file_loses_is_refused(tmp_path: Path) -> None:
         f"study: 2024_11_28: YAML reads 20241128 there; quote it: study: '2024_11_28' (in {file})",
         f"data.name: yes: YAML reads True there; quote it: name: 'yes' (in {file})",
         f"data.source.root: 1_0: YAML reads 10 there; quote it: root: '1_0' (in {file})",
-        f"logger.entity: None: other tools mean null by it: write entity: null, or quote it: entity: 'None' (in {file})",
+        "logger.entity: None: other tools mean null by it: write entity: null, or quote it: entity: 'None' "
+        f"(in {file})",
         f"logger.tags: 1e5: YAML reads 100000.0 there; quote it: tags: '1e5' (in {file})",
         f"study: 1e5: YAML reads 100000.0 there; quote it: study: '1e5' (in {file})",
     ]

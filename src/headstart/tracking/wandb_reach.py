@@ -2,7 +2,9 @@
 
 import os
 import threading
-from collections.abc import Callable
+from contextlib import suppress
+
+ANSWER_SECONDS = 1.5
 
 
 def is_switched_off() -> bool:
@@ -11,39 +13,30 @@ def is_switched_off() -> bool:
     return disabled or os.environ.get("WANDB_MODE", "").strip().lower() == "disabled"
 
 
-def server_answers(url: str) -> bool:
-    """Say whether the W&B server at `url` answers within 1.5 s, with anything but an error of its own."""
-    status = ask_server(url)
-    return status is not None and status < 500
+class ServerCheck:
+    """Asks a W&B server in the background whether it is well: a run has few seconds to wait for W&B."""
 
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._status: int | None = None
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
 
-def ask_server(url: str) -> int | None:
-    """The HTTP status with which the W&B server at `url` answers within 1.5 s; None if it cannot be reached."""
-    import requests
+    def _ask(self) -> None:
+        import requests
 
-    try:
-        return requests.post(f"{url}/graphql", json={"query": "{ __typename }"}, timeout=1.5).status_code
-    except Exception:
-        return None
+        with suppress(Exception):  # it cannot be reached
+            reply = requests.post(f"{self._url}/graphql", json={"query": "{ __typename }"}, timeout=ANSWER_SECONDS)
+            self._status = reply.status_code
 
+    def is_well(self) -> bool:
+        """Whether the server answers, with anything but an error of its own."""
+        self._thread.join()
+        return self._status is not None and self._status < 500
 
-def start_describing_server(url: str) -> Callable[[], str]:
-    """Ask the server in the background; the function that is returned says what is wrong if it accepts no run.
-
-    A run has few seconds to wait for W&B: the answer is there when `wandb.init` gives up.
-    """
-    statuses: list[int | None] = []
-    thread = threading.Thread(target=lambda: statuses.append(ask_server(url)), daemon=True)
-    thread.start()
-
-    def describe() -> str:
-        thread.join()
-        if statuses[0] is None:
-            return f"W&B is unreachable ({url})"
-        return (
-            f"W&B's server answers with an error ({statuses[0]})"
-            if statuses[0] >= 400
-            else "W&B did not accept the run"
-        )
-
-    return describe
+    def describe(self, otherwise: str) -> str:
+        """Say what is wrong with the server; `otherwise`, if nothing is."""
+        self._thread.join(ANSWER_SECONDS)
+        if self._status is None:
+            return f"W&B is unreachable ({self._url})"
+        return f"W&B's server answers with an error ({self._status})" if self._status >= 400 else otherwise

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from headstart.tracking import wandb_internals
-from headstart.tracking.wandb_reach import server_answers, start_describing_server
+from headstart.tracking.wandb_reach import ServerCheck
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class WandbRun:
         self._limit = float("inf")
         self._exit_code = 1
         self._online = False
-        self._alive = False  # whether the server answered when the run ended
+        self._server: ServerCheck | None = None  # the latest
         self._warned = False
         self._abandoned = False
         self._closed = False
@@ -110,7 +110,8 @@ class WandbRun:
         try:
             while not self._done.wait(0.02):
                 if time.monotonic() > self._limit:
-                    self._abandon("W&B did not finish" if self._alive else "W&B is unreachable", "no answer in time")
+                    what = "W&B did not finish"
+                    self._abandon(self._server.describe(what) if self._server else what, "no answer in time")
                     return
         except BaseException:  # Ctrl-C, or a signal that `headstart.runtime.signals` turned into its exception
             self._abandon("W&B did not finish", "interrupted while it uploaded")
@@ -127,8 +128,8 @@ class WandbRun:
             while (call := self._calls.get()) is not None:
                 broken = broken or run is None or not self._made(call, run)
             if self._online:
-                self._alive = server_answers(self._server())
-                self._limit = time.monotonic() + (UPLOAD_SECONDS if self._alive else FLUSH_SECONDS)
+                self._server = ServerCheck(self._wandb.setup().settings.base_url)
+                self._limit = time.monotonic() + (UPLOAD_SECONDS if self._server.is_well() else FLUSH_SECONDS)
             if run is not None:
                 run.finish(exit_code=self._exit_code)
         except BaseException as error:  # also SystemExit: nothing that W&B raises may reach the training
@@ -156,7 +157,7 @@ class WandbRun:
         if mode != "offline" and self._settings.mode != "offline":
             trouble = self._log_in()
         if trouble is None and self._online:
-            describe = start_describing_server(self._server())
+            self._server = ServerCheck(self._wandb.setup().settings.base_url)
             try:
                 run = self._init("online")
                 log.info("W&B: %s", run.url or "online")
@@ -164,7 +165,7 @@ class WandbRun:
             except Exception as error:
                 if self._abandoned:
                     raise
-                trouble = describe(), error
+                trouble = self._server.describe("W&B did not accept the run"), error
                 self._stop_service()  # it would take the offline run for the one that failed, by its id
         self._online = False
         run = self._init("offline")
@@ -191,9 +192,6 @@ class WandbRun:
     def _read_known_settings(self) -> Any:
         """W&B's settings from the environment, the folder (`wandb offline`, `wandb disabled`) and the account."""
         return self._wandb.setup(self._wandb.Settings(silent=True)).settings
-
-    def _server(self) -> str:
-        return str(self._wandb.setup().settings.base_url)
 
     def _log_in(self) -> tuple[str, object] | None:
         """Set whether to talk to the server: never without a key, so that W&B has nothing to ask for.
