@@ -49,7 +49,9 @@ def _read_folder(root: Path, layout: str) -> Source:
             files = find_images(class_folder, unused)
             if not files and split == "train":
                 where = escape_name(str(class_folder))
-                raise UserError(f"{where}: no image in this class folder; fill or remove it.{_say_unused(class_folder)}")
+                raise UserError(
+                    f"{where}: no image in this class folder; fill or remove it.{_say_unused(class_folder)}"
+                )
             if not files:
                 unused.add("folders without an image", class_folder)
             rows += [(split, class_folder.name, path) for path in files]

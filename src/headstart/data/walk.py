@@ -105,7 +105,7 @@ def find_images(folder: Path, unused: Unused) -> list[str]:
         content = scan(current)
         found += content.images
         unused.count(content.unused)
-        for path in content.folders:
+        for path in reversed(content.folders):  # so that folders are read in the order of their names
             # a link back to a folder above would bring in other classes
             if not (path.is_symlink() and root.is_relative_to(path.resolve())):
                 unread.append(str(path))
