@@ -63,7 +63,7 @@ class Data:
         """The names of the first ten classes with their numbers of images in each part, and how many more there are."""
         counts = np.stack([np.bincount(part.labels, minlength=len(self.classes)) for part in self.parts.values()], 1)
         rows = zip(self.classes[:SHOWN_CLASSES], counts.tolist(), strict=False)
-        shown = [f"{escape_name(name)} {' + '.join(map(str, numbers))}" for name, numbers in rows]
+        shown = [f"{escape_name(name)} ({' + '.join(map(str, numbers))})" for name, numbers in rows]
         more = len(self.classes) - len(shown)
         return f"images by class ({' + '.join(self.parts)}): {', '.join(shown)}" + f", … and {more} more" * (more > 0)
 
