@@ -255,7 +255,7 @@ def test_a_whole_run_on_odd_names_with_bad_images_and_duplicates(
     assert names >= {escape_name(os.fsdecode(name)) for name in ODD_NAMES}
     log = (result["folder"] / "train.log").read_text("utf-8")
     assert "1 of 20 train images are left out" in log
-    assert "images by class (train + val + test): a 13 + 3 + 12, b 6 + 3 + 4\n" in log
+    assert "images by class (train + val + test): a (13 + 3 + 12), b (6 + 3 + 4)\n" in log
     assert f"{root}/test/b/0.png  =  {root}/train/b/copy.png" in log
     with pytest.raises(UserError, match=r"1 of 20 train images cannot be read"):
         run_small(*asked)

@@ -72,6 +72,6 @@ def test_ten_classes_are_named_with_their_numbers_and_how_many_more_there_are() 
         data = Data(source.classes, parts, image_size=8, stored_size=8, interpolation="bilinear", workers=0)
         return data.describe_classes()
 
-    ten = ", ".join(rf"c{i}\n {i + 1} + 1 + 1" for i in range(10))
+    ten = ", ".join(rf"c{i}\n ({i + 1} + 1 + 1)" for i in range(10))
     assert described(10) == f"images by class (train + val + test): {ten}"
     assert described(12) == f"images by class (train + val + test): {ten}, … and 2 more"
