@@ -68,4 +68,4 @@ def _group_by(names: Iterable[str], key: Callable[[str], Hashable]) -> list[list
 def _show_exactly(name: str) -> str:
     """A name in quotes; other letters than ASCII's as escapes too, since two forms of one letter look the same."""
     shown = f"'{escape_name(name)}'"
-    return shown if name.isascii() else f"{shown} ({ascii(name)})"
+    return shown if name.isascii() else f"{shown} ({name!a})"
