@@ -113,6 +113,8 @@ def test_bad_tables_are_refused(content: bytes, message: str, tmp_path: Path) ->
         (("id", "breed"), r"\(found: id, breed\); name .* data\.source\.image=id data\.source\.label=breed$"),
         (("Path", "Label", "x"), r"data\.source\.image=Path data\.source\.label=Label$"),
         (("path", "class"), r"has no column 'label' in .*; name the column with data\.source\.label=class$"),
+        (("image file", "a=b"), r"'data\.source\.image=\"image file\"' 'data\.source\.label=\"a=b\"'$"),
+        (("cat0.png", "cat"), r"an image is no column: add a first line with names, such as path,label$"),
         (("a", "b", "c"), r"data\.source\.image=COLUMN data\.source\.label=COLUMN$"),
     ],
 )
@@ -153,6 +155,8 @@ def test_a_missing_image_is_looked_for_in_the_folders_near_the_table(place: Path
     refused(
         path, r"4 of 4 .*(?s:.*)flat/cat0\.jpg exists: type data\.source\.images=\S+flat data\.source\.suffix=\.jpg$"
     )
+    refused(table(place, [(rf"flat\{name}.jpg", name[:3]) for name in NAMES]), r"They exist if / is written for \\ in")
+    path = table(place, [(name, name[:3]) for name in NAMES])
     refused(path, r"If they lie in another folder: data\.source\.images=FOLDER\.$", suffix="bmp")
 
 

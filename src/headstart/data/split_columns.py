@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from headstart.data.filenames import escape_name
 from headstart.data.part_names import find_part
+from headstart.data.table_text import show_key
 from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def choose_split_column(header: Sequence[str], columns: Sequence[set[str]], path
         names = " and ".join(f"'{escape_name(header[place])}'" for place in certain)
         raise UserError(
             f"{path}: the columns {names} both name train, val or test; say which is the split, such as "
-            f"data.source.split={header[certain[0]]}"
+            f"{show_key('split', header[certain[0]])}"
         )
     if certain:
         log.info("%s: the parts are those of the column '%s'", path, escape_name(header[certain[0]]))

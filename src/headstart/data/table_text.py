@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +101,18 @@ def _refuse_header(path: Path, rows: Sequence[Sequence[str]], names: ColumnNames
     free.sort(key=lambda place: -len({row[place] for row in rows if place < len(row)}))
     guess = {key: header[place] for key, place in zip(missing, free, strict=False)} if len(free) == len(missing) else {}
     guess |= {key: other for key, name in missing.items() for other in header if other.lower() == name.lower()}
-    keys = " ".join(f"data.source.{key}={guess.get(key, 'COLUMN')}" for key in missing)
+    keys = " ".join(show_key(key, guess.get(key, "COLUMN")) for key in missing)
     found = "nothing" if header == [END] else _show(header)
-    return UserError(f"{path} has {columns} in line 1 (found: {found}); name the column with {keys}")
+    advice = f"name the column with {keys}"
+    if any(os.path.isfile(path.parent / name) for name in header):  # noqa: PTH113 Path.is_file raises on a long name
+        advice = f"an image is no column: add a first line with names, such as {names.image},{names.label}"
+    return UserError(f"{path} has {columns} in line 1 (found: {found}); {advice}")
+
+
+def show_key(key: str, text: str) -> str:
+    """What to type on the command line to give `text` to a key of the source, in quotes where a shell needs them."""
+    plain = re.fullmatch(r"[\w./+-]+", text)
+    return f"data.source.{key}={text}" if plain else f"'data.source.{key}=\"{escape_name(text)}\"'"
 
 
 def _show(header: Sequence[str]) -> str:

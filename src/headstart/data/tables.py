@@ -14,7 +14,7 @@ from headstart.data.filenames import escape_name
 from headstart.data.labels import check_labels
 from headstart.data.source import FileImages, Source, Split
 from headstart.data.split_columns import choose_split_column, read_part
-from headstart.data.table_text import SEPARATORS, ColumnNames, Table, find_column, parse_table, read_text
+from headstart.data.table_text import SEPARATORS, ColumnNames, Table, find_column, parse_table, read_text, show_key
 from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _needed_cells(table: Table, needed: dict[str, int]) -> Iterator[dict[str, st
         for key, cell in cells.items():
             name = table.header[needed[key]]
             if not cell:
-                raise UserError(f"{table.where(row)}: '{name}' is empty")
+                raise UserError(f"{table.where(row)}: '{name}' is empty; fill it in, or remove the row")
             if "\n" in cell or "\r" in cell:
                 raise UserError(f"{table.where(row)}: '{name}' contains a line break: a quote is opened before it")
         yield cells
@@ -145,15 +145,17 @@ def _find_folder(path: Path, images: str) -> Path:
 
 
 def _advise(beside: Path, place: Path, file: str, suffix: str | None) -> str:
-    """What to type if the image of this name lies in another folder near the table, or has an ending."""
+    """What to do if the image of this name lies in another folder near the table, or is written in another way."""
     name = os.path.relpath(file, place)
     for folder in [place, beside, *sorted(entry for entry in beside.iterdir() if entry.is_dir())][:NEAR]:
         for ending in ("", *sorted(folders.SUFFIXES)):
             found = str(folder / f"{name}{ending}")
             if os.path.isfile(found):  # noqa: PTH113 Path.is_file raises on a long name
-                keys = [f"data.source.images={folder}"] if folder != place else []
-                keys += [f"data.source.suffix={ending}"] if ending else []
+                keys = [show_key("images", str(folder))] if folder != place else []
+                keys += [show_key("suffix", ending)] if ending else []
                 return f"\n  {escape_name(found)} exists: type {' '.join(keys)}"
+    if os.path.isfile(file.replace("\\", "/")):  # noqa: PTH113
+        return "\n  They exist if / is written for \\ in the table"
     ending = "" if suffix else " If their names lack an ending: data.source.suffix=.jpg"
     return f"\n  If they lie in another folder: data.source.images=FOLDER.{ending}"
 
