@@ -79,7 +79,7 @@ def _read_entries(table: Table, names: ColumnNames, place: Path, suffix: str | N
         file = str(place / name)
         part = read_part(cells["split"], where) if split is not None else "train"
         entry = Entry(where, cells["label"], part, cells.get("group", ""))
-        known = places.setdefault(os.path.normpath(file), file)  # ./a.png is a.png
+        known = places.setdefault(os.path.abspath(file), file)  # noqa: PTH100 - b/../a.png is a.png
         if known in entries:
             _check_same(name, entries[known], entry)
             again += 1
