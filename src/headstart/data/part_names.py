@@ -35,7 +35,7 @@ def find_part(name: str) -> str | None:
 
 
 def find_part_word(name: str) -> str | None:
-    """The part whose word occurs in a name beside other words (`seg_train`); None if there is none, or more than one."""
+    """The part whose word stands in a name beside others (`seg_train`); None if there is none, or more than one."""
     parts = {PART_NAMES[word] for word in _split_words(name) if word in PART_NAMES}
     return parts.pop() if len(parts) == 1 else None
 
