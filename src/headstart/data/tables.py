@@ -19,6 +19,7 @@ from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
 
+ENDINGS = ("", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG", ".TIF", ".BMP")
 NEAR = 100  # folders in which an image that does not exist is looked for
 GROUPS = re.compile(  # columns whose values stand for something that has several images
     r"(patient|subject|person|participant|individual|animal|donor|case|specimen|slide|plate|scene|video|site|farm|plot"
@@ -148,7 +149,7 @@ def _advise(beside: Path, place: Path, file: str, suffix: str | None) -> str:
     """What to do if the image of this name lies in another folder near the table, or is written in another way."""
     name = os.path.relpath(file, place)
     for folder in [place, beside, *sorted(entry for entry in beside.iterdir() if entry.is_dir())][:NEAR]:
-        for ending in ("", *sorted(folders.SUFFIXES)):
+        for ending in ENDINGS:
             found = str(folder / f"{name}{ending}")
             if os.path.isfile(found):  # noqa: PTH113 Path.is_file raises on a long name
                 keys = [show_key("images", str(folder))] if folder != place else []
