@@ -35,6 +35,9 @@ def settings_of(**changes: object) -> object:
         "n_test": 100,
         "val_fraction": 0.2,
         "test_fraction": 0.2,
+        "group": None,
+        "folds": None,
+        "fold": None,
         "split_seed": 0,
     }
     return type("Config", (), base | changes)()

@@ -7,10 +7,11 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from headstart.data.filenames import escape_name
-from headstart.data.source import Source, file_split
+from headstart.data.source import FileImages, Source, file_split
 from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -65,19 +66,30 @@ def _read_folder(root: Path) -> Source:
                 where = escape_name(str(class_folder))
                 raise UserError(f"{where}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
             rows += [(split, class_folder.name, path) for path in files]
-    return make_source(rows, str(root), numeric=False)
+    return make_source(rows, str(root), str(root), numeric=False)
 
 
-def read_csv(path: Path, image: str, label: str, split: str) -> Source:
+def read_csv(path: Path, image: str, label: str, split: str, group: str | None = None) -> Source:
     """Read a CSV file with these columns; a UserError names the line that is wrong."""
     if not path.is_file():
         raise UserError(f"data.source.path={path}: there is no such file")
     try:
         with path.open(newline="", encoding="utf-8-sig") as text:
+            table = list(csv.DictReader(text))
+        with path.open(newline="", encoding="utf-8-sig") as text:
             rows = list(_csv_rows(path, csv.DictReader(text), image, label, split))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
-    return make_source(rows, str(path))
+    source = make_source(rows, str(path), str(path.parent))
+    if group is None:
+        return source
+    groups = {str(path.parent / (row[image] or "").strip()): row[group] for row in table}
+    parts = {
+        name: replace(part, groups=tuple(groups[file] for file in part.images.paths))
+        for name in ("train", "val", "test")
+        if (part := getattr(source, name)) is not None and isinstance(part.images, FileImages)
+    }
+    return replace(source, **parts)
 
 
 def _csv_rows(path: Path, reader: csv.DictReader[str], image: str, label: str, split: str) -> Iterator[Row]:
@@ -99,7 +111,7 @@ def _csv_rows(path: Path, reader: csv.DictReader[str], image: str, label: str, s
         yield SPLIT_NAMES[part], name, str(path.parent / file)
 
 
-def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
+def make_source(rows: list[Row], origin: str, root: str, numeric: bool = True) -> Source:
     """Make a `Source` of (split, class, path) rows; `numeric`: sort classes as numbers if all are whole numbers."""
     names = {split: {name for part, name, _ in rows if part == split} for split in ("train", "val", "test")}
     if not names["train"]:
@@ -119,7 +131,10 @@ def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
     classes = sorted(names["train"], key=int if by_value else None)
     index = {name: i for i, name in enumerate(classes)}
     present = Counter(split for split, _, _ in rows)
-    parts = {split: file_split((path, index[name]) for part, name, path in rows if part == split) for split in present}
+    parts = {
+        split: file_split(((path, index[name]) for part, name, path in rows if part == split), root)
+        for split in present
+    }
     return Source(tuple(map(escape_name, classes)), parts["train"], parts.get("val"), parts.get("test"))
 
 
