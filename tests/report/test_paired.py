@@ -66,7 +66,7 @@ def test_seeds_that_overlap_in_part(tmp_path: Path) -> None:
     runs = read_results(tmp_path)
     (pair,) = family.pairs
     ours = [[runs[strategy, seed]["test"]["accuracy"] for seed in (1, 2)] for strategy in ("finetune", "scratch")]
-    assert pair.seeds == [1, 2]
+    assert pair.repeats == [(1, -1), (2, -1)]
     assert pair.p == pytest.approx(stats.ttest_rel(*ours).pvalue)
     assert pair.gain == pytest.approx(np.mean(ours[0]) - np.mean(ours[1]))
     assert pair.turned().gain == -pair.gain
@@ -119,11 +119,11 @@ def test_p_values_and_intervals_are_those_of_students_formulas(tmp_path: Path) -
             write_run(tmp_path, strategy=strategy, seed=seed, skill=1.5 if strategy == "scratch" else 2.4)
     _, family = looked_at(tmp_path)
     runs = read_results(tmp_path)
-    assert sorted(len(pair.seeds) for pair in family.tested) == [2, 2, 3]
+    assert sorted(len(pair.repeats) for pair in family.tested) == [2, 2, 3]
     for pair in family.tested:
         differences = [
             runs[pair.one.strategy, seed]["test"]["accuracy"] - runs[pair.other.strategy, seed]["test"]["accuracy"]
-            for seed in pair.seeds
+            for seed, _ in pair.repeats
         ]
         error = np.std(differences, ddof=1) / math.sqrt(len(differences))
         t = abs(np.mean(differences)) / error

@@ -107,13 +107,12 @@ def image_folder(root: str) -> Source:
     return folders.read_folder(Path(root))
 
 
-def csv(
-    path: str, image: str = "path", label: str = "label", split: str = "split", group: str | None = None
-) -> Source:
+def csv(path: str, image: str = "path", label: str = "label", split: str = "split", group: str | None = None) -> Source:
     """A CSV file with a header and the columns path and label; paths are relative to the file.
 
     An optional column split contains train, val or test. `image`, `label` and `split` are the columns' names, if they
-    differ from these; `group` is the column that says what an image belongs to (see `data.group`). The classes are the sorted labels (sorted as numbers if all are whole numbers).
+    differ from these; `group` is the column that says what an image belongs to (see `data.group`). The classes are the
+    sorted labels (sorted as numbers if all are whole numbers).
     """
     from headstart.data import folders
 

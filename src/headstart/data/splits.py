@@ -133,7 +133,8 @@ def _log_groups(grouped: Grouped, parts: Mapping[str, Part], classes: Sequence[s
     counts = ", ".join(f"{grouped.count(part.rows)} in {name}" for name, part in own.items())
     log.info("  data.group=%s: %d groups: %s; none stands in two parts", grouped.setting, len(grouped.names), counts)
     for name, part in own.items():
-        lost = [classes[c] for c in np.flatnonzero(np.bincount(part.labels, minlength=len(classes)) == 0)]
+        by_class = np.bincount(part.labels, minlength=len(classes)).tolist()
+        lost = [class_ for class_, count in zip(classes, by_class, strict=True) if not count]
         if lost:
             log.warning("  the groups leave these classes without an image in %s: %s", name, ", ".join(lost[:10]))
 
