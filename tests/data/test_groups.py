@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -61,9 +61,8 @@ def test_whatever_the_groups_no_group_is_in_two_parts(seed: int, options: dict |
     settings = dict(options or {}) | ({"fold": data.draw(st.integers(0, 2))} if options and "folds" in options else {})
     try:
         parts = split_source(grouped(groups, labels), group="any", seed=seed, **settings)
-    except UserError as error:
-        assert "images to train on" in str(error) or "are of" in str(error) or "must be" in str(error)
-        return
+    except UserError:  # a class of too few groups or images
+        reject()
     found = [groups_of(part) for part in parts.values()]
     assert sum(map(len, found)) == len(set().union(*found))
     assert min(np.bincount(parts["train"].labels, minlength=2)) >= 1

@@ -36,7 +36,7 @@ def find_groups(split: Split, group: str) -> list[str]:
         if split.groups is None:
             raise UserError(
                 f"data.group={group}: names the column of a table, and this data source reads none; take the group "
-                f'from the images\' paths by a pattern: data.group="{PATTERN}PATTERN"'
+                f"from the images' paths by a pattern: 'data.group=\"{PATTERN}PATTERN\"'"
             )
         return list(split.groups)
     paths = split.relative_paths()

@@ -238,15 +238,15 @@ def tests_in_short(comparison: Comparison, families: list[Family]) -> list[str]:
         return []
     tested = [pair for family in families for pair in family.tested]
     if not tested:
-        return ["No differences are tested: that takes two rows with two common seeds."]
+        return [f"No differences are tested: that takes two rows with two common {pairs[0].noun}s."]
     shown = sum(pair.shown for pair in tested)
     rest = f", {len(pairs) - len(tested)} not tested" if len(pairs) > len(tested) else ""
     corrected = "over all of them" if len(families) == 1 else "within each task"
     lines = [
-        f"Paired t tests over common seeds, Holm's correction {corrected}: {shown} of {len(tested)} differences"
+        f"Paired t tests over common {tested[0].noun}s, Holm's correction {corrected}: {shown} of {len(tested)} differences"
         f" shown{rest}."
     ]
     fewest = min(len(pair.runs) for pair in tested)
     if fewest <= WEAK and shown < len(tested):
-        lines.append(f'With {fewest} common seeds the test is weak: "not shown" is not "no difference".')
+        lines.append(f'With {fewest} common {tested[0].noun}s the test is weak: "not shown" is not "no difference".')
     return lines

@@ -1,7 +1,7 @@
 """What stands beside the numbers: caveats, hardware, versions, and the runs that do not count."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from headstart.report.folds import CAVEAT
@@ -24,7 +24,7 @@ def caveats(comparison: Comparison) -> list[str]:
         if len({run.repeat for run in group.runs}) < len(group.runs):
             found.append(f"{comparison.label(group)} counts a seed more than once, so its interval is too narrow.")
     for task, rows in comparison.tasks().items():
-        every = sorted({run.seed for group in rows for run in group.runs})
+        every = sorted({run.repeat for group in rows for run in group.runs})
         owned = [(group, sorted({run.repeat for run in group.runs})) for group in rows]
         lacking = [f"{comparison.label(group)} has {_seeds(own)}" for group, own in owned if own != every]
         if lacking:
@@ -44,7 +44,7 @@ def caveats(comparison: Comparison) -> list[str]:
     return found
 
 
-def _seeds(numbers: Sequence[Repeat]) -> str:
+def _seeds(numbers: list[Repeat]) -> str:
     return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
