@@ -12,7 +12,7 @@ from scipy import stats
 
 from headstart.report.changed import verdicts
 from headstart.report.paired import holm
-from report.studies import looked_at, read_results, table
+from report.studies import looked_at, made, read_results, table
 from study_files import write_run
 
 
@@ -152,6 +152,7 @@ def write_folds(outputs: Path, strategies: tuple[str, ...], seeds: range) -> Non
 
 def test_folds_are_repeats(tmp_path: Path) -> None:
     write_folds(tmp_path, ("finetune", "scratch"), range(1))
+    assert "Folds are counted as repeats, but they share training images" in made(tmp_path, "demo", "--no-plots")
     (row,) = table(tmp_path, "pairs.csv")
     assert row["seeds"] == "0/fold0 0/fold1 0/fold2"
     assert int(row["images"]) == 40 + 41 + 42  # the folds are one test set

@@ -243,8 +243,8 @@ def tests_in_short(comparison: Comparison, families: list[Family]) -> list[str]:
     rest = f", {len(pairs) - len(tested)} not tested" if len(pairs) > len(tested) else ""
     corrected = "over all of them" if len(families) == 1 else "within each task"
     lines = [
-        f"Paired t tests over common {tested[0].noun}s, Holm's correction {corrected}: {shown} of {len(tested)} differences"
-        f" shown{rest}."
+        f"Paired t tests over common {tested[0].noun}s, Holm's correction {corrected}: {shown} of {len(tested)}"
+        f" differences shown{rest}."
     ]
     fewest = min(len(pair.runs) for pair in tested)
     if fewest <= WEAK and shown < len(tested):

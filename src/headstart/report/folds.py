@@ -23,10 +23,11 @@ def name_repeats(runs: Iterable[Run]) -> str:
 
 
 def by_seed(runs: Iterable[Run]) -> list[list[Run]]:
-    """The runs of each seed, by fold; each run alone where there are no folds."""
-    found: dict[object, list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: run.repeat):
-        found[run.name if run.repeat.fold < 0 else run.seed].append(run)
+    """The runs of each seed, by fold; each run alone without folds (rows never mix the two)."""
+    ordered = sorted(runs, key=lambda run: run.repeat)
+    found: dict[int, list[Run]] = defaultdict(list)
+    for number, run in enumerate(ordered):
+        found[number if run.repeat.fold < 0 else run.seed].append(run)
     return list(found.values())
 
 
