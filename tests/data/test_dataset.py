@@ -1,7 +1,10 @@
 """The parts of a run: their sizes, what had to be adapted, in memory or streamed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.images import load
 from headstart.data import sources
@@ -64,3 +67,31 @@ def test_prepare() -> None:
 def test_digest_follows_the_parts() -> None:
     assert prepared().digest == prepared().digest
     assert len({prepared(split_seed=s, n_test=n).digest for s, n in ((0, 100), (1, 100), (0, 99))}) == 3
+
+
+FRAMES = """path,label,patient
+{rows}
+"""
+
+
+@pytest.mark.parametrize("group", ["patient", r"regex:/(p\d+)_"])
+def test_no_patient_of_a_table_is_in_two_parts(tmp_path: Path, group: str) -> None:
+    """A small form of the case `groups/frames.csv`."""
+    (tmp_path / "frames").mkdir()
+    rows = []
+    for patient in range(12):
+        for frame in range(3):
+            name = f"frames/p{patient:02}_{frame}.png"
+            Image.new("RGB", (8, 8), (20 * patient, frame, 0)).save(tmp_path / name)
+            rows.append(f"{name},{'ill' if patient % 2 else 'well'},p{patient:02}")
+    (tmp_path / "frames.csv").write_text(FRAMES.format(rows="\n".join(rows)), "utf-8")
+    source = {"_target_": "headstart.data.sources.csv", "path": str(tmp_path / "frames.csv")}
+    parts = prepared(source=source, group=group, train_per_class=None, n_test=None).parts
+    patients = [{Path(name).name[:3] for name in part.names} for part in parts.values()]
+    assert sum(map(len, patients)) == len(set().union(*patients)) == 12
+    assert {name: len(part) for name, part in parts.items()} == {"train": 24, "val": 6, "test": 6}
+
+
+def test_a_column_for_a_source_without_columns_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.group=patient: names the column of a table, and this data source reads"):
+        prepared(group="patient")

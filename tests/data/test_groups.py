@@ -112,7 +112,7 @@ def test_an_added_image_moves_few_groups() -> None:
         source = grouped([*groups, f"p{patient}"], [*labels, 0])
         after = {name: groups_of(part) for name, part in split_source(source, group="p").items()}
         moved.append(sum(len(before[name] - after[name]) for name in before))
-    assert np.mean(moved) < 6  # of 60
+    assert np.mean(moved) < 2  # of 60; StratifiedGroupKFold moves 17
     assert min(moved) == 0
 
 

@@ -5,7 +5,7 @@ distance from the share: an image that is added changes the answer of few groups
 is full. Where the groups left a part clearly uneven, a few are exchanged afterwards. Measured on five folds of 40 to
 100 groups with mixed classes: a class's share of a fold is off by 1.0 to 1.3 points of 20 on average (3.8 with ten
 classes in 60 groups), and one added image moves 1 % of the groups (14 %). scikit-learn's StratifiedGroupKFold is off by
-0.3 to 0.8 (1.8), but it takes the groups by their sizes, so that one image can move most of them.
+0.3 to 0.8 (1.8), but it takes the groups by their sizes, and one added image moves 28 to 48 % of them.
 """
 
 from __future__ import annotations
