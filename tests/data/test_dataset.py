@@ -93,5 +93,5 @@ def test_no_patient_of_a_table_is_in_two_parts(tmp_path: Path, group: str) -> No
 
 
 def test_a_column_for_a_source_without_columns_is_refused() -> None:
-    with pytest.raises(UserError, match=r"data\.group=patient: names the column of a table, and this data source reads"):
+    with pytest.raises(UserError, match=r"data\.group=patient: names the column of a table, and this data source"):
         prepared(group="patient")
