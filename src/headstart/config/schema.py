@@ -73,6 +73,9 @@ class DataConfig:
     n_test: int | None = None
     val_fraction: float = 0.2
     test_fraction: float = 0.2
+    group: str | None = None  # a table's column, or regex:PATTERN on paths: no group stands in two parts
+    folds: int | None = None  # cross-validation: the test set is the part number `fold` of as many
+    fold: int | None = None
     split_seed: int = MISSING
     on_bad_image: str = "raise"
     sampling: str = "uniform"

@@ -36,6 +36,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "data.train_per_class": (2, None),
     "data.n_train": (2, None),
     "data.n_test": (1, None),
+    "data.folds": (2, 1000),
     "data.split_seed": (0, 2**32 - 1),
     "augment.rotation": (0, 180),
     "augment.color_jitter": (0, 1),
@@ -122,10 +123,41 @@ def _data_problems(data: DataConfig, augment: AugmentConfig, class_weights: str)
             yield f"augment.{name}=[{low}, {high}]: must be two numbers above 0, the smaller first"
     if augment.crop_scale[1] > 1:
         yield f"augment.crop_scale={list(augment.crop_scale)}: a crop cannot be larger than the image (1.0)"
+    if (problem := find_fold_problem(data.folds, data.fold)) is not None:
+        yield problem
+    if data.group is not None:
+        yield from _group_problems(data.group)
     if data.sampling == class_weights == "balanced":
         yield "class_weights=balanced and data.sampling=balanced both correct for imbalance: use one of them"
     if augment.flip and not data.flip:
         yield "augment.flip=true, but data.flip=false: these images change their meaning when mirrored"
+
+
+def find_fold_problem(folds: int | None, fold: int | None) -> str | None:
+    """What is wrong with data.folds and data.fold together, in words; None if nothing is."""
+    if folds is None:
+        return None if fold is None else f"data.fold={fold}: of how many? Set data.folds too, such as data.folds=5"
+    numbers = ",".join(map(str, range(folds)))
+    if fold is None:
+        return (
+            f"data.folds={folds}: data.fold says which of them is the test set, 0 … {folds - 1}; all of them: "
+            f"headstart train -m data.folds={folds} data.fold={numbers}"
+        )
+    if not 0 <= fold < folds:
+        return f"data.fold={fold}: with data.folds={folds} it must be from 0 to {folds - 1}"
+    return None
+
+
+def _group_problems(group: str) -> Iterator[str]:
+    """Problems of `data.group`: the name of a column, or regex: and a pattern."""
+    kind, found, pattern = group.partition(":")
+    if not group.strip() or (kind == "regex" and not pattern):
+        yield f"data.group={group!r}: must be the name of a table's column, or regex: and a pattern on paths"
+    elif kind == "regex" and found:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield f"data.group={group}: the pattern is no regular expression: {error}"
 
 
 def _optimizer_problems(optimizer: Mapping[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import math
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.data.filenames import escape_name
+from headstart.data.groups import is_pattern
 from headstart.data.source import ArrayImages, Source
 from headstart.data.splits import Part, split_source
 from headstart.errors import UserError
@@ -160,10 +162,9 @@ def prepare(
         processes: how many processes hold the images, each a copy of its own.
         cache_dir: the folder in which the digests of files are cached, or None.
     """
-    from headstart.config.instantiate import build
     from headstart.data.digests import Contents
 
-    source: Source = build(data_cfg.source).with_contents(Contents(cache_dir))
+    source = _read_source(data_cfg).with_contents(Contents(cache_dir))
     parts = split_source(
         source,
         train_per_class=data_cfg.train_per_class,
@@ -172,6 +173,9 @@ def prepare(
         n_test=data_cfg.n_test,
         val_fraction=data_cfg.val_fraction,
         test_fraction=data_cfg.test_fraction,
+        group=data_cfg.group,
+        folds=data_cfg.folds,
+        fold=data_cfg.fold,
         seed=data_cfg.split_seed,
     )
     stored_size = math.floor(image_size / crop_pct)
@@ -185,6 +189,17 @@ def prepare(
         workers=workers,
         streamed=_must_stream(data_cfg.storage, need),
     )
+
+
+def _read_source(data_cfg: Any) -> Source:
+    """Read the source; one that takes `group` reads the column that `data.group` names."""
+    from headstart.config.instantiate import build, find_target
+
+    column = {} if data_cfg.group is None or is_pattern(data_cfg.group) else {"group": data_cfg.group}
+    if column and "group" not in inspect.signature(find_target(data_cfg.source["_target_"])).parameters:
+        column = {}  # no table: `find_groups` says what to do if the source knows no groups
+    source: Source = build(data_cfg.source, **column)
+    return source
 
 
 def _must_stream(storage: str, need: int) -> bool:

@@ -20,6 +20,7 @@ from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
 
+ENDINGS = ("", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG", ".TIF", ".BMP")
 NEAR = 100  # folders in which an image that does not exist is looked for
 GROUPS = re.compile(  # columns whose values stand for something that has several images
     r"(patient|subject|person|participant|individual|animal|donor|case|specimen|slide|plate|scene|video|site|farm|plot"
@@ -54,6 +55,7 @@ def read_table(path: Path, names: ColumnNames, images: str | None, suffix: str |
     source = folders.make_source(
         [(entry.part, entry.label, file) for file, entry in entries.items()],
         str(path),
+        str(place),
         advise=lambda file: _advise(path.parent, place, file, suffix),
     )
     if names.group is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,21 @@ class Answers:
     def right(self) -> np.ndarray:
         """Which images got the right class, bool [n]."""
         return self.labels == self.predicted
+
+
+def join_answers(answers: Sequence[Answers]) -> Answers:
+    """The answers on several test sets as one."""
+    import numpy as np
+
+    if len(answers) == 1:
+        return answers[0]
+    sure = [one.confidence for one in answers if one.confidence is not None]
+    return Answers(
+        np.concatenate([one.labels for one in answers]),
+        np.concatenate([one.predicted for one in answers]),
+        np.concatenate(sure) if len(sure) == len(answers) else None,
+        " ".join(one.images for one in answers),
+    )
 
 
 def columns(path: Path, *names: str) -> list[tuple[str, ...]]:

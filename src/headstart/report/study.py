@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -17,6 +17,21 @@ from headstart.report.answers import Answers, read_answers
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Repeat(NamedTuple):
+    """Which repeat of an experiment a run is: its seed, and its fold (-1 without cross-validation)."""
+
+    seed: int
+    fold: int = -1
+
+    @property
+    def place(self) -> float:
+        """A number to sort by: seeds, and the folds between them."""
+        return self.seed + (self.fold + 1) / 1000
+
+    def __str__(self) -> str:
+        return str(self.seed) if self.fold < 0 else f"{self.seed}/fold{self.fold}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,12 @@ class Run:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.result["seed"])
+
+    @property
+    def repeat(self) -> Repeat:
+        """The run's seed and fold: runs of two rows are paired by it."""
+        fold = (self.config or {}).get("data.fold")
+        return Repeat(self.seed) if fold is None else Repeat(self.seed, int(fold))
 
     @property
     def accuracy(self) -> float:

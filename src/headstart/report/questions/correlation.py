@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.models import published
 from headstart.report.groups import Comparison, Group, Stat, stat
 from headstart.report.questions.figure import Figure, colours_of, series
-from headstart.report.study import Run
+from headstart.report.study import Repeat, Run
 from headstart.report.style import MUTED, place_labels, save, sheet
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Adjusted:
     spots: dict[str, Stat]  # by network
     accuracy: float  # mean of the same runs
     networks_left_out: list[str]
-    seeds_left_out: list[int]
+    seeds_left_out: list[Repeat]
 
 
 def adjust(rows: Sequence[Group]) -> Adjusted:
@@ -67,11 +67,11 @@ def adjust(rows: Sequence[Group]) -> Adjusted:
     Raises:
         LookupError: no seed has the whole grid, or a network has two rows of one data set.
     """
-    cells: dict[tuple[str, str], dict[int, Run]] = {}
+    cells: dict[tuple[str, str], dict[Repeat, Run]] = {}
     for row in rows:
         if (row.model, row.data) in cells:
             raise LookupError(f"several rows are of {row.model} on {row.data}")
-        cells[row.model, row.data] = {run.seed: run for run in row.runs}
+        cells[row.model, row.data] = {run.repeat: run for run in row.runs}
     data = sorted({data for _, data in cells})
     every = sorted({model for model, _ in cells})
     models = [model for model in every if all((model, each) in cells for each in data)]
