@@ -20,7 +20,6 @@ from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
 
-ENDINGS = ("", ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".JPG", ".JPEG", ".PNG", ".TIF", ".BMP")
 NEAR = 100  # folders in which an image that does not exist is looked for
 GROUPS = re.compile(  # columns whose values stand for something that has several images
     r"(patient|subject|person|participant|individual|animal|donor|case|specimen|slide|plate|scene|video|site|farm|plot"
