@@ -45,6 +45,10 @@ def describe_fault(error: Exception) -> str:
         return "there is no such file"
     if isinstance(error, Image.UnidentifiedImageError):
         return "no image in a format that Pillow knows"
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be opened: {error.strerror}"
+    if isinstance(error, ValueError) and len(error.args) == 1:
+        return escape_name(str(error))
     return escape_name(f"{type(error).__name__}: {error}")
 
 

@@ -1,7 +1,6 @@
 """Batches of a part's images: rows of one uint8 tensor, or files that are decoded for each batch."""
 
 import hashlib
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,11 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headstart.data.decoder import Decoder
+from headstart.data.workers import Batch, Message, kill_workers_at_exit, open_message, pack, prepare_worker
 from headstart.distributed import comm
 from headstart.errors import UserError
-from headstart.runtime import signals
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 PREFETCHED = 2  # batches that a thread of this process prepares while one is used
 LARGE = 2**20  # bytes of a batch in memory; for smaller ones a thread costs more than it gains
 
@@ -157,6 +155,25 @@ class Rows(Dataset[Batch]):
         return self.pixels.take(rows), self.pixels.labels[rows], rows
 
 
+class WorkerRows(Rows):
+    """The same in a worker process: a batch, or the error, is packed for its way to the main process."""
+
+    def __getitem__(self, rows: torch.Tensor) -> Message:  # type: ignore[override] # the main process opens it
+        try:
+            return pack(super().__getitem__(rows))
+        except UserError as error:
+            return error
+
+
+class WorkerLoader(DataLoader[Batch]):
+    """Lets worker processes make the batches; raises their UserError as it is."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # any iterator will do
+        kill_workers_at_exit()
+        for message in super().__iter__():
+            yield open_message(message, self.pin_memory)
+
+
 class PrefetchLoader(DataLoader[Batch]):
     """Prepares batches in advance in a thread of this process; small batches in memory are made without a thread."""
 
@@ -223,21 +240,14 @@ def make_loader(
 
 def _build_loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int, pin: bool) -> DataLoader[Batch]:
     """Make a loader of the batches of these rows, with worker processes, or with a thread if `workers` is 0."""
-    kind = DataLoader if workers else PrefetchLoader
+    kind, rows = (WorkerLoader, WorkerRows) if workers else (PrefetchLoader, Rows)
     return kind(
-        Rows(pixels),
+        rows(pixels),
         sampler=batches,
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin and torch.cuda.is_available(),
         generator=torch.Generator(),
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=prepare_worker,
     )
-
-
-def _ignore_signals(worker: int) -> None:
-    """Let a worker ignore Ctrl-C, which reaches every process of a terminal: the run still needs its batches."""
-    for signum in signals.SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
-    signals.end_with_parent(signal.SIGKILL)  # a killed run cannot end its workers
