@@ -41,6 +41,7 @@ class Data:
         interpolation: str,
         workers: int,
         streamed: bool = False,
+        pixel_range: tuple[float, float] | None = None,
     ) -> None:
         self.classes = classes
         self.parts = parts
@@ -48,6 +49,7 @@ class Data:
         self.stored_size = stored_size  # side of the stored images, larger, so that crops can move
         self.interpolation = interpolation
         self.streamed = streamed  # decoded for each batch, not held in memory
+        self.pixel_range = pixel_range  # values of deep images that become black and white; None if no image is deep
         self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the unreadable images left out
         self._all_parts = dict(parts)
         self._workers = workers
@@ -152,6 +154,7 @@ def prepare(
     """
     from headstart.config.instantiate import build
     from headstart.data.digests import Contents
+    from headstart.data.pixel_range import set_pixel_range
 
     source: Source = build(data_cfg.source).with_contents(Contents(cache_dir))
     parts = split_source(
@@ -164,6 +167,7 @@ def prepare(
         test_fraction=data_cfg.test_fraction,
         seed=data_cfg.split_seed,
     )
+    parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
     stored_size = math.floor(image_size / crop_pct)
     need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
     return Data(
@@ -174,6 +178,7 @@ def prepare(
         interpolation=interpolation,
         workers=workers,
         streamed=_must_stream(data_cfg.storage, need),
+        pixel_range=pixel_range,
     )
 
 

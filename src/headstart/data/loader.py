@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headstart.data.decoder import Decoder
-from headstart.data.workers import Batch, Message, kill_workers_at_exit, open_message, pack, prepare_worker
+from headstart.data.workers import Batch, Message, kill_workers_at_exit, leave, open_message, pack, prepare_worker
 from headstart.distributed import comm
 from headstart.errors import UserError
 
@@ -249,5 +249,6 @@ def _build_loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int,
         persistent_workers=workers > 0,
         pin_memory=pin and torch.cuda.is_available(),
         generator=torch.Generator(),
+        collate_fn=leave,
         worker_init_fn=prepare_worker,
     )

@@ -30,9 +30,16 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images that are already in memory: uint8 [n, H, W] or [n, H, W, 3]."""
+    """Images that are already in memory: uint8 [n, H, W] or [n, H, W, 3]; UserError for another type."""
 
     array: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.array.dtype != np.uint8:
+            raise UserError(
+                f"images are an array of {self.array.dtype} with values {self.array.min()} … {self.array.max()}, but "
+                "uint8 is needed: scale the values of all images together to 0 … 255, and use .astype(np.uint8)"
+            )
 
     def __len__(self) -> int:
         return len(self.array)
@@ -46,9 +53,14 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, opened with Pillow one by one."""
+    """Image files, opened with Pillow one by one.
+
+    Attributes:
+        pixel_range: the values of 16-bit and floating-point images that become 0 and 255; see `data.pixel_range`.
+    """
 
     paths: Sequence[str]
+    pixel_range: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -56,7 +68,10 @@ class FileImages:
     def __getitem__(self, index: int, /) -> Image:
         from PIL import Image as pillow
 
-        return pillow.open(self.paths[index])
+        from headstart.data.deep import is_deep, to_8_bits
+
+        image = pillow.open(self.paths[index])
+        return to_8_bits(image, *self.pixel_range) if self.pixel_range and is_deep(image) else image
 
     def raw(self, index: int, /) -> bytes:
         try:
@@ -99,7 +114,8 @@ class Split:
         if isinstance(self.images, ArrayImages):
             return Split(ArrayImages(self.images.array[rows]), self.labels[rows], names)
         if isinstance(self.images, FileImages):
-            return Split(FileImages([self.images.paths[i] for i in rows]), self.labels[rows], names, self.contents)
+            images = replace(self.images, paths=[self.images.paths[i] for i in rows])
+            return Split(images, self.labels[rows], names, self.contents)
         raise TypeError(f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected")
 
 

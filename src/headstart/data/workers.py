@@ -33,6 +33,11 @@ def pack(batch: Batch) -> Message:
     return batch
 
 
+def leave(message: Message) -> Message:
+    """Leave it as it is, where torch would make tensors of arrays."""
+    return message
+
+
 def open_message(message: Message, pin: bool) -> Batch:
     """In the main process: the batch that a worker sent; raises the error that it sent instead."""
     if isinstance(message, UserError):
@@ -69,6 +74,8 @@ def kill_workers_at_exit() -> None:
 
 
 def _kill_workers() -> None:
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()
+    workers = [child for child in multiprocessing.active_children() if child.daemon]
+    if workers and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report that they died
+    for child in workers:
+        child.kill()
