@@ -97,7 +97,7 @@ def test_a_few_hot_pixels_that_darken_all_are_told(tmp_path: Path, caplog: pytes
     pixels = np.full((64, 64), 300, np.uint16)
     pixels[0, 0] = 65535
     Image.fromarray(pixels).save(tmp_path / "0.tif")
-    parts, found = set_pixel_range({"train": files(tmp_path / "0.tif")}, None, None)
+    _, found = set_pixel_range({"train": files(tmp_path / "0.tif")}, None, None)
     assert found == (0, 65535)
     assert "data.pixel_range=[0,300] makes these brighter" in caplog.text
     assert brightness(grey(tmp_path, 300), [0, 300]) == [255]

@@ -69,8 +69,8 @@ def set_pixel_range(
     most = max(value.most for value in grey.values())
     if most < low + (high - low) / DIM:
         log.warning(
-            "  data.pixel_range: they will look dark, because nearly all of their pixels (99.9 %% of every image) are at "
-            "most %g; data.pixel_range=[%g,%g] makes these brighter, and cuts the few higher ones off",
+            "  data.pixel_range: they will look dark, because nearly all of their pixels (99.9 %% of every image) are "
+            "at most %g; data.pixel_range=[%g,%g] makes these brighter, and cuts the few higher ones off",
             most,
             low,
             most,
@@ -140,7 +140,7 @@ def _check_colour(values: Mapping[str, Values]) -> None:
     if high < 2**15:
         raise UserError(
             f"{next(iter(values))} and {len(values) - 1} more are 16-bit colour images with values of at most {high:g}; "
-            "only the upper 8 of 16 bits can be read, and would be nearly black: convert them to 8 bits a channel"
+            "only the upper 8 of 16 bits can be read, and would look black: convert them to 8 bits"
         )
 
 

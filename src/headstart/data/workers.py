@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import signal
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def pack(batch: Batch) -> Message:
     return batch
 
 
-def leave(message: Message) -> Message:
+def leave(message: Any) -> Any:
     """Leave it as it is, where torch would make tensors of arrays."""
     return message
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: stop at once, or, where training would be lost, at the next step after writing a checkpoint."""
+"""Ctrl-C, SIGTERM and SIGHUP: stop at once, or, where training would be lost, after writing a checkpoint at a step."""
 
 import ctypes
 import logging
