@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from data.images import folder, jpegs, load, read, streamed
-from headstart.data.loader import Batches, Pixels, make_loader
+from headstart.data.batches import Batches
+from headstart.data.loader import Pixels, make_loader
 from headstart.data.source import array_split
 from headstart.data.splits import Part
 from headstart.errors import UserError

@@ -131,7 +131,7 @@ def write_deep_colour(path: Path, level: int) -> Path:
 
 def test_deep_colour_is_refused_where_its_upper_bits_are_empty(tmp_path: Path) -> None:
     assert brightness(files(write_deep_colour(tmp_path / "bright.png", 0xC000))) == [0xC0]
-    with pytest.raises(UserError, match=r"dark\.png .* 16-bit colour images with values of at most 1023; .* 8 bits"):
+    with pytest.raises(UserError, match=r"dark\.png .* 16-bit colour images with values up to 1023; .* 8 bits"):
         brightness(files(write_deep_colour(tmp_path / "dark.png", 1000)))
 
 

@@ -44,7 +44,7 @@ def test_a_batch_is_shared_before_it_is_sent() -> None:
 
 
 def test_an_error_of_a_worker_is_raised_as_it_is() -> None:
-    with pytest.raises(UserError, match="^0 is damaged$"):
+    with pytest.raises(UserError, match=r"^0 is damaged$"):
         workers.open_message(UserError("0 is damaged"), pin=False)
 
 

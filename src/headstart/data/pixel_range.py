@@ -139,7 +139,7 @@ def _check_colour(values: Mapping[str, Values]) -> None:
     high = max((value.high for value in values.values()), default=65535)
     if high < 2**15:
         raise UserError(
-            f"{next(iter(values))} and {len(values) - 1} more are 16-bit colour images with values of at most {high:g}; "
+            f"{next(iter(values))} and {len(values) - 1} more are 16-bit colour images with values up to {high:g}; "
             "only the upper 8 of 16 bits can be read, and would look black: convert them to 8 bits"
         )
 
