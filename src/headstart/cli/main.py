@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -99,12 +100,12 @@ def _report_errors(call: Callable[[], int]) -> int:
 
 def _has_lost_its_reader() -> bool:
     """Whether nobody reads standard output any more; what is still to be written to it is thrown away."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not poll.poll(0):  # it reports nothing but errors
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _complete(argv: list[str]) -> int:
