@@ -37,6 +37,7 @@ def settings_of(**changes: object) -> object:
         "val_fraction": 0.2,
         "test_fraction": 0.2,
         "split_seed": 0,
+        "pixel_range": None,
     }
     return type("Config", (), base | changes)()
 

@@ -110,8 +110,11 @@ class WorkerLoader(DataLoader[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # any iterator will do
         kill_workers_at_exit()
-        for message in super().__iter__():
-            yield open_message(message, self.pin_memory)
+        try:
+            for message in super().__iter__():
+                yield open_message(message, self.pin_memory)
+        except (ConnectionError, EOFError) as error:  # a worker died while this process took a batch from it
+            raise RuntimeError(f"DataLoader worker (pid unknown) died: {error or type(error).__name__}") from error
 
 
 class PrefetchLoader(DataLoader[Batch]):
