@@ -44,7 +44,8 @@ class Context:
     @property
     def features_identity(self) -> dict[str, Any]:
         """What features depend on, apart from the pixels and the weights of the frozen layers."""
-        return {
+        deep = {} if self.data.pixel_range is None else {"pixel_range": self.data.pixel_range}
+        return deep | {
             "model": self.config.model.name,
             "args": self.config.model.args,
             "image_size": self.data.image_size,

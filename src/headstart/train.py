@@ -45,6 +45,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     """
     spec = factory.expected_input(config.model)
     phases = _plan(config)
+    tune.check_compiler(hardware.resolve_hardware(config.hardware))
     data = _prepare_data(config, spec)
     config, tuned = _resolve_auto(config, data, phases)
     source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None

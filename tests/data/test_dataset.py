@@ -43,6 +43,7 @@ def settings_of(**changes: object) -> object:
         "folds": None,
         "fold": None,
         "split_seed": 0,
+        "pixel_range": None,
     }
     return type("Config", (), base | changes)()
 

@@ -254,6 +254,16 @@ def test_what_is_wrong_is_named(config: ModelConfig, words: str) -> None:
     assert words in str(caught.value)
 
 
+def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
+    model = timm.create_model("lenet5", num_classes=3)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = float("nan")
+    torch.save(model.state_dict(), tmp_path / "diverged.pth")
+    config = ModelConfig(name="lenet5", weights=str(tmp_path / "diverged.pth"))
+    with pytest.raises(UserError, match=r"model\.weights=.*diverged\.pth: 1 of its tensors hold NaN, the first is "):
+        factory.create(config, ("a", "b", "c"), pretrained=True)
+
+
 def test_half_a_file_is_an_error(tmp_path: Path) -> None:
     path = weights.locate(LITE)
     assert path is not None

@@ -78,6 +78,7 @@ class DataConfig:
     fold: int | None = None
     split_seed: int = MISSING
     on_bad_image: str = "raise"
+    pixel_range: tuple[float, float] | None = None  # of 16-bit and floating-point images: `headstart.data.pixel_range`
     sampling: str = "uniform"
     storage: str = "auto"
 

@@ -117,6 +117,8 @@ def _data_problems(data: DataConfig, augment: AugmentConfig, class_weights: str)
         yield f"data: {' and '.join(cuts)} both say how much to train on; set one, the others to null"
     if data.train_fraction is not None and data.train_fraction > 1:
         yield f"data.train_fraction={data.train_fraction}: must be at most 1"
+    if data.pixel_range is not None and not -float("inf") < data.pixel_range[0] < data.pixel_range[1] < float("inf"):
+        yield f"data.pixel_range={list(data.pixel_range)}: must be two numbers, that of black first: [0,4095]"
     for name in ("crop_scale", "crop_ratio"):
         low, high = getattr(augment, name)
         if not 0 < low <= high < float("inf"):

@@ -45,6 +45,7 @@ class Data:
         interpolation: str,
         workers: int,
         streamed: bool = False,
+        pixel_range: tuple[float, float] | None = None,
     ) -> None:
         self.classes = classes
         self.parts = parts
@@ -52,6 +53,7 @@ class Data:
         self.stored_size = stored_size  # side of the stored images, larger, so that crops can move
         self.interpolation = interpolation
         self.streamed = streamed  # decoded for each batch, not held in memory
+        self.pixel_range = pixel_range  # values of deep images that become black and white; None if no image is deep
         self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the unreadable images left out
         self._all_parts = dict(parts)
         self._workers = workers
@@ -163,6 +165,7 @@ def prepare(
         cache_dir: the folder in which the digests of files are cached, or None.
     """
     from headstart.data.digests import Contents
+    from headstart.data.pixel_range import set_pixel_range
 
     source = _read_source(data_cfg).with_contents(Contents(cache_dir))
     parts = split_source(
@@ -178,6 +181,7 @@ def prepare(
         fold=data_cfg.fold,
         seed=data_cfg.split_seed,
     )
+    parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
     stored_size = math.floor(image_size / crop_pct)
     need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
     return Data(
@@ -188,6 +192,7 @@ def prepare(
         interpolation=interpolation,
         workers=workers,
         streamed=_must_stream(data_cfg.storage, need),
+        pixel_range=pixel_range,
     )
 
 

@@ -125,6 +125,10 @@ class Decoder:
             write_square(images[at], self.size, self.method, self.crop, out)
         elif isinstance(images, FileImages) and not is_sound_photo(images.paths[at], DRAFT * self.size):
             decode(images[at], DRAFT * self.size)
+        known = self.part.split.contents
+        # looked at after decoding, so that a change in the meantime is noticed too; a look takes 5 us
+        if isinstance(images, FileImages) and known.stamps and known.has_changed(images.paths[at], self.part.ids[row]):
+            raise ValueError("its content has changed since this run began; start the run again")
 
 
 def list_faults(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageFile, ImageOps
 from torch.nn.functional import interpolate
 
+from headstart.data.deep import is_deep
 from headstart.data.filenames import escape_name
 
 LONGEST = 16  # of a longer strip, only this many times its width is resized, because the crop is a square
@@ -45,6 +46,10 @@ def describe_fault(error: Exception) -> str:
         return "there is no such file"
     if isinstance(error, Image.UnidentifiedImageError):
         return "no image in a format that Pillow knows"
+    if isinstance(error, OSError) and error.strerror:
+        return f"it cannot be opened: {error.strerror}"
+    if isinstance(error, ValueError) and len(error.args) == 1:
+        return escape_name(str(error))
     return escape_name(f"{type(error).__name__}: {error}")
 
 
@@ -140,17 +145,15 @@ def _is_plain(content: bytes) -> bool:
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image to mode RGB, or L if it is grey, as a person would see it.
 
-    EXIF rotation is applied, transparent pixels become white, 16-bit grey is scaled to 8 bits, and an animation gives
-    its first frame. Raises ValueError for floating-point pixels and for values of more than 16 bits.
+    EXIF rotation is applied, transparent pixels become white, and an animation gives its first frame. Raises ValueError
+    for more than 8 bits a pixel, which `headstart.data.pixel_range` scales for the whole set before.
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise ValueError("floating-point pixels; convert them to 8 or 16 bits")
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"pixel values {values.min()} … {values.max()}; at most 16 bits are supported")
-        return Image.fromarray((values >> 8).astype(np.uint8))
+    if is_deep(image):
+        raise ValueError(
+            f"it has more than 8 bits a pixel (mode {image.mode}), which no file with this ending should have; name "
+            "it .tif or .png if it is one, or convert it to 8 bits"
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")

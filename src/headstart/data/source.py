@@ -32,9 +32,16 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images that are already in memory: uint8 [n, H, W] or [n, H, W, 3]."""
+    """Images that are already in memory: uint8 [n, H, W] or [n, H, W, 3]; UserError for another type."""
 
     array: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.array.dtype != np.uint8:
+            raise UserError(
+                f"images are an array of {self.array.dtype} with values {self.array.min()} … {self.array.max()}, but "
+                "uint8 is needed: scale the values of all images together to 0 … 255, and use .astype(np.uint8)"
+            )
 
     def __len__(self) -> int:
         return len(self.array)
@@ -48,9 +55,14 @@ class ArrayImages:
 
 @dataclass(frozen=True)
 class FileImages:
-    """Image files, opened with Pillow one by one."""
+    """Image files, opened with Pillow one by one.
+
+    Attributes:
+        pixel_range: the values of 16-bit and floating-point images that become 0 and 255; see `data.pixel_range`.
+    """
 
     paths: Sequence[str]
+    pixel_range: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -58,7 +70,10 @@ class FileImages:
     def __getitem__(self, index: int, /) -> Image:
         from PIL import Image as pillow
 
-        return pillow.open(self.paths[index])
+        from headstart.data.deep import is_deep, to_8_bits
+
+        image = pillow.open(self.paths[index])
+        return to_8_bits(image, *self.pixel_range) if self.pixel_range and is_deep(image) else image
 
     def raw(self, index: int, /) -> bytes:
         try:
@@ -130,7 +145,7 @@ class Split:
         if isinstance(self.images, ArrayImages):
             images = ArrayImages(self.images.array[rows])
         elif isinstance(self.images, FileImages):
-            images = FileImages([self.images.paths[i] for i in rows])
+            images = replace(self.images, paths=[self.images.paths[i] for i in rows])
         else:
             raise TypeError(f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected")
         groups = None if self.groups is None else tuple(self.groups[i] for i in rows)

@@ -126,6 +126,7 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
         )
     path = stored.locate(config.weights)
     model = _load_by_timm(config) if path is None else _load_file(config, path)
+    _refuse_nan(config, model)
     if stored.read_classes(config.weights) == list(classes):
         notes.append("head kept: the run was trained on the same classes")
     else:
@@ -134,6 +135,15 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
         if stored.is_headless(config.weights):
             notes.append(f"the run's own head is a probe in its own file ({stored.PROBE}), which is not used")
     return model, notes
+
+
+def _refuse_nan(config: ModelConfig, model: Any) -> None:
+    bad = [name for name, tensor in model.state_dict().items() if tensor.is_floating_point() and tensor.isnan().any()]
+    if bad:
+        raise UserError(
+            f"model.weights={config.weights}: {len(bad)} of its tensors hold NaN, the first is {bad[0]}: the training "
+            "that wrote it diverged, or the file is damaged; use an earlier checkpoint"
+        )
 
 
 def _build(config: ModelConfig, **options: Any) -> Any:

@@ -181,6 +181,8 @@ def compose_job(
 
 def _component_problems(jobs: Iterable[Job], *, trial: bool, machine: bool) -> list[str]:
     """The problems that only torch and timm can find in the parts and networks of the jobs."""
+    import torch  # noqa: F401 if it fails later, Hydra hides why, and torch refuses a second attempt
+
     from headstart.preflight.components import Components
 
     components = Components(trial=trial, machine=machine)

@@ -41,6 +41,8 @@ IRRELEVANT = (
     "data.storage",
     "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
+# Keys that are younger than many runs: at these values they are no part of the identity, which stays what it was.
+UNUSED = {"data.pixel_range": None}
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
@@ -64,7 +66,7 @@ def _drop_keys(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "")
     return {
         key: _drop_keys(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in node.items()
-        if f"{prefix}{key}" not in keys
+        if f"{prefix}{key}" not in keys and not (f"{prefix}{key}" in UNUSED and value == UNUSED[f"{prefix}{key}"])
     }
 
 
