@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from headstart.config import own_code
+from headstart.config.code_digest import digest_modules
 from headstart.config.instantiate import build
 from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
@@ -42,12 +44,13 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     Raises:
         UserError: the data, the weights or the machine are not fit for the run.
     """
+    own_code.load(config.imports or ())
     spec = factory.expected_input(config.model)
     phases = _plan(config)
     data = _prepare_data(config, spec)
     config, tuned = _resolve_auto(config, data, phases)
     source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source}
+    digests = {"data": data.digest, "weights": source} | _digest_own_code(config)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
@@ -91,6 +94,7 @@ def work(
         done: the records of the phases that an earlier attempt finished.
     """
     began = time.monotonic()
+    own_code.load(config.imports or ())
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
         device = hardware.select_device(config.hardware)
         spec = factory.expected_input(config.model)
@@ -99,7 +103,7 @@ def work(
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-            measures = [build(node) for node in config.measures.values()]
+            measures = [build("measure", node) for node in config.measures.values()]
             start = _copy_pretrained(config, model)
             context = Context(
                 config=config,
@@ -134,6 +138,13 @@ def _plan(config: RunConfig) -> list[Phase]:
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     check_probes(outline, config.strategy.phases)
     return phases
+
+
+def _digest_own_code(config: RunConfig) -> dict[str, str | None]:
+    """The digest of the code of one's own that the run may use, if there is any."""
+    defined_in = factory.find_module(config.model.name)
+    used = own_code.find_used(config.imports or (), to_plain(replace(config, figures={})), defined_in)
+    return {"code": digest_modules(used)} if used else {}
 
 
 def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[RunConfig, dict[str, Any] | None]:

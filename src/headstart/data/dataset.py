@@ -153,7 +153,7 @@ def prepare(
     from headstart.config.instantiate import build
     from headstart.data.digests import Contents
 
-    source: Source = build(data_cfg.source).with_contents(Contents(cache_dir))
+    source: Source = build("source", data_cfg.source).with_contents(Contents(cache_dir))
     parts = split_source(
         source,
         train_per_class=data_cfg.train_per_class,

@@ -51,7 +51,8 @@ def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> st
     Args:
         digests: of the content of data and weights: the same path with other images gives another run.
     """
-    kept = _drop_keys(config, IRRELEVANT) | {"digests": dict(digests)}
+    # the names under `imports` stand in the digest of their code
+    kept = _drop_keys(config, (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 from headstart.config import instantiate
-from headstart.errors import UserError
 from headstart.report.groups import Comparison
 from headstart.report.questions.correlation import Correlation
 from headstart.report.questions.curves import Curves
@@ -40,9 +39,7 @@ def asked(comparison: Comparison) -> dict[str, Figure]:
     found = {}
     for name, node in _named(comparison).items():
         try:
-            figure = instantiate.build(node)
-            if not isinstance(figure, Figure):
-                raise UserError(f"{node.get('_target_')} is no figure; see headstart.report.questions")
+            figure = instantiate.build("figure", node)
         except Exception as error:  # the run may be of another version, or its file edited
             reason = str(error.__cause__ or error).strip().partition("\n")[0]
             figure = Unbuilt(name, f"config.yaml, figures.{name}: {reason}")
