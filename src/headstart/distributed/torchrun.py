@@ -54,6 +54,7 @@ def start(
             "run": asdict(run) | {"folder": str(run.folder.resolve())},
             "digests": dict(digests),
             "done": done,
+            "path": sys.path,  # where code of one's own is found, which may be beside a script that called headstart
         }
         write_json(exchange / SPEC, spec)
         threads = hardware.threads or max(1, (os.cpu_count() or 1) // hardware.devices)
