@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.config.environment import hide_in_text
 from headstart.storage.files import write_text
+from headstart.storage.plain_text import plain_cell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +94,7 @@ def list_predictions(
     confidence = scores.softmax(1).amax(1).tolist() if probabilities else [None] * len(order)
     columns = zip(names, labels.tolist(), order, confidence, strict=True)
     return [
-        {"index": i, "name": name, "label": label, "predicted": top[0], "confidence": sure, "top5": top}
+        {"index": i, "name": hide_in_text(name), "label": label, "predicted": top[0], "confidence": sure, "top5": top}
         for i, (name, label, top, sure) in enumerate(columns)
     ]
 
@@ -104,7 +106,8 @@ def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     for row in rows:
         confidence = "" if row["confidence"] is None else f"{row['confidence']:.6g}"
-        writer.writerow({**row, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
+        name = plain_cell(row["name"])
+        writer.writerow({**row, "name": name, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
     write_text(path, text.getvalue(), errors="surrogateescape")
 
 

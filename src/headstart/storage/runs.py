@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.config.environment import hide
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
 from headstart.storage import locks
-from headstart.storage.files import LogFile, write_text
+from headstart.storage.files import LogFile, refuse_link, write_text
 from headstart.storage.redact import Formatter, mask
 
 log = logging.getLogger(__name__)
@@ -142,7 +143,12 @@ class Run:
         """Prepare the folder and write the config; an interrupted attempt is continued, unless `fresh` starts again."""
         from omegaconf import OmegaConf
 
-        for folder in (self.folder, self.folder / "figures", self.checkpoints, *self.checkpoints.glob("*/")):
+        for folder in (
+            *(self.folder / name for name in ("", "figures", "wandb")),
+            self.checkpoints,
+            *self.checkpoints.glob("*/"),
+        ):
+            refuse_link(folder)
             for half_written in folder.glob(".*"):
                 if half_written.is_file() and half_written.name != LOCK:
                     half_written.unlink()
@@ -152,7 +158,7 @@ class Run:
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(dict(config)))))
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(hide(dict(config))))))
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(list(overrides)))))
         self.update_state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
 
@@ -194,6 +200,7 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
     """
     title = make_name(config, digests)
     folder = Path(config["output_dir"]) / config["study"] / title
+    refuse_link(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -18,6 +18,7 @@ from headstart.report.questions.levels import Levels
 from headstart.report.questions.response import Response
 from headstart.report.questions.robustness import Robustness
 from headstart.report.questions.scatter import Scatter
+from headstart.storage.plain_text import escape_all
 
 __all__ = [
     "Correlation",
@@ -52,7 +53,7 @@ def _named(comparison: Comparison) -> dict[str, Any]:
 
     for run in sorted(comparison.study.runs, key=lambda run: -(run.folder / "result.json").stat().st_mtime):
         with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-            loaded = yaml.safe_load((run.folder / "config.yaml").read_text("utf-8"))
+            loaded = escape_all(yaml.safe_load((run.folder / "config.yaml").read_text("utf-8")))
             if isinstance(loaded, dict):
                 figures = loaded.get("figures")
                 return {str(name): node for name, node in figures.items()} if isinstance(figures, dict) else {}
