@@ -71,6 +71,7 @@ def main(argv: Sequence[str]) -> int:
     from headstart.report.study import read
     from headstart.report.table import show
     from headstart.report.write import report
+    from headstart.storage.plain_text import escape_controls
 
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
@@ -93,7 +94,7 @@ def main(argv: Sequence[str]) -> int:
     for line in filter(None, [not_counted(study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
     page = report(findings, plots=not options.no_plots) / "index.html"
-    console.print(f"report: {page}", soft_wrap=True)
+    console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     return 0
 
 

@@ -1,7 +1,7 @@
 """Values that came into the config through `${oc.env:NAME}`: they are used, but never written.
 
 A config that is written to a file has `${headstart_env:NAME,DIGEST}` in their place. This gives the value again where
-the environment has it, and tells two runs with different values apart. Lines of a log have `$NAME`.
+the environment has it, and tells two runs with different values apart. Lines of a log have `${NAME}`.
 """
 
 import hashlib
@@ -67,8 +67,8 @@ def _refer(name: str, value: str) -> str:
 
 
 def hide_in_text(text: str) -> str:
-    """Return a text with `$NAME` in place of remembered values, also of those with escaped characters."""
-    return _replace(text, lambda name, _: f"${name}", escaped=True)
+    """Return a text with `${NAME}` in place of remembered values, also of those with escaped characters."""
+    return _replace(text, lambda name, _: f"${{{name}}}", escaped=True)
 
 
 def _replace(text: str, make: Callable[[str, str], str], escaped: bool = False) -> str:

@@ -1,6 +1,6 @@
 """Find keys, tokens and passwords and mask them, so that none is written to a log, a config file or W&B.
 
-A value that came into the config through `${oc.env:NAME}` is shown as `$NAME`, whatever it looks like.
+A value that came into the config through `${oc.env:NAME}` is shown as `${NAME}`, whatever it looks like.
 """
 
 import logging
