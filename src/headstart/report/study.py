@@ -185,7 +185,7 @@ def read_run(folder: Path) -> Run | Skipped:
     """Read one run folder."""
     path, name = folder / "result.json", escape_controls(folder.name)
     if not path.exists():
-        return Skipped(name, _unfinished(folder))
+        return Skipped(name, _describe_unfinished(folder))
     try:
         result = load_json(path)
     except (ValueError, OSError, RecursionError) as error:
@@ -198,7 +198,7 @@ def read_run(folder: Path) -> Run | Skipped:
     return Skipped(name, "unreadable", f"result.json: {problem}") if problem else run
 
 
-def _unfinished(folder: Path) -> str:
+def _describe_unfinished(folder: Path) -> str:
     try:
         status = load_json(folder / "state.json").get("status")
     except (ValueError, OSError, RecursionError):
