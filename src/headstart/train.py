@@ -10,16 +10,17 @@ from typing import Any
 import torch
 
 from headstart.config import own_code
-from headstart.config.code_digest import digest_modules
 from headstart.config.instantiate import build
 from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
 from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data, prepare
-from headstart.distributed import torchrun
+from headstart.data.splits import Part
+from headstart.distributed import comm, torchrun
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
 from headstart.models import factory, weights
+from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
@@ -50,7 +51,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     data = _prepare_data(config, spec)
     config, tuned = _resolve_auto(config, data, phases)
     source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source} | _digest_own_code(config)
+    digests = {"data": data.digest, "weights": source} | digest_own_code(config)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
@@ -100,6 +101,7 @@ def work(
         spec = factory.expected_input(config.model)
         data = data or _prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
+        comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
@@ -114,7 +116,7 @@ def work(
                 input=spec,
                 device=device,
                 digests=digests,
-                duplicates=find_duplicates(data.parts),
+                duplicates=find_duplicates(data.parts, data.classes),
                 measures=measures,
                 pretrained=start,
             )
@@ -138,13 +140,6 @@ def _plan(config: RunConfig) -> list[Phase]:
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     check_probes(outline, config.strategy.phases)
     return phases
-
-
-def _digest_own_code(config: RunConfig) -> dict[str, str | None]:
-    """The digest of the code of one's own that the run may use, if there is any."""
-    defined_in = factory.find_module(config.model.name)
-    used = own_code.find_used(config.imports or (), to_plain(replace(config, figures={})), defined_in)
-    return {"code": digest_modules(used)} if used else {}
 
 
 def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[RunConfig, dict[str, Any] | None]:
@@ -227,6 +222,7 @@ def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
         config.hardware.memory_format,
         f"weights {config.model.weights}" if config.strategy.start == "pretrained" else "weights random",
     )
+    log.info("  %s", context.data.describe_classes())
     if not all(isinstance(route, FittedHead) for route in routes):
         _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
     warn_of_duplicates(context.duplicates)

@@ -40,10 +40,10 @@ def test_what_is_no_formula_stays(value: object) -> None:
 
 def test_the_tables_of_a_run_hold_no_formula(tmp_path: Path) -> None:
     row = {"index": 0, "name": "=cmd|' /C calc'!A0", "label": 0, "predicted": 0, "confidence": 0.5, "top5": [0]}
-    save_predictions(tmp_path / "predictions.csv", [row])
+    save_predictions(tmp_path / "predictions.csv", [row], ["+cat"])
     write_rows(tmp_path / "rows.csv", [{"change": "@x", "accuracy": -0.5}])
     cells = [
         cell for path in tmp_path.glob("*.csv") for line in csv.reader(path.read_text().splitlines()) for cell in line
     ]
-    assert {"'=cmd|' /C calc'!A0", "'@x", "-0.5"} <= set(cells)
-    assert not [cell for cell in cells if cell.startswith(("=", "@"))]
+    assert {"'=cmd|' /C calc'!A0", "'+cat", "'@x", "-0.5"} <= set(cells)
+    assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]

@@ -46,13 +46,6 @@ def check_name(name: str) -> None:
     )
 
 
-def find_module(name: str) -> str:
-    """The name of the Python module that defines a network (a `.tag` may follow the network's name)."""
-    import timm
-
-    return str(timm.model_entrypoint(name.partition(".")[0]).__module__)
-
-
 def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
     """Raise UserError if the network cannot work on images of `side` pixels; `own` is the size it was made for."""
     import torch
