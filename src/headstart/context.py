@@ -53,7 +53,7 @@ class Context:
             "interpolation": self.data.interpolation,
             "mean": self.input.mean,
             "std": self.input.std,
-        }
+        } | {name: digest for name, digest in self.digests.items() if name == "code"}
 
     def best_weights(self, phase: str) -> Path:
         """The file for the weights that a phase passes on to the next one."""

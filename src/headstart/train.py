@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from headstart.config import own_code
 from headstart.config.instantiate import build
 from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
@@ -19,6 +20,7 @@ from headstart.distributed import comm, torchrun
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
 from headstart.models import factory, weights
+from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
@@ -43,13 +45,14 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     Raises:
         UserError: the data, the weights or the machine are not fit for the run.
     """
+    own_code.load(config.imports or ())
     spec = factory.expected_input(config.model)
     phases = _plan(config)
     tune.check_compiler(hardware.resolve_hardware(config.hardware))
     data = _prepare_data(config, spec)
     config, tuned = _resolve_auto(config, data, phases)
     source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source}
+    digests = {"data": data.digest, "weights": source} | digest_own_code(config)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
@@ -93,6 +96,7 @@ def work(
         done: the records of the phases that an earlier attempt finished.
     """
     began = time.monotonic()
+    own_code.load(config.imports or ())
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
         device = hardware.select_device(config.hardware)
         spec = factory.expected_input(config.model)
@@ -102,7 +106,7 @@ def work(
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-            measures = [build(node) for node in config.measures.values()]
+            measures = [build("measure", node) for node in config.measures.values()]
             start = _copy_pretrained(config, model)
             context = Context(
                 config=config,

@@ -180,3 +180,25 @@ def test_a_run_that_was_taken_over_leaves_its_files_to_the_new_owner(
     assert not (folder / "result.json").exists()
     assert "pid 7 on elsewhere" in (folder / "train.log").read_text()
     assert (folder / runs.LOCK).read_text().startswith("pid 7"), "nor is the lease given back for it"
+
+
+@pytest.mark.parametrize("name", ["", "figures", "wandb", "checkpoints", "checkpoints/all"])
+def test_a_run_writes_through_no_link(name: str, tmp_path: Path) -> None:
+    """A hidden file of the place that it points to is not taken for a half-written one either."""
+    config = to_plain(compose(f"output_dir={tmp_path / 'outputs'}"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".profile").write_text("kept")
+    link = tmp_path / "outputs" / config["study"] / runs.make_name(config, DIGESTS) / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a symbolic link to"), runs.lock_run(config, DIGESTS) as run:
+        run.begin(config, [], fresh=False)
+    assert [path.name for path in elsewhere.iterdir()] == [".profile"]
+
+
+def test_code_of_ones_own_counts_by_its_digest_alone() -> None:
+    config = to_plain(compose("imports=[mylab.nets]"))
+    assert runs.identity(config, DIGESTS) == runs.identity(CONFIG, DIGESTS)
+    changed = {runs.identity(config, DIGESTS | {"code": code}) for code in ("one", "two")}
+    assert len(changed | {runs.identity(config, DIGESTS)}) == 3

@@ -156,10 +156,10 @@ def test_an_interrupt_keeps_what_was_measured(
 ) -> None:
     real = children.run_in_process
 
-    def run(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
+    def run(work: str, *arguments: Any, **limits: Any) -> dict[str, Any]:
         if arguments and arguments[0] == "resnet34":
             raise KeyboardInterrupt
-        return real(work, *arguments, timeout_s=timeout_s)
+        return real(work, *arguments, **limits)
 
     monkeypatch.setattr(children, "run_in_process", run)
     assert command.main(["resnet18", "resnet34", "--no-time", "--output", str(tmp_path)]) == 130
@@ -169,6 +169,18 @@ def test_an_interrupt_keeps_what_was_measured(
         assert "Interrupted: 1 of 2 networks" in (tmp_path / name).read_text("utf-8")
     with pytest.raises(KeyboardInterrupt):
         command.main(["resnet34", "--no-time", "--output", str(tmp_path)])
+
+
+def test_a_network_of_ones_own_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab_zoo.py").write_text(
+        "import timm\n\n\n@timm.models.register_model\ndef net_of_lab_zoo(pretrained=False, **options):\n"
+        "    return timm.create_model('lenet5', **options)\n"
+    )
+    assert command.main(["net_of_lab_zoo", "--imports", "lab_zoo", "--no-time", "--output", "zoo"]) == 0
+    assert list(read((tmp_path / "zoo/zoo.csv").read_text("utf-8"))) == ["net_of_lab_zoo"]
+    with pytest.raises(UserError, match="--imports: lab_zoos: there is no module lab_zoos"):
+        command.main(["net_of_lab_zoo", "--imports", "lab_zoos", "--no-time", "--output", "zoo"])
 
 
 def raising() -> Iterator[dict[str, int]]:

@@ -81,6 +81,7 @@ def _reject_verb(verb: str) -> int:
 
 def _report_errors(call: Callable[[], int]) -> int:
     from headstart.errors import UserError, as_user_error
+    from headstart.storage.plain_text import escape_controls
     from headstart.storage.redact import mask
 
     try:
@@ -91,7 +92,7 @@ def _report_errors(call: Callable[[], int]) -> int:
         known = as_user_error(error)
         if known is None or os.environ.get("HEADSTART_DEBUG"):
             raise
-        print(mask(f"headstart: {known}"), file=sys.stderr)
+        print(escape_controls(str(mask(f"headstart: {known}"))), file=sys.stderr)
         return 2 if isinstance(known, UserError) else 1
     except KeyboardInterrupt:
         print("headstart: interrupted", file=sys.stderr)

@@ -147,6 +147,7 @@ class RunConfig:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    imports: list[str] | None = None  # modules of one's own: `headstart.config.own_code`
     study: str = MISSING
     seed: int = MISSING
     epochs: int = MISSING

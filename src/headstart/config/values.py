@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from headstart.config import own_code
 from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
@@ -94,6 +95,7 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
             "hardware.allow_bf16=true: has an effect on hardware.tune only; set hardware.tune=true and leave "
             "hardware.precision=auto, or set hardware.precision=bf16"
         )
+    yield from own_code.check_names(config.imports or ())
     yield from _data_problems(config.data, config.augment, config.class_weights)
     yield from _optimizer_problems(config.optimizer)
     if config.strategy.start == "pretrained" and config.model.weights == "none":

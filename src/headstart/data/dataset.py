@@ -201,9 +201,9 @@ def _read_source(data_cfg: Any) -> Source:
     from headstart.config.instantiate import build, find_target
 
     column = {} if data_cfg.group is None or is_pattern(data_cfg.group) else {"group": data_cfg.group}
-    if column and "group" not in inspect.signature(find_target(data_cfg.source["_target_"])).parameters:
+    if column and "group" not in inspect.signature(find_target(data_cfg.source["_target_"], "source")).parameters:
         column = {}  # no table: `find_groups` says what to do if the source knows no groups
-    source: Source = build(data_cfg.source, **column)
+    source: Source = build("source", data_cfg.source, **column)
     return source
 
 

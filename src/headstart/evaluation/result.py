@@ -12,6 +12,7 @@ from headstart.features.extractor import Extraction
 from headstart.models.cost import count_gmacs
 from headstart.runtime import hardware
 from headstart.runtime.version import __version__
+from headstart.storage.redact import mask
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
 from headstart.tracking.logger import SCORES
@@ -95,7 +96,7 @@ def _count_sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, A
         "n_train": parts["train"],
         "n_val": parts["val"],
         "n_test": parts["test"],
-        "skipped": context.data.skipped,
+        "skipped": mask(context.data.skipped),
         "duplicates": {key: len(pairs) for key, pairs in context.duplicates.items()},
         "params": {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learned)},
         "gmacs": count_gmacs(context.model, context.data.image_size),

@@ -40,7 +40,10 @@ def check_name(name: str) -> None:
         raise UserError(f"model.name={name}: {base} has no weights tagged {tag!r}; there are {', '.join(tags)}")
     nearest = partial(nearest_names, limit=3, cutoff=0.5)
     hint = did_you_mean(base, timm.list_models(), between=", ", nearest=nearest) or "; see timm.list_models()"
-    raise UserError(f"model.name={name}: timm knows no such network{hint}")
+    raise UserError(
+        f"model.name={name}: timm knows no such network{hint}; one of your own exists when its module is imported, "
+        "such as imports=[mylab.nets]"
+    )
 
 
 def check_size(model: nn.Module, name: str, side: int, own: int) -> None:

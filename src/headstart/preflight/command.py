@@ -32,7 +32,7 @@ MOST_COMBINATIONS = 200
 MOST_INVALID = 50  # jobs of a sweep that are composed to explain their problems; more would repeat these
 # Keys that only torch and timm can check. That takes 4 s: it is done if such a key is set, or if nothing else is wrong.
 LIBRARIES = re.compile(
-    r"(optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
+    r"(imports|optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
 )
 PLAIN = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler")
 

@@ -16,6 +16,7 @@ from headstart.errors import RunFailed
 from headstart.report.columns import COLUMNS
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
+from headstart.storage.plain_text import plain_row
 
 if TYPE_CHECKING:
     from headstart.report.contents import Findings
@@ -186,5 +187,4 @@ def _exact(value: float | None) -> float | int | None:
 def _write(path: Path, headings: list[str], rows: list[list[Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(headings)
-        writer.writerows(rows)
+        writer.writerows(map(plain_row, [headings, *rows]))

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.config.environment import hide
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
 from headstart.storage import locks
-from headstart.storage.files import LogFile, write_text
+from headstart.storage.files import LogFile, refuse_link, write_text
 from headstart.storage.redact import Formatter, mask
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,8 @@ def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> st
     Args:
         digests: of the content of data and weights: the same path with other images gives another run.
     """
-    kept = _drop_keys(config, IRRELEVANT) | {"digests": dict(digests)}
+    # the names under `imports` stand in the digest of their code
+    kept = _drop_keys(config, (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]
@@ -144,7 +146,12 @@ class Run:
         """Prepare the folder and write the config; an interrupted attempt is continued, unless `fresh` starts again."""
         from omegaconf import OmegaConf
 
-        for folder in (self.folder, self.folder / "figures", self.checkpoints, *self.checkpoints.glob("*/")):
+        for folder in (
+            *(self.folder / name for name in ("", "figures", "wandb")),
+            self.checkpoints,
+            *self.checkpoints.glob("*/"),
+        ):
+            refuse_link(folder)
             for half_written in folder.glob(".*"):
                 if half_written.is_file() and half_written.name != LOCK:
                     half_written.unlink()
@@ -154,7 +161,7 @@ class Run:
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(dict(config)))))
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(hide(dict(config))))))
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(list(overrides)))))
         self.update_state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
 
@@ -196,6 +203,7 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
     """
     title = make_name(config, digests)
     folder = Path(config["output_dir"]) / config["study"] / title
+    refuse_link(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from headstart.config.environment import hide
 from headstart.storage.files import append_text, write_text, write_whole
 from headstart.storage.redact import mask
 from headstart.tracking.wandb_run import LoggerSettings, WandbRun, is_switched_off
@@ -87,8 +88,8 @@ class RunLog:
         self._phases: set[str] = set()
         self._dashboard: WandbRun | None = None
         if settings.wandb and not is_switched_off():
-            what = {"id": run_id, "name": name, "config": mask(config)}
-            where = {"group": study, "job_type": job_type, "tags": list(settings.tags)}
+            what = {"id": run_id, "name": name, "config": mask(hide(config))}
+            where = {"group": study, "job_type": job_type, "tags": mask(list(settings.tags))}
             self._dashboard = WandbRun(folder, settings, {**what, **where})
             self._send(_define_curves("epoch", "train/*", "val/*"))
 

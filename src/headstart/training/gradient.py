@@ -153,7 +153,7 @@ def _make_loss(context: Context, phase: Phase) -> TrainingLoss:
     penalty = None
     if phase.config.penalty is not None:
         learning = {name: value for name, value in context.model.named_parameters() if name in phase.trainable}
-        penalty = partial(build(phase.config.penalty), learning, context.pretrained)
+        penalty = partial(build("penalty", phase.config.penalty), learning, context.pretrained)
     return TrainingLoss(
         classes,
         config.label_smoothing,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from headstart.storage.plain_text import plain_cell
 from headstart.zoo.plan import PRECISIONS, WARM_UP, Machine, Plan
 from headstart.zoo.rows import COLUMNS, Column, Row, collect_notes, frontier, known_columns
 
@@ -121,7 +122,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list_headings(), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(make_cells(row) for row in rows)
+    writer.writerows({name: plain_cell(cell) for name, cell in make_cells(row).items()} for row in rows)
     return text.getvalue()
 
 
