@@ -58,7 +58,12 @@ def test_all_files_are_visited() -> None:
     assert {path.relative_to(CONF / "experiment").as_posix() for path in SIZES} == {
         f"{study}/{size}.yaml" for study in studies for size in ("full", "small")
     }
-    assert others == {"config.yaml", "hydra/job_logging/headstart.yaml", "hydra/help/headstart.yaml"}
+    assert others == {
+        "config.yaml",
+        "hydra/job_logging/headstart.yaml",
+        "hydra/help/headstart.yaml",
+        "hydra/sweeper/optuna.yaml",
+    }
 
 
 @cache

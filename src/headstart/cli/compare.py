@@ -28,7 +28,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
     parser.add_argument(
-        "--output-dir", type=Path, default=Path("outputs"), help="the folder of studies (default: outputs)"
+        "--output-dir",
+        type=lambda path: Path(path).expanduser(),
+        default=Path("outputs"),
+        help="the folder of studies (default: outputs)",
     )
     parser.add_argument(
         "--sort",

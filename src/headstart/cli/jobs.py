@@ -4,7 +4,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +40,11 @@ class JobSummary:
             config: returns the job's checked config.
         """
         try:
-            checked = config()
-            from headstart import train
+            with _work_where_the_command_was_given():
+                checked = config()
+                from headstart import train
 
-            result = train.run(checked, overrides)
+                result = train.run(checked, overrides)
         except Exception as error:
             self._count(overrides, error)
             return error
@@ -72,6 +73,20 @@ class JobSummary:
 def list_hydra_targets() -> list[str]:
     """What Hydra itself may build: as `headstart.config.instantiate`, also what packages of one's own define."""
     return [*HYDRA_TARGETS, *(f"{package}.*" for package in own_code.packages())]
+
+
+@contextmanager
+def _work_where_the_command_was_given() -> Iterator[None]:
+    """Undo `hydra.job.chdir=true`: relative paths count from the folder of the command, and the run has its own."""
+    hydra = HydraConfig.get()
+    if not hydra.job.chdir:
+        yield
+        return
+    log.info(
+        "hydra.job.chdir=true has no effect: a run has a folder of its own, and paths count from %s", hydra.runtime.cwd
+    )
+    with chdir(hydra.runtime.cwd):
+        yield
 
 
 def run_jobs(command: Command, summary: JobSummary) -> None:

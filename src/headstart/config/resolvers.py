@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from headstart.config import environment
 from headstart.config.schema import RunConfig
+from headstart.config.text import expand_home
 from headstart.errors import UserError
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: apt install dataset-fashion-mnist
@@ -29,6 +30,7 @@ def register() -> None:
     ConfigStore.instance().store(name="headstart_schema", node=RunConfig, replace=True)
     OmegaConf.register_resolver("headstart_study", _choose_study, replace=True)
     OmegaConf.register_resolver("headstart_installed", _choose_by_installation, replace=True)
+    OmegaConf.register_resolver("headstart_home", expand_home, replace=True)
     OmegaConf.register_resolver("headstart_share", _share_of_epochs, replace=True)
 
 

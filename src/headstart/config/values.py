@@ -7,6 +7,7 @@ from typing import Any
 
 from headstart.config import own_code
 from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
+from headstart.config.names import find_name_problems
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
 from headstart.errors import UserError, did_you_mean
@@ -104,13 +105,7 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
             "use strategy=scratch, strategy.start=scratch, or give the model weights"
         )
     yield from _strategy_problems(config.strategy, config.augment, config.scheduler, config.epochs)
-    for key, text in (
-        ("study", config.study),
-        ("strategy.name", config.strategy.name),
-        ("data.name", config.data.name),
-    ):
-        if not re.fullmatch(r"[\w.+@-]+", text) or text.startswith("."):
-            yield f"{key}={text!r}: is part of a folder's name, so use letters, digits, _ and - only"
+    yield from find_name_problems(config)
 
 
 def _data_problems(data: DataConfig, augment: AugmentConfig, class_weights: str) -> Iterator[str]:

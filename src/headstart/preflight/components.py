@@ -10,6 +10,7 @@ from typing import Any
 
 from headstart.config import instantiate, keys, own_code
 from headstart.config.schema import PhaseConfig, RunConfig
+from headstart.config.text import find_argument_problems
 from headstart.errors import UserError, did_you_mean
 
 # Arguments that headstart itself passes.
@@ -36,6 +37,7 @@ class Components:
         if found:  # what the modules define would be reported as unknown
             return found
         found = [problem for part in _list_nodes(config) for problem in self._ask(bind, *part)]
+        found += [] if found else find_argument_problems(config)
         if not found:
             for group in ("measures", "figures"):
                 found += self._ask(_observer_problems, group, getattr(config, group))
