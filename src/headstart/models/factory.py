@@ -98,7 +98,7 @@ def _read_external_config(config: ModelConfig) -> Any:
             with hub.offline_if_unreachable():
                 cfg, name, _ = load_model_config_from_hf(place)
     except Exception as error:
-        raise _make_unavailable_error(config, error) from error
+        raise hub.make_unavailable_error(config, error) from error
     if name != config.name.partition(".")[0]:
         raise UserError(f"model.weights={config.weights} holds {name}, but model.name={config.name}: make them agree")
     return cfg
@@ -129,7 +129,7 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
             "model.weights=none, but the strategy starts from pretrained weights: give it weights, or strategy=scratch"
         )
     path = stored.locate(config.weights)
-    model, notes = (_load_by_timm(config), notes) if path is None else _load_file(config, path)
+    model, notes = _load_by_timm(config) if path is None else _load_file(config, path)
     if stored.read_classes(config.weights) == list(classes):
         notes.append("head kept: the run was trained on the same classes")
     else:
@@ -153,8 +153,11 @@ def _build(config: ModelConfig, **options: Any) -> Any:
         raise UserError(f"model.args={config.args}: {config.name} does not take them: {error}") from error
 
 
-def _load_by_timm(config: ModelConfig) -> Any:
-    """Load weights that timm finds itself, all of them, with the number of outputs that they were trained with."""
+def _load_by_timm(config: ModelConfig) -> tuple[Any, list[str]]:
+    """Load weights that timm finds itself, with the number of outputs that they were trained with.
+
+    If timm finds a file whose tensors are not those of the network, the file is loaded as `_load_file` does.
+    """
     import timm
 
     external = config.weights.startswith(("local-dir:", "hf-hub:"))
@@ -165,11 +168,14 @@ def _load_by_timm(config: ModelConfig) -> Any:
         )
     try:
         with hub.offline_if_unreachable(not config.weights.startswith("local-dir:")):
-            return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args)
+            return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args), []
     except MemoryError:
         raise
     except Exception as error:
-        raise _make_unavailable_error(config, error) from error
+        path = published_files.find_external(config.weights) if "state_dict" in str(error) else None
+        if path is not None:
+            return _load_file(config, path)
+        raise hub.make_unavailable_error(config, error) from error
 
 
 def _load_file(config: ModelConfig, path: Path) -> tuple[Any, list[str]]:
@@ -215,35 +221,8 @@ def digest_weights(config: ModelConfig) -> str:
     with hub.offline_if_unreachable():
         path = published_files.fetch(cfg)
     if path is None:  # torch's cache, which timm fills, or a file that timm translates itself
-        model = _load_by_timm(config)
+        model, _ = _load_by_timm(config)
         path = published_files.find_cached(cfg)
         if path is None:
             return stored.digest_tensors(model.state_dict())
     return stored.digest_file(path)
-
-
-def _make_unavailable_error(config: ModelConfig, error: Exception) -> UserError:
-    """Make the error that says which file is missing, and how to download it on another machine."""
-    from timm.models import get_pretrained_cfg
-
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    source, _, place = config.weights.rpartition(":")
-    cfg: Any = get_pretrained_cfg(config.name)
-    repository = place if source == "hf-hub" else (getattr(cfg, "hf_hub_id", None) or "")
-    name, _, revision = repository.partition("@")
-    fetch = f"hf download {name}{f' --revision {revision}' if revision else ''} --local-dir FOLDER"
-    if source == "local-dir":
-        what = f"the folder must contain the complete config.json and model.safetensors of {config.name}"
-        how = f"download it again: {fetch.replace('FOLDER', place)}" if repository else "download it again"
-    elif repository:
-        what = f"it needs config.json and model.safetensors of {repository} from the Hugging Face hub"
-        how = (
-            f"On a machine with a network run: {fetch}; copy FOLDER here and set model.weights=local-dir:FOLDER. Or "
-            "copy its hub cache, and set HF_HOME to that folder"
-        )
-    else:
-        what = f"it needs {getattr(cfg, 'url', None) or 'a file that timm does not name'}"
-        how = "download it on a machine with a network, and set model.weights=FILE"
-    return UserError(
-        f"model.weights={config.weights}: no pretrained weights for {config.name} ({reason}); {what}. {how}"
-    )

@@ -35,6 +35,15 @@ def fetch(cfg: Mapping[str, Any]) -> Path | None:
     return _find_download(cfg)
 
 
+def find_external(weights: str) -> Path | None:
+    """The file in `local-dir:FOLDER`, or of `hf-hub:ID` in the cache; None for other weights, or without a file."""
+    source, _, place = weights.partition(":")
+    if source == "hf-hub":
+        return find_cached({"hf_hub_id": place})
+    files = [Path(place) / name for name in HUB_FILES] if source == "local-dir" else []
+    return next((path for path in files if path.is_file()), None)
+
+
 def _list_hub_files(cfg: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
     """Repository, file and revision, in the order in which timm tries them; none if the weights are not on the hub."""
     page = "" if cfg.get("file") else cfg.get("hf_hub_id") or ""
