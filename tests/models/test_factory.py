@@ -234,6 +234,7 @@ def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
     ("config", "words"),
     [
         (ModelConfig("resnet19"), "did you mean resnet18"),
+        (ModelConfig("tf_efficientnet_b0_ns"), "use model.name=tf_efficientnet_b0.ns_jft_in1k"),
         (ModelConfig("resnet18.nope"), "no weights tagged 'nope'"),
         (ModelConfig("resnet18", "none"), "weights=none"),
         (ModelConfig("resnet18", "/nowhere.pth"), "there is no file /nowhere.pth"),
@@ -285,5 +286,39 @@ def test_the_digest_of_a_folder_of_weights_is_that_of_its_content(tmp_path: Path
     before = weights.digest_source(source)
     assert before == weights.digest_source(source)
     (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert before is not None
     assert weights.digest_source(source) != before
+
+
+@pytest.fixture
+def hub_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of real weights in a hub's cache of its own, as the hub's client lays it out; the hub is not asked."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    page = tmp_path / "models--timm--test_resnet.r160_in1k"
+    file = page / "snapshots" / "abc" / "model.safetensors"
+    for part in (file, page / "refs" / "main"):
+        part.parent.mkdir(parents=True)
+    (page / "refs" / "main").write_text("abc")
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    return file
+
+
+@pytest.mark.parametrize("source", ["imagenet", "hf-hub:timm/test_resnet.r160_in1k"])
+def test_the_digest_of_weights_of_a_hub_is_that_of_the_file_in_its_cache(source: str, hub_page: Path) -> None:
+    config = ModelConfig("test_resnet", source)
+    assert factory.digest_weights(config) == weights.digest_file(hub_page)
+    before = factory.digest_weights(config)
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(state, hub_page)
+    assert factory.digest_weights(config) not in (before, None)
+    if source == "imagenet":
+        loaded, _ = factory.create(config, CLASSES, pretrained=True)
+        assert equal(body(loaded), {key: value for key, value in state.items() if not key.startswith("fc.")})
+
+
+def test_the_digest_of_weights_that_are_nowhere_says_how_to_get_them(hub_page: Path) -> None:
+    hub_page.unlink()
+    with pytest.raises(UserError, match="no pretrained weights for test_resnet"):
+        factory.digest_weights(ModelConfig("test_resnet"))

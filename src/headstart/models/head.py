@@ -23,7 +23,7 @@ def find_head(model: Any) -> nn.Module:
         raise UserError(f"model.name: {name} has no head that get_classifier() finds ({error}): {_ADVICE}") from error
     if not isinstance(head, nn.Module) or isinstance(head, nn.ModuleList | nn.ModuleDict):
         parts = len(head) if isinstance(head, tuple | list | nn.ModuleList | nn.ModuleDict) else 0
-        has = f"{parts} heads, whose outputs it averages" if parts else f"no single head ({type(head).__name__})"
+        has = f"{parts} heads, whose outputs it combines" if parts else f"no single head ({type(head).__name__})"
         raise UserError(f"model.name: {name} has {has}; a run trains one head: {_ADVICE}")
     if next(head.parameters(), None) is None:
         raise UserError(f"model.name: {name} has no head of its own (get_classifier() has no weights): {_ADVICE}")
