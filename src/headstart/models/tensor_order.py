@@ -96,7 +96,8 @@ def _compare(model: nn.Module, twin: nn.Module, state: Mapping[str, Tensor], pat
 
 def list_eps(model: nn.Module) -> list[float]:
     """What the network's norms add to the variance, each value once."""
-    return sorted({float(layer.eps) for layer in model.modules() if isinstance(getattr(layer, "eps", None), float)})
+    found = (getattr(layer, "eps", None) for layer in model.modules())
+    return sorted({eps for eps in found if isinstance(eps, float)})
 
 
 def pads_same(model: nn.Module) -> bool:

