@@ -98,7 +98,7 @@ def _missing(names: list[str]) -> str | None:
 
 def _facts() -> list[str]:
     """Date, machine and libraries; nothing that names the machine itself."""
-    from headstart.runtime.hardware import _processor_name
+    from headstart.runtime.hardware import processor_name
 
     installed = []
     for name in LIBRARIES:
@@ -108,7 +108,7 @@ def _facts() -> list[str]:
             installed.append(f"{name} missing")
     return [
         f"date: {datetime.date.today().isoformat()}",
-        f"machine: {_processor_name()}, {threads()} cores, load before {os.getloadavg()[0]:.1f}",
+        f"machine: {processor_name()}, {threads()} cores, load before {os.getloadavg()[0]:.1f}",
         f"libraries: Python {platform.python_version()}, {', '.join(installed)}",
     ]
 

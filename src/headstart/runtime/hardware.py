@@ -96,7 +96,7 @@ def describe(config: HardwareConfig) -> dict[str, Any]:
     on_gpu = config.accelerator == "gpu"
     return {
         "accelerator": config.accelerator,
-        "device": torch.cuda.get_device_name() if on_gpu else _processor_name(),
+        "device": torch.cuda.get_device_name() if on_gpu else processor_name(),
         "devices": config.devices,
         "precision": config.precision,
         "memory_format": config.memory_format,
@@ -107,7 +107,7 @@ def describe(config: HardwareConfig) -> dict[str, Any]:
     }
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
