@@ -276,18 +276,22 @@ def test_the_frontier_is_what_nothing_beats() -> None:
 
 
 def test_text_says_how_it_was_measured_and_marks_what_is_published() -> None:
-    numbers = {"ms_cpu": 12.34, "depth": 107, "size_mb": 97.695}
-    found = [rows.make_row("resnet50", numbers), rows.make_row("a_b", {"depth": 3})]
+    numbers = {"ms_cpu": 12.34, "depth": 107, "size_mb": 97.695, "top1": 81.214, "weights": "a1_in1k", "here": "no"}
+    found = [rows.make_row("resnet50", numbers), rows.make_row("a_b", {"depth": 3, "weights": "none"})]
     plan = Plan(("cpu",), batch=4, precision="bf16", repeats=7)
     lines = tables.make_caption(found, plan, MACHINE)
     text = tables.to_markdown(found, [*lines, *tables.make_remarks(found)])
-    assert "| resnet50 (ResNet50) | 97.7 (98) | 74.9 | 92.1 | 107 (107) | 12.3 (58.2) |" in text
+    assert (
+        "| resnet50 (ResNet50) | 97.7 (98) | 81.2 (74.9) | - (92.1) | 107 (107) | 12.3 (58.2) | a1\\_in1k | no |"
+        in text
+    )
     assert r"| a\_b | - | - | - | 3 | - |" in text
     assert "median of 7" in text
     assert "batch 4, bfloat16 by autocast" in text
     assert "2 threads" in text
     for note in filter(None, (row.published.note for row in found if row.published)):
         assert f"resnet50: {note}" in text
+    assert r"a\_b: no published weights under this name" in text
     assert "In brackets" not in tables.make_caption([found[1]], plan, MACHINE)[0]
 
 

@@ -163,7 +163,12 @@ def sort_rows(rows: Sequence[Row], name: str) -> list[Row]:
 
 def known_columns(rows: Sequence[Row]) -> list[Column]:
     """The columns with a measured value or an accuracy; published milliseconds alone do not count."""
-    return [column for column in COLUMNS if any(row.value(column.name) is not None for row in rows)]
+    return [
+        column
+        for column in COLUMNS
+        if any(row.value(column.name) is not None for row in rows)
+        or (column.rising and any(row.published_value(column.name) is not None for row in rows))
+    ]
 
 
 def collect_notes(rows: Sequence[Row]) -> dict[str, list[str]]:
