@@ -70,4 +70,4 @@ RECIPES = {
 def describe_recipe(tag: str) -> str:
     """How the weights with timm's tag were trained, or what the tag leaves open."""
     first = tag.partition("_")[0]
-    return RECIPES.get(first, f"how is not known here; see timm's page of the tag {tag}") if tag else ""
+    return RECIPES.get(first, f"how they were trained is not known here; timm's page of {tag} says it") if tag else ""
