@@ -30,18 +30,17 @@ def check_function(model: nn.Module, state: Mapping[str, Tensor], path: Path, na
     Raises:
         UserError: it computes something else.
     """
-    told = f"{path.name}: tensors given by order, as their names are not those of {name}"
     if TENSORFLOW in state:
         _check_tensorflow(model, path, name)
-        return [told]
+        return []
     twin = _find_torchvision(state)
     if twin is None:
         return [
-            f"{told}; the file does not say how its network pads and what its norms add to the variance: here "
-            f"{_describe(model)}. If it was trained with others, its accuracy is lost"
+            f"{path.name}: tensors given by order, as their names are not those of {name}; the file does not say how its "
+            f"network pads and what its norms add to the variance: here {_describe(model)}. If it was trained with others, its accuracy is lost"
         ]
     _compare(model, twin, state, path, name)
-    return [told]
+    return []
 
 
 def _check_tensorflow(model: nn.Module, path: Path, name: str) -> None:
