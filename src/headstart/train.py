@@ -14,7 +14,8 @@ from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
 from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data, prepare
-from headstart.distributed import torchrun
+from headstart.data.splits import Part
+from headstart.distributed import comm, torchrun
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
 from headstart.models import factory, weights
@@ -96,6 +97,7 @@ def work(
         spec = factory.expected_input(config.model)
         data = data or _prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
+        comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
@@ -110,7 +112,7 @@ def work(
                 input=spec,
                 device=device,
                 digests=digests,
-                duplicates=find_duplicates(data.parts),
+                duplicates=find_duplicates(data.parts, data.classes),
                 measures=measures,
                 pretrained=start,
             )
@@ -216,6 +218,7 @@ def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
         config.hardware.memory_format,
         f"weights {config.model.weights}" if config.strategy.start == "pretrained" else "weights random",
     )
+    log.info("  %s", context.data.describe_classes())
     if not all(isinstance(route, FittedHead) for route in routes):
         _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
     if depths := describe_depths(context.model):

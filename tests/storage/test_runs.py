@@ -39,6 +39,8 @@ def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
         "rerun=true",
     ]
     assert {identity(override) for override in same} == {identity()}
+    folder = ("data=image_folder", "data.source.root=photos")  # what a layout changes is in the digest of the data
+    assert identity(*folder, "data.source.layout=classes") == identity(*folder, "~data.source.layout")
 
 
 def test_what_can_is() -> None:

@@ -1,106 +1,80 @@
-"""Read a user's own images: from folders of classes, or from the table of a CSV file."""
+"""Read a user's own images from folders of classes."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from headstart.data.classes import check_names, order_classes
 from headstart.data.filenames import escape_name
+from headstart.data.layout import LAYOUTS, Parts, find_parts
 from headstart.data.source import Source, file_split
+from headstart.data.walk import Unused, find_images, scan
 from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-}
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-
 Row = tuple[str, str, str]  # split, class, image path
 
 
-def read_folder(root: Path) -> Source:
+def read_folder(root: Path, layout: str = "auto") -> Source:
     """Read a folder; UserError for an empty folder or class, for only one class, and for a class that train lacks."""
+    if layout not in LAYOUTS:
+        raise UserError(f"data.source.layout={layout} is unknown; use one of: {', '.join(LAYOUTS)}")
     try:
-        return _read_folder(root)
+        return _read_folder(root, layout)
     except OSError as error:
         where = escape_name(str(error.filename or root))
         raise UserError(f"data.source.root={root}: {where} cannot be read: {error.strerror or error}") from error
 
 
-def _read_folder(root: Path) -> Source:
+def _read_folder(root: Path, layout: str) -> Source:
     if not root.is_dir():
         raise UserError(f"data.source.root={root}: there is no such folder")
-    inside = _list_subfolders(root)
-    parts = {SPLIT_NAMES[f.name]: f for f in inside if f.name in SPLIT_NAMES}
-    if not inside:
-        loose = any(name.suffix.lower() in SUFFIXES for name in root.iterdir())
-        problem = "its images are in no class folder" if loose else "the folder is empty"
+    top, unused = scan(root), Unused(root)
+    if not top.folders:
+        problem = "its images are in no class folder" if top.images else "the folder is empty"
         raise UserError(f"{root}: {problem}; make one folder per class, or train/<class>, val/<class>, test/<class>")
-    if parts and "train" not in parts:
-        raise UserError(f"{root} has the folder {next(iter(parts.values())).name} but no folder train")
-    others = sorted(f.name for f in inside if f.name not in SPLIT_NAMES)
-    if parts and others:
-        log.warning("%s: not used, because they are neither train, val nor test: %s", root, _join_names(others))
+    unused.count(top.unused)
+    unused.add("images beside the folders of classes or parts", *top.images)
+    parts = find_parts(top, layout, unused)
     rows: list[Row] = []
-    for split, folder in (parts or {"train": root}).items():
-        for class_folder in _list_subfolders(folder):
-            files = _find_images(class_folder)
-            if not files:
+    for split, folders in (parts or {"train": [top]}).items():
+        for class_folder in (path for folder in folders for path in folder.folders):
+            files = find_images(class_folder, unused)
+            if not files and split == "train":
                 where = escape_name(str(class_folder))
-                raise UserError(f"{where}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
+                raise UserError(
+                    f"{where}: no image in this class folder; fill or remove it.{_say_unused(class_folder)}"
+                )
+            if not files:
+                unused.add("folders without an image", class_folder)
             rows += [(split, class_folder.name, path) for path in files]
-    return make_source(rows, str(root), numeric=False)
+    unused.warn()
+    _log_parts(root, parts, {split for split, _, _ in rows})
+    return make_source(rows, str(root))
 
 
-def read_csv(path: Path, image: str, label: str, split: str) -> Source:
-    """Read a CSV file with these columns; a UserError names the line that is wrong."""
-    if not path.is_file():
-        raise UserError(f"data.source.path={path}: there is no such file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as text:
-            rows = list(_csv_rows(path, csv.DictReader(text), image, label, split))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
-    return make_source(rows, str(path))
+def _say_unused(folder: Path) -> str:
+    unused = Unused(folder)
+    find_images(folder, unused)
+    return f" In it:{found}" if (found := str(unused)) else ""
 
 
-def _csv_rows(path: Path, reader: csv.DictReader[str], image: str, label: str, split: str) -> Iterator[Row]:
-    header = list(reader.fieldnames or [])
-    for key, column in (("image", image), ("label", label)):
-        if column not in header:
-            raise UserError(
-                f"{path} has no column '{column}' in line 1 (found: {', '.join(header) or 'nothing'});"
-                f" name the column with data.source.{key}=…"
-            )
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        part = (row.get(split) or "train").strip().lower()
-        if part not in SPLIT_NAMES:
-            raise UserError(f"{where}: split '{part}' is unknown; use train, val or test")
-        file, name = (row[image] or "").strip(), (row[label] or "").strip()
-        if not file or not name:
-            raise UserError(f"{where}: '{image}' or '{label}' is empty")
-        yield SPLIT_NAMES[part], name, str(path.parent / file)
+def _log_parts(root: Path, parts: Parts, present: set[str]) -> None:
+    """Say which folder is which part, and which parts are cut from train because the folder lacks them."""
+    names = [f"{part} = {_join_names([f.path.name for f in parts[part]])}" for part in parts if part in present]
+    missing = " and ".join(part for part in ("val", "test") if part not in present)
+    cut = f"; {missing} will be cut from train" if missing else ""
+    log.info("%s: %s%s", escape_name(str(root)), ", ".join(names) or "one folder per class", cut)
 
 
-def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
-    """Make a `Source` of (split, class, path) rows; `numeric`: sort classes as numbers if all are whole numbers."""
+def make_source(rows: list[Row], origin: str, advise: Callable[[str], str] = lambda path: "") -> Source:
+    """Make a `Source` of (split, class, path) rows; `advise` says what to do about an image that does not exist."""
+    check_names({name for _, name, _ in rows}, origin)
     names = {split: {name for part, name, _ in rows if part == split} for split in ("train", "val", "test")}
     if not names["train"]:
         raise UserError(f"{origin}: no training image")
@@ -114,9 +88,8 @@ def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
     lost = [path for _, _, path in rows if not os.path.isfile(path)]  # noqa: PTH113 Path.is_file raises on a long name
     if lost:
         shown = "\n  ".join(map(escape_name, lost[:10]))
-        raise UserError(f"{origin}: {len(lost)} of {len(rows)} image files do not exist:\n  {shown}")
-    by_value = numeric and all(name.isdecimal() for name in names["train"])
-    classes = sorted(names["train"], key=int if by_value else None)
+        raise UserError(f"{origin}: {len(lost)} of {len(rows)} image files do not exist:\n  {shown}{advise(lost[0])}")
+    classes = order_classes(names["train"])
     index = {name: i for i, name in enumerate(classes)}
     present = Counter(split for split, _, _ in rows)
     parts = {split: file_split((path, index[name]) for part, name, path in rows if part == split) for split in present}
@@ -125,29 +98,3 @@ def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
 
 def _join_names(names: list[str]) -> str:
     return ", ".join(map(escape_name, names[:10]))
-
-
-def _list_subfolders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _find_images(folder: Path) -> list[str]:
-    """Find image files at any depth, except hidden ones; links are followed, but no folder is read twice."""
-    found, unread, seen, root = [], [str(folder)], set(), folder.resolve()
-    while unread:
-        current = unread.pop()
-        status = os.stat(current)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(current) as entries:  # making a Path of each of 200,000 files would take seconds
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                link = entry.is_symlink()
-                if os.path.isdir(entry.path) if link else entry.is_dir():  # noqa: PTH112
-                    if not (link and root.is_relative_to(Path(entry.path).resolve())):
-                        unread.append(entry.path)  # a link back to a folder above would bring in other classes
-                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                    found.append(entry.path)
-    return found

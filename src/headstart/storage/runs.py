@@ -39,6 +39,7 @@ IRRELEVANT = (
     "hardware.tune",  # the settings that it chose are part of the identity
     "hardware.allow_bf16",
     "data.storage",
+    "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
 
 
