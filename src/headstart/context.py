@@ -16,7 +16,7 @@ from headstart.models import weights
 if TYPE_CHECKING:
     from headstart.config.schema import RunConfig
     from headstart.measures.measure import Measure
-    from headstart.models.factory import Input
+    from headstart.models.preprocessing import Input
     from headstart.storage.runs import Run
     from headstart.tracking.logger import RunLog
 
@@ -50,6 +50,7 @@ class Context:
             "image_size": self.data.image_size,
             "stored_size": self.data.stored_size,
             "interpolation": self.data.interpolation,
+            "resize": self.data.resize,
             "mean": self.input.mean,
             "std": self.input.std,
         }

@@ -12,12 +12,13 @@ import torch
 from headstart.config.instantiate import build
 from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
+from headstart.data import seen
 from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data, prepare
 from headstart.distributed import torchrun
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
-from headstart.models import factory, weights
+from headstart.models import factory, preprocessing, weights
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
@@ -42,12 +43,16 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     Raises:
         UserError: the data, the weights or the machine are not fit for the run.
     """
-    spec = factory.expected_input(config.model)
+    config = replace(config, model=preprocessing.adopt(config.model))
+    spec = preprocessing.expected_input(config.model)
     phases = _plan(config)
     data = _prepare_data(config, spec)
+    config = _state_preprocessing(config, spec, data)
     config, tuned = _resolve_auto(config, data, phases)
     source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source}
+    if preprocessing.find_run(config.model.weights):  # what a run was trained with is not in its weights' file
+        digests["preprocessing"] = preprocessing.digest(config.preprocessing)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
@@ -93,11 +98,12 @@ def work(
     began = time.monotonic()
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
         device = hardware.select_device(config.hardware)
-        spec = factory.expected_input(config.model)
+        spec = preprocessing.expected_input(config.model)
         data = data or _prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
+            earlier = _find_seen_images(config, data)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
             measures = [build(node) for node in config.measures.values()]
             start = _copy_pretrained(config, model)
@@ -119,6 +125,7 @@ def work(
             _log_facts(context, phases, routes)
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
+                seen.write_seen(this_run.folder, data.parts, earlier)
                 weights.save(model, this_run.folder / weights.FINAL)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
 
@@ -157,7 +164,13 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
     return replace(settled, hardware=tuned_hardware), tuned
 
 
-def _prepare_data(config: RunConfig, spec: factory.Input) -> Data:
+def _state_preprocessing(config: RunConfig, spec: preprocessing.Input, data: Data) -> RunConfig:
+    """State in the config what is done with an image before the network sees it."""
+    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
+    return replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
+
+
+def _prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
     return prepare(
         config.data,
         image_size=config.data.image_size or spec.image_size,
@@ -166,6 +179,8 @@ def _prepare_data(config: RunConfig, spec: factory.Input) -> Data:
         workers=config.hardware.workers,
         processes=config.hardware.devices,
         cache_dir=config.cache,
+        resize=spec.resize,
+        mean=spec.mean,
     )
 
 
@@ -193,6 +208,15 @@ def _create_model(config: RunConfig, data: Data, device: torch.device) -> Any:
     return model.to(device).to(memory_format=hardware.memory_format(config.hardware))
 
 
+def _find_seen_images(config: RunConfig, data: Data) -> set[str]:
+    """The ids of the images that the run in `model.weights` was trained on; warns if the test part has some of them."""
+    if config.strategy.start != "pretrained":
+        return set()
+    earlier = seen.read_seen(preprocessing.find_run(config.model.weights))
+    seen.warn_of_seen(data.parts["test"], earlier, config.model.weights)
+    return earlier
+
+
 def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
     """Copy the backbone's weights before the first phase, if a phase has a penalty that compares with them."""
     if all(phase.penalty is None for phase in config.strategy.phases.values()):
@@ -204,6 +228,7 @@ def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
 def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]) -> None:
     """Log the facts of the run before it starts: sizes, machine, and the strategy as a table."""
     config, sizes = context.config, context.data.sizes
+    log.info("  %s", preprocessing.describe(config.preprocessing, context.data.stored_size))
     log.info(
         "  %d classes, %d train + %d validation + %d test images at %d px  |  %s, %s, %s  |  %s",
         len(context.data.classes),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from headstart.data.source import ArrayImages, Source
 from headstart.data.splits import Part, split_source
+from headstart.data.square import Square, describe_cuts
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,12 +42,16 @@ class Data:
         interpolation: str,
         workers: int,
         streamed: bool = False,
+        resize: str = "crop",
+        fill: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         self.classes = classes
         self.parts = parts
         self.image_size = image_size  # side of the network's input, in pixels
         self.stored_size = stored_size  # side of the stored images, larger, so that crops can move
         self.interpolation = interpolation
+        self.resize = resize  # how an image becomes a square: see `headstart.data.square`
+        self.fill = fill
         self.streamed = streamed  # decoded for each batch, not held in memory
         self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the unreadable images left out
         self._all_parts = dict(parts)
@@ -104,7 +109,8 @@ class Data:
         """Make the decoder of a part's images: uint8 [n, 3, S, S]."""
         from headstart.data.decoder import Decoder
 
-        return Decoder(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
+        size, workers = self.stored_size, self._workers
+        return Decoder(part, size, self.interpolation, workers, self.image_size, self.resize, self.fill)
 
     @cached_property
     def digest(self) -> str:
@@ -131,7 +137,7 @@ class Data:
         words = ["grey images repeated to 3 channels"] if grey else []
         if shortest < self.stored_size:
             words.append(f"{shortest} px images resized up to {self.stored_size} px")
-        return words
+        return words + describe_cuts(self.parts, Square(self.stored_size, self.image_size, self.resize))
 
 
 def prepare(
@@ -143,10 +149,14 @@ def prepare(
     workers: int = 0,
     processes: int = 1,
     cache_dir: Path | None = None,
+    resize: str = "crop",
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Data:
     """Prepare the data of the config group `data`; images are stored at the size of timm's evaluation resize.
 
     Args:
+        resize: how an image becomes a square if data.resize=auto; see `headstart.data.square`.
+        mean: the colour, in 0 … 1, that fills a square around an image that was padded.
         processes: how many processes hold the images, each a copy of its own.
         cache_dir: the folder in which the digests of files are cached, or None.
     """
@@ -174,6 +184,8 @@ def prepare(
         interpolation=interpolation,
         workers=workers,
         streamed=_must_stream(data_cfg.storage, need),
+        resize=resize if data_cfg.resize == "auto" else data_cfg.resize,
+        fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
     )
 
 

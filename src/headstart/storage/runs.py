@@ -39,7 +39,10 @@ IRRELEVANT = (
     "hardware.tune",  # the settings that it chose are part of the identity
     "hardware.allow_bf16",
     "data.storage",
+    "preprocessing",  # stated for the reader; it follows from the network, its weights and other keys
 )
+# Keys that came later are no part of the identity while they have this value: what they did before they existed.
+LATER = {"data.resize": "crop"}
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
@@ -63,7 +66,7 @@ def _drop_keys(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "")
     return {
         key: _drop_keys(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in node.items()
-        if f"{prefix}{key}" not in keys
+        if f"{prefix}{key}" not in keys and (f"{prefix}{key}" not in LATER or LATER[f"{prefix}{key}"] != value)
     }
 
 
