@@ -47,12 +47,11 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     spec = preprocessing.expected_input(config.model)
     phases = _plan(config)
     data = _prepare_data(config, spec)
-    config = _state_preprocessing(config, spec, data)
+    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
+    config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
     config, tuned = _resolve_auto(config, data, phases)
     source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source}
-    if preprocessing.find_run(config.model.weights):  # what a run was trained with is not in its weights' file
-        digests["preprocessing"] = preprocessing.digest(config.preprocessing)
+    digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
@@ -103,7 +102,7 @@ def work(
         check_images(data, config.data.on_bad_image, config.cache)
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
-            earlier = _find_seen_images(config, data)
+            earlier = seen.find_seen(data.parts["test"], config)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
             measures = [build(node) for node in config.measures.values()]
             start = _copy_pretrained(config, model)
@@ -164,12 +163,6 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
     return replace(settled, hardware=tuned_hardware), tuned
 
 
-def _state_preprocessing(config: RunConfig, spec: preprocessing.Input, data: Data) -> RunConfig:
-    """State in the config what is done with an image before the network sees it."""
-    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
-    return replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
-
-
 def _prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
     return prepare(
         config.data,
@@ -206,15 +199,6 @@ def _create_model(config: RunConfig, data: Data, device: torch.device) -> Any:
     for note in [*notes, *data.adaptations]:
         log.info("  %s", note)
     return model.to(device).to(memory_format=hardware.memory_format(config.hardware))
-
-
-def _find_seen_images(config: RunConfig, data: Data) -> set[str]:
-    """The ids of the images that the run in `model.weights` was trained on; warns if the test part has some of them."""
-    if config.strategy.start != "pretrained":
-        return set()
-    earlier = seen.read_seen(preprocessing.find_run(config.model.weights))
-    seen.warn_of_seen(data.parts["test"], earlier, config.model.weights)
-    return earlier
 
 
 def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:

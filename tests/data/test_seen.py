@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import compose
 from data.images import part_of
 from headstart.data import seen
 
@@ -21,13 +22,16 @@ def test_what_was_seen_is_remembered_with_what_was_seen_before(tmp_path: Path) -
     assert seen.read_seen(None) == seen.read_seen(tmp_path / "gone") == set()
 
 
-def test_seen_test_images_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    found = parts()
-    seen.warn_of_seen(found["test"], {found["test"].ids[1]}, "run:x")
-    assert "model.weights=run:x: 1 of 2 test images stand in what that run was trained" in caplog.text
-    assert caplog.text.count("train[3]") == 1
+def test_seen_test_images_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found, start = parts(), (f"model.weights=run:{tmp_path}", "strategy=finetune")
+    seen.write_seen(tmp_path, found, {found["test"].ids[1]})
+    assert seen.find_seen(found["test"], compose(*start, "strategy.start=scratch")) == set()
+    assert caplog.text == ""
+    assert seen.find_seen(found["test"], compose(*start)) == seen.read_seen(tmp_path)
+    assert f"model.weights=run:{tmp_path}: 2 of 2 test images stand in what that run was trained" in caplog.text
+    assert caplog.text.count("train[3]") == caplog.text.count("train[1]") == 1
     caplog.clear()
-    seen.warn_of_seen(found["test"], set(found["val"].ids), "run:x")
+    seen.find_seen(found["val"].at(np.array([], dtype=int)), compose(*start))
     assert caplog.text == ""
 
 

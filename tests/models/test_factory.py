@@ -106,6 +106,16 @@ def test_a_runs_head_is_kept_for_the_same_classes(tmp_path: Path) -> None:
     assert "head replaced" in notes[0]
 
 
+def test_an_overlay_in_the_arguments_leaves_the_files_weights(tmp_path: Path) -> None:
+    source = timm.create_model("resnet18", num_classes=3)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    arguments = {"pretrained_cfg_overlay": {"mean": [0.1, 0.2, 0.3]}}
+    config = ModelConfig("resnet18", str(tmp_path / "w.safetensors"), arguments)
+    model, _ = factory.create(config, CLASSES, pretrained=True)
+    assert equal(body(model), body(source))
+    assert preprocessing.expected_input(config).mean == (0.1, 0.2, 0.3)
+
+
 def test_a_missing_tensor_is_an_error(tmp_path: Path) -> None:
     state = timm.create_model("resnet18").state_dict()
     del state["layer3.0.conv1.weight"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.data.source import ArrayImages, Source
 from headstart.data.splits import Part, split_source
-from headstart.data.square import Square, describe_cuts
+from headstart.data.square import Square
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class Data:
         """Sentences that say how images are changed, in addition to cropping, judging from a few training images."""
         from PIL import Image
 
+        from headstart.data.cuts import describe_cuts
         from headstart.data.image import silence_pillow
 
         part, grey, shortest = self.parts["train"], False, self.stored_size

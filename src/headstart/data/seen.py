@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.models.preprocessing import find_run
 from headstart.storage.files import write_whole
 
 if TYPE_CHECKING:
+    from headstart.config.schema import RunConfig
     from headstart.data.splits import Part
 
 log = logging.getLogger(__name__)
@@ -37,17 +39,20 @@ def write_seen(run: Path, parts: Mapping[str, Part], earlier: set[str]) -> None:
         path.write_bytes(bytes.fromhex("".join(sorted(ids))))
 
 
-def warn_of_seen(test: Part, earlier: set[str], weights: str) -> None:
-    """A warning that counts the test images that the weights have seen, byte for byte, and names the first three."""
+def find_seen(test: Part, config: RunConfig) -> set[str]:
+    """The ids of the images that the weights which a run starts from have seen; warns if its test part has some."""
+    weights = config.model.weights
+    earlier = read_seen(find_run(weights)) if config.strategy.start == "pretrained" else set()
     names = [name for name, id_ in zip(test.names, test.ids, strict=True) if id_ in earlier]
     if names:
         shown = "".join(f"\n    {name}" for name in names[:3]) + "\n    …" * (len(names) > 3)
         log.warning(
             "  model.weights=%s: %d of %d test images stand in what that run was trained or validated on, so the test "
-            "accuracy is too high; cut the data the same way in both runs (data.split_seed), or give it a test set of "
-            "its own:%s",
+            "accuracy is too high; cut the data the same way in both runs (data.test_fraction, data.n_test), or give "
+            "it a test set of its own:%s",
             weights,
             len(names),
             len(test),
             shown,
         )
+    return earlier

@@ -113,8 +113,11 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
 def _build(config: ModelConfig, **options: Any) -> Any:
     import timm
 
+    arguments = options | config.args
+    for key in options.keys() & config.args.keys() & {"pretrained_cfg_overlay"}:
+        arguments[key] = config.args[key] | options[key]  # both count: one holds the input, the other the weights
     try:
-        return timm.create_model(config.name, **(options | config.args))
+        return timm.create_model(config.name, **arguments)
     except (TypeError, ValueError, AssertionError, ArithmeticError, RuntimeError) as error:
         loading = isinstance(error, RuntimeError) and "pretrained_cfg_overlay" in options  # weights that do not fit
         if loading or isinstance(as_user_error(error), RunFailed):
