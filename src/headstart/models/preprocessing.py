@@ -101,7 +101,7 @@ def state(expected: Input, image_size: int, resize: str, given: Mapping[str, Any
 
 
 def digest(weights: str, stated: Mapping[str, Any]) -> dict[str, str]:
-    """The blake2b-128 hex of what `state` returned, by its key; only for a run's weights: their file does not say it."""
+    """The blake2b-128 hex of what `state` returned, by its key; for a run's weights only: their file does not say."""
     if find_run(weights) is None:
         return {}
     text = json.dumps(stated, sort_keys=True)
