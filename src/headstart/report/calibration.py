@@ -11,7 +11,7 @@ from headstart.evaluation.metrics import ECE_BINS, calibration_gaps, confidence_
 from headstart.report.columns import percent
 from headstart.report.groups import Group
 from headstart.report.study import Run
-from headstart.report.style import MUTED, RULE, Palette, save, sheet, shortened
+from headstart.report.style import MUTED, RULE, Palette, save, sheet, shorten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +74,7 @@ def draw_reliability(group: Group, found: Reliability, title: str, palette: Pale
     axes.set_xlim(-2, 102)
     axes.set_ylim(-3, 103)
     axes.set_ylabel("accuracy, %", color=MUTED)
-    axes.set_title(shortened(title, 40))
+    axes.set_title(shorten(title, 40))
     axes.text(4, 95, _legend(group, found), va="top", fontsize=9.5)
     share = 100 * found.counts / found.counts.sum()
     edges = [100 * place / ECE_BINS for place in range(ECE_BINS)]

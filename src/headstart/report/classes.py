@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headstart.report.groups import Comparison, Stat, stat
 from headstart.report.paired import Pair
 from headstart.report.study import Run
-from headstart.report.style import INK, MUTED, Palette, percent_limits, save, sheet, shortened
+from headstart.report.style import INK, MUTED, Palette, percent_limits, save, sheet, shorten
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +86,7 @@ def draw_changes(comparison: Comparison, pair: Pair, found: list[ClassChange], p
         left.plot(spots, places, mark, color=colour, markersize=7, markeredgecolor="white", label=name, zorder=3)
     left.set_xlim(*percent_limits([100 * value for c in shown for value in (c.one, c.other)]))
     left.set_xlabel("recall, % of the class's test images", color=MUTED)
-    left.set_yticks(places, [shortened(c.name, NAME_LENGTH) for c in shown])
+    left.set_yticks(places, [shorten(c.name, NAME_LENGTH) for c in shown])
     left.set_ylim(len(shown) - 0.4, -0.6)
     _differences(right, shown, colours)
     if len(shown) < len(found):

@@ -17,14 +17,14 @@ def training_gmacs(run: Run) -> float | None:
     each, forwards, tested = (run.number(path) for path in ("gmacs", "backbone_forwards", "n_test"))
     if each is None or forwards is None or tested is None:
         return None
-    return each * (forwards - tested + BACKWARD * sum(_learned(run, phase) or 0.0 for phase in _phases(run)))
+    return each * (forwards - tested + BACKWARD * sum(_count_learned(run, phase) or 0.0 for phase in _phases(run)))
 
 
 def is_lower_bound(run: Run) -> bool:
     """Whether more was computed than is counted: a backward pass through a part of the network, or its rest's
     training on features of its first layers.
     """
-    return any(_learned(run, phase) is None for phase in _phases(run))
+    return any(_count_learned(run, phase) is None for phase in _phases(run))
 
 
 def _phases(run: Run) -> list[Any]:
@@ -32,7 +32,7 @@ def _phases(run: Run) -> list[Any]:
     return phases if isinstance(phases, list) else [None]
 
 
-def _learned(run: Run, phase: Any) -> float | None:
+def _count_learned(run: Run, phase: Any) -> float | None:
     """Images that went back through the whole network in a phase; None where a part of it learned, or nobody knows."""
     if not isinstance(phase, Mapping):
         return None

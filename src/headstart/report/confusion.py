@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
-from headstart.report.style import MUTED, save, sheet, shortened
+from headstart.report.style import MUTED, save, sheet, shorten
 from headstart.tracking.confusion import count_pairs
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def draw_matrix(rate: np.ndarray, classes: list[str], title: str, path: Path) ->
         _cell_numbers(axes, rate)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(shortened(title, 46))
+    axes.set_title(shorten(title, 46))
     axes.set_xlabel("predicted class", color=MUTED)
     axes.set_ylabel("true class", color=MUTED)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=24, pad=0.02)
@@ -125,7 +125,7 @@ def _class_ticks(axes: Axes, classes: list[str]) -> None:
     n = len(classes)
     step = 1 if n <= TICKED else -(-n // 25)
     places = list(range(0, n, step))
-    names = [shortened(classes[place], NAME_LENGTH) for place in places]
+    names = [shorten(classes[place], NAME_LENGTH) for place in places]
     size = 9 if n <= ANNOTATED else 7.5 if n <= 25 else 6.5
     upright = max(len(name) for name in names) * n <= 36 if n <= ANNOTATED else max(len(name) for name in names) <= 2
     axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)

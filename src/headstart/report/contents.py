@@ -39,7 +39,7 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
     worth = evidence.worth_section(comparison, families, palette)
     if folder is None:
         pairs = evidence.paired_section(comparison, families, palette, [])
-        return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed(findings, [])]
+        return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
@@ -50,7 +50,7 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
             worth,
             _budgets(findings, cost_pictures(comparison, palette, folder)),
             _classes(findings, _class_pictures(findings, palette, folder)),
-            _changed(findings, _verdict_pictures(findings, palette, folder)),
+            _changed_section(findings, _verdict_pictures(findings, palette, folder)),
             _calibration(findings, palette, folder),
             curves_section(comparison, palette, folder),
             confusion_section(comparison, folder),
@@ -87,7 +87,7 @@ def _budgets(findings: Findings, pictures: list[Picture]) -> Section:
     return Section("Best for each budget", caption, pictures, small=True, points=points)
 
 
-def _named(contrast: Contrast, findings: Findings) -> str:
+def _describe_contrast(contrast: Contrast, findings: Findings) -> str:
     labels = [findings.comparison.label(side, within_task=True) for side in (contrast.pair.one, contrast.pair.other)]
     task = f"{contrast.task}: " if len(findings.families) > 1 else ""
     return f"{task}{labels[0]} against {labels[1]}"
@@ -97,7 +97,7 @@ def _class_pictures(findings: Findings, palette: Palette, folder: Path) -> list[
     pictures = []
     for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
         if contrast.classes:
-            name = _named(contrast, findings)
+            name = _describe_contrast(contrast, findings)
             path = folder / f"classes-{place:02d}-{slug(name)}.png"
             draw_changes(findings.comparison, contrast.pair, contrast.classes, palette, path)
             pictures.append(Picture(path, f"Recall by class, {name}", f"{name}. {_classes_in_words(contrast)}"))
@@ -121,7 +121,7 @@ def _classes(findings: Findings, pictures: list[Picture]) -> Section:
     if not known:
         return Section(title, "There are no two rows with readable predictions of the same test images.", [])
     undrawn = known[len(pictures) :]
-    points = [f"{_named(one, findings)}. {_classes_in_words(one)}" for one in undrawn]
+    points = [f"{_describe_contrast(one, findings)}. {_classes_in_words(one)}" for one in undrawn]
     caption = (
         "Recall is the share of a class’s test images that were found, as the mean over the common seeds; bars are 95 %"
         " intervals of the paired difference, each class by itself: of 20 classes one lies clear of 0 by chance, and of"
@@ -145,7 +145,7 @@ def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> lis
     pictures = []
     for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
         if contrast.verdicts is not None:
-            name = _named(contrast, findings)
+            name = _describe_contrast(contrast, findings)
             sides = contrast.pair.one, contrast.pair.other
             one, other = (findings.comparison.label(side, within_task=True) for side in sides)
             path = folder / f"changed-{place:02d}-{slug(name)}.png"
@@ -154,7 +154,7 @@ def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> lis
     return pictures
 
 
-def _changed(findings: Findings, pictures: list[Picture]) -> Section:
+def _changed_section(findings: Findings, pictures: list[Picture]) -> Section:
     title = "Images that changed verdict"
     tables, points = [], []
     for place, contrast in enumerate(findings.contrasts):
@@ -164,7 +164,7 @@ def _changed(findings: Findings, pictures: list[Picture]) -> Section:
         order = found.order()
         won, lost = found.turned
         always = "" if found.seeds == 1 else f"; in all {found.seeds} seeds {won:,} and {lost:,}"
-        name = _named(contrast, findings)
+        name = _describe_contrast(contrast, findings)
         points.append(
             f"{name}: of {len(found.labels):,} test images {found.gained:,} are gained and {found.lost:,} lost{always}."
         )

@@ -39,7 +39,7 @@ def contrasts(comparison: Comparison, families: list[Family], between: tuple[str
         UserError: a label that no row has, one that two rows share, or two labels that no task has both of.
     """
     if between is not None:
-        return _named(comparison, families, between)
+        return _find_named(comparison, families, between)
     found = []
     for family in families:
         if len(family.rows) < 2:
@@ -51,16 +51,16 @@ def contrasts(comparison: Comparison, families: list[Family], between: tuple[str
     return found
 
 
-def _named(comparison: Comparison, families: list[Family], between: tuple[str, str]) -> list[Contrast]:
+def _find_named(comparison: Comparison, families: list[Family], between: tuple[str, str]) -> list[Contrast]:
     for label in between:
-        if not any(_called(comparison, family, label) for family in families):
+        if not any(_rows_called(comparison, family, label) for family in families):
             names = [name for family in families for row in family.rows for name in _names(comparison, row)]
             known = list(dict.fromkeys(names))
             hint = did_you_mean(label, known, " Did you mean {!r}?")
             raise UserError(f"--between: no row is called {label!r}.{hint} Rows: {'; '.join(known)}.")
     found = []
     for family in families:
-        one, other = (_called(comparison, family, label) for label in between)
+        one, other = (_rows_called(comparison, family, label) for label in between)
         for label, rows in zip(between, (one, other), strict=True):
             if len(rows) > 1:
                 raise UserError(f"--between: {label!r} names {len(rows)} rows of {family.task}.")
@@ -75,5 +75,5 @@ def _names(comparison: Comparison, row: Group) -> list[str]:
     return [comparison.label(row, within_task=True), comparison.label(row)]
 
 
-def _called(comparison: Comparison, family: Family, label: str) -> list[Group]:
+def _rows_called(comparison: Comparison, family: Family, label: str) -> list[Group]:
     return [row for row in family.rows if label in _names(comparison, row)]

@@ -30,7 +30,7 @@ def decide(comparison: Comparison, families: list[Family]) -> Decision:
     return Decision(_overall(comparison, families), lines)
 
 
-def taken(family: Family) -> Group:
+def row_to_take(family: Family) -> Group:
     """The row to take: the best, or the cheapest of the clearly cheaper ones that it is not shown to be better than.
 
     "Not shown" is here by the test alone, not corrected: the correction guards against finding differences where
@@ -113,7 +113,7 @@ def _paragraph(comparison: Comparison, family: Family) -> str:
     if len(rows) == 1:
         name = comparison.label(rows[0], within_task=True)
         return f"{name} reaches an accuracy of {score(rows[0])}; there is no other row to compare it with."
-    row = taken(family)
+    row = row_to_take(family)
     lead = _best(comparison, family) if row is rows[0] else _cheaper(comparison, family, row)
     return " ".join([*lead, *_pretraining(comparison, family)])
 
@@ -124,7 +124,7 @@ def _line(comparison: Comparison, family: Family) -> str:
     names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for row in rows]
     if len(rows) == 1:
         return f"{names[0]} is the only row."
-    row = taken(family)
+    row = row_to_take(family)
     if row is rows[0]:
         pair = family.between(row, rows[1])
         lead = "take" if family.tested else "by mean accuracy alone take"
@@ -218,7 +218,7 @@ def _span(pairs: list[Pair]) -> str:
 
 
 def _overall(comparison: Comparison, families: list[Family]) -> str:
-    picks = Counter(comparison.label(taken(family), within_task=True) for family in families).most_common()
+    picks = Counter(comparison.label(row_to_take(family), within_task=True) for family in families).most_common()
     shown = ", ".join(f"{name} on {count}" for name, count in picks[1:4])
     more = f", {len(picks) - 4} others on the rest" if len(picks) > 4 else ""
     parts = [f"Take {picks[0][0]} on {picks[0][1]} of {len(families)} tasks{', ' + shown if shown else ''}{more}."]

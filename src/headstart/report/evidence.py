@@ -152,9 +152,9 @@ def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Ce
         *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
         number(pair.gain, points(pair, plus=True).removesuffix(" points")),
         words(verdict),
-        number(found.seconds, _signed(found.seconds, duration)),
+        number(found.seconds, _with_sign(found.seconds, duration)),
         number(minute, "" if minute is None else _short(minute)),
-        number(found.gmacs, found.mark + _signed(found.gmacs, macs)),
+        number(found.gmacs, found.mark + _with_sign(found.gmacs, macs)),
         number(tera, "" if tera is None else f"{'~ ' if found.mark else ''}{_short(tera)}"),
     ]
 
@@ -163,7 +163,7 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _signed(value: float | None, write: Any) -> str:
+def _with_sign(value: float | None, write: Any) -> str:
     return "" if value is None else ("+" if value > 0 else "-" if value < 0 else "") + write(abs(value))
 
 

@@ -20,15 +20,15 @@ def find(outputs: Path, name: str | None) -> Path:
     if not known:
         raise UserError(f"{outputs} holds no study. Run one first, for example: headstart train -m experiment=demo")
     if name is not None:
-        return _named(known, outputs, name.rstrip("/"))
-    finished = {path: when for path in known if (when := _finished(path)) is not None}
+        return _find_named(known, outputs, name.rstrip("/"))
+    finished = {path: when for path in known if (when := _completion_time(path)) is not None}
     if not finished:
         names = ", ".join(path.name for path in known)
         raise UserError(f"{outputs} holds no completed run yet (studies there: {names}).")
     return max(finished, key=lambda path: finished[path])
 
 
-def _named(known: list[Path], outputs: Path, name: str) -> Path:
+def _find_named(known: list[Path], outputs: Path, name: str) -> Path:
     names = [path.name for path in known]
     if name in names:
         return outputs / name
@@ -37,6 +37,6 @@ def _named(known: list[Path], outputs: Path, name: str) -> Path:
     raise UserError(f"{outputs} holds no study {name!r}. Studies there, nearest name first: {', '.join(ordered)}.")
 
 
-def _finished(study: Path) -> float | None:
+def _completion_time(study: Path) -> float | None:
     done = [run.folder / "result.json" for run in read(study).runs]
     return max((path.stat().st_mtime for path in done), default=None)

@@ -5,7 +5,7 @@ from pathlib import Path
 from headstart.report.changed import Verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
-from headstart.report.style import INK, MUTED, RULE, save, sheet, shortened
+from headstart.report.style import INK, MUTED, RULE, save, sheet, shorten
 from headstart.tracking.confusion import count_pairs
 
 MOST_ROWS = 24
@@ -19,7 +19,7 @@ def draw_pairs(comparison: Comparison, family: Family, path: Path) -> Path:
     from matplotlib.patches import Rectangle
 
     rows = family.rows[:MOST_ROWS]
-    names = [shortened(comparison.label(row, within_task=True), 34) for row in rows]
+    names = [shorten(comparison.label(row, within_task=True), 34) for row in rows]
     n = len(rows)
     longest = max(len(name) for name in names)  # a character takes 0.07 inches along, 0.05 of them aslant
     figure = sheet(0.3 + 0.12 * longest + 0.46 * n, 0.3 + 0.05 * longest + 0.38 * n)
@@ -67,8 +67,8 @@ def draw_verdicts(found: Verdicts, names: tuple[str, str], colours: tuple[str, s
     axes.set_ylim(-0.5, full - 0.5)
     axes.set_xticks(range(full))
     axes.set_yticks(range(full))
-    axes.set_xlabel(f"seeds right: {shortened(names[1], 34)}", color=MUTED)
-    axes.set_ylabel(f"seeds right: {shortened(names[0], 34)}", color=MUTED)
+    axes.set_xlabel(f"seeds right: {shorten(names[1], 34)}", color=MUTED)
+    axes.set_ylabel(f"seeds right: {shorten(names[0], 34)}", color=MUTED)
     axes.tick_params(length=0)
     axes.set_facecolor("white")
     for spine in axes.spines.values():

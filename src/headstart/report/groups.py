@@ -154,7 +154,7 @@ def natural(*values: Any) -> tuple[tuple[int, float, str], ...]:
     )
 
 
-def ignored(key: str) -> bool:
+def is_ignored(key: str) -> bool:
     """Whether a config key cannot change a result, or only names it."""
     named = any(key == name or key.startswith(f"{name}.") for name in IGNORED)
     return named or "hash" in key or "digest" in key
@@ -192,16 +192,16 @@ def varying(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
     along: list[str] = []
     names = sorted({key for run in runs for key in run.config or {}}, key=lambda key: (key.count("."), key))
     for key in names:
-        if ignored(key) or follows_seed(runs, key) or not differs(runs, key):
+        if is_ignored(key) or follows_seed(runs, key) or not differs(runs, key):
             continue
         if any(differs(part, key) for part in [*cells, *(sources if is_task_key(key) else [])]):
             columns.setdefault(tuple((run.config or {}).get(key) for run in runs), key)
-        elif not _settled(runs, key):
+        elif not _is_implied(runs, key):
             along.append(key)
     return sorted(columns.values()), along
 
 
-def _settled(runs: Sequence[Run], key: str) -> bool:
+def _is_implied(runs: Sequence[Run], key: str) -> bool:
     """Whether the name of a key's own group (model, strategy, data) implies its value."""
     owner = key.split(".")[0]
     if owner not in ("model", "strategy", "data"):

@@ -10,7 +10,7 @@ from headstart.report.confusion import draw_confusions
 from headstart.report.cost import draw_cost, reach
 from headstart.report.curves import draw_curves
 from headstart.report.groups import Comparison, Group
-from headstart.report.questions import asked
+from headstart.report.questions import figures_asked_for
 from headstart.report.sections import Picture, Section
 from headstart.report.style import Palette, percent_limits, save, sheet
 from headstart.report.worth import BUDGETS, SECONDS, tells
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 def question_sections(comparison: Comparison, folder: Path) -> list[Section]:
     """The plots that the study's own question asks for."""
-    return [figure.draw(comparison, folder / f"{name}.png") for name, figure in asked(comparison).items()]
+    return [figure.draw(comparison, folder / f"{name}.png") for name, figure in figures_asked_for(comparison).items()]
 
 
 def accuracy_section(comparison: Comparison, palette: Palette, folder: Path) -> Section:

@@ -183,7 +183,7 @@ def read_run(folder: Path) -> Run | Skipped:
     """Read one run folder."""
     path = folder / "result.json"
     if not path.exists():
-        return Skipped(folder.name, _unfinished(folder))
+        return Skipped(folder.name, _describe_unfinished(folder))
     try:
         result = load_json(path)
     except (ValueError, OSError, RecursionError) as error:
@@ -196,7 +196,7 @@ def read_run(folder: Path) -> Run | Skipped:
     return Skipped(folder.name, "unreadable", f"result.json: {problem}") if problem else run
 
 
-def _unfinished(folder: Path) -> str:
+def _describe_unfinished(folder: Path) -> str:
     try:
         status = load_json(folder / "state.json").get("status")
     except (ValueError, OSError, RecursionError):

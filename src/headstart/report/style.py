@@ -131,7 +131,7 @@ def _shade(colour: str, turn: int) -> str:
     return "#" + "".join(f"{round(part + share * (towards - part)):02x}" for part in parts)
 
 
-def shortened(text: str, length: int) -> str:
+def shorten(text: str, length: int) -> str:
     """The text, cut to a length with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
@@ -229,7 +229,7 @@ def _free_place(
         left = 0.0 if across > 1 else size[0] if across < -1 else size[0] / 2
         box = Bbox.from_bounds(point[0] + across * scale - left, point[1] + up * scale - size[1] / 2, *size)
         inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-        cost = radius / 20 + sum(_shared(box, other) for other in busy) + (0 if inside else 500)
+        cost = radius / 20 + sum(_overlap(box, other) for other in busy) + (0 if inside else 500)
         if cost < lowest:
             best, lowest = ((across, up), box, radius), cost
     assert best is not None
@@ -243,7 +243,7 @@ def _around() -> list[tuple[float, float]]:
     return [(radius, turn) for radius in (10.0, 15.0, 20.0, 27.0, 36.0, 48.0, 62.0, 80.0, 100.0) for turn in turns]
 
 
-def _shared(one: Any, other: Any) -> float:
+def _overlap(one: Any, other: Any) -> float:
     wide = min(one.x1, other.x1) - max(one.x0, other.x0)
     high = min(one.y1, other.y1) - max(one.y0, other.y0)
     return wide * high if wide > 0 and high > 0 else 0.0

@@ -135,13 +135,13 @@ def advice(comparison: Comparison, family: Family, budget: Budget) -> str:
     if len(found) == 1:
         return f"{axis}: {names[0]} is the best and the cheapest, at {limits[0]}."
     if len(found) > MOST_STEPS:
-        return f"{axis}: {_halved(found, names, budget)}; the line has all {len(found)} steps."
+        return f"{axis}: {_describe_halves(found, names, budget)}; the line has all {len(found)} steps."
     said = [f"below {limit} take {name}" for name, limit in zip(names, limits[1:], strict=False)]
     least = f"; below {limits[0]} there is none" if found[0][0] else ""
     return f"{axis}: {', '.join(said)}, from there on {names[-1]}{least}."
 
 
-def _halved(found: list[tuple[float, Group]], names: list[str], budget: Budget) -> str:
+def _describe_halves(found: list[tuple[float, Group]], names: list[str], budget: Budget) -> str:
     """The best row for what the best of all costs, for half of that, a quarter and an eighth, in words."""
     said: dict[str, str] = {}
     for share in (1, 2, 4, 8):

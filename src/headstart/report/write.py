@@ -47,7 +47,7 @@ def report(findings: Findings, plots: bool = True) -> Path:
 
     comparison = findings.comparison
     target = comparison.study.folder / "report"
-    with replaced(target) as folder:
+    with replace_folder(target) as folder:
         write_summary(comparison, folder / "summary.csv")
         write_runs(comparison, folder / "runs.csv")
         write_evidence(findings, folder)
@@ -57,7 +57,7 @@ def report(findings: Findings, plots: bool = True) -> Path:
 
 
 @contextmanager
-def replaced(target: Path) -> Iterator[Path]:
+def replace_folder(target: Path) -> Iterator[Path]:
     """Give a new folder beside `target` to fill, and put it in target's place once it is full.
 
     Two renames: killed between them, both the old and the new folder lie complete under hidden names.

@@ -14,7 +14,7 @@ import pytest
 from headstart.models import published
 from headstart.report import questions
 from headstart.report.groups import Comparison, compare
-from headstart.report.questions.correlation import adjusted, pearson
+from headstart.report.questions.correlation import adjust, pearson
 from headstart.report.questions.curves import Crossing, crossings
 from headstart.report.questions.frontier import frontier
 from headstart.report.questions.robustness import outside
@@ -136,7 +136,7 @@ def test_log_odds_are_taken_against_the_mean_network_of_the_data(write: Callable
             for seed in (0, 1):
                 write("finetune", seed, accuracy, model, data=data, update={"n_test": 10**9})
     write("finetune", 0, 0.99, LITES[2], data="easy")
-    grid = adjusted(of_study(tmp_path).groups)
+    grid = adjust(of_study(tmp_path).groups)
     found, left_out = grid.spots, grid.networks_left_out
     assert left_out == [LITES[2]], "it lacks the hard data"
     assert [found[model].mean for model in LITES[:2]] == pytest.approx([-math.log(9) / 2, math.log(9) / 2], abs=1e-6)
@@ -151,7 +151,7 @@ def test_what_a_correlation_leaves_out_is_told(write: Callable[..., Path], tmp_p
     told = drawn(questions.Correlation("x"), tmp_path)
     assert "finetune is without seed 1, of which runs are missing." in told
     assert "scratch is not drawn: no seed has every network on every data set." in told
-    assert adjusted([row for row in of_study(tmp_path).groups if row.strategy == "finetune"]).accuracy == 0.75
+    assert adjust([row for row in of_study(tmp_path).groups if row.strategy == "finetune"]).accuracy == 0.75
 
 
 def test_no_correlation_is_told_of_three_networks(write: Callable[..., Path], tmp_path: Path) -> None:

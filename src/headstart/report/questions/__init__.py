@@ -31,14 +31,14 @@ __all__ = [
     "Response",
     "Robustness",
     "Scatter",
-    "asked",
+    "figures_asked_for",
 ]
 
 
-def asked(comparison: Comparison) -> dict[str, Figure]:
+def figures_asked_for(comparison: Comparison) -> dict[str, Figure]:
     """The figures that the newest run with a readable config names in it; one that cannot be built says so."""
     found = {}
-    for name, node in _named(comparison).items():
+    for name, node in _read_figures(comparison).items():
         try:
             figure = instantiate.build(node)
             if not isinstance(figure, Figure):
@@ -50,7 +50,7 @@ def asked(comparison: Comparison) -> dict[str, Figure]:
     return found
 
 
-def _named(comparison: Comparison) -> dict[str, Any]:
+def _read_figures(comparison: Comparison) -> dict[str, Any]:
     import yaml
 
     for run in sorted(comparison.study.runs, key=lambda run: -(run.folder / "result.json").stat().st_mtime):

@@ -61,7 +61,7 @@ class Adjusted:
     seeds_left_out: list[int]
 
 
-def adjusted(rows: Sequence[Group]) -> Adjusted:
+def adjust(rows: Sequence[Group]) -> Adjusted:
     """The grid of rows, each network against the mean network.
 
     Raises:
@@ -138,7 +138,7 @@ class Correlation(Figure):
             self._panel(axes, points, colours[name], found)
             axes.set_title(f"{self.shown(name)}, mean {100 * grid.accuracy:.1f} %")
             axes.tick_params(length=0, labelleft=place == 1)
-            told.append(self._told(name, found, len(points)))
+            told.append(self._describe(name, found, len(points)))
             if grid.seeds_left_out:
                 seeds = ", ".join(map(str, grid.seeds_left_out))
                 told.append(f"{self.shown(name)} is without seed {seeds}, of which runs are missing.")
@@ -154,7 +154,7 @@ class Correlation(Figure):
         lacking: list[str] = []
         for name, rows in series(comparison, self.by).items():
             try:
-                panels[name] = adjusted(rows)
+                panels[name] = adjust(rows)
             except LookupError as error:
                 lacking.append(f"{self.shown(name)} is not drawn: {error.args[0]}.")
         if not panels:
@@ -178,7 +178,7 @@ class Correlation(Figure):
         labels = [(x, y.mean, self.shown(model)) for model, (x, y) in points.items()]
         place_labels(axes, labels, [(x, y) for x, y, _ in labels])
 
-    def _told(self, name: str, found: Pearson | None, networks: int) -> str:
+    def _describe(self, name: str, found: Pearson | None, networks: int) -> str:
         beside = f"published: {self.published[name]:.2f}" if name in self.published else ""
         if found is None:
             few = f"{self.shown(name)}: no correlation is told of {networks} networks"

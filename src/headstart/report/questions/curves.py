@@ -79,7 +79,7 @@ class Curves(Figure):
         return " ".join(
             [
                 "Bands are 95 % intervals over seeds.",
-                *(self._told(*pair, lines) + _missing(lines[pair[0]], lines[pair[1]]) for pair in asked),
+                *(self._describe(*pair, lines) + _missing(lines[pair[0]], lines[pair[1]]) for pair in asked),
             ]
         )
 
@@ -105,7 +105,7 @@ class Curves(Figure):
         axes.set_xlabel(self.unit, color=MUTED)
         axes.set_ylabel("test accuracy, %", color=MUTED)
 
-    def _told(self, late: str, early: str, lines: Mapping[str, Line]) -> str:
+    def _describe(self, late: str, early: str, lines: Mapping[str, Line]) -> str:
         """Whether and where one line overtakes another, over all seeds and in single ones."""
         lead, by_seed = leads(lines[late], lines[early])
         first, second = self.shown(late), self.shown(early)

@@ -71,7 +71,7 @@ class Robustness(Figure):
         save(figure, path)
         told = ["Bars are 95 % intervals over seeds, dots single seeds; each kind of change counts alike."]
         if self.against in rows:
-            told.append(self._compared(rows))
+            told.append(self._describe_differences(rows))
         if self.published:
             told.append(f"Hollow marks: {self.source}.")
         return " ".join(told)
@@ -100,7 +100,7 @@ class Robustness(Figure):
         points = [(inside, out, self.shown(name)) for name, (inside, out) in self.published.items()]
         self._dress(axes, "published", points)
 
-    def _compared(self, rows: Mapping[str, Group]) -> str:
+    def _describe_differences(self, rows: Mapping[str, Group]) -> str:
         """Every other row against one, in points, seed by seed."""
         base = {run.seed: run for run in rows[self.against].runs}
         parts = []
