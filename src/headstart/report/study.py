@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from headstart.report.answers import Answers, read_answers
+from headstart.storage.runs import LATER
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -158,12 +159,12 @@ def load_json(path: Path) -> Mapping[str, Any]:
 
 
 def load_config(path: Path) -> dict[str, Any] | None:
-    """Read and flatten a run's `config.yaml`; None where it is missing or does not parse."""
+    """Read and flatten a run's `config.yaml`, with keys that came later; None where it is missing or does not parse."""
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return flatten(loaded) if isinstance(loaded, dict) else None
+    return {**LATER, **flatten(loaded)} if isinstance(loaded, dict) else None
 
 
 def lacking(run: Run) -> str | None:
