@@ -217,7 +217,7 @@ def _open(root: str, cache: str) -> dict[str, float]:
         "listing": lambda: None,
         "digests": lambda: data.digest,
         "bad images": lambda: check_images(data, "raise", Path(cache)),
-        "duplicates": lambda: find_duplicates(data.parts),
+        "duplicates": lambda: find_duplicates(data.parts, data.classes),
     }
     for name, step in steps.items():
         step()

@@ -33,7 +33,7 @@ class Context:
     input: Input
     device: torch.device
     digests: Mapping[str, str | None]  # of the content of the data and of the weights, for `result.json`
-    duplicates: Mapping[str, list[tuple[str, str]]]  # test images that are also in train or val, by split
+    duplicates: Mapping[str, list[tuple[str, str]]]  # as `headstart.data.checks.find_duplicates` finds them
     measures: list[Measure] = field(default_factory=list)
     pretrained: dict[str, torch.Tensor] = field(default_factory=dict)  # the backbone's first weights, for a penalty
 

@@ -115,7 +115,7 @@ def work(
                 input=spec,
                 device=device,
                 digests=digests,
-                duplicates=find_duplicates(data.parts),
+                duplicates=find_duplicates(data.parts, data.classes),
                 measures=measures,
                 pretrained=start,
             )
@@ -225,6 +225,7 @@ def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
         config.hardware.memory_format,
         f"weights {config.model.weights}" if config.strategy.start == "pretrained" else "weights random",
     )
+    log.info("  %s", context.data.describe_classes())
     if not all(isinstance(route, FittedHead) for route in routes):
         _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
     warn_of_duplicates(context.duplicates)

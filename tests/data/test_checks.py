@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from data.images import SOUND, folder, picture, read
-from headstart.data.checks import Decodable, check_images, find_duplicates
+from headstart.data.checks import Decodable, check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data
 from headstart.data.filenames import escape_name
 from headstart.data.image import is_sound_photo
@@ -174,9 +174,28 @@ def test_duplicates_between_test_and_the_others_are_found_by_content(tmp_path: P
     folder(tmp_path)
     for i, target in enumerate(("train/a/new.png", "train/b/again.png", "val/a/copy.png")):
         (tmp_path / target).write_bytes((tmp_path / "test" / "a" / f"{i // 2}.png").read_bytes())
-    found = find_duplicates(read(tmp_path).parts)
+    found = find_duplicates(read(tmp_path).parts, "ab")
+    two_labels = found.pop("two_labels")
     names = {key: [tuple(Path(name).name for name in pair) for pair in pairs] for key, pairs in found.items()}
     assert names == {"train_test": [("0.png", "new.png")], "val_test": [("1.png", "copy.png")]}
+    (pair,) = two_labels
+    assert pair == (f"{tmp_path}/train/a/new.png (a, train)", f"{tmp_path}/train/b/again.png (b, train)")
+
+
+@pytest.mark.parametrize("part", SOUND)
+def test_the_same_image_under_two_labels_is_named_with_both(
+    part: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder(tmp_path)
+    for i in range(3):
+        (tmp_path / part / "b" / f"copy{i}.png").write_bytes((tmp_path / "train" / "a" / f"{i}.png").read_bytes())
+    (tmp_path / part / "a" / "same_label.png").write_bytes((tmp_path / "train" / "a" / "4.png").read_bytes())
+    found = find_duplicates(read(tmp_path).parts, ("cats", "dogs\n"))
+    copies = [f"{tmp_path}/{part}/b/copy{i}.png (dogs\\n, {part})" for i in range(3)]
+    assert found["two_labels"] == [(f"{tmp_path}/train/a/{i}.png (cats, train)", copies[i]) for i in range(3)]
+    warn_of_duplicates({"two_labels": found["two_labels"]})
+    assert "3 image(s) have another label than the same image, byte for byte, elsewhere:" in caplog.text
+    assert all(f"\n    {one}  =  {other}" in caplog.text for one, other in found["two_labels"])
 
 
 def test_duplicates_in_arrays_are_found_by_pixels() -> None:
@@ -189,8 +208,11 @@ def test_duplicates_in_arrays_are_found_by_pixels() -> None:
     )
     data = Data(("a", "b"), parts, image_size=8, stored_size=8, interpolation="bilinear", workers=0)
     key = "train_test" if 30 in parts["train"].rows else "val_test"
-    assert find_duplicates(data.parts)[key] == [("test[3]", "train[30]"), ("test[7]", "train[30]")]
-    assert sum(map(len, find_duplicates(data.parts).values())) == 2
+    found = find_duplicates(data.parts, data.classes)
+    assert found.pop(key) == [("test[3]", "train[30]"), ("test[7]", "train[30]")]
+    part = key.removesuffix("_test")
+    assert found.pop("two_labels") == [(f"train[30] (a, {part})", f"test[{i}] (b, test)") for i in (3, 7)]
+    assert not any(found.values())
 
 
 ODD_NAMES = (
@@ -220,16 +242,20 @@ def test_a_whole_run_on_odd_names_with_bad_images_and_duplicates(
     result = run_small(*asked, "data.on_bad_image=skip")
     written = json.loads((result["folder"] / "result.json").read_text("utf-8"))
     assert written["skipped"] == {"train": [f"{root}/train/a/bad\\nname.png"], "val": []}
-    assert written["duplicates"] == {"train_test": 1, "val_test": 0}
+    assert written["duplicates"] == {"train_test": 1, "val_test": 0, "two_labels": 0}
     assert written["n_train"] == 2 * SOUND["train"] + len(ODD_NAMES) + 1
     seconds = written["seconds"]  # what reading the images took is counted once
     assert seconds["test"] > 0
     assert 0 < seconds["features"] < seconds["features"] + seconds["fit"] + seconds["test"] < seconds["total"]
     with (result["folder"] / "predictions.csv").open(newline="", encoding="utf-8") as text:
-        names = {Path(row["name"]).name for row in csv.DictReader(text)}
+        rows = list(csv.DictReader(text))
+    names = {Path(row["name"]).name for row in rows}
+    assert all(row["label_name"] == "ab"[int(row["label"])] == Path(row["name"]).parent.name for row in rows)
+    assert all(row["predicted_name"] == "ab"[int(row["predicted"])] for row in rows)
     assert names >= {escape_name(os.fsdecode(name)) for name in ODD_NAMES}
     log = (result["folder"] / "train.log").read_text("utf-8")
     assert "1 of 20 train images are left out" in log
+    assert "images by class (train + val + test): a (13 + 3 + 12), b (6 + 3 + 4)\n" in log
     assert f"{root}/test/b/0.png  =  {root}/train/b/copy.png" in log
     with pytest.raises(UserError, match=r"1 of 20 train images cannot be read"):
         run_small(*asked)

@@ -6,7 +6,8 @@ import pytest
 from data.images import load
 from headstart.data import sources
 from headstart.data.dataset import Data, prepare
-from headstart.data.splits import Part
+from headstart.data.source import Source, array_split
+from headstart.data.splits import Part, split_source
 from headstart.errors import UserError
 
 
@@ -62,3 +63,16 @@ def test_prepare() -> None:
 def test_digest_follows_the_parts() -> None:
     assert prepared().digest == prepared().digest
     assert len({prepared(split_seed=s, n_test=n).digest for s, n in ((0, 100), (1, 100), (0, 99))}) == 3
+
+
+def test_ten_classes_are_named_with_their_numbers_and_how_many_more_there_are() -> None:
+    def described(classes: int) -> str:
+        labels = np.arange(classes).repeat(np.arange(classes) + 3)  # 3 of the first class, 4 of the second, …
+        source = Source(tuple(f"c{i}\n" for i in range(classes)), array_split(labels.astype(np.uint8), labels, "train"))
+        parts = split_source(source, val_fraction=0.01, test_fraction=0.01)
+        data = Data(source.classes, parts, image_size=8, stored_size=8, interpolation="bilinear", workers=0)
+        return data.describe_classes()
+
+    ten = ", ".join(rf"c{i}\n ({i + 1} + 1 + 1)" for i in range(10))
+    assert described(10) == f"images by class (train + val + test): {ten}"
+    assert described(12) == f"images by class (train + val + test): {ten}, … and 2 more"

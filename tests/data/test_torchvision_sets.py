@@ -198,3 +198,23 @@ def test_recipe_matches_the_constructor(name: str) -> None:
             assert f'"{arguments["split"]}"' in allowed, f"{name} knows no split {arguments['split']}"
         assert "split" in arguments or "split" not in parameters or recipe.options, f"{name} has splits"
     assert "train" not in parameters or "train" in recipe.train, f"{name} has a training and a test set"
+
+
+def test_an_option_that_makes_every_part_the_same_is_refused(tmp_path: Path) -> None:
+    for name, option, value in (("CIFAR10", "train", True), ("DTD", "split", "test"), ("QMNIST", "what", "test")):
+        with pytest.raises(UserError, match=rf"data\.source\.{option}={value}: .*every part of {name} the same images"):
+            sources.torchvision(name, str(tmp_path), **{option: value})
+
+
+@pytest.mark.parametrize("name", sorted(torchvision_sets.SETS))
+def test_no_option_of_any_set_chooses_a_part(name: str) -> None:
+    """What is left to the user beside headstart's own arguments; a new option of torchvision has to be looked at."""
+    recipe, allowed = torchvision_sets.SETS[name], set()
+    for option in inspect.signature(getattr(datasets, name).__init__).parameters:
+        try:
+            torchvision_sets._check_options(name, recipe, {option: None})
+            allowed.add(option)
+        except UserError:
+            pass
+    known = {"partition", "annotation_level", "size", "small", "folds", "target_type", "target_types", "compat"}
+    assert allowed <= known | ({"split"} if name == "EMNIST" else set())  # EMNIST's split is its kind of characters

@@ -203,7 +203,8 @@ def test_predictions_agree_with_the_numbers_and_survive_the_file(tmp_path) -> No
     names = [f"train/ä, {i}.png" for i in range(60)]
     rows = list_predictions(logits, labels, names)
     found = evaluate(logits, labels)
-    save_predictions(tmp_path / "predictions.csv", rows)
+    classes = [f"ä, {label}" for label in range(9)]
+    save_predictions(tmp_path / "predictions.csv", rows, classes)
     with (tmp_path / "predictions.csv").open(newline="", encoding="utf-8") as file:
         read = list(csv.DictReader(file))
     assert tuple(read[0]) == PREDICTION_COLUMNS
@@ -211,6 +212,7 @@ def test_predictions_agree_with_the_numbers_and_survive_the_file(tmp_path) -> No
     assert [int(row["index"]) for row in read] == list(range(60))
     assert np.mean([row["label"] == row["predicted"] for row in read]) == pytest.approx(found["accuracy"])
     assert np.mean([row["label"] in row["top5"].split() for row in read]) == pytest.approx(found["top5"])
+    assert all(row[f"{key}_name"] == classes[int(row[key])] for row in read for key in ("label", "predicted"))
     sure = [float(row["confidence"]) for row in read]
     np.testing.assert_allclose(sure, logits.softmax(1).amax(1), rtol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]

@@ -40,6 +40,8 @@ def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
         "+preprocessing.image_size=64",
     ]
     assert {identity(override, "data.resize=crop") for override in same} == {identity("data.resize=crop")}
+    folder = ("data=image_folder", "data.source.root=photos")  # what a layout changes is in the digest of the data
+    assert identity(*folder, "data.source.layout=classes") == identity(*folder, "~data.source.layout")
 
 
 def test_what_came_later_is_in_no_identity_until_it_is_used() -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with the images of a run: files that cannot be read, and images that stand in two parts.
+"""What is wrong with the images of a run: files that cannot be read, and images that stand twice.
 
 Every image file is decoded once before anything learns from its part, so that a broken test image is found in the
 first minutes and not after hours of training. Where images are held in memory that costs no second pass: the pixels
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ import numpy as np
 
 from headstart.data.dataset import Data
 from headstart.data.decoder import list_faults
+from headstart.data.filenames import escape_name
 from headstart.data.source import FileImages
 from headstart.distributed import comm
 from headstart.errors import UserError
@@ -126,9 +127,14 @@ def _leave_out(data: Data, name: str, bad: Mapping[int, str]) -> None:
     data.leave_out(name, bad)
 
 
-def find_duplicates(parts: Mapping[str, Part]) -> dict[str, list[tuple[str, str]]]:
-    """Test images that stand in train or val too, byte for byte: (test's name, the other's), by test's rows."""
-    return {f"{name}_test": list(_shared(parts["test"], parts[name])) for name in ("train", "val")}
+def find_duplicates(parts: Mapping[str, Part], classes: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Pairs of images that are the same, byte for byte, by what is wrong with them.
+
+    `train_test`, `val_test`: test images that stand in train or val too: (test's name, the other's), by test's rows.
+    `two_labels`: images with another label than an earlier one of any part; both names with their class and part.
+    """
+    found = {f"{name}_test": list(_shared(parts["test"], parts[name])) for name in ("train", "val")}
+    return found | {"two_labels": list(_two_labels(parts, classes))}
 
 
 def _shared(test: Part, other: Part) -> Iterator[tuple[str, str]]:
@@ -138,10 +144,28 @@ def _shared(test: Part, other: Part) -> Iterator[tuple[str, str]]:
             yield test.split.names[test.rows[row]], other.split.names[other.rows[places[id_]]]
 
 
+def _two_labels(parts: Mapping[str, Part], classes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    first: dict[str, tuple[str, int, int]] = {}  # by id: part, row, label
+
+    def describe(name: str, row: int, label: int) -> str:
+        part = parts[name]
+        return f"{part.split.names[part.rows[row]]} ({escape_name(classes[label])}, {name})"
+
+    for name, part in parts.items():
+        for row, (id_, label) in enumerate(zip(part.ids, part.labels.tolist(), strict=True)):
+            known = first.setdefault(id_, (name, row, label))
+            if known[2] != label:
+                yield describe(*known), describe(name, row, label)
+
+
 def warn_of_duplicates(found: Mapping[str, list[tuple[str, str]]]) -> None:
-    """A warning for each part that shares images with test, with the first three pairs."""
+    """A warning for each kind of pairs that there are: the first three, or ten where labels contradict each other."""
     for key, pairs in found.items():
-        if pairs:
-            shown = "".join(f"\n    {one}  =  {other}" for one, other in pairs[:3]) + "\n    …" * (len(pairs) > 3)
-            part = key.removesuffix("_test")
-            log.warning("  %d test image(s) stand in %s too, byte for byte:%s", len(pairs), part, shown)
+        if not pairs:
+            continue
+        if key == "two_labels":
+            problem, limit = "image(s) have another label than the same image, byte for byte, elsewhere", 10
+        else:
+            problem, limit = f"test image(s) stand in {key.removesuffix('_test')} too, byte for byte", 3
+        shown = "".join(f"\n    {one}  =  {other}" for one, other in pairs[:limit])
+        log.warning("  %d %s:%s%s", len(pairs), problem, shown, "\n    …" * (len(pairs) > limit))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.data.filenames import escape_name
 from headstart.data.source import ArrayImages, Source
 from headstart.data.splits import Part, split_source
 from headstart.data.square import Square
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROBED = 16  # images that are examined to find out how the images have to be adapted
+SHOWN_CLASSES = 10  # at the start of a run
 
 
 class Data:
@@ -61,6 +63,14 @@ class Data:
     def sizes(self) -> dict[str, int]:
         """Number of images of each part."""
         return {name: len(part) for name, part in self.parts.items()}
+
+    def describe_classes(self) -> str:
+        """The names of the first ten classes with their numbers of images in each part, and how many more there are."""
+        counts = np.stack([np.bincount(part.labels, minlength=len(self.classes)) for part in self.parts.values()], 1)
+        rows = zip(self.classes[:SHOWN_CLASSES], counts.tolist(), strict=False)
+        shown = [f"{escape_name(name)} ({' + '.join(map(str, numbers))})" for name, numbers in rows]
+        more = len(self.classes) - len(shown)
+        return f"images by class ({' + '.join(self.parts)}): {', '.join(shown)}" + f", … and {more} more" * (more > 0)
 
     @cached_property
     def train(self) -> Pixels:

@@ -10,62 +10,68 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.data.filenames import escape_name
+from headstart.data.layout import LAYOUTS, Parts, find_parts
 from headstart.data.source import Source, file_split
+from headstart.data.walk import Unused, find_images, scan
 from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-}
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 Row = tuple[str, str, str]  # split, class, image path
 
 
-def read_folder(root: Path) -> Source:
+def read_folder(root: Path, layout: str = "auto") -> Source:
     """Read a folder; UserError for an empty folder or class, for only one class, and for a class that train lacks."""
+    if layout not in LAYOUTS:
+        raise UserError(f"data.source.layout={layout} is unknown; use one of: {', '.join(LAYOUTS)}")
     try:
-        return _read_folder(root)
+        return _read_folder(root, layout)
     except OSError as error:
         where = escape_name(str(error.filename or root))
         raise UserError(f"data.source.root={root}: {where} cannot be read: {error.strerror or error}") from error
 
 
-def _read_folder(root: Path) -> Source:
+def _read_folder(root: Path, layout: str) -> Source:
     if not root.is_dir():
         raise UserError(f"data.source.root={root}: there is no such folder")
-    inside = _list_subfolders(root)
-    parts = {SPLIT_NAMES[f.name]: f for f in inside if f.name in SPLIT_NAMES}
-    if not inside:
-        loose = any(name.suffix.lower() in SUFFIXES for name in root.iterdir())
-        problem = "its images are in no class folder" if loose else "the folder is empty"
+    top, unused = scan(root), Unused(root)
+    if not top.folders:
+        problem = "its images are in no class folder" if top.images else "the folder is empty"
         raise UserError(f"{root}: {problem}; make one folder per class, or train/<class>, val/<class>, test/<class>")
-    if parts and "train" not in parts:
-        raise UserError(f"{root} has the folder {next(iter(parts.values())).name} but no folder train")
-    others = sorted(f.name for f in inside if f.name not in SPLIT_NAMES)
-    if parts and others:
-        log.warning("%s: not used, because they are neither train, val nor test: %s", root, _join_names(others))
+    unused.count(top.unused)
+    unused.add("images beside the folders of classes or parts", *top.images)
+    parts = find_parts(top, layout, unused)
     rows: list[Row] = []
-    for split, folder in (parts or {"train": root}).items():
-        for class_folder in _list_subfolders(folder):
-            files = _find_images(class_folder)
-            if not files:
+    for split, folders in (parts or {"train": [top]}).items():
+        for class_folder in (path for folder in folders for path in folder.folders):
+            files = find_images(class_folder, unused)
+            if not files and split == "train":
                 where = escape_name(str(class_folder))
-                raise UserError(f"{where}: no image in this class folder ({', '.join(sorted(SUFFIXES))})")
+                raise UserError(
+                    f"{where}: no image in this class folder; fill or remove it.{_say_unused(class_folder)}"
+                )
+            if not files:
+                unused.add("folders without an image", class_folder)
             rows += [(split, class_folder.name, path) for path in files]
+    unused.warn()
+    _log_parts(root, parts, {split for split, _, _ in rows})
     return make_source(rows, str(root), numeric=False)
+
+
+def _say_unused(folder: Path) -> str:
+    unused = Unused(folder)
+    find_images(folder, unused)
+    return f" In it:{found}" if (found := str(unused)) else ""
+
+
+def _log_parts(root: Path, parts: Parts, present: set[str]) -> None:
+    """Say which folder is which part, and which parts are cut from train because the folder lacks them."""
+    names = [f"{part} = {_join_names([f.path.name for f in parts[part]])}" for part in parts if part in present]
+    missing = " and ".join(part for part in ("val", "test") if part not in present)
+    cut = f"; {missing} will be cut from train" if missing else ""
+    log.info("%s: %s%s", escape_name(str(root)), ", ".join(names) or "one folder per class", cut)
 
 
 def read_csv(path: Path, image: str, label: str, split: str) -> Source:
@@ -125,29 +131,3 @@ def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
 
 def _join_names(names: list[str]) -> str:
     return ", ".join(map(escape_name, names[:10]))
-
-
-def _list_subfolders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _find_images(folder: Path) -> list[str]:
-    """Find image files at any depth, except hidden ones; links are followed, but no folder is read twice."""
-    found, unread, seen, root = [], [str(folder)], set(), folder.resolve()
-    while unread:
-        current = unread.pop()
-        status = os.stat(current)  # noqa: PTH116
-        if (status.st_dev, status.st_ino) in seen:
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(current) as entries:  # making a Path of each of 200,000 files would take seconds
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                link = entry.is_symlink()
-                if os.path.isdir(entry.path) if link else entry.is_dir():  # noqa: PTH112
-                    if not (link and root.is_relative_to(Path(entry.path).resolve())):
-                        unread.append(entry.path)  # a link back to a folder above would bring in other classes
-                elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
-                    found.append(entry.path)
-    return found

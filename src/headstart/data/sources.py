@@ -97,14 +97,15 @@ def torchvision(name: str, root: str = "data", **options: Any) -> Source:
     return torchvision_sets.read(name, root, options)
 
 
-def image_folder(root: str) -> Source:
+def image_folder(root: str, layout: str = "auto") -> Source:
     """A folder with train (and val, test) folders of class folders, or one folder of class folders.
 
     The classes are the sorted names of the class folders of train. Images may be in subfolders of these, at any depth.
+    `layout` says what the folders in `root` are: `splits` or `classes`; `auto` finds it out, and refuses to guess.
     """
     from headstart.data import folders
 
-    return folders.read_folder(Path(root))
+    return folders.read_folder(Path(root), layout)
 
 
 def csv(path: str, image: str = "path", label: str = "label", split: str = "split") -> Source:

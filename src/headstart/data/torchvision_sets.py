@@ -74,6 +74,8 @@ SETS = {
     "USPS": _flag(),
 }
 
+CHOOSES_PART = {"QMNIST": {"what"}}  # options that choose a part beside the recipe's own
+
 
 class DecodedImages:
     """Images that only the torchvision set itself can read (HDF5)."""
@@ -98,8 +100,8 @@ def read(name: str, root: str, options: dict[str, Any]) -> Source:
         hint = next((f" Did you mean {known}?" for known in SETS if [known.lower()] == near), "")
         raise UserError(f"data.source.name={name} is unknown.{hint} Known: {', '.join(SETS)}")
     recipe = SETS[name]
+    _check_options(name, recipe, options)
     kwargs = recipe.options | options
-    _check_options(name, kwargs)
     datasets = {
         part: _open(name, root, arguments | kwargs)
         for part, arguments in (("train", recipe.train), ("val", recipe.val), ("test", recipe.test))
@@ -114,12 +116,21 @@ def read(name: str, root: str, options: dict[str, Any]) -> Source:
     return Source(classes, parts["train"], parts.get("val"), parts.get("test"))
 
 
-def _check_options(name: str, options: dict[str, Any]) -> None:
+def _check_options(name: str, recipe: Recipe, options: dict[str, Any]) -> None:
+    """Refuse options that the set does not have, and those that would give train, val and test the same images."""
     from torchvision import datasets
 
+    opened = {part: getattr(recipe, part) for part in ("train", "val", "test") if getattr(recipe, part) is not None}
+    chooses_part = {key for arguments in opened.values() for key in arguments} | CHOOSES_PART.get(name, set())
     reserved = {"self", "root", "transform", "target_transform", "transforms", "download", "loader", "kwargs"}
-    known = set(inspect.signature(getattr(datasets, name).__init__).parameters) - reserved
-    for option in options:
+    known = set(inspect.signature(getattr(datasets, name).__init__).parameters) - reserved - chooses_part
+    for option, value in options.items():
+        if option in chooses_part:
+            used = ", ".join(f"{part}: {k}={v}" for part, arguments in opened.items() for k, v in arguments.items())
+            raise UserError(
+                f"data.source.{option}={value}: this would give every part of {name} the same images, test included;"
+                f" leave it out. headstart opens each part by itself ({used})"
+            )
         if option not in known:
             raise UserError(
                 f"data.source.{option} is no option of {name}; it takes: {', '.join(sorted(known)) or 'none'}"

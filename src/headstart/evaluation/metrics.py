@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ECE_BINS = 15
-PREDICTION_COLUMNS = ("index", "name", "label", "predicted", "confidence", "top5")
+ROW_COLUMNS = ("index", "name", "label", "predicted", "confidence", "top5")
+PREDICTION_COLUMNS = (*ROW_COLUMNS, "label_name", "predicted_name")  # of the file
 
 
 def evaluate(scores: Tensor, labels: Tensor, probabilities: bool = True) -> dict[str, float | None]:
@@ -80,7 +81,7 @@ def calibration_gaps(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 def list_predictions(
     scores: Tensor, labels: Tensor, names: Sequence[str], probabilities: bool = True
 ) -> list[dict[str, Any]]:
-    """List one row for each image, with the keys of `PREDICTION_COLUMNS`, in the order of `scores` [n, C].
+    """List one row for each image, with the keys of `ROW_COLUMNS`, in the order of `scores` [n, C].
 
     `label`, `predicted` and the list `top5` are class indices, `confidence` is the probability of the top label
     (None with `probabilities=False`), `index` the number of the row.
@@ -97,14 +98,18 @@ def list_predictions(
     ]
 
 
-def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `rows` as predictions.csv, completely or not at all; confidence is rounded to 6 digits."""
+def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    """Write `rows` as predictions.csv, completely or not at all; confidence is rounded to 6 digits.
+
+    `classes` are the names of the class indices; the file has them beside `label` and `predicted`.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, PREDICTION_COLUMNS)
     writer.writeheader()
     for row in rows:
         confidence = "" if row["confidence"] is None else f"{row['confidence']:.6g}"
-        writer.writerow({**row, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
+        names = {f"{key}_name": classes[row[key]] for key in ("label", "predicted")}
+        writer.writerow({**row, **names, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
     write_text(path, text.getvalue(), errors="surrogateescape")
 
 

@@ -37,7 +37,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
         return
     test = metrics.evaluate(scores, data.test.labels, last.probabilities)
     rows = metrics.list_predictions(scores, data.test.labels, data.test.names, last.probabilities)
-    metrics.save_predictions(context.run.folder / "predictions.csv", rows)
+    metrics.save_predictions(context.run.folder / "predictions.csv", rows, data.classes)
     extractions = _list_extractions(evaluation, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]
     testing -= sum(cost.own_seconds - cost.earlier_seconds for cost in late)

@@ -40,6 +40,7 @@ IRRELEVANT = (
     "hardware.allow_bf16",
     "data.storage",
     "preprocessing",  # stated for the reader; it follows from the network, its weights and other keys
+    "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
 # Keys that came later are no part of the identity while they have this value: what they did before they existed.
 LATER = {"data.resize": "crop"}
