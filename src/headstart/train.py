@@ -15,7 +15,8 @@ from headstart.context import Context
 from headstart.data import seen
 from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data, prepare
-from headstart.distributed import torchrun
+from headstart.data.splits import Part
+from headstart.distributed import comm, torchrun
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
 from headstart.models import factory, preprocessing, weights
@@ -100,6 +101,7 @@ def work(
         spec = preprocessing.expected_input(config.model)
         data = data or _prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
+        comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
             earlier = seen.find_seen(data.parts["test"], config)

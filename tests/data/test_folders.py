@@ -1,10 +1,9 @@
-"""A user's own images: folders of classes and CSV tables, with what is wrong in them named."""
+"""A user's own images in folders of classes, with what is wrong in them named."""
 
 import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from data.images import check_source, folder, picture, write_image
@@ -29,35 +28,12 @@ def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
         sources.image_folder(str(root))
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("path,label\ncafé.png,a\n".encode("latin-1"), "cannot be read as a CSV file in UTF-8"),
-        (b'path,label\n"' + b"x" * 200_000 + b'",a\n', "field larger than"),
-        (b"path,label\n" + b"x" * 300 + b".png,a\ny.png,b\n", "2 of 2 image files do not exist"),
-        (b"path,label\nnew\\\x00.png,a\ny.png,b\n", "2 of 2 image files do not exist|cannot be read as a CSV"),
-    ],
-)
-def test_bad_tables_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "table.csv").write_bytes(content)
-    with pytest.raises(UserError, match=message):
-        sources.csv(str(tmp_path / "table.csv"))
-
-
 @pytest.mark.parametrize("part", ["val", "test"])
 def test_a_class_that_a_part_misses_is_told(part: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = folder(tmp_path)
     shutil.rmtree(root / part / "b")
     assert sources.image_folder(str(root)).classes == ("a", "b")
     assert f"classes without an image in {part}: b" in caplog.text
-
-
-def test_a_class_only_in_validation_is_refused_in_a_table_too(tmp_path: Path) -> None:
-    for name in "abc":
-        picture(1).save(tmp_path / f"{name}.png")
-    (tmp_path / "table.csv").write_text("path,label,split\na.png,1,train\nb.png,2,train\nc.png,3,val\n")
-    with pytest.raises(UserError, match="classes in val but not in train: 3"):
-        sources.csv(str(tmp_path / "table.csv"))
 
 
 def test_image_folder_with_splits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -118,36 +94,22 @@ def test_missing_folder() -> None:
         sources.image_folder("nowhere")
 
 
-def test_csv(tmp_path: Path) -> None:
-    for i in range(4):
-        write_image(tmp_path / "pictures" / f"{i},x.png")
-    table = tmp_path / "table.csv"
-    table.write_text(
-        '\ufeffpath,label,split\n"pictures/0,x.png",10,train\n"pictures/1,x.png",9,train\n'
-        '"pictures/2,x.png",9,Test\n"pictures/3,x.png",10,validation\n',
-        encoding="utf-8",
-    )
-    source = sources.csv(str(table))
-    check_source(source)
-    assert source.classes == ("9", "10")
-    assert source.train.labels.tolist() == [1, 0]
-    assert source.val is not None
-    assert source.test is not None
-    assert np.asarray(source.test.images[0]).shape == (10, 12, 3)
-
-
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("names", "ordered"),
     [
-        ("", "has no column 'path'"),
-        ("file,label\na,b\n", r"found: file, label.*data\.source\.image"),
-        ("path,label,split\nx.png,a,dev\n", "line 2: split 'dev' is unknown"),
-        ("path,label\nx.png,\n", "line 2.*empty"),
-        ("path,label\nx.png,a\ny.png,b\n", r"2 of 2 image files do not exist:\n.*x\.png"),
-        ("path,label\n", "no training image"),
+        (("10", "2", "1"), ("1", "2", "10")),
+        (("10", "-2", "1.5", "background"), ("-2", "1.5", "10", "background")),
+        (("猫", "狗", "鳥"), ("狗", "猫", "鳥")),
     ],
 )
-def test_bad_csv_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "table.csv").write_text(text)
-    with pytest.raises(UserError, match=message):
-        sources.csv(str(tmp_path / "table.csv"))
+def test_classes_are_in_the_order_of_tables(names: tuple[str, ...], ordered: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        write_image(tmp_path / name / "1.png")
+    assert sources.image_folder(str(tmp_path)).classes == ordered
+
+
+def test_classes_that_are_alike_are_refused_in_all_parts(tmp_path: Path) -> None:
+    for part, name in (("train", "01"), ("train", "2"), ("val", "1")):
+        write_image(tmp_path / part / name / "1.png")
+    with pytest.raises(UserError, match="the classes '01' and '1' are the same number"):
+        sources.image_folder(str(tmp_path))

@@ -14,13 +14,14 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import fork_server
+from headstart.errors import RunFailed
 from headstart.models import weights
 from integration.test_resume import headstart, run_here
 
@@ -43,7 +44,12 @@ def results(place: Path) -> list[dict[str, Any]]:
 
 
 class Ranks:
-    """In place of torchrun's agent: two forked ranks, which meet in a store of this process."""
+    """In place of torchrun's agent: two forked ranks, which meet in a store of this process.
+
+    `changes` is code that a rank runs before its work, by its number.
+    """
+
+    changes: ClassVar[dict[str, str]] = {}
 
     def __init__(self, command: tuple[str, ...], env: dict[str, str], **_: Any) -> None:
         assert command[1:3] == ("-m", "headstart.distributed.torchrun")
@@ -51,9 +57,13 @@ class Ranks:
         self._store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self._store.port),
                   "TORCHELASTIC_USE_AGENT_STORE": "True"}  # fmt: skip
-        before = f"import sys\nfrom headstart import worker\nsys.exit(worker.entry({command[3]!r}))"
+        work = f"import sys\nfrom headstart import worker\nsys.exit(worker.entry({command[3]!r}))"
         self._ranks = [
-            fork_server.start(before=before, env=env | shared | {"RANK": rank, "LOCAL_RANK": rank}, output=(1, 2))
+            fork_server.start(
+                before=f"{self.changes.get(rank, '')}\n{work}",
+                env=env | shared | {"RANK": rank, "LOCAL_RANK": rank},
+                output=(1, 2),
+            )
             for rank in "01"
         ]
 
@@ -107,6 +117,21 @@ def test_a_probe_and_a_checkpoint_have_the_same_metrics_on_one_and_on_two_proces
         assert one["val"] == two["val"]
         ours, theirs = (load_file(each["folder"] / weights.FINAL) for each in (one, two))
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+SWAPPED = """
+from headstart.data import sources
+make = sources.array_split
+sources.array_split = lambda images, labels, name: make(images, 9 - labels, name)
+"""
+
+
+@pytest.mark.usefixtures("ranks_forked")
+def test_ranks_with_other_labels_than_the_first_do_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ranks, "changes", {"1": SWAPPED})
+    with pytest.raises(RunFailed, match="the data and classes of process 1 differ from those of process 0"):
+        run_here(tmp_path, *DIGITS, *LIVE, *TWO, "hardware.threads=1")
+    assert not list(tmp_path.rglob("metrics.csv")), "no step was made"
 
 
 @pytest.mark.slow

@@ -1,14 +1,14 @@
-"""Read a user's own images: from folders of classes, or from the table of a CSV file."""
+"""Read a user's own images from folders of classes."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from headstart.data.classes import check_names, order_classes
 from headstart.data.filenames import escape_name
 from headstart.data.layout import LAYOUTS, Parts, find_parts
 from headstart.data.source import Source, file_split
@@ -16,8 +16,6 @@ from headstart.data.walk import Unused, find_images, scan
 from headstart.errors import UserError
 
 log = logging.getLogger(__name__)
-
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 Row = tuple[str, str, str]  # split, class, image path
 
@@ -57,7 +55,7 @@ def _read_folder(root: Path, layout: str) -> Source:
             rows += [(split, class_folder.name, path) for path in files]
     unused.warn()
     _log_parts(root, parts, {split for split, _, _ in rows})
-    return make_source(rows, str(root), numeric=False)
+    return make_source(rows, str(root))
 
 
 def _say_unused(folder: Path) -> str:
@@ -74,39 +72,9 @@ def _log_parts(root: Path, parts: Parts, present: set[str]) -> None:
     log.info("%s: %s%s", escape_name(str(root)), ", ".join(names) or "one folder per class", cut)
 
 
-def read_csv(path: Path, image: str, label: str, split: str) -> Source:
-    """Read a CSV file with these columns; a UserError names the line that is wrong."""
-    if not path.is_file():
-        raise UserError(f"data.source.path={path}: there is no such file")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as text:
-            rows = list(_csv_rows(path, csv.DictReader(text), image, label, split))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
-    return make_source(rows, str(path))
-
-
-def _csv_rows(path: Path, reader: csv.DictReader[str], image: str, label: str, split: str) -> Iterator[Row]:
-    header = list(reader.fieldnames or [])
-    for key, column in (("image", image), ("label", label)):
-        if column not in header:
-            raise UserError(
-                f"{path} has no column '{column}' in line 1 (found: {', '.join(header) or 'nothing'});"
-                f" name the column with data.source.{key}=…"
-            )
-    for row in reader:
-        where = f"{path}, line {reader.line_num}"
-        part = (row.get(split) or "train").strip().lower()
-        if part not in SPLIT_NAMES:
-            raise UserError(f"{where}: split '{part}' is unknown; use train, val or test")
-        file, name = (row[image] or "").strip(), (row[label] or "").strip()
-        if not file or not name:
-            raise UserError(f"{where}: '{image}' or '{label}' is empty")
-        yield SPLIT_NAMES[part], name, str(path.parent / file)
-
-
-def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
-    """Make a `Source` of (split, class, path) rows; `numeric`: sort classes as numbers if all are whole numbers."""
+def make_source(rows: list[Row], origin: str, advise: Callable[[str], str] = lambda path: "") -> Source:
+    """Make a `Source` of (split, class, path) rows; `advise` says what to do about an image that does not exist."""
+    check_names({name for _, name, _ in rows}, origin)
     names = {split: {name for part, name, _ in rows if part == split} for split in ("train", "val", "test")}
     if not names["train"]:
         raise UserError(f"{origin}: no training image")
@@ -120,9 +88,8 @@ def make_source(rows: list[Row], origin: str, numeric: bool = True) -> Source:
     lost = [path for _, _, path in rows if not os.path.isfile(path)]  # noqa: PTH113 Path.is_file raises on a long name
     if lost:
         shown = "\n  ".join(map(escape_name, lost[:10]))
-        raise UserError(f"{origin}: {len(lost)} of {len(rows)} image files do not exist:\n  {shown}")
-    by_value = numeric and all(name.isdecimal() for name in names["train"])
-    classes = sorted(names["train"], key=int if by_value else None)
+        raise UserError(f"{origin}: {len(lost)} of {len(rows)} image files do not exist:\n  {shown}{advise(lost[0])}")
+    classes = order_classes(names["train"])
     index = {name: i for i, name in enumerate(classes)}
     present = Counter(split for split, _, _ in rows)
     parts = {split: file_split((path, index[name]) for part, name, path in rows if part == split) for split in present}

@@ -70,19 +70,23 @@ class FileImages:
 class Split:
     """One split of a data set: images, labels int64 [n], and the name of each image (its path, or 'train[17]').
 
-    Raises UserError if the numbers of images and labels differ.
+    `groups` says for each image what it belongs to, such as a patient; None if nothing is known.
+    Raises UserError if the numbers of images, labels and groups differ.
     """
 
     images: Images
     labels: np.ndarray
     names: Sequence[str]
     contents: Contents = field(default_factory=Contents)  # the digests of files that are already known
+    groups: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.labels):
             raise UserError(
                 f"{len(self.images)} images but {len(self.labels)} labels: the set is damaged; fetch it again"
             )
+        if self.groups is not None and len(self.groups) != len(self.labels):
+            raise UserError(f"data.group: {len(self.groups)} groups but {len(self.labels)} images")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -95,12 +99,15 @@ class Split:
 
     def select(self, rows: np.ndarray) -> Split:
         """A split of only these rows, so that the memory of the others can be freed if the images are arrays."""
-        names = [self.names[i] for i in rows]
+        images: Images
         if isinstance(self.images, ArrayImages):
-            return Split(ArrayImages(self.images.array[rows]), self.labels[rows], names)
-        if isinstance(self.images, FileImages):
-            return Split(FileImages([self.images.paths[i] for i in rows]), self.labels[rows], names, self.contents)
-        raise TypeError(f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected")
+            images = ArrayImages(self.images.array[rows])
+        elif isinstance(self.images, FileImages):
+            images = FileImages([self.images.paths[i] for i in rows])
+        else:
+            raise TypeError(f"{type(self.images).__name__} is neither in memory nor files: its rows cannot be selected")
+        groups = None if self.groups is None else tuple(self.groups[i] for i in rows)
+        return Split(images, self.labels[rows], [self.names[i] for i in rows], self.contents, groups)
 
 
 @dataclass(frozen=True, eq=False)

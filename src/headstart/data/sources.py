@@ -108,12 +108,28 @@ def image_folder(root: str, layout: str = "auto") -> Source:
     return folders.read_folder(Path(root), layout)
 
 
-def csv(path: str, image: str = "path", label: str = "label", split: str = "split") -> Source:
-    """A CSV file with a header and the columns path and label; paths are relative to the file.
+def csv(
+    path: str,
+    image: str = "path",
+    label: str = "label",
+    split: str | None = "auto",
+    images: str | None = None,
+    suffix: str | None = None,
+    group: str | None = None,
+) -> Source:
+    """A table with a header, separated by commas, semicolons or tabs, with a row for each image.
 
-    An optional column split contains train, val or test. `image`, `label` and `split` are the columns' names, if they
-    differ from these. The classes are the sorted labels (sorted as numbers if all are whole numbers).
+    Args:
+        image: the column of the image files; they are relative to the table's folder, or to `images`.
+        label: the column of the classes, one for each image.
+        split: the column that contains train, val and test; `auto` finds it, null cuts the parts.
+        images: the folder of the image files, relative to the working folder or to the table's.
+        suffix: what is added to each image's name, such as `.jpg`.
+        group: the column that says what an image belongs to, such as a patient; see `data.group`.
     """
-    from headstart.data import folders
+    from headstart.data import tables
 
-    return folders.read_csv(Path(path), image, label, split)
+    column_names = tables.ColumnNames(  # Hydra makes a number of a column's name such as 1
+        str(image), str(label), None if split is None else str(split), None if group is None else str(group)
+    )
+    return tables.read_table(Path(str(path)), column_names, None if images is None else str(images), suffix)

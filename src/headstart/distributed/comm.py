@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from headstart.errors import RunFailed
+
 PATIENCE = timedelta(hours=2)  # for a rank that is alive and does not answer; a dead one is noticed at once
 
 
@@ -53,6 +55,22 @@ def all_gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value, group=_control_group())
     return values
+
+
+def check_same(what: str, value: Any) -> None:
+    """Compare a value with those of the other ranks, so that no rank works on something else than the others.
+
+    Raises:
+        RunFailed: in every rank, if the values differ; it names the ranks.
+    """
+    values = all_gather(value)
+    strange = [number for number, other in enumerate(values) if other != values[0]]
+    if strange:
+        numbers = ", ".join(map(str, strange))
+        raise RunFailed(
+            f"{what} of process {numbers} differ from those of process 0, so they would train on different things: "
+            "do all processes see the same files, and did nothing change them? Start again"
+        )
 
 
 def compute_in_shares(n: int, compute: Callable[[slice], Tensor]) -> Tensor:
