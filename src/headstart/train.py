@@ -13,13 +13,14 @@ from headstart.config import own_code
 from headstart.config.instantiate import build
 from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
+from headstart.data import seen
 from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data, prepare
 from headstart.data.splits import Part
 from headstart.distributed import comm, torchrun
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
-from headstart.models import factory, weights
+from headstart.models import factory, preprocessing, weights
 from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
@@ -46,13 +47,17 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
         UserError: the data, the weights or the machine are not fit for the run.
     """
     own_code.load(config.imports or ())
-    spec = factory.expected_input(config.model)
+    config = replace(config, model=preprocessing.adopt(config.model))
+    spec = preprocessing.expected_input(config.model)
     phases = _plan(config)
     tune.check_compiler(hardware.resolve_hardware(config.hardware))
     data = _prepare_data(config, spec)
+    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
+    config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
     config, tuned = _resolve_auto(config, data, phases)
     source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source} | digest_own_code(config)
+    digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
+    digests |= digest_own_code(config)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
@@ -99,12 +104,13 @@ def work(
     own_code.load(config.imports or ())
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
         device = hardware.select_device(config.hardware)
-        spec = factory.expected_input(config.model)
+        spec = preprocessing.expected_input(config.model)
         data = data or _prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
         comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
+            earlier = seen.find_seen(data.parts["test"], config)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
             measures = [build("measure", node) for node in config.measures.values()]
             start = _copy_pretrained(config, model)
@@ -126,6 +132,7 @@ def work(
             _log_facts(context, phases, routes)
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
+                seen.write_seen(this_run.folder, data.parts, earlier)
                 weights.save(model, this_run.folder / weights.FINAL)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
 
@@ -164,7 +171,7 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
     return replace(settled, hardware=tuned_hardware), tuned
 
 
-def _prepare_data(config: RunConfig, spec: factory.Input) -> Data:
+def _prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
     return prepare(
         config.data,
         image_size=config.data.image_size or spec.image_size,
@@ -173,6 +180,8 @@ def _prepare_data(config: RunConfig, spec: factory.Input) -> Data:
         workers=config.hardware.workers,
         processes=config.hardware.devices,
         cache_dir=config.cache,
+        resize=spec.resize,
+        mean=spec.mean,
     )
 
 
@@ -211,6 +220,7 @@ def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
 def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]) -> None:
     """Log the facts of the run before it starts: sizes, machine, and the strategy as a table."""
     config, sizes = context.config, context.data.sizes
+    log.info("  %s", preprocessing.describe(config.preprocessing, context.data.stored_size))
     log.info(
         "  %d classes, %d train + %d validation + %d test images at %d px  |  %s, %s, %s  |  %s",
         len(context.data.classes),

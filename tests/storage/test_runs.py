@@ -37,10 +37,18 @@ def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
         "hardware.workers=3",
         "checkpoint_every=5",
         "rerun=true",
+        "+preprocessing.image_size=64",
     ]
-    assert {identity(override) for override in same} == {identity()}
+    assert {identity(override, "data.resize=crop") for override in same} == {identity("data.resize=crop")}
     folder = ("data=image_folder", "data.source.root=photos")  # what a layout changes is in the digest of the data
     assert identity(*folder, "data.source.layout=classes") == identity(*folder, "~data.source.layout")
+
+
+def test_what_came_later_is_in_no_identity_until_it_is_used() -> None:
+    """Identities of runs that earlier versions made stay as they were."""
+    before = schema.to_plain(compose("data.resize=crop"))
+    del before["data"]["resize"], before["preprocessing"]
+    assert identity("data.resize=crop") == runs.identity(before, DIGESTS) != identity("data.resize=pad")
 
 
 def test_what_can_is() -> None:

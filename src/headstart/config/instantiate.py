@@ -51,6 +51,12 @@ ROLES = {
 }
 
 
+def find_role(key: str) -> str | None:
+    """The role of what stands at a key, such as probe for `strategy.phases.head.probe`; None if nothing is built."""
+    names = key.split(".")
+    return next((name for name in (names[-1], names[0].removesuffix("s")) if name in ROLES), None)
+
+
 def find_target(target: Any, role: str) -> Any:
     """Find what a `_target_` names, if it is fit for its role; nothing else is imported.
 

@@ -65,6 +65,7 @@ class DataConfig:
     name: str = MISSING
     source: dict[str, Any] = MISSING
     image_size: int | None = None
+    resize: str = "auto"
     flip: bool = True
     batch_size: int = 32
     train_per_class: int | None = None
@@ -160,6 +161,7 @@ class RunConfig:
     checkpoint_every: float = 60.0
     measures: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)  # filled in by the run, for `config.yaml`
     rerun: bool = False
 
     @property

@@ -17,6 +17,7 @@ CHOICES = {
     "select": ("val_accuracy", "val_loss"),
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
+    "data.resize": ("auto", "crop", "squash", "pad"),
     "data.sampling": ("uniform", "balanced"),
     "data.storage": ("auto", "memory", "stream"),
     "hardware.accelerator": ACCELERATORS,

@@ -46,6 +46,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
         {"status": "completed"}
         | _describe_run(context)
         | {"test": test, "val": val}
+        | {"preprocessing": context.config.preprocessing}
         | _count_sizes(evaluation, phases)
         | _sum_costs(evaluation, outcomes, extractions, testing, began)
         | {"ms_per_image": speed}

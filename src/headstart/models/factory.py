@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from headstart.config.schema import ModelConfig
-
-
-@dataclass(frozen=True)
-class Input:
-    """The input that a network expects: size in pixels, crop and normalisation, from timm's `pretrained_cfg`."""
-
-    image_size: int
-    crop_pct: float
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 def check_name(name: str) -> None:
@@ -71,40 +59,26 @@ def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
         ) from error
 
 
-def expected_input(config: ModelConfig) -> Input:
-    """The input that the network expects; reads the config of the folder or hub page in `weights`, but no weights."""
-    from timm.data import resolve_data_config
+def read_external_config(config: ModelConfig) -> tuple[Any, dict[str, Any]]:
+    """Read the `pretrained_cfg` and the network's arguments that a folder or hub page states.
 
-    check_name(config.name)
-    cfg: Any = build_outline(config).pretrained_cfg  # with its arguments, which may change the input
-    if config.weights.startswith(("local-dir:", "hf-hub:")):
-        cfg = _read_external_config(config)
-    resolved = resolve_data_config(pretrained_cfg=cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg or {}))
-    return Input(
-        resolved["input_size"][-1],
-        resolved["crop_pct"],
-        resolved["interpolation"],
-        tuple(resolved["mean"]),
-        tuple(resolved["std"]),
-    )
-
-
-def _read_external_config(config: ModelConfig) -> Any:
-    """Read the `pretrained_cfg` of a folder or hub page; raises UserError if it describes another network."""
+    Raises:
+        UserError: it describes another network.
+    """
     from timm.models import load_model_config_from_hf
 
     source, _, place = config.weights.partition(":")
     try:
         if source == "local-dir":
-            cfg, name = read_folder_config(place)
+            cfg, name, args = read_folder_config(place)
         else:
             with hub.offline_if_unreachable():
-                cfg, name, _ = load_model_config_from_hf(place)
+                cfg, name, args = load_model_config_from_hf(place)
     except Exception as error:
         raise hub.make_unavailable_error(config, error) from error
     if name != config.name.partition(".")[0]:
         raise UserError(f"model.weights={config.weights} holds {name}, but model.name={config.name}: make them agree")
-    return cfg
+    return cfg, args or {}
 
 
 def build_outline(config: ModelConfig) -> Any:
@@ -157,8 +131,11 @@ def _refuse_nan(config: ModelConfig, model: Any) -> None:
 def _build(config: ModelConfig, **options: Any) -> Any:
     import timm
 
+    arguments = options | config.args
+    for key in options.keys() & config.args.keys() & {"pretrained_cfg_overlay"}:
+        arguments[key] = config.args[key] | options[key]  # both count: one holds the input, the other the weights
     try:
-        return timm.create_model(config.name, **(options | config.args))
+        return timm.create_model(config.name, **arguments)
     except (TypeError, ValueError, AssertionError, ArithmeticError, RuntimeError, LookupError, AttributeError) as error:
         loading = isinstance(error, RuntimeError) and "pretrained_cfg_overlay" in options  # weights that do not fit
         if loading or isinstance(as_user_error(error), RunFailed):

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from timm.models.efficientnet import EfficientNet
 
 
-def read_folder_config(folder: str) -> tuple[dict[str, Any], str]:
-    """The `pretrained_cfg` and the name of the network whose weights lie in a folder; raises what timm raises."""
+def read_folder_config(folder: str) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """The `pretrained_cfg`, name and arguments of the network whose weights lie in a folder; its errors are timm's."""
     from timm.models._hub import load_model_config_from_path
 
-    cfg, name, _ = load_model_config_from_path(folder)
-    return cfg, name
+    return load_model_config_from_path(folder)
 
 
 def find_new_name(name: str) -> str | None:

@@ -15,6 +15,7 @@ import yaml
 
 from headstart.report.answers import Answers, read_answers
 from headstart.storage.plain_text import escape_all, escape_controls
+from headstart.storage.runs import LATER
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -181,10 +182,10 @@ def load_json(path: Path) -> Mapping[str, Any]:
 
 
 def load_config(path: Path) -> dict[str, Any] | None:
-    """Read and flatten a run's `config.yaml`; None where it is missing or does not parse."""
+    """Read and flatten a run's `config.yaml`, with keys that came later; None where it is missing or does not parse."""
     try:
         loaded = escape_all(yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))
-        return flatten(loaded) if isinstance(loaded, dict) else None
+        return {**LATER, **flatten(loaded)} if isinstance(loaded, dict) else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 

@@ -40,10 +40,11 @@ IRRELEVANT = (
     "hardware.tune",  # the settings that it chose are part of the identity
     "hardware.allow_bf16",
     "data.storage",
+    "preprocessing",  # stated for the reader; it follows from the network, its weights and other keys
     "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
-# Keys that are younger than many runs: at these values they are no part of the identity, which stays what it was.
-UNUSED = {"data.pixel_range": None}
+# Keys that came later are no part of the identity while they have this value: what they did before they existed.
+LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "data.folds": None, "data.fold": None}
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
@@ -68,7 +69,7 @@ def _drop_keys(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "")
     return {
         key: _drop_keys(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in node.items()
-        if f"{prefix}{key}" not in keys and not (f"{prefix}{key}" in UNUSED and value == UNUSED[f"{prefix}{key}"])
+        if f"{prefix}{key}" not in keys and (f"{prefix}{key}" not in LATER or LATER[f"{prefix}{key}"] != value)
     }
 
 
