@@ -88,10 +88,10 @@ def test_every_file_composes_validates_and_binds(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "model"], ids=key)
 def test_every_model_is_known_to_timm(path: Path) -> None:
-    from headstart.models import factory
+    from headstart.models import preprocessing
 
     config = composed(path)
-    assert factory.expected_input(config.model).image_size >= (192 if config.model.weights != "none" else 32)
+    assert preprocessing.expected_input(config.model).image_size >= (192 if config.model.weights != "none" else 32)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=key)

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from headstart.cli.callbacks import FolderRefused
-from headstart.cli.jobs import WHITELIST, JobSummary, run_jobs
+from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs
 from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
 from headstart.errors import UserError
@@ -121,7 +121,7 @@ def _find_problems(argv: Sequence[str]) -> list[str]:
 
 def _run_hydra(task: Callable[[DictConfig], float | None]) -> None:
     app = hydra.main(
-        config_path=str(resolvers.config_folder()), config_name="config", execution_whitelist=list(WHITELIST)
+        config_path=str(resolvers.config_folder()), config_name="config", execution_whitelist=list_hydra_targets()
     )(task)
     with _raise_hydra_errors():
         app()

@@ -40,16 +40,17 @@ def find_hint(key: str, config: DictConfig | None = None) -> Any:
         target = OmegaConf.select(config, f"{parent}._target_")
     except OmegaConfBaseException:
         return Any
-    return list_argument_hints(target).get(name, Any) if isinstance(target, str) else Any
+    role = instantiate.find_role(parent)
+    return list_argument_hints(target, role).get(name, Any) if isinstance(target, str) and role else Any
 
 
 @cache
-def list_argument_hints(target: str) -> dict[str, Any]:
+def list_argument_hints(target: str, role: str) -> dict[str, Any]:
     """The types of the arguments of what `target` names, by name; empty if they are not known."""
     if target.startswith(LIBRARIES):
         return {}
     try:
-        call = instantiate.find_target(target)
+        call = instantiate.find_target(target, role)
         hints = typing.get_type_hints(call.__init__ if inspect.isclass(call) else call)
     except (UserError, NameError, AttributeError, TypeError):  # the check of the components gives the reason
         return {}
@@ -87,14 +88,12 @@ def settle_texts(config: RunConfig) -> RunConfig:
     """
     config.output_dir = expand_home(config.output_dir)
     config.cache_dir = None if config.cache_dir is None else expand_home(config.cache_dir)
-    if config.model.weights.startswith(
-        "local-dir:~"
-    ):  # read by timm; files and `run:` are expanded where they are read
+    if config.model.weights.startswith("local-dir:~"):  # timm reads it; a file and `run:` are expanded when read
         config.model.weights = f"local-dir:{expand_home(config.model.weights.removeprefix('local-dir:'))}"
     source = config.data.source
     hints = {}
     if isinstance(source, dict) and any(isinstance(value, int | float) for value in source.values()):
-        hints = list_argument_hints(str(source.get("_target_")))
+        hints = list_argument_hints(str(source.get("_target_")), "source")
     for name, value in source.items() if isinstance(source, dict) else ():
         if isinstance(value, int | float) and is_text(hints.get(name, Any)):
             source[name] = str(value)
@@ -106,10 +105,11 @@ def settle_texts(config: RunConfig) -> RunConfig:
 def find_argument_problems(config: RunConfig) -> Iterator[str]:
     """Text arguments that are numbers, lists, mappings, or null although they may not be."""
     for key, node in _list_target_nodes(config):
-        for name, value in node.items():
+        role = instantiate.find_role(key)
+        for name, value in node.items() if role else ():
             if isinstance(value, str):
                 continue
-            hint = list_argument_hints(node["_target_"]).get(name, Any)
+            hint = list_argument_hints(node["_target_"], role).get(name, Any)
             if is_text(hint) and not (value is None and is_nullable(hint)):
                 shown = "null" if value is None else value
                 yield f"{key}.{name}={shown}: must be text; quote it if it is meant: {key}.{name}='\"{shown}\"'"

@@ -33,7 +33,7 @@ MOST_COMBINATIONS = 200
 MOST_INVALID = 50  # jobs of a sweep that are composed to explain their problems; more would repeat these
 # Keys that only torch and timm can check. That takes 4 s: it is done if such a key is set, or if nothing else is wrong.
 LIBRARIES = re.compile(
-    r"(optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
+    r"(imports|optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
 )
 PLAIN = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler")
 
@@ -187,6 +187,8 @@ def compose_job(
 
 def _component_problems(jobs: Iterable[Job], *, trial: bool, machine: bool) -> list[str]:
     """The problems that only torch and timm can find in the parts and networks of the jobs."""
+    import torch  # noqa: F401 if it fails later, Hydra hides why, and torch refuses a second attempt
+
     from headstart.preflight.components import Components
 
     components = Components(trial=trial, machine=machine)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from headstart.config.environment import hide
 from headstart.storage.files import append_text, write_text, write_whole
 from headstart.storage.redact import mask
 from headstart.tracking.wandb_names import LONGEST, fit_names
@@ -90,7 +91,7 @@ class RunLog:
         self._dashboard: WandbRun | None = None
         if settings.wandb and not is_switched_off():
             names = fit_names(run_id, name, study)
-            about = {"config": mask(config), "job_type": job_type[:LONGEST], "tags": list(settings.tags)}
+            about = {"config": mask(hide(config)), "job_type": job_type[:LONGEST], "tags": mask(list(settings.tags))}
             self._dashboard = WandbRun(folder, settings, {**names, **about})
             self._send(_define_curves("epoch", "train/*", "val/*"))
 
