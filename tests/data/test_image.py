@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from data.images import PHOTOS, files, folder, jpegs, load, part_of, picture, read
 from headstart.data.checks import check_images
+from headstart.data.deep import turn_upright
 from headstart.data.image import ORIENTATION, _cut_strip, decode, is_sound_photo, to_rgb
 from headstart.errors import UserError
 
@@ -99,6 +100,16 @@ def test_odd_kinds_of_files_are_read_as_seen(tmp_path: Path) -> None:
 def test_broken_exif_data_does_not_cost_the_image(exif: bytes, tmp_path: Path) -> None:
     path = saved(Image.new("RGB", (8, 8), "white"), tmp_path / "photo.jpg", exif=b"Exif\0\0" + exif)
     assert load(files(path), 8, "bilinear").images.min() > 250
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
+def test_a_turned_tiff_is_read_upright(mode: str, compression: str, tmp_path: Path) -> None:
+    stored = np.arange(8 * 16, dtype=np.uint16).reshape(8, 16)
+    image = Image.fromarray(stored) if mode == "I;16" else Image.fromarray(stored.astype(np.uint8)).convert(mode)
+    path = saved(image, tmp_path / "turned.tif", compression=compression, tiffinfo={ORIENTATION: 6})
+    seen = np.asarray(turn_upright(Image.open(path)))
+    assert np.array_equal(seen if seen.ndim == 2 else seen[..., 0], np.rot90(stored, -1))
 
 
 def test_portrait_and_landscape_are_not_mixed_up() -> None:

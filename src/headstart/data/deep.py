@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 SHALLOW, WHOLE, FLOATING, COLOUR = range(4)  # 8 bits or fewer; grey whole numbers; grey floating point; 16-bit colour
 SAMPLE = 100_000  # pixels that are looked at for a percentile
@@ -24,9 +24,17 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
+def turn_upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF orientation says that it is to be seen."""
+    if isinstance(image, ImageFile.ImageFile) and image.format == "TIFF":
+        # without a name Pillow does not map the file into memory: a grey one would be read with the turned image's sides
+        image.filename = ""
+    return ImageOps.exif_transpose(image)
+
+
 def to_8_bits(image: Image.Image, low: float, high: float) -> Image.Image:
     """A deep image in mode L, upright: `low` and less become 0, `high` and more 255; ValueError for NaN."""
-    values = np.asarray(ImageOps.exif_transpose(image)).astype(np.float32)
+    values = np.asarray(turn_upright(image)).astype(np.float32)
     if np.isnan(values).any():
         raise ValueError("it holds NaN; write numbers there")
     scaled = (values - low) * (255 / (high - low))

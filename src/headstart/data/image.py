@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 from torch.nn.functional import interpolate
 
-from headstart.data.deep import is_deep
+from headstart.data.deep import is_deep, turn_upright
 from headstart.data.filenames import escape_name
 from headstart.data.square import Square
 
@@ -152,7 +152,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     EXIF rotation is applied, transparent pixels become white, and an animation gives its first frame. Raises ValueError
     for more than 8 bits a pixel, which `headstart.data.pixel_range` scales for the whole set before.
     """
-    image = ImageOps.exif_transpose(image)
+    image = turn_upright(image)
     if is_deep(image):
         raise ValueError(
             f"it has more than 8 bits a pixel (mode {image.mode}), which no file with this ending should have; name "
