@@ -27,7 +27,7 @@ def is_deep(image: Image.Image) -> bool:
 def turn_upright(image: Image.Image) -> Image.Image:
     """The image as its EXIF orientation says that it is to be seen."""
     if isinstance(image, ImageFile.ImageFile) and image.format == "TIFF":
-        # without a name Pillow does not map the file into memory: a grey one would be read with the turned image's sides
+        # without a name Pillow does not map it into memory, and so reads a grey one with its own sides, not the turned
         image.filename = ""
     return ImageOps.exif_transpose(image)
 
