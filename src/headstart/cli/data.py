@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -49,23 +50,29 @@ def main(argv: Sequence[str]) -> int:
     from headstart.cli import data_words, look
 
     request = data_words.read_words(options.words, options.config_dir)
-    with _show_log():
-        look.look(request, look.choose_folder(request, options.out), pictures=not options.no_pictures)
+    with _show_log() as said:
+        look.look(request, look.choose_folder(request, options.out), said, pictures=not options.no_pictures)
     return 0
 
 
 @contextmanager
-def _show_log() -> Iterator[None]:
-    """Inside this context, what the readers report goes to standard output as plain lines, as in `headstart train`."""
+def _show_log() -> Iterator[io.StringIO]:
+    """Inside this context, what the readers report goes to standard output as plain lines, as in `headstart train`.
+
+    It is kept in what this context gives, too.
+    """
     from headstart.storage.redact import Formatter
 
-    log, handler = logging.getLogger("headstart"), logging.StreamHandler(sys.stdout)
-    handler.setFormatter(Formatter("%(message)s"))
+    log, said = logging.getLogger("headstart"), io.StringIO()
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.StreamHandler(said)]
     before = log.level
     log.setLevel(logging.INFO)
-    log.addHandler(handler)
+    for handler in handlers:
+        handler.setFormatter(Formatter("%(message)s"))
+        log.addHandler(handler)
     try:
-        yield
+        yield said
     finally:
-        log.removeHandler(handler)
+        for handler in handlers:
+            log.removeHandler(handler)
         log.setLevel(before)

@@ -45,14 +45,14 @@ def read_words(words: Sequence[str], config_dir: str | None = None) -> Request:
     place = Path(places[0]).expanduser() if places else None
     if place is not None and (place / "config.yaml").is_file():
         return _read_run(place, overrides)
-    argv = [*_choose_source(places[0], config_dir), *overrides] if places else overrides
+    name, chosen = _choose_source(places[0], config_dir) if places else (None, [])
+    argv = [*chosen, *overrides]
     if config_dir is not None:
         argv = [*argv, "--config-dir", config_dir]
     command = examine(argv, libraries=True, machine=False)
     raise_if_any(command.problems)
     config = command.jobs[0].config
-    name = config.data.name if place is None or NAME.fullmatch(places[0]) else place.resolve().stem
-    return Request(name, config)
+    return Request(name or config.data.name, config)
 
 
 def _is_what(word: str) -> bool:
@@ -60,8 +60,8 @@ def _is_what(word: str) -> bool:
     return OVERRIDE.match(word) is None or (Path(word).expanduser().exists() and not word.startswith("data="))
 
 
-def _choose_source(word: str, config_dir: str | None) -> list[str]:
-    """The overrides that a name in conf/data, a folder or a table stands for."""
+def _choose_source(word: str, config_dir: str | None) -> tuple[str, list[str]]:
+    """A name in conf/data, a folder or a table: its short name, and the overrides that it stands for."""
     from headstart.config import resolvers
     from headstart.preflight.hydra_internals import Loader
 
@@ -72,11 +72,11 @@ def _choose_source(word: str, config_dir: str | None) -> list[str]:
         if word in known or not path.exists():
             if path.exists():
                 log.warning("%s is the set of conf/data; for the file or folder here, type ./%s", word, word)
-            return [f"data={word}"]
+            return word, [f"data={word}"]
     if path.is_dir():
-        return ["data=image_folder", f"data.source.root={_quote(word)}"]
+        return path.resolve().name, ["data=image_folder", f"data.source.root={_quote(word)}"]
     if path.is_file() and path.suffix.lower() in TABLES:
-        return ["data=csv", f"data.source.path={_quote(word)}"]
+        return path.stem, ["data=csv", f"data.source.path={_quote(word)}"]
     if path.exists():
         raise UserError(
             f"{escape_name(word)}: a folder of images or a table ({', '.join(TABLES)}) is needed; a table of another "

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli.data_words import Request, list_roots
+from headstart.config.schema import mixes
 from headstart.data.filenames import escape_name
 from headstart.errors import UserError
 
@@ -26,7 +28,7 @@ WIDTH = 120  # of summary.txt, and where the output is no terminal
 
 @dataclass(frozen=True)
 class View:
-    """What is shown: sentences before and after the table of classes, and the pictures' own problems."""
+    """What is shown: sentences before and after the table of classes."""
 
     before: list[str]
     after: list[str]
@@ -56,8 +58,12 @@ def choose_folder(request: Request, out: Path | None) -> Path:
     return real if folder.is_symlink() else folder
 
 
-def look(request: Request, folder: Path, pictures: bool) -> None:
-    """Read the data, print what they are, and put the files into `folder`, all of them or none."""
+def look(request: Request, folder: Path, said: io.StringIO, *, pictures: bool) -> None:
+    """Read the data, print what they are, and put the files into `folder`, all of them or none.
+
+    Args:
+        said: what the readers have reported, which is in the terminal already; it goes into summary.txt too.
+    """
     from rich.console import Console
 
     from headstart.data.summary import Summary
@@ -69,8 +75,9 @@ def look(request: Request, folder: Path, pictures: bool) -> None:
     make_folder(folder.parent, "--out")
     spec = factory.expected_input(request.config.model)
     data = prepare_data(request.config, spec)
+    left_out = said.getvalue()
     summary = Summary(data)
-    data.parts.update(summary.readable)
+    data.parts.update(summary.readable)  # what follows decodes images
     view = _describe(request, data, summary)
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
@@ -82,6 +89,7 @@ def look(request: Request, folder: Path, pictures: bool) -> None:
             console.print(f"{problem.kind}: {problem.image}: {problem.detail}", soft_wrap=True)
         _write_tables(summary, damaged, new)
         with (new / "summary.txt").open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(left_out)
             view.show(Console(file=file, width=WIDTH, highlight=False, markup=False, emoji=False))
     console.print(f"files: {folder}", soft_wrap=True)
 
@@ -90,7 +98,7 @@ def _describe(request: Request, data: Data, summary: Summary) -> View:
     from headstart.data.summary import describe_choice
 
     config = request.config
-    parts = " + ".join(f"{count:,} {name}" for name, count in data.sizes.items())
+    parts = " + ".join(f"{len(part):,} {name}" for name, part in summary.parts.items())
     adapted = "".join(f"; {words}" for words in data.adaptations)
     return View(
         before=[
@@ -100,6 +108,7 @@ def _describe(request: Request, data: Data, summary: Summary) -> View:
         after=[
             *summary.describe_images(),
             f"{config.model.name} sees {data.image_size} px, cut from squares of {data.stored_size} px{adapted}",
+            *(["augment.mixup and augment.cutmix mix whole batches: no picture shows this"] * mixes(config.augment)),
             *summary.describe_problems(),
         ],
         summary=summary,

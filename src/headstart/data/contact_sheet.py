@@ -68,7 +68,7 @@ def write_sheets(data: Data, folder: Path) -> list[Problem]:
             cells = list(pool.map(lambda place: _thumbnail(data, *place), chosen))
             if cells:
                 columns = min(COLUMNS, len(cells))
-                _arrange([cell for cell, _ in cells], columns).save(folder / f"{name}.png")
+                _arrange([cell for cell, _ in cells], columns).save(folder / f"{name}.png", compress_level=1)
             problems += [
                 Problem(f"damaged in {part}", data.parts[part].names[row], fault)
                 for (part, row), (_, fault) in zip(chosen, cells, strict=True)
@@ -92,7 +92,7 @@ def write_augmented(data: Data, preprocess: Preprocess, path: Path, seed: int) -
     pixels = [_to_pixels(view, preprocess) for view in views]
     side = min(max(CELL, data.image_size), LARGEST)
     cells = [_fit(Image.fromarray(view[at]), side) for at in range(len(images)) for view in pixels]
-    _arrange(cells, 1 + samples, side).save(path)
+    _arrange(cells, 1 + samples, side, apart=4 * GAP if samples else 0).save(path, compress_level=1)
 
 
 def _to_pixels(view: torch.Tensor, preprocess: Preprocess) -> np.ndarray:
@@ -144,11 +144,15 @@ def _draw_cross() -> Image.Image:
     return cell
 
 
-def _arrange(cells: Sequence[Image.Image], columns: int, side: int = CELL) -> Image.Image:
-    """Put images into a grid, row by row, each in the middle of its cell."""
+def _arrange(cells: Sequence[Image.Image], columns: int, side: int = CELL, apart: int = 0) -> Image.Image:
+    """Put images into a grid, row by row, each in the middle of its cell.
+
+    Args:
+        apart: pixels between the first column and the others.
+    """
     step, rows = side + GAP, -(-len(cells) // columns)
-    sheet = Image.new("RGB", (columns * step + GAP, rows * step + GAP), PAPER)
+    sheet = Image.new("RGB", (columns * step + GAP + apart, rows * step + GAP), PAPER)
     for at, cell in enumerate(cells):
-        left, top = GAP + at % columns * step, GAP + at // columns * step
+        left, top = GAP + at % columns * step + apart * (at % columns > 0), GAP + at // columns * step
         sheet.paste(cell, (left + (side - cell.width) // 2, top + (side - cell.height) // 2))
     return sheet

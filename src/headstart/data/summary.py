@@ -36,7 +36,7 @@ class Summary:
     """What is known of the images of a run from their labels, headers and bytes; nothing is decoded."""
 
     def __init__(self, data: Data) -> None:
-        self.classes, self.parts = data.classes, data.parts
+        self.classes, self.parts = data.classes, dict(data.parts)
         self.headers: dict[str, list[Header]] = {name: read_headers(part) for name, part in data.parts.items()}
 
     @cached_property
@@ -74,8 +74,8 @@ class Summary:
     @cached_property
     def problems(self) -> list[Problem]:
         """All that is wrong, image by image."""
-        kinds = {f"{name} and test": pairs for name, pairs in _by_part(self.duplicates).items()}
-        kinds |= {"two labels": self.duplicates["two_labels"]}
+        kinds = {f"in {name} and test": pairs for name, pairs in _by_part(self.duplicates).items()}
+        kinds |= {"under two labels": self.duplicates["two_labels"]}
         kinds |= {f"twice in {name}": pairs for name, pairs in self.repeats.items()}
         faults = [
             Problem(f"unreadable in {name}", self.parts[name].names[row], fault)
@@ -90,7 +90,7 @@ class Summary:
         if not known:
             return []
         sides = {"width": [header.width for header in known], "height": [header.height for header in known]}
-        ranges = [f"{side} {min(px)} … {max(px)} (median {median_low(px)})" for side, px in sides.items()]
+        ranges = [_describe_range(side, px) for side, px in sides.items()]
         kinds = (Counter(header.format for header in known), Counter(header.mode for header in known))
         formats, modes = (", ".join(f"{name} {count:,}" for name, count in kind.most_common()) for kind in kinds)
         return [f"sizes in pixels: {', '.join(ranges)}", f"formats: {formats}", f"modes: {modes}"]
@@ -102,8 +102,8 @@ class Summary:
             kinds.setdefault(problem.kind, []).append(problem)
         lines = []
         for kind, found in kinds.items():
-            lines.append(f"{len(found):,} {kind}:")
-            limit = 10 if kind == "two labels" else most
+            lines.append(f"{len(found):,} image{'s' * (len(found) > 1)} {kind}:")
+            limit = 10 if kind == "under two labels" else most
             between = ": " if kind.startswith("unreadable") else "  =  "
             lines += [f"    {problem.image}{between}{problem.detail}" for problem in found[:limit]]
             lines += ["    …"] * (len(found) > limit)
@@ -132,6 +132,12 @@ def choose_rows(totals: Sequence[int], most: int, few: int) -> tuple[list[int], 
         return list(range(len(totals))), 0
     ordered = sorted(range(len(totals)), key=lambda at: -totals[at])
     return ordered[:few] + ordered[-few:], len(totals) - 2 * few
+
+
+def _describe_range(side: str, px: Sequence[int]) -> str:
+    if min(px) == max(px):
+        return f"{side} {px[0]}"
+    return f"{side} {min(px)} … {max(px)} (median {median_low(px)})"
 
 
 def _by_part(duplicates: Mapping[str, list[tuple[str, str]]]) -> Pairs:
