@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 OVERRIDE = re.compile(r"[~+]{0,2}[\w./@:-]+=|~")
 NAME = re.compile(r"[\w-]+")
 TABLES = (".csv", ".tsv", ".txt")
+HF_FILES = ("dataset_dict.json", "state.json", "*.parquet", "data/*.parquet")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def _choose_source(word: str, config_dir: str | None) -> tuple[str, list[str]]:
             if path.exists():
                 log.warning("%s is the set of conf/data; for the file or folder here, type ./%s", word, word)
             return word, [f"data={word}"]
+    if _is_hf_set(path):
+        return path.stem, ["data=hf_datasets", f"data.source.path={_quote(word)}"]
     if path.is_dir():
         return path.resolve().name, ["data=image_folder", f"data.source.root={_quote(word)}"]
     if path.is_file() and path.suffix.lower() in TABLES:
@@ -86,6 +89,13 @@ def _choose_source(word: str, config_dir: str | None) -> tuple[str, list[str]]:
         f"{escape_name(word)}: there is no such file or folder, and no such name in conf/data; headstart train --help "
         "lists the names"
     )
+
+
+def _is_hf_set(path: Path) -> bool:
+    """Whether a folder or file is a set of Hugging Face datasets: parquet files, or what `save_to_disk` writes."""
+    if not path.is_dir():
+        return path.suffix.lower() == ".parquet" and path.is_file()
+    return any(next(path.glob(name), None) for name in HF_FILES)
 
 
 def _quote(text: str) -> str:

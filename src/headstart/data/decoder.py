@@ -22,7 +22,7 @@ from headstart.data.image import (
     silence_pillow_forever,
     write_square,
 )
-from headstart.data.source import FileImages
+from headstart.data.source import FileImages, is_encoded
 from headstart.errors import UserError
 from headstart.runtime.hardware import usable_cores
 
@@ -51,7 +51,7 @@ class Decoder:
             known = ", ".join(m.name.lower() for m in Image.Resampling)
             raise UserError(f"interpolation '{interpolation}' is unknown; use one of: {known}") from None
         self.part, self.size, self.crop = part, size, crop or size
-        self.threads = workers or (min(8, usable_cores()) if isinstance(part.split.images, FileImages) else 1)
+        self.threads = workers or (min(8, usable_cores()) if is_encoded(part.split.images) else 1)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Decode the images of these rows of the part; a UserError names those that cannot be read."""
@@ -123,7 +123,9 @@ class Decoder:
         images, at = self.part.split.images, int(self.part.rows[row])
         if out is not None:
             write_square(images[at], self.size, self.method, self.crop, out)
-        elif isinstance(images, FileImages) and not is_sound_photo(images.paths[at], DRAFT * self.size):
+        elif isinstance(images, FileImages) and is_sound_photo(images.paths[at], DRAFT * self.size):
+            return
+        elif is_encoded(images):
             decode(images[at], DRAFT * self.size)
 
 

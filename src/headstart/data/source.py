@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -26,6 +26,11 @@ class Images(Protocol):
     def raw(self, index: int, /) -> bytes:
         """The source bytes of one image, not decoded."""
         ...
+
+
+def is_encoded(images: Images) -> bool:
+    """Whether each image is decoded from bytes of its own, which may be damaged."""
+    return getattr(images, "encoded", False)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class FileImages:
     """Image files, opened with Pillow one by one."""
 
     paths: Sequence[str]
+    encoded: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.paths)
