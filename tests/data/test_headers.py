@@ -27,4 +27,3 @@ def test_only_the_header_is_read(tmp_path: Path) -> None:
     assert (cut.width, cut.fault) == (64, "")
     assert "no image in a format" in text.fault
     assert "no such file" in lost.fault
-

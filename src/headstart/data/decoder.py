@@ -126,7 +126,9 @@ class Decoder:
         elif isinstance(images, FileImages) and is_sound_photo(images.paths[at], DRAFT * self.size):
             return
         elif is_encoded(images):
-            decode(images[at], DRAFT * self.size)
+            image = images[at]
+            assert isinstance(image, Image.Image)
+            decode(image, DRAFT * self.size)
 
 
 def list_faults(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:

@@ -156,17 +156,17 @@ def _find_parts(path: str, names: list[str], named: Mapping[str, str | None]) ->
     if len(set(parts.values())) < len(parts):
         raise UserError(f"{path}: one split cannot be two parts: {_show_parts(parts)}")
     unused = []
-    for name in [name for name in names if name not in parts.values()]:
-        part = find_part(name)
-        if part is None or named.get(part) is not None:
-            unused.append(name)
-        elif part in parts:
+    for other in [name for name in names if name not in parts.values()]:
+        meant = find_part(other)
+        if meant is None or named.get(meant) is not None:
+            unused.append(other)
+        elif meant in parts:
             raise UserError(
-                f"{path}: the splits '{parts[part]}' and '{name}' could both be {part}; say which: "
-                f"data.source.{part}={name}"
+                f"{path}: the splits '{parts[meant]}' and '{other}' could both be {meant}; say which: "
+                f"data.source.{meant}={other}"
             )
         else:
-            parts[part] = name
+            parts[meant] = other
     if "train" not in parts:
         raise UserError(f"{path}: which split is for training? data.source.train=NAME, one of: {', '.join(names)}")
     if unused:
