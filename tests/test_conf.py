@@ -59,7 +59,12 @@ def test_all_files_are_visited() -> None:
     assert {path.relative_to(CONF / "experiment").as_posix() for path in SIZES} == {
         f"{study}/{size}.yaml" for study in studies for size in ("full", "small")
     }
-    assert others == {"config.yaml", "hydra/job_logging/headstart.yaml", "hydra/help/headstart.yaml"}
+    assert others == {
+        "config.yaml",
+        "hydra/job_logging/headstart.yaml",
+        "hydra/help/headstart.yaml",
+        "hydra/sweeper/optuna.yaml",
+    }
 
 
 @cache
@@ -84,10 +89,10 @@ def test_every_file_composes_validates_and_binds(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "model"], ids=key)
 def test_every_model_is_known_to_timm(path: Path) -> None:
-    from headstart.models import factory
+    from headstart.models import preprocessing
 
     config = composed(path)
-    assert factory.expected_input(config.model).image_size >= (192 if config.model.weights != "none" else 32)
+    assert preprocessing.expected_input(config.model).image_size >= (192 if config.model.weights != "none" else 32)
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=key)

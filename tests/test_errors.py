@@ -1,11 +1,11 @@
-"""The hint at a misspelt name."""
+"""The hint at a misspelt name, and errors that are told in words."""
 
 from functools import partial
 
 import pytest
 
 from headstart.config import keys
-from headstart.errors import did_you_mean, nearest_names
+from headstart.errors import RunFailed, as_user_error, did_you_mean, nearest_names
 
 NETWORKS = ("resnet18", "resnet34", "densenet121", "vgg16")
 
@@ -57,3 +57,9 @@ def test_of_a_dotted_key_the_last_part_counts_most() -> None:
     assert keys.nearest_keys("data.n_trian", names) == ["data.n_train"]
     assert keys.nearest_keys("modle.name", names) == ["model.name"]
     assert keys.nearest_keys("nonsense", names) == []
+
+
+def test_a_library_without_address_space_is_a_failed_run() -> None:
+    known = as_user_error(ImportError("libtorch_cpu.so: failed to map segment from shared object"))
+    assert isinstance(known, RunFailed)
+    assert "ulimit -v" in str(known)

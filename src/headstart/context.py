@@ -16,7 +16,7 @@ from headstart.models import weights
 if TYPE_CHECKING:
     from headstart.config.schema import RunConfig
     from headstart.measures.measure import Measure
-    from headstart.models.factory import Input
+    from headstart.models.preprocessing import Input
     from headstart.storage.runs import Run
     from headstart.tracking.logger import RunLog
 
@@ -44,15 +44,21 @@ class Context:
     @property
     def features_identity(self) -> dict[str, Any]:
         """What features depend on, apart from the pixels and the weights of the frozen layers."""
-        return {
-            "model": self.config.model.name,
-            "args": self.config.model.args,
-            "image_size": self.data.image_size,
-            "stored_size": self.data.stored_size,
-            "interpolation": self.data.interpolation,
-            "mean": self.input.mean,
-            "std": self.input.std,
-        }
+        deep = {} if self.data.pixel_range is None else {"pixel_range": self.data.pixel_range}
+        return (
+            deep
+            | {
+                "model": self.config.model.name,
+                "args": self.config.model.args,
+                "image_size": self.data.image_size,
+                "stored_size": self.data.stored_size,
+                "interpolation": self.data.interpolation,
+                "resize": self.data.resize,
+                "mean": self.input.mean,
+                "std": self.input.std,
+            }
+            | {name: digest for name, digest in self.digests.items() if name == "code"}
+        )
 
     def best_weights(self, phase: str) -> Path:
         """The file for the weights that a phase passes on to the next one."""

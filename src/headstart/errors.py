@@ -71,6 +71,16 @@ def as_user_error(error: BaseException) -> UserError | RunFailed | None:
             f"out of memory ({text or type(error).__name__}). Lower data.batch_size, and raise hardware.accumulate by "
             "the same factor to keep the images per step; or hardware.precision=bf16, or a smaller data.image_size"
         )
+    if isinstance(error, ImportError) and "failed to map segment" in text:
+        return RunFailed(
+            f"a library cannot be loaded ({text}): the address space is too small. torch takes several GB of it "
+            "(not of memory): raise the limit (ulimit -v unlimited, or the limit of the batch system)"
+        )
+    if text.startswith("DataLoader worker (pid"):
+        return RunFailed(
+            f"a process that decodes images died ({text.split('. ')[0].rstrip('.')}): the system kills one when memory "
+            "or shared memory runs out. Lower hardware.workers, or make /dev/shm larger (docker run --shm-size=8g)"
+        )
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return RunFailed(f"cannot write {error.filename or 'a file'}: {error.strerror}. Make room, and start again")
     if isinstance(error, FileNotFoundError) and "temporary directory" in text:

@@ -9,21 +9,24 @@ from typing import Any
 
 import torch
 
+from headstart.config import own_code
 from headstart.config.instantiate import build
 from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
 from headstart.context import Context
+from headstart.data import seen
 from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data, prepare
 from headstart.data.splits import Part
 from headstart.distributed import comm, torchrun
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
-from headstart.models import factory, weights
+from headstart.models import factory, preprocessing, weights
+from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
 from headstart.strategy import table
-from headstart.strategy.plan import Phase, check_schedule, plan_phases
+from headstart.strategy.plan import Phase, check_schedule, describe_depths, plan_phases
 from headstart.strategy.route import FittedHead, Route, check_probes, choose_route
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.phases import run_phases
@@ -43,12 +46,18 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     Raises:
         UserError: the data, the weights or the machine are not fit for the run.
     """
-    spec = factory.expected_input(config.model)
+    own_code.load(config.imports or ())
+    config = replace(config, model=preprocessing.adopt(config.model))
+    spec = preprocessing.expected_input(config.model)
     phases = _plan(config)
+    tune.check_compiler(hardware.resolve_hardware(config.hardware))
     data = prepare_data(config, spec)
+    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
+    config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
     config, tuned = _resolve_auto(config, data, phases)
-    source = weights.digest_source(config.model.weights) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source}
+    source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
+    digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
+    digests |= digest_own_code(config)
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
@@ -92,16 +101,18 @@ def work(
         done: the records of the phases that an earlier attempt finished.
     """
     began = time.monotonic()
+    own_code.load(config.imports or ())
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
         device = hardware.select_device(config.hardware)
-        spec = factory.expected_input(config.model)
+        spec = preprocessing.expected_input(config.model)
         data = data or prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
         comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
         with _open_logger(config, this_run) as run_log:
             model = _create_model(config, data, device)
+            earlier = seen.find_seen(data.parts["test"], config)
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-            measures = [build(node) for node in config.measures.values()]
+            measures = [build("measure", node) for node in config.measures.values()]
             start = _copy_pretrained(config, model)
             context = Context(
                 config=config,
@@ -121,6 +132,7 @@ def work(
             _log_facts(context, phases, routes)
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
+                seen.write_seen(this_run.folder, data.parts, earlier)
                 weights.save(model, this_run.folder / weights.FINAL)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
 
@@ -159,7 +171,7 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
     return replace(settled, hardware=tuned_hardware), tuned
 
 
-def prepare_data(config: RunConfig, spec: factory.Input) -> Data:
+def prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
     """Read and split the data of a run; `headstart data` shows what comes out."""
     return prepare(
         config.data,
@@ -169,6 +181,8 @@ def prepare_data(config: RunConfig, spec: factory.Input) -> Data:
         workers=config.hardware.workers,
         processes=config.hardware.devices,
         cache_dir=config.cache,
+        resize=spec.resize,
+        mean=spec.mean,
     )
 
 
@@ -207,6 +221,7 @@ def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
 def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]) -> None:
     """Log the facts of the run before it starts: sizes, machine, and the strategy as a table."""
     config, sizes = context.config, context.data.sizes
+    log.info("  %s", preprocessing.describe(config.preprocessing, context.data.stored_size))
     log.info(
         "  %d classes, %d train + %d validation + %d test images at %d px  |  %s, %s, %s  |  %s",
         len(context.data.classes),
@@ -222,6 +237,8 @@ def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route
     log.info("  %s", context.data.describe_classes())
     if not all(isinstance(route, FittedHead) for route in routes):
         _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
+    if depths := describe_depths(context.model):
+        log.info("  %s", depths)
     warn_of_duplicates(context.duplicates)
     options = table.Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
     lines = table.format_table(table.make_rows(phases, routes, options))

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from headstart.config import resolvers
 from headstart.config.schema import from_plain
 from headstart.distributed.torchrun import PATIENCE_AT_END, SPEC, STOP
 from headstart.errors import as_user_error
@@ -45,6 +46,8 @@ def _work(exchange: Path, number: int) -> None:
 
     signals.watch_stop_file(exchange / STOP)
     spec = json.loads((exchange / SPEC).read_text("utf-8"))
+    sys.path += [folder for folder in spec["path"] if folder not in sys.path]
+    resolvers.register()
     config = from_plain(spec["config"])
     folder = Path(spec["run"]["folder"])
     run = Run(**spec["run"] | {"folder": folder, "leads": number == 0, "lock": None})

@@ -112,3 +112,24 @@ def test_completion_offers_verbs_groups_and_choices() -> None:
     assert {"strategy=scratch", "strategy=finetune"} <= set(complete("headstart train strategy="))
     assert "hydra_bash_completion" in headstart("-sc", "install=bash").stdout
     assert "hydra_bash_completion" in headstart("train", "-sc", "install=bash").stdout
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """As in `headstart train --help | head -1`: here the pipe is closed before anything is written."""
+    import os
+
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-m", "headstart", "train", "--help"]
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=300)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_letters_beyond_ascii_are_understood_in_an_ascii_locale(tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    shown = headstart("train", 'study="größe"', "--cfg", "job", cwd=tmp_path, **ascii_only)
+    assert shown.returncode == 0
+    assert "study: größe" in shown.stdout

@@ -49,7 +49,9 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "zero-byte": (lambda path: path.write_bytes(b""), "no image in a format that Pillow knows"),
     "text named jpg": (lambda path: path.write_text("an image, believe me"), "no image in a format"),
     "bomb": (lambda path: path.write_bytes(png_header(40_000, 40_000)), "178,956,970 pixels.*decompression bomb"),
-    "float": (lambda path: Image.new("F", (9, 9)).save(path, "TIFF"), "floating-point pixels"),
+    "float": (lambda path: Image.new("F", (9, 9)).save(path, "TIFF"), "more than 8 bits a pixel"),
+    # opens for everybody and cannot be read, even by root, who may read a file without permissions
+    "unreadable": (lambda path: path.symlink_to("/proc/self/mem"), "Input/output error"),
 }
 
 

@@ -1,7 +1,10 @@
 """The parts of a run: their sizes, what had to be adapted, in memory or streamed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.images import load
 from headstart.data import sources
@@ -32,11 +35,16 @@ def settings_of(**changes: object) -> object:
     }
     base |= {
         "storage": "auto",
+        "resize": "auto",
         "n_train": None,
         "n_test": 100,
         "val_fraction": 0.2,
         "test_fraction": 0.2,
+        "group": None,
+        "folds": None,
+        "fold": None,
         "split_seed": 0,
+        "pixel_range": None,
     }
     return type("Config", (), base | changes)()
 
@@ -75,3 +83,31 @@ def test_ten_classes_are_named_with_their_numbers_and_how_many_more_there_are() 
     ten = ", ".join(rf"c{i}\n ({i + 1} + 1 + 1)" for i in range(10))
     assert described(10) == f"images by class (train + val + test): {ten}"
     assert described(12) == f"images by class (train + val + test): {ten}, … and 2 more"
+
+
+FRAMES = """path,label,patient
+{rows}
+"""
+
+
+@pytest.mark.parametrize("group", ["patient", r"regex:/(p\d+)_"])
+def test_no_patient_of_a_table_is_in_two_parts(tmp_path: Path, group: str) -> None:
+    """A small form of the case `groups/frames.csv`."""
+    (tmp_path / "frames").mkdir()
+    rows = []
+    for patient in range(12):
+        for frame in range(3):
+            name = f"frames/p{patient:02}_{frame}.png"
+            Image.new("RGB", (8, 8), (20 * patient, frame, 0)).save(tmp_path / name)
+            rows.append(f"{name},{'ill' if patient % 2 else 'well'},p{patient:02}")
+    (tmp_path / "frames.csv").write_text(FRAMES.format(rows="\n".join(rows)), "utf-8")
+    source = {"_target_": "headstart.data.sources.csv", "path": str(tmp_path / "frames.csv")}
+    parts = prepared(source=source, group=group, train_per_class=None, n_test=None).parts
+    patients = [{Path(name).name[:3] for name in part.names} for part in parts.values()]
+    assert sum(map(len, patients)) == len(set().union(*patients)) == 12
+    assert {name: len(part) for name, part in parts.items()} == {"train": 24, "val": 6, "test": 6}
+
+
+def test_a_column_for_a_source_without_columns_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.group=patient: names the column of a table, and this data source"):
+        prepared(group="patient")

@@ -11,23 +11,26 @@ import pytest
 
 from headstart.data import digests
 from headstart.data.digests import Contents
-from headstart.errors import UserError
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> list[str]:
-    """Two hundred files that were last changed an hour ago."""
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two hundred files that were last changed long enough ago; no program can set the time of change to the past."""
+    monkeypatch.setattr(digests, "SETTLED", -1e9)
     made = [tmp_path / "set" / f"{at}.jpg" for at in range(200)]
     made[0].parent.mkdir()
     for at, path in enumerate(made):
         path.write_bytes(f"content {at}".encode())
-        age(path)
     return [str(path) for path in made]
 
 
-def age(path: Path, seconds: float = 3600) -> None:
-    then = path.stat().st_mtime - seconds
-    os.utime(path, (then, then))
+def wait_for_the_clock(path: Path) -> None:
+    """Wait until the file system's clock shows another time than when the file was changed."""
+    other = path.with_name("clock")
+    while not other.exists() or other.stat().st_ctime_ns == path.stat().st_ctime_ns:
+        other.unlink(missing_ok=True)
+        other.touch()
+    other.unlink()
 
 
 def digest(text: str) -> bytes:
@@ -62,7 +65,7 @@ def test_a_file_is_read_once(paths: list[str], read: list[str], tmp_path: Path) 
     assert len(read) == 200
 
 
-@pytest.mark.parametrize("change", ["time", "size", "replaced", "moved"])
+@pytest.mark.parametrize("change", ["time", "size", "replaced", "written", "moved"])
 def test_a_file_that_changed_is_read_again(change: str, paths: list[str], read: list[str], tmp_path: Path) -> None:
     Contents(tmp_path / "cache").digests(paths)
     read.clear()
@@ -70,7 +73,7 @@ def test_a_file_that_changed_is_read_again(change: str, paths: list[str], read: 
     before = path.stat()
     if change == "time":
         path.write_bytes(b"CONTENT 7")
-        age(path, 60)
+        os.utime(path, (1, 1))
     elif change == "size":
         path.write_bytes(b"content seven")
         os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
@@ -79,6 +82,10 @@ def test_a_file_that_changed_is_read_again(change: str, paths: list[str], read: 
         other.write_bytes(b"CONTENT 7")
         os.utime(other, ns=(before.st_mtime_ns, before.st_mtime_ns))
         other.replace(path)
+    elif change == "written":  # into the same inode, of the same size and with the same time, as unpacking again does
+        wait_for_the_clock(path)
+        path.write_bytes(b"CONTENT 7")
+        os.utime(path, ns=(before.st_mtime_ns, before.st_mtime_ns))
     else:
         Path(paths[8]).replace(path)
         paths = [*paths[:8], *paths[9:]]
@@ -87,13 +94,17 @@ def test_a_file_that_changed_is_read_again(change: str, paths: list[str], read: 
     assert read == ["7.jpg"]
 
 
-def test_a_file_of_this_moment_is_not_remembered(paths: list[str], read: list[str], tmp_path: Path) -> None:
-    """It may change again within the same tick of the file system's clock."""
-    Path(paths[3]).write_bytes(b"new")
+def test_a_file_of_this_moment_is_not_remembered(
+    paths: list[str], read: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may change again within the same tick of the file system's clock, be its time set to the past or not."""
+    Contents(tmp_path / "cache").digests([path for path in paths if not path.endswith("/3.jpg")])
+    monkeypatch.setattr(digests, "SETTLED", 1e12)
+    os.utime(paths[3], (1, 1))
+    read.clear()
     for _ in range(2):
         Contents(tmp_path / "cache").digests(paths)
-    assert read.count("3.jpg") == 2
-    assert len(read) == 201
+    assert read == ["3.jpg", "3.jpg"]
 
 
 @pytest.mark.parametrize("harm", ["cut short", "one byte", "empty"])
@@ -123,11 +134,44 @@ def test_shards_come_in_pieces_that_a_crash_can_cost(
 ) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(digests, "SHARD", 64)
-    Path(paths[150]).unlink()
-    Path(paths[150]).mkdir()  # its time and size can be had, its content cannot
-    with pytest.raises(UserError, match=r"150\.jpg cannot be read: Is a directory"):
-        Contents(tmp_path / "cache").digests(paths)
+    plainly, done = digests._read, []
+
+    def crash(some: list[str]) -> list[tuple[bytes, bool]]:
+        if paths[150] in some:
+            raise KeyboardInterrupt
+        done.extend(some)
+        return plainly(some)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(digests, "_read", crash)
+        with pytest.raises(KeyboardInterrupt):
+            Contents(tmp_path / "cache").digests(paths)
     assert "reading 200 of 200 image files" in caplog.text
     read.clear()
-    Contents(tmp_path / "cache").digests([path for path in paths if "150" not in path])
-    assert len(read) == 199 - 128
+    Contents(tmp_path / "cache").digests(paths)
+    assert len(read) == 200 - 128
+
+
+def test_what_cannot_be_read_has_a_digest_of_its_path_which_is_not_remembered(paths: list[str], tmp_path: Path) -> None:
+    Path(paths[150]).unlink()
+    Path(paths[150]).mkdir()  # its time and size can be had, its content cannot
+    Path(paths[151]).unlink()
+    for _ in range(2):
+        found = Contents(tmp_path / "cache").digests(paths)
+        assert len(set(found)) == 200
+        assert found[149] == digest("content 149")
+    Path(paths[151]).write_text("content 151")
+    assert Contents(tmp_path / "cache").digests(paths)[151] == digest("content 151")
+
+
+def test_a_file_that_changed_after_its_digest_was_taken_is_noticed(paths: list[str]) -> None:
+    contents = Contents(None)
+    seven, eight, nine = paths[7:10]
+    before = [found.hex() for found in contents.digests([seven, eight, nine])]
+    os.utime(eight, (5, 5))  # only touched
+    Path(seven).write_text("CONTENT 7")
+    Path(nine).unlink()
+    assert [contents.has_changed(path, was) for path, was in zip((seven, eight, nine), before, strict=True)] == [
+        *(True, False, True)
+    ]
+    assert not contents.has_changed(paths[10], before[0])  # its digest was not asked for

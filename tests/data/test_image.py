@@ -82,11 +82,9 @@ def saved(image: Image.Image, path: Path, **options: object) -> Path:
 
 
 def test_odd_kinds_of_files_are_read_as_seen(tmp_path: Path) -> None:
-    deep = Image.fromarray(np.full((8, 8), 0x8000, np.uint16))
     moving = [Image.new("RGBA", (8, 8), color) for color in ("red", "blue")]
     half = Image.new("LA", (8, 8), (100, 0))
     cases: dict[Path, tuple[int, int, int]] = {
-        saved(deep, tmp_path / "deep.tif"): (128, 128, 128),
         saved(moving[0], tmp_path / "moving.webp", save_all=True, append_images=moving[1:], lossless=True): (255, 0, 0),
         saved(moving[0], tmp_path / "moving.png", save_all=True, append_images=moving[1:]): (255, 0, 0),
         saved(half, tmp_path / "clear.png"): (255, 255, 255),
@@ -171,10 +169,6 @@ def reopened(image: Image.Image, path: Path, **options: object) -> Image.Image:
 
 
 def test_odd_modes_become_rgb(tmp_path: Path) -> None:
-    values = np.array([[0, 65535], [32768, 257]], np.uint16)
-    deep = to_rgb(reopened(Image.fromarray(values), tmp_path / "deep.png"))
-    assert np.asarray(deep).tolist() == [[0, 255], [128, 1]]
-
     clear = Image.new("RGBA", (2, 1), (200, 0, 0, 0))
     clear.putpixel((1, 0), (10, 20, 30, 255))
     assert list(to_rgb(reopened(clear, tmp_path / "clear.png")).get_flattened_data()) == [
@@ -196,7 +190,6 @@ def test_odd_modes_become_rgb(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "moves.gif", save_all=True, append_images=frames[1:])
     assert to_rgb(Image.open(tmp_path / "moves.gif")).getpixel((1, 1)) == (255, 0, 0)
     assert to_rgb(Image.new("1", (2, 2), 1)).getpixel((0, 0)) == 255
-    with pytest.raises(ValueError, match="floating-point"):
-        to_rgb(Image.new("F", (2, 2)))
-    with pytest.raises(ValueError, match="16 bits"):
-        to_rgb(Image.new("I", (2, 2), 70_000))
+    for mode in ("F", "I", "I;16"):
+        with pytest.raises(ValueError, match="more than 8 bits a pixel"):
+            to_rgb(Image.new(mode, (2, 2)))

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from data.images import folder, jpegs, load, read, streamed
-from headstart.data.loader import Batches, Pixels, make_loader
+from headstart.data.batches import Batches
+from headstart.data.loader import Pixels, make_loader
 from headstart.data.source import array_split
 from headstart.data.splits import Part
 from headstart.errors import UserError
@@ -66,11 +67,25 @@ def test_a_streamed_epoch_may_be_left_in_its_middle(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_a_streamed_image_that_is_gone_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_streamed_image_that_is_gone_is_named(workers: int, tmp_path: Path) -> None:
     part = jpegs(tmp_path, 6)
     pixels = streamed(part)
     (tmp_path / "004.jpg").unlink()
-    with pytest.raises(UserError, match=r"1 of 6 images cannot be read; .*\n.*004\.jpg: there is no such file"):
+    with pytest.raises(UserError, match=r"^1 of 6 images cannot be read; .*\n.*004\.jpg: there is no such file$"):
+        list(make_loader(pixels, 2, shuffle=False, seed=0, phase="fit", workers=workers))
+
+
+def test_a_streamed_image_that_was_replaced_is_named(tmp_path: Path) -> None:
+    pixels = streamed(jpegs(tmp_path, 6))
+    batches = make_loader(pixels, 2, shuffle=False, seed=0, phase="fit")
+    for name in ("003", "004"):
+        content = (tmp_path / f"{name}.jpg").read_bytes()
+        (tmp_path / f"{name}.jpg").unlink()
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    assert len(list(batches)) == 3  # the same content in another file
+    (tmp_path / "004.jpg").write_bytes((tmp_path / "000.jpg").read_bytes())
+    with pytest.raises(UserError, match=r"004\.jpg: its content has changed since this run began; start the run again"):
         list(make_loader(pixels, 2, shuffle=False, seed=0, phase="fit"))
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.source import Source, Split, array_split
+from headstart.data.source import Source, Split, array_split, file_split
 from headstart.data.splits import split_source
 from headstart.errors import UserError
 
@@ -110,19 +110,6 @@ def test_every_budget_is_disjoint_stratified_and_leaves_test_alone(counts, seed,
     assert min(per_class(parts["train"], classes)) >= 1
 
 
-@settings(max_examples=100, deadline=None)
-@given(many, st.integers(0, 2**32), st.data())
-def test_a_cut_does_not_depend_on_pixels_names_or_the_other_classes(counts, seed, data) -> None:
-    """Stable: what a class's images are cut into hangs on their rows alone."""
-    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
-    one = array_split(np.zeros((len(labels), 1, 1), np.uint8), labels, "train")
-    first = split_source(Source(tuple(map(str, counts)), one), seed=seed)
-    swapped = data.draw(st.permutations(range(len(counts))))
-    other = array_split(np.ones((len(labels), 2, 2), np.uint8), np.array(swapped)[labels], "other")
-    second = split_source(Source(tuple(map(str, counts)), other), seed=seed)
-    assert rows(first) == rows(second)
-
-
 def test_budget_is_train_plus_val() -> None:
     parts = split_source(source_of([50] * 10, test=[20] * 10), train_per_class=10, seed=3)
     assert per_class(parts["train"], 10) == [8] * 10
@@ -159,9 +146,98 @@ def test_smaller_cuts_are_nested_in_larger_ones() -> None:
 
 def test_same_rows_on_every_platform() -> None:
     """Pinned: a change here changes every published number."""
-    train = array_split(np.zeros((12, 1, 1), np.uint8), np.arange(12) % 2, "train")
+    train = array_split(np.arange(12, dtype=np.uint8).reshape(-1, 1, 1), np.arange(12) % 2, "train")
     parts = split_source(Source(("a", "b"), train), train_per_class=4, val_fraction=0.25, seed=7)
-    assert rows(parts) == {"train": [0, 3, 4, 6, 9, 11], "val": [2, 5], "test": [7, 10]}
+    assert rows(parts) == {"train": [2, 3, 4, 9, 10, 11], "val": [0, 1], "test": [6, 7]}
+
+
+def files_source(names: list[str], root: str) -> Source:
+    """A source of files `cat/…` and `dog/…` that need not exist."""
+    return Source(("cat", "dog"), file_split([(f"{root}/{name}", int(name[0] == "d")) for name in names], root))
+
+
+def file_parts(names: list[str], root: str = "data", **settings) -> dict[str, str]:
+    """The part of each file by its name; '' where no part uses it."""
+    parts = split_source(files_source(names, root), **settings)
+    found = {name[len(root) + 1 :]: part for part, one in parts.items() for name in one.names}
+    return {name: found.get(name, "") for name in names}
+
+
+FILES = [f"{class_}/{i:03}.jpg" for class_ in ("cat", "dog") for i in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [({}, 2), ({"train_per_class": 10}, 2), ({"train_fraction": 0.5}, 3), ({"folds": 5, "fold": 2}, 3)],
+)
+def test_an_image_that_is_added_leaves_the_others_in_their_part(settings: dict, most: int) -> None:
+    """Of its class as many may move as there are borders between parts; of the other class none."""
+    before = file_parts(FILES, **settings)
+    moved = []
+    for new in ("cat/000a.jpg", "cat/999.jpg", "cat/-first.jpg", "cat/x/y.png"):
+        after = file_parts([new, *FILES], **settings)
+        changed = [name for name in FILES if after[name] != before[name]]
+        assert len(changed) <= most
+        assert all(name.startswith("cat/") for name in changed)
+        moved.append(len(changed))
+    assert min(moved) < most
+
+
+def test_a_class_that_is_added_leaves_the_others_as_they_are() -> None:
+    labels = [(f"data/{name}", int(name[0] == "d") + 1) for name in FILES]
+    others = [(f"data/ape/{i}.jpg", 0) for i in range(20)]
+    before = file_parts(FILES)
+    parts = split_source(Source(("ape", "cat", "dog"), file_split(labels + others, "data")))
+    after = {name.removeprefix("data/"): part for part, one in parts.items() for name in one.names}
+    assert {name: after[name] for name in FILES} == before
+
+
+def test_the_parts_are_the_same_wherever_the_folder_lies_and_in_whatever_order_files_are_found() -> None:
+    assert file_parts(FILES, "data") == file_parts(FILES[::-1], "/else/where/birds")
+
+
+def test_arrays_are_known_by_their_content() -> None:
+    images = np.arange(90, dtype=np.uint8).reshape(-1, 1, 1)
+    source = Source(("a", "b"), array_split(images, np.arange(90) % 2, "train"))
+    turned = Source(("a", "b"), array_split(images[::-1], np.arange(90)[::-1] % 2, "train"))
+
+    def content(one: Source) -> dict[str, list[int]]:
+        return {k: sorted(one.train.images.array[v.rows].ravel().tolist()) for k, v in split_source(one).items()}
+
+    assert content(source) == content(turned)
+
+
+@pytest.mark.parametrize("counts", [[10, 10], [7] * 10, [23, 11, 5], [5, 5]])
+def test_folds_are_disjoint_complete_and_even(counts: list[int]) -> None:
+    source = source_of(counts)
+    cuts = [split_source(source, folds=5, fold=fold, seed=fold) for fold in range(5)]
+    tests = [cut["test"] for cut in cuts]
+    assert sorted(np.concatenate([test.rows for test in tests]).tolist()) == list(range(sum(counts)))
+    by_class = np.array([per_class(test, len(counts)) for test in tests])
+    assert (np.ptp(by_class, axis=0) <= 1).all()
+    assert np.ptp([len(test) for test in tests]) <= 2
+    for cut in cuts:
+        together = np.concatenate([part.rows for part in cut.values()])
+        assert len(np.unique(together)) == len(together) == sum(counts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 5}, r"data\.folds=5: data\.fold says which .* -m data\.folds=5 data\.fold=0,1,2,3,4"),
+        ({"fold": 1}, r"data\.fold=1: of how many\?"),
+        ({"folds": 5, "fold": 5}, r"data\.fold=5: with data\.folds=5 it must be from 0 to 4"),
+        ({"folds": 11, "fold": 0}, r"class 'c1' has 10 training images; 11 are needed for data\.folds=11"),
+    ],
+)
+def test_impossible_folds_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        split_source(source_of([12, 10]), **settings)
+
+
+def test_folds_of_data_with_a_test_set_are_refused() -> None:
+    with pytest.raises(UserError, match="the data have a test set of their own"):
+        split_source(source_of([12, 10], test=[3, 3]), folds=5, fold=0)
 
 
 @pytest.mark.parametrize(

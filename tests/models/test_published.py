@@ -10,6 +10,7 @@ from torchvision import models
 from conftest import check_components, compose
 from headstart.models import published
 from headstart.models.published import KERAS_TABLE, KerasNetwork
+from headstart.models.published_timm import TIMM_ACCURACIES, describe_recipe
 
 
 def test_the_table_is_whole() -> None:
@@ -47,3 +48,21 @@ def test_torchvisions_accuracies_are_those_that_it_publishes() -> None:
         assert found is not None
         assert (found.top1, found.top5) == (figures["acc@1"], figures["acc@5"])
     assert published.torchvision("no_such_network") is None
+
+
+def test_a_name_without_a_tag_has_the_accuracy_of_the_weights_that_timm_loads_for_it() -> None:
+    """Of every network in the tables; and every row is of weights that timm has."""
+    known = {name.partition(".")[0] for name in TIMM_ACCURACIES} | set(published.TORCHVISION_ACCURACIES)
+    for base in known:
+        cfg = timm.get_pretrained_cfg(base)
+        assert published.default_tag(base) in ("", cfg.tag), base
+    assert set(TIMM_ACCURACIES) <= set(timm.list_pretrained())
+
+
+def test_every_network_of_the_zoo_with_weights_has_an_accuracy_and_a_recipe() -> None:
+    without = {row.model for row in KERAS_TABLE if published.top1(row.model) is None}
+    assert without == {"resnetv2_152", "nasnet_mobile"}, "timm has no weights for them"
+    for row in KERAS_TABLE:
+        if row.model not in without:
+            assert "not known" not in describe_recipe(published.default_tag(row.model)), row.model
+    assert "not known here; timm's page of x9_in1k" in describe_recipe("x9_in1k")

@@ -15,12 +15,17 @@ from headstart.models.timm_internals import build_efficientnet, read_folder_conf
 @pytest.mark.parametrize("form", ["new", "old"])
 def test_a_folders_config_is_that_of_the_network_built_from_it(form: str, tmp_path: Path) -> None:
     expected = {"input_size": [3, 48, 48], "crop_pct": 0.7, "mean": [0.1, 0.2, 0.3], "num_classes": 7}
-    content = {"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": expected}
+    content = {
+        "architecture": "test_resnet",
+        "num_classes": 7,
+        "pretrained_cfg": expected,
+        "model_args": {"drop_rate": 0.25},
+    }
     if form == "old":
         content = {"architecture": "test_resnet"} | expected
     (tmp_path / "config.json").write_text(json.dumps(content))
-    cfg, name = read_folder_config(str(tmp_path))
-    assert name == "test_resnet"
+    cfg, name, args = read_folder_config(str(tmp_path))
+    assert (name, args) == ("test_resnet", {"drop_rate": 0.25} if form == "new" else {})
     assert {key: cfg[key] for key in expected} == expected
     with torch.device("meta"):
         built = timm.create_model(f"local-dir:{tmp_path}").pretrained_cfg

@@ -16,6 +16,7 @@ from headstart.config import machine, resolvers, validate
 from headstart.config.schema import HardwareConfig
 from headstart.preflight import command
 from headstart.preflight.components import Components
+from headstart.preflight.quoting import quote_arguments
 
 CORES = os.cpu_count() or 1
 TOO_MANY = f"hardware.devices={CORES + 97}"
@@ -267,7 +268,7 @@ def composes_and_passes(lines: list[str], *, libraries: bool) -> bool:
 
     with initialize_config_dir(str(resolvers.config_folder())):
         try:
-            composed = compose("config", lines)
+            composed = compose("config", quote_arguments(lines))
         except Exception:
             return False  # with whatever Hydra raises; what counts is that it can be told
     problems, config = validate.find_problems(composed)

@@ -11,7 +11,7 @@ from headstart.errors import UserError
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("optimizer._target_=os.system", "only things of headstart, timm, torch"),
+        ("optimizer._target_=os.system", "only an optimizer class of torch.optim or timm.optim is built here"),
         ("optimizer._target_=torch.optim.AdamWW", "optimizer._target_=torch.optim.AdamWW"),
         ("+optimizer.weigth_decay=1", "did you mean weight_decay?"),
         ("+scheduler.warmup_epoch=1", "did you mean warmup_epochs?"),
@@ -54,9 +54,12 @@ def test_what_a_schedule_takes_is_not_refused(override: str) -> None:
     ("node", "words"),
     [
         ("{_target_: headstart.measures.Chages}", r"measures\.x\._target_=headstart\.measures\.Chages"),
-        ("{_target_: os.system}", r"measures\.x\._target_=os\.system: only things of headstart"),
+        ("{_target_: os.system}", r"measures\.x\._target_=os\.system: only a measure of headstart"),
         ("{_target_: headstart.measures.Changes, shfit: [0]}", r"measures\.x\.shfit: .*did you mean shift\?"),
-        ("{_target_: headstart.report.questions.Scatter, title: a}", r"measures\.x: Scatter also needs x, by"),
+        (
+            "{_target_: headstart.report.questions.Scatter, title: a}",
+            r"measures\.x\..*Scatter: only a measure of headstart",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_measure_is_named(node: str, words: str) -> None:

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from headstart.cli.jobs import WHITELIST
+from headstart.cli.jobs import HYDRA_TARGETS
 from headstart.config import resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.overrides import Composer, without_hydra
@@ -164,7 +164,7 @@ def test_a_command_line_is_read_as_hydras_app_reads_it(
     GlobalHydra.instance().clear()
     resolvers.register()
     app = hydra.main(
-        config_path=str(resolvers.config_folder()), config_name="config", execution_whitelist=list(WHITELIST)
+        config_path=str(resolvers.config_folder()), config_name="config", execution_whitelist=list(HYDRA_TARGETS)
     )
     app(lambda config: seen.append(HydraConfig.get()))()
     (job, *_) = seen

@@ -14,7 +14,7 @@ from headstart.cli.compare import main
 from headstart.report.answers import Answers
 from headstart.report.groups import Comparison, compare
 from headstart.report.paired import Family, families
-from headstart.report.study import Run, read, read_run
+from headstart.report.study import Repeat, Run, read, read_run
 
 
 def compared(outputs: Path, *arguments: str) -> None:
@@ -55,7 +55,8 @@ def looked_at(outputs: Path) -> tuple[Comparison, Family]:
 def answered(labels: list[int], predicted: list[int], confidence: list[float]) -> Any:
     """A run with nothing but these answers."""
     kinds = np.array(labels, np.int32), np.array(predicted, np.int32), np.array(confidence)
-    return type("Run", (), {"answers": Answers(*kinds, images="the same"), "classes": ["a", "b", "c"]})()
+    facts = {"answers": Answers(*kinds, images="the same"), "classes": ["a", "b", "c"], "repeat": Repeat(0)}
+    return type("Run", (), facts)()
 
 
 def made(outputs: Path, study: str = "demo", *options: str) -> str:

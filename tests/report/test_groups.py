@@ -25,6 +25,13 @@ def test_varying_key_splits_rows(outputs: Path) -> None:
     assert "data.split_seed" not in rows[0]
 
 
+def test_a_key_that_came_later_splits_no_seeds_of_one_row(outputs: Path) -> None:
+    for seed, changes in enumerate(({}, {"data.resize": "crop"}, {"data.resize": "squash"})):
+        write_run(outputs, seed=seed, changes=changes)
+    compared(outputs, "demo")
+    assert sorted((row["data.resize"], row["seeds"]) for row in table(outputs)) == [("crop", "0 1"), ("squash", "2")]
+
+
 def test_keys_that_change_no_result_split_nothing(outputs: Path) -> None:
     for seed in range(3):
         changes = {"logger.tags": [f"t{seed}"], "hardware.workers": seed, "output_dir": f"o{seed}"}

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from headstart.report.changed import verdicts
 from headstart.report.paired import holm
-from report.studies import looked_at, read_results, table
+from report.studies import looked_at, made, read_results, table
 from study_files import write_run
 
 
@@ -66,7 +67,7 @@ def test_seeds_that_overlap_in_part(tmp_path: Path) -> None:
     runs = read_results(tmp_path)
     (pair,) = family.pairs
     ours = [[runs[strategy, seed]["test"]["accuracy"] for seed in (1, 2)] for strategy in ("finetune", "scratch")]
-    assert pair.seeds == [1, 2]
+    assert pair.repeats == [(1, -1), (2, -1)]
     assert pair.p == pytest.approx(stats.ttest_rel(*ours).pvalue)
     assert pair.gain == pytest.approx(np.mean(ours[0]) - np.mean(ours[1]))
     assert pair.turned().gain == -pair.gain
@@ -119,11 +120,11 @@ def test_p_values_and_intervals_are_those_of_students_formulas(tmp_path: Path) -
             write_run(tmp_path, strategy=strategy, seed=seed, skill=1.5 if strategy == "scratch" else 2.4)
     _, family = looked_at(tmp_path)
     runs = read_results(tmp_path)
-    assert sorted(len(pair.seeds) for pair in family.tested) == [2, 2, 3]
+    assert sorted(len(pair.repeats) for pair in family.tested) == [2, 2, 3]
     for pair in family.tested:
         differences = [
             runs[pair.one.strategy, seed]["test"]["accuracy"] - runs[pair.other.strategy, seed]["test"]["accuracy"]
-            for seed in pair.seeds
+            for seed, _ in pair.repeats
         ]
         error = np.std(differences, ddof=1) / math.sqrt(len(differences))
         t = abs(np.mean(differences)) / error
@@ -132,3 +133,47 @@ def test_p_values_and_intervals_are_those_of_students_formulas(tmp_path: Path) -
         assert pair.p == pytest.approx(p, rel=1e-9)
         assert pair.difference is not None
         assert pair.difference.interval == pytest.approx(quantile * error, rel=1e-9)
+
+
+def write_folds(outputs: Path, strategies: tuple[str, ...], seeds: range) -> None:
+    """Runs of every strategy on three folds of a data set, each fold with test images of its own."""
+    for strategy in strategies:
+        for seed in seeds:
+            for fold in range(3):
+                changes = {"data.folds": 3, "data.fold": fold}
+                folder = write_run(outputs, strategy=strategy, seed=seed, n_test=40 + fold, changes=changes)
+                file = folder / "predictions.csv"
+                lines = file.read_text().splitlines()
+                names = lines[0].split(",")
+                cells = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:]]
+                texts = [",".join((cell | {"name": f"fold{fold}-{cell['name']}"}).values()) for cell in cells]
+                file.write_text("\n".join([lines[0], *texts]) + "\n")
+
+
+def test_folds_are_repeats(tmp_path: Path) -> None:
+    write_folds(tmp_path, ("finetune", "scratch"), range(1))
+    assert "Folds are counted as repeats, but they share training images" in made(tmp_path, "demo", "--no-plots")
+    (row,) = table(tmp_path, "pairs.csv")
+    assert row["seeds"] == "0/fold0 0/fold1 0/fold2"
+    assert int(row["images"]) == 40 + 41 + 42  # the folds are one test set
+    found = {(run["strategy"], run["fold"]): float(run["test.accuracy"]) for run in table(tmp_path, "runs.csv")}
+    ours, theirs = ([found[row[side], str(fold)] for fold in range(3)] for side in ("row", "against"))
+    assert float(row["p"]) == pytest.approx(stats.ttest_rel(ours, theirs).pvalue, rel=1e-9)
+    summary = {each["strategy"]: each for each in table(tmp_path)}
+    assert len(summary) == 2  # the fold tells no rows apart
+    assert float(summary[row["row"]]["accuracy_mean"]) == pytest.approx(np.mean(ours))
+    _, family = looked_at(tmp_path)
+    (pair,) = family.pairs
+    assert pair.noun == "fold"
+
+
+def test_folds_of_several_seeds_are_paired_by_both(tmp_path: Path) -> None:
+    write_folds(tmp_path, ("finetune", "scratch"), range(2))
+    _, family = looked_at(tmp_path)
+    (pair,) = family.pairs
+    assert [str(repeat) for repeat in pair.repeats] == [f"{seed}/fold{fold}" for seed in range(2) for fold in range(3)]
+    assert pair.noun == "repeat"
+    found = verdicts(pair)
+    assert found is not None
+    assert found.seeds == 2
+    assert len(found.names()) == len(found.labels) == 40 + 41 + 42

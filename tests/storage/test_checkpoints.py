@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from headstart.errors import RunFailed
+from headstart.errors import RunFailed, UserError
 from headstart.storage import checkpoints
 
 
@@ -60,3 +60,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "all").write_text("a file in the folder's place")
     with pytest.raises(RunFailed, match=r"cannot write the checkpoint .*all/step-00000001"):
         checkpoints.write(tmp_path / "all", 1, state(1))
+
+
+def test_a_folder_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "phase").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="phase is a symbolic link to"):
+        checkpoints.write(tmp_path / "phase", 1, {"a": 1})
+    assert list((tmp_path / "elsewhere").iterdir()) == []

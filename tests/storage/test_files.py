@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import fork_server
-from headstart.errors import RunFailed
+from headstart.errors import RunFailed, UserError
 from headstart.evaluation.metrics import save_predictions
 from headstart.features.store import FeatureStore
 from headstart.models import weights
@@ -189,3 +189,12 @@ def test_a_report_on_a_full_disk_leaves_the_old_one(tmp_path: Path) -> None:
     assert "could not be written to outputs/runs/report (" in done.stderr
     assert {path: path.read_bytes() for path in report.rglob("*") if path.is_file()} == old
     assert not list(report.parent.glob(".report-*"))
+
+
+@pytest.mark.parametrize("write", [lambda path: files.append_text(path, "more"), files.LogFile])
+def test_a_file_that_is_a_link_is_not_written_through(write: Callable[[Path], object], tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    (tmp_path / "train.log").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match=r"train\.log is a symbolic link to"):
+        write(tmp_path / "train.log")
+    assert (tmp_path / "precious").read_text() == "kept"

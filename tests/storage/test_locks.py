@@ -299,3 +299,16 @@ def test_without_the_module_of_flock_a_lease_is_used(tmp_path: Path) -> None:
         "with locks.hold(Path(sys.argv[1])) as lock: assert lock.claim"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / ".lock")], check=True, timeout=30)
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    target = tmp_path / "precious"
+    target.write_text("kept")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(target)
+    with (
+        pytest.raises(UserError, match=r"run/\.lock is a symbolic link to .*precious"),
+        locks.hold(tmp_path / "run" / ".lock"),
+    ):
+        pytest.fail("held")
+    assert target.read_text() == "kept"

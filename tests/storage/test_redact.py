@@ -158,4 +158,4 @@ def test_an_error_that_repeats_a_value_of_the_environment_hides_it(tmp_path: Pat
     done = headstart(tmp_path, "train", *SMALL, "seed=${oc.env:DATA_PASSWORD}")
     assert done.returncode != 0
     assert "seed: While dereferencing" in done.stdout + done.stderr
-    assert "***" in done.stdout + done.stderr
+    assert "${DATA_PASSWORD}" in done.stdout + done.stderr

@@ -37,10 +37,18 @@ def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
         "hardware.workers=3",
         "checkpoint_every=5",
         "rerun=true",
+        "+preprocessing.image_size=64",
     ]
-    assert {identity(override) for override in same} == {identity()}
+    assert {identity(override, "data.resize=crop") for override in same} == {identity("data.resize=crop")}
     folder = ("data=image_folder", "data.source.root=photos")  # what a layout changes is in the digest of the data
     assert identity(*folder, "data.source.layout=classes") == identity(*folder, "~data.source.layout")
+
+
+def test_what_came_later_is_in_no_identity_until_it_is_used() -> None:
+    """Identities of runs that earlier versions made stay as they were."""
+    before = schema.to_plain(compose("data.resize=crop"))
+    del before["data"]["resize"], before["preprocessing"]
+    assert identity("data.resize=crop") == runs.identity(before, DIGESTS) != identity("data.resize=pad")
 
 
 def test_what_can_is() -> None:
@@ -180,3 +188,25 @@ def test_a_run_that_was_taken_over_leaves_its_files_to_the_new_owner(
     assert not (folder / "result.json").exists()
     assert "pid 7 on elsewhere" in (folder / "train.log").read_text()
     assert (folder / runs.LOCK).read_text().startswith("pid 7"), "nor is the lease given back for it"
+
+
+@pytest.mark.parametrize("name", ["", "figures", "wandb", "checkpoints", "checkpoints/all"])
+def test_a_run_writes_through_no_link(name: str, tmp_path: Path) -> None:
+    """A hidden file of the place that it points to is not taken for a half-written one either."""
+    config = to_plain(compose(f"output_dir={tmp_path / 'outputs'}"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".profile").write_text("kept")
+    link = tmp_path / "outputs" / config["study"] / runs.make_name(config, DIGESTS) / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a symbolic link to"), runs.lock_run(config, DIGESTS) as run:
+        run.begin(config, [], fresh=False)
+    assert [path.name for path in elsewhere.iterdir()] == [".profile"]
+
+
+def test_code_of_ones_own_counts_by_its_digest_alone() -> None:
+    config = to_plain(compose("imports=[mylab.nets]"))
+    assert runs.identity(config, DIGESTS) == runs.identity(CONFIG, DIGESTS)
+    changed = {runs.identity(config, DIGESTS | {"code": code}) for code in ("one", "two")}
+    assert len(changed | {runs.identity(config, DIGESTS)}) == 3

@@ -280,7 +280,9 @@ def test_nothing_of_the_process_is_recorded(finished) -> None:
     assert not of("output", found) + of("output_raw", found) + of("stats", found)
 
 
-@pytest.mark.parametrize(("name", "value"), [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("WANDB_MODE", "disabled"), ("WANDB_DISABLED", "true"), ("WANDB_DISABLED", "Yes")]
+)
 def test_environment_switches_wandb_off(tmp_path, monkeypatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with open_log(tmp_path / "r") as run_log:
@@ -384,20 +386,50 @@ for job in sys.argv[3].split(","):
 """
 
 
-def job(folder: Path, mode: str, names: str) -> subprocess.CompletedProcess[str]:
+def job(folder: Path, mode: str, names: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the jobs `names`, one after the other, in a process of their own."""
     command = [sys.executable, "-c", JOB, str(folder), mode, names]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    variables = {name: value for name, value in os.environ.items() if cwd is None or name != "WANDB_MODE"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd, env=variables)
 
 
-@pytest.mark.parametrize("status", [500, 401, 0])
+@pytest.mark.parametrize("switch", ["disabled", "offline"])
+def test_what_wandb_was_told_in_this_folder_is_heeded(tmp_path: Path, server, switch: str) -> None:
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text(f"[default]\nmode = {switch}\n")  # as `wandb disabled` writes it
+    done = job(tmp_path, "auto", "one", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert server.requests == 0
+    assert (tmp_path / "one" / "wandb").exists() == (switch == "offline")
+    assert ("switched off by `wandb disabled`" in done.stdout) == (switch == "disabled")
+    assert len(rows(tmp_path / "one")) == 1
+
+
+def test_a_folder_to_sync_is_named_only_if_it_is_there(tmp_path: Path, monkeypatch, caplog) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)  # it cannot be imported
+    with open_log(tmp_path / "r") as run_log:
+        run_log.finish(RESULT)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.startswith("W&B cannot be imported: ")
+    assert warning.endswith("The run goes on; metrics are in metrics.csv")
+
+
+WEATHER = {
+    500: "W&B's server answers with an error (500): ",
+    401: "W&B's server answers with an error (401): ",
+    0: "W&B is unreachable",
+}
+
+
+@pytest.mark.parametrize("status", WEATHER)
 def test_bad_weather_costs_a_warning_and_seconds_and_the_run_lies_offline(tmp_path, server, status: int) -> None:
     server.status = status
     done = job(tmp_path, "auto", "one")
     assert done.returncode == 0, done.stderr
     assert server.requests > 0
     assert done.stderr == ""
-    assert done.stdout.count("W&B is unreachable") == 1
+    assert done.stdout.count(WEATHER[status]) == 1
+    assert done.stdout.count("unreachable") == (status == 0)
     assert f"upload later with wandb sync {tmp_path}/one/wandb" in done.stdout
     assert float(done.stdout.split("waited ")[1]) < 5.0
     found = records(tmp_path / "one")
@@ -410,7 +442,7 @@ def test_wandbs_process_killed_in_mid_run_and_the_next_job_records_again(tmp_pat
     done = job(tmp_path, "offline", "killed,next")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert done.stdout.count("W&B is unreachable") == 1
+    assert done.stdout.count("W&B could not log: ") == 1
     assert max(float(part.split()[0]) for part in done.stdout.split("waited ")[1:]) < 5.0
     assert [row["train_loss"] for row in rows(tmp_path / "killed")] == ["1.0", "0.5"]
     assert "history" in {record["type"] for record in records(tmp_path / "killed")}

@@ -25,3 +25,13 @@ def test_compiled_networks_see_one_size_in_training_alone(
     result = run_small(*options, "hardware.compile=true")
     assert result["n_train"] % 12 > 1, "a last batch that is smaller"
     assert seen == [(True, 12)] * 2 * (result["n_train"] // 12)
+
+
+def test_it_is_said_that_nothing_is_compiled_without_a_whole_batch(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    options = ("model=lenet5", "strategy=scratch", "data.batch_size=500", "epochs=1", "hardware.compile=true")
+    run_small(*options)
+    assert "nothing is compiled, because no batch has 500 images" in caplog.text

@@ -230,3 +230,23 @@ def test_a_run_records_what_was_picked_and_is_found_again(
     moved = run_small(*LIVE, "epochs=1")
     assert moved["hardware"]["memory_format"] == other.memory_format
     assert moved["config_hash"] != first["config_hash"], "another setting is another run"
+
+
+@pytest.mark.parametrize(("accelerator", "needed"), [("cpu", r"a C\+\+ compiler"), ("gpu", "triton and a C compiler")])
+def test_compiling_without_a_compiler_is_refused(
+    accelerator: str, needed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    tune.check_compiler(HardwareConfig(accelerator=accelerator))
+    with pytest.raises(
+        UserError, match=rf"hardware\.compile=true: this machine lacks {needed}.* hardware\.compile=false"
+    ):
+        tune.check_compiler(HardwareConfig(accelerator=accelerator, compile=True))
+
+
+def test_a_run_without_a_compiler_is_refused_before_its_data_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    config = compose("data=image_folder", "data.source.root=/no/such/folder", "model=lenet5", "strategy=scratch")
+    config.hardware.compile = True
+    with pytest.raises(UserError, match=r"hardware\.compile=true"):
+        train.run(config, [])

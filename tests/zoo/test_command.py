@@ -71,9 +71,12 @@ def test_time_and_memory_are_measured(folder: Path) -> None:
 def test_accuracies_are_published_ones_with_their_source_and_sort_unknown_last(folder: Path) -> None:
     table = read((folder / "zoo.csv").read_text("utf-8"))
     assert list(table) == ["resnet34", "resnet18", "mobilenetv3_small_050"]
-    assert float(table["resnet18"]["top1"]) == 69.758
-    assert table["resnet18"]["source"] == "torchvision IMAGENET1K_V1"
-    assert table["mobilenetv3_small_050"]["top1"] == table["mobilenetv3_small_050"]["source"] == ""
+    assert float(table["resnet18"]["top1"]) == 73.158
+    assert table["resnet18"]["source"].startswith("timm's results")
+    assert table["resnet18"]["weights"] == "a1_in1k"
+    assert table["resnet18"]["weights_here"] == "no", "no weights are in the caches of a test"
+    assert "weights a1_in1k: timm's recipe A1" in table["resnet18"]["note"]
+    assert "measured at 288 px" in table["resnet18"]["note"]
 
 
 def test_the_page_stands_alone(folder: Path) -> None:
@@ -88,7 +91,7 @@ def test_the_page_stands_alone(folder: Path) -> None:
     assert len(links) == 2
     assert all(link.startswith("data:") for link in links)
     table = read((folder / "zoo.csv").read_text("utf-8"))
-    assert ("69.758", "69.8") in page.cells
+    assert ("73.158", "73.2") in page.cells
     assert table["resnet34"]["ms_cpu"] in [value for value, _ in page.cells]
 
 
@@ -116,7 +119,9 @@ def test_formats_go_to_standard_output_alone_and_leave_no_files(
     assert shown.err == ""
     assert table["vgg16"]["published_depth"] == table["vgg16"]["depth"] == "16"
     assert table["vgg16"]["keras"] == "VGG16"
-    assert table["vgg16"]["source"].startswith("Keras Applications")
+    assert float(table["vgg16"]["top1"]) == 71.592
+    assert float(table["vgg16"]["published_top1"]) == 71.3
+    assert table["vgg16"]["source"].startswith("torchvision")
     assert table["vgg16"]["ms_cpu"] == table["vgg16"]["peak_mb"] == ""
     assert float(table["vgg16"]["published_ms_cpu"]) == 69.5
     assert command.main(["resnet18", "--no-time", "--format", "json"]) == 0
@@ -156,10 +161,10 @@ def test_an_interrupt_keeps_what_was_measured(
 ) -> None:
     real = children.run_in_process
 
-    def run(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
+    def run(work: str, *arguments: Any, **limits: Any) -> dict[str, Any]:
         if arguments and arguments[0] == "resnet34":
             raise KeyboardInterrupt
-        return real(work, *arguments, timeout_s=timeout_s)
+        return real(work, *arguments, **limits)
 
     monkeypatch.setattr(children, "run_in_process", run)
     assert command.main(["resnet18", "resnet34", "--no-time", "--output", str(tmp_path)]) == 130
@@ -169,6 +174,18 @@ def test_an_interrupt_keeps_what_was_measured(
         assert "Interrupted: 1 of 2 networks" in (tmp_path / name).read_text("utf-8")
     with pytest.raises(KeyboardInterrupt):
         command.main(["resnet34", "--no-time", "--output", str(tmp_path)])
+
+
+def test_a_network_of_ones_own_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lab_zoo.py").write_text(
+        "import timm\n\n\n@timm.models.register_model\ndef net_of_lab_zoo(pretrained=False, **options):\n"
+        "    return timm.create_model('lenet5', **options)\n"
+    )
+    assert command.main(["net_of_lab_zoo", "--imports", "lab_zoo", "--no-time", "--output", "zoo"]) == 0
+    assert list(read((tmp_path / "zoo/zoo.csv").read_text("utf-8"))) == ["net_of_lab_zoo"]
+    with pytest.raises(UserError, match="--imports: lab_zoos: there is no module lab_zoos"):
+        command.main(["net_of_lab_zoo", "--imports", "lab_zoos", "--no-time", "--output", "zoo"])
 
 
 def raising() -> Iterator[dict[str, int]]:
@@ -271,18 +288,22 @@ def test_the_frontier_is_what_nothing_beats() -> None:
 
 
 def test_text_says_how_it_was_measured_and_marks_what_is_published() -> None:
-    numbers = {"ms_cpu": 12.34, "depth": 107, "size_mb": 97.695}
-    found = [rows.make_row("resnet50", numbers), rows.make_row("a_b", {"depth": 3})]
+    numbers = {"ms_cpu": 12.34, "depth": 107, "size_mb": 97.695, "top1": 81.214, "weights": "a1_in1k", "here": "no"}
+    found = [rows.make_row("resnet50", numbers), rows.make_row("a_b", {"depth": 3, "weights": "none"})]
     plan = Plan(("cpu",), batch=4, precision="bf16", repeats=7)
     lines = tables.make_caption(found, plan, MACHINE)
     text = tables.to_markdown(found, [*lines, *tables.make_remarks(found)])
-    assert "| resnet50 (ResNet50) | 97.7 (98) | 74.9 | 92.1 | 107 (107) | 12.3 (58.2) |" in text
+    assert (
+        "| resnet50 (ResNet50) | 97.7 (98) | 81.2 (74.9) | - (92.1) | 107 (107) | 12.3 (58.2) | a1\\_in1k | no |"
+        in text
+    )
     assert r"| a\_b | - | - | - | 3 | - |" in text
     assert "median of 7" in text
     assert "batch 4, bfloat16 by autocast" in text
     assert "2 threads" in text
     for note in filter(None, (row.published.note for row in found if row.published)):
         assert f"resnet50: {note}" in text
+    assert r"a\_b: no published weights under this name" in text
     assert "In brackets" not in tables.make_caption([found[1]], plan, MACHINE)[0]
 
 

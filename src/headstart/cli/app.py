@@ -11,7 +11,7 @@ import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import hydra
@@ -20,12 +20,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from headstart.cli.callbacks import FolderRefused
-from headstart.cli.jobs import WHITELIST, JobSummary, run_jobs
+from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs
 from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
 from headstart.errors import UserError
 from headstart.preflight.command import check_command, check_composed, examine
 from headstart.preflight.hydra_internals import parse_arguments
+from headstart.preflight.quoting import quote_arguments
 from headstart.runtime import signals
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def _run(argv: Sequence[str], summary: JobSummary) -> None:
         if command.sequential:
             run_jobs(command, summary)
         else:
+            sys.argv = ["headstart", *quote_arguments(argv, command.sweep_in_files)]
             _run_hydra(lambda composed: _run_composed(composed, summary))
     except UserError:
         raise
@@ -97,6 +99,8 @@ def _is_query(arguments: Namespace) -> bool:
 
 def _answer(argv: Sequence[str]) -> None:
     """Let Hydra answer a query; if it cannot, report what is wrong with the command."""
+    with suppress(Exception):  # where the command cannot even be quoted, Hydra says why
+        sys.argv = ["headstart", *quote_arguments(argv)]
     try:
         _run_hydra(lambda composed: None)
     except HydraException as error:
@@ -117,7 +121,7 @@ def _find_problems(argv: Sequence[str]) -> list[str]:
 
 def _run_hydra(task: Callable[[DictConfig], float | None]) -> None:
     app = hydra.main(
-        config_path=str(resolvers.config_folder()), config_name="config", execution_whitelist=list(WHITELIST)
+        config_path=str(resolvers.config_folder()), config_name="config", execution_whitelist=list_hydra_targets()
     )(task)
     with _raise_hydra_errors():
         app()

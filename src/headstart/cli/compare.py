@@ -28,7 +28,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
     parser.add_argument(
-        "--output-dir", type=Path, default=Path("outputs"), help="the folder of studies (default: outputs)"
+        "--output-dir",
+        type=lambda path: Path(path).expanduser(),
+        default=Path("outputs"),
+        help="the folder of studies (default: outputs)",
     )
     parser.add_argument(
         "--sort",
@@ -43,6 +46,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="two rows, by the names in the table, to compare class by class and image by image"
         " (default: the best against the next best and against the cheapest)",
     )
+    parser.add_argument(
+        "--imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module of your own that defines figures, such as mylab.figures; nothing of a study's folder is imported"
+        " without it",
+    )
     parser.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
     return parser
 
@@ -52,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     from rich.console import Console
 
+    from headstart.config import own_code
     from headstart.report.contents import Findings
     from headstart.report.contrast import contrasts
     from headstart.report.decision import decide, tests_in_short
@@ -62,10 +74,12 @@ def main(argv: Sequence[str]) -> int:
     from headstart.report.study import read
     from headstart.report.table import show
     from headstart.report.write import report
+    from headstart.storage.plain_text import escape_controls
 
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
+    own_code.load(options.imports)
     folder = find(options.output_dir, options.study)
     study = read(folder)
     if options.study is None:
@@ -83,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
     for line in filter(None, [not_counted(study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
     page = report(findings, plots=not options.no_plots) / "index.html"
-    console.print(f"report: {page}", soft_wrap=True)
+    console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     return 0
 
 

@@ -1,6 +1,7 @@
 """`headstart train --explain …`: the strategy table of each job, without reading data or weights."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
@@ -43,13 +44,18 @@ def title(config: RunConfig) -> str:
 
 def _outline_rows(config: RunConfig) -> list[Row]:
     """Build the table of a job from the network with random weights and one output."""
-    from headstart.models import factory
+    from headstart.models import factory, preprocessing
     from headstart.strategy.plan import check_schedule, plan_phases
 
-    side = config.data.image_size or factory.expected_input(config.model).image_size
-    model, _ = factory.create(config.model, ("any",), pretrained=False)
-    factory.check_size(model, config.model.name, side, factory.expected_input(config.model).image_size)
+    network = config.model
+    if (run := preprocessing.find_run(network.weights)) and not run.is_dir():
+        network = replace(network, weights="none")  # an earlier job of this sweep, or a run on another machine
+    network = preprocessing.adopt(network)
+    own = preprocessing.expected_input(network).image_size
+    side = config.data.image_size or own
+    model, _ = factory.create(network, ("any",), pretrained=False)
     phases = plan_phases(model, config.strategy.phases)
+    factory.check_size(model, network.name, side, own)
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     routes = [choose_route(model, phase, config.augment, side) for phase in phases]
     return make_rows(

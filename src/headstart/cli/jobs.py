@@ -4,7 +4,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,15 @@ from hydra.types import HydraContext
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from headstart.config.instantiate import ALLOWED_TARGETS
+from headstart.config import own_code
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError, as_user_error
 from headstart.preflight.command import Command, Job
 
 log = logging.getLogger(__name__)
 
-WHITELIST = ("logging.*", *ALLOWED_TARGETS)  # what Hydra may build from a config: log handlers and our callbacks
+# What Hydra itself may build from a config: log handlers, our formatter and our callback.
+HYDRA_TARGETS = ("logging.*", "headstart.storage.redact.Formatter", "headstart.cli.callbacks.Folders")
 
 
 @dataclass
@@ -39,10 +40,11 @@ class JobSummary:
             config: returns the job's checked config.
         """
         try:
-            checked = config()
-            from headstart import train
+            with _work_where_the_command_was_given():
+                checked = config()
+                from headstart import train
 
-            result = train.run(checked, overrides)
+                result = train.run(checked, overrides)
         except Exception as error:
             self._count(overrides, error)
             return error
@@ -68,14 +70,34 @@ class JobSummary:
                 log.error("  %s", line)
 
 
+def list_hydra_targets() -> list[str]:
+    """What Hydra itself may build: as `headstart.config.instantiate`, also what packages of one's own define."""
+    return [*HYDRA_TARGETS, *(f"{package}.*" for package in own_code.packages())]
+
+
+@contextmanager
+def _work_where_the_command_was_given() -> Iterator[None]:
+    """Undo `hydra.job.chdir=true`: relative paths count from the folder of the command, and the run has its own."""
+    hydra = HydraConfig.get()
+    if not hydra.job.chdir:
+        yield
+        return
+    log.info(
+        "hydra.job.chdir=true has no effect: a run has a folder of its own, and paths count from %s", hydra.runtime.cwd
+    )
+    with chdir(hydra.runtime.cwd):
+        yield
+
+
 def run_jobs(command: Command, summary: JobSummary) -> None:
     """Run every job as Hydra's own launcher does: with Hydra's logging, callbacks, environment and folder."""
     assert command.loader is not None
     assert command.composer is not None
-    with execution_whitelist(list(WHITELIST)):
+    whitelist = list_hydra_targets()
+    with execution_whitelist(whitelist):
         if command.multirun:
             settings = command.composer.launch_config(command.shared)
-            context, callbacks = command.loader.context(settings, WHITELIST)
+            context, callbacks = command.loader.context(settings, whitelist)
             with _use_sweep_config(settings):
                 callbacks.on_multirun_start(config=settings, config_name="config")
                 try:
@@ -85,7 +107,7 @@ def run_jobs(command: Command, summary: JobSummary) -> None:
             return
         (job,) = command.jobs
         config = command.composer.launch_config(job.overrides)
-        context, callbacks = command.loader.context(config, WHITELIST)
+        context, callbacks = command.loader.context(config, whitelist)
         callbacks.on_run_start(config=config, config_name="config")
         returned: Any = None
         try:

@@ -13,6 +13,7 @@ from headstart.cli.data_words import Request, list_roots
 from headstart.config.schema import mixes
 from headstart.data.filenames import escape_name
 from headstart.errors import UserError
+from headstart.storage.plain_text import plain_row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,15 +67,18 @@ def look(request: Request, folder: Path, said: io.StringIO, *, pictures: bool) -
     """
     from rich.console import Console
 
+    from headstart.config import own_code
     from headstart.data.summary import Summary
-    from headstart.models import factory
+    from headstart.models import preprocessing
     from headstart.report.write import replace_folder
     from headstart.storage.files import make_folder
     from headstart.train import prepare_data
 
     make_folder(folder.parent, "--out")
-    spec = factory.expected_input(request.config.model)
-    data = prepare_data(request.config, spec)
+    config = request.config
+    own_code.load(config.imports or ())
+    spec = preprocessing.expected_input(preprocessing.adopt(config.model))
+    data = prepare_data(config, spec)
     left_out = said.getvalue()
     summary = Summary(data)
     data.parts.update(summary.readable)  # what follows decodes images
@@ -162,4 +166,4 @@ def _write(path: Path, headings: list[str], rows: list[list[Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(headings)
-        writer.writerows(rows)
+        writer.writerows(map(plain_row, rows))

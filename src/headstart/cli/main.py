@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -85,19 +86,32 @@ def _reject_verb(verb: str) -> int:
 
 def _report_errors(call: Callable[[], int]) -> int:
     from headstart.errors import UserError, as_user_error
+    from headstart.storage.plain_text import escape_controls
     from headstart.storage.redact import mask
 
     try:
         return call()
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _has_lost_its_reader():
+            return 0  # as in `headstart train --help | head -1`
         known = as_user_error(error)
         if known is None or os.environ.get("HEADSTART_DEBUG"):
             raise
-        print(mask(f"headstart: {known}"), file=sys.stderr)
+        print(escape_controls(str(mask(f"headstart: {known}"))), file=sys.stderr)
         return 2 if isinstance(known, UserError) else 1
     except KeyboardInterrupt:
         print("headstart: interrupted", file=sys.stderr)
         return 130
+
+
+def _has_lost_its_reader() -> bool:
+    """Whether nobody reads standard output any more; what is still to be written to it is thrown away."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not poll.poll(0):  # it reports nothing but errors
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _complete(argv: list[str]) -> int:
@@ -117,10 +131,17 @@ def _complete(argv: list[str]) -> int:
 
 def entry() -> None:
     """Run the console command: `main`, then a quick exit."""
+    _leave_ascii()
     _prepare_streams()
     codes = shutdown.exit_quickly()
     codes.append(main())
     sys.exit(codes[0])
+
+
+def _leave_ascii() -> None:
+    """Start again in Python's UTF-8 mode if the locale is ASCII; else letters beyond it could not be in any path."""
+    if sys.getfilesystemencoding() == "ascii" and not sys.flags.utf8_mode:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {"PYTHONUTF8": "1"})
 
 
 def _prepare_streams() -> None:

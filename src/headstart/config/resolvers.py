@@ -7,7 +7,9 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from headstart.config import environment
 from headstart.config.schema import RunConfig
+from headstart.config.text import expand_home
 from headstart.errors import UserError
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: apt install dataset-fashion-mnist
@@ -23,10 +25,12 @@ def config_folder() -> Path:
 
 
 def register() -> None:
-    """Register the schema and the resolvers that `conf/` uses with Hydra and OmegaConf."""
+    """Register the schema and the resolvers that `conf/` and the configs of runs use with Hydra and OmegaConf."""
+    environment.register()
     ConfigStore.instance().store(name="headstart_schema", node=RunConfig, replace=True)
     OmegaConf.register_resolver("headstart_study", _choose_study, replace=True)
     OmegaConf.register_resolver("headstart_installed", _choose_by_installation, replace=True)
+    OmegaConf.register_resolver("headstart_home", expand_home, replace=True)
     OmegaConf.register_resolver("headstart_share", _share_of_epochs, replace=True)
 
 

@@ -65,6 +65,7 @@ class DataConfig:
     name: str = MISSING
     source: dict[str, Any] = MISSING
     image_size: int | None = None
+    resize: str = "auto"
     flip: bool = True
     batch_size: int = 32
     train_per_class: int | None = None
@@ -73,8 +74,12 @@ class DataConfig:
     n_test: int | None = None
     val_fraction: float = 0.2
     test_fraction: float = 0.2
+    group: str | None = None  # a table's column, or regex:PATTERN on paths: no group stands in two parts
+    folds: int | None = None  # cross-validation: the test set is the part number `fold` of as many
+    fold: int | None = None
     split_seed: int = MISSING
     on_bad_image: str = "raise"
+    pixel_range: tuple[float, float] | None = None  # of 16-bit and floating-point images: `headstart.data.pixel_range`
     sampling: str = "uniform"
     storage: str = "auto"
 
@@ -143,6 +148,7 @@ class RunConfig:
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+    imports: list[str] | None = None  # modules of one's own: `headstart.config.own_code`
     study: str = MISSING
     seed: int = MISSING
     epochs: int = MISSING
@@ -155,6 +161,7 @@ class RunConfig:
     checkpoint_every: float = 60.0
     measures: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)  # filled in by the run, for `config.yaml`
     rerun: bool = False
 
     @property

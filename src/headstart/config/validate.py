@@ -14,6 +14,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from headstart.config import keys
 from headstart.config.machine import missing_hardware
 from headstart.config.schema import RunConfig
+from headstart.config.text import settle_texts
 from headstart.config.values import find_value_problems
 from headstart.errors import UserError, did_you_mean
 
@@ -54,6 +55,7 @@ def find_problems(composed: DictConfig, *, machine: bool = False) -> tuple[list[
         assert isinstance(config, RunConfig)
     except OmegaConfBaseException as error:
         return found or [_describe_type_error(error)], None
+    settle_texts(config)
     found += [problem for problem in find_value_problems(config) if not any(_concerns(problem, key) for key, _ in gaps)]
     found += missing_hardware(config.hardware) if machine else ()
     return found, None if gaps else config

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from headstart.config import own_code
 from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
+from headstart.config.names import find_name_problems
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
 from headstart.errors import UserError, did_you_mean
@@ -15,6 +17,7 @@ CHOICES = {
     "select": ("val_accuracy", "val_loss"),
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
+    "data.resize": ("auto", "crop", "squash", "pad"),
     "data.sampling": ("uniform", "balanced"),
     "data.storage": ("auto", "memory", "stream"),
     "hardware.accelerator": ACCELERATORS,
@@ -36,6 +39,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "data.train_per_class": (2, None),
     "data.n_train": (2, None),
     "data.n_test": (1, None),
+    "data.folds": (2, 1000),
     "data.split_seed": (0, 2**32 - 1),
     "augment.rotation": (0, 180),
     "augment.color_jitter": (0, 1),
@@ -93,6 +97,7 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
             "hardware.allow_bf16=true: has an effect on hardware.tune only; set hardware.tune=true and leave "
             "hardware.precision=auto, or set hardware.precision=bf16"
         )
+    yield from own_code.check_names(config.imports or ())
     yield from _data_problems(config.data, config.augment, config.class_weights)
     yield from _optimizer_problems(config.optimizer)
     if config.strategy.start == "pretrained" and config.model.weights == "none":
@@ -101,13 +106,7 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
             "use strategy=scratch, strategy.start=scratch, or give the model weights"
         )
     yield from _strategy_problems(config.strategy, config.augment, config.scheduler, config.epochs)
-    for key, text in (
-        ("study", config.study),
-        ("strategy.name", config.strategy.name),
-        ("data.name", config.data.name),
-    ):
-        if not re.fullmatch(r"[\w.+@-]+", text) or text.startswith("."):
-            yield f"{key}={text!r}: is part of a folder's name, so use letters, digits, _ and - only"
+    yield from find_name_problems(config)
 
 
 def _data_problems(data: DataConfig, augment: AugmentConfig, class_weights: str) -> Iterator[str]:
@@ -116,16 +115,49 @@ def _data_problems(data: DataConfig, augment: AugmentConfig, class_weights: str)
         yield f"data: {' and '.join(cuts)} both say how much to train on; set one, the others to null"
     if data.train_fraction is not None and data.train_fraction > 1:
         yield f"data.train_fraction={data.train_fraction}: must be at most 1"
+    if data.pixel_range is not None and not -float("inf") < data.pixel_range[0] < data.pixel_range[1] < float("inf"):
+        yield f"data.pixel_range={list(data.pixel_range)}: must be two numbers, that of black first: [0,4095]"
     for name in ("crop_scale", "crop_ratio"):
         low, high = getattr(augment, name)
         if not 0 < low <= high < float("inf"):
             yield f"augment.{name}=[{low}, {high}]: must be two numbers above 0, the smaller first"
     if augment.crop_scale[1] > 1:
         yield f"augment.crop_scale={list(augment.crop_scale)}: a crop cannot be larger than the image (1.0)"
+    if (problem := find_fold_problem(data.folds, data.fold)) is not None:
+        yield problem
+    if data.group is not None:
+        yield from _group_problems(data.group)
     if data.sampling == class_weights == "balanced":
         yield "class_weights=balanced and data.sampling=balanced both correct for imbalance: use one of them"
     if augment.flip and not data.flip:
         yield "augment.flip=true, but data.flip=false: these images change their meaning when mirrored"
+
+
+def find_fold_problem(folds: int | None, fold: int | None) -> str | None:
+    """What is wrong with data.folds and data.fold together, in words; None if nothing is."""
+    if folds is None:
+        return None if fold is None else f"data.fold={fold}: of how many? Set data.folds too, such as data.folds=5"
+    numbers = ",".join(map(str, range(folds)))
+    if fold is None:
+        return (
+            f"data.folds={folds}: data.fold says which of them is the test set, 0 … {folds - 1}; all of them: "
+            f"headstart train -m data.folds={folds} data.fold={numbers}"
+        )
+    if not 0 <= fold < folds:
+        return f"data.fold={fold}: with data.folds={folds} it must be from 0 to {folds - 1}"
+    return None
+
+
+def _group_problems(group: str) -> Iterator[str]:
+    """Problems of `data.group`: the name of a column, or regex: and a pattern."""
+    kind, found, pattern = group.partition(":")
+    if not group.strip() or (kind == "regex" and not pattern):
+        yield f"data.group={group!r}: must be the name of a table's column, or regex: and a pattern on paths"
+    elif kind == "regex" and found:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield f"data.group={group}: the pattern is no regular expression: {error}"
 
 
 def _optimizer_problems(optimizer: Mapping[str, Any]) -> Iterator[str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headstart.data.filenames import escape_name
+from headstart.data.groups import is_pattern
 from headstart.data.source import ArrayImages, Source
 from headstart.data.splits import Part, split_source
+from headstart.data.square import Square
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,13 +46,19 @@ class Data:
         interpolation: str,
         workers: int,
         streamed: bool = False,
+        pixel_range: tuple[float, float] | None = None,
+        resize: str = "crop",
+        fill: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         self.classes = classes
         self.parts = parts
         self.image_size = image_size  # side of the network's input, in pixels
         self.stored_size = stored_size  # side of the stored images, larger, so that crops can move
         self.interpolation = interpolation
+        self.resize = resize  # how an image becomes a square: see `headstart.data.square`
+        self.fill = fill
         self.streamed = streamed  # decoded for each batch, not held in memory
+        self.pixel_range = pixel_range  # values of deep images that become black and white; None if no image is deep
         self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the unreadable images left out
         self._all_parts = dict(parts)
         self._workers = workers
@@ -114,7 +123,8 @@ class Data:
         """Make the decoder of a part's images: uint8 [n, 3, S, S]."""
         from headstart.data.decoder import Decoder
 
-        return Decoder(part, self.stored_size, self.interpolation, self._workers, crop=self.image_size)
+        size, workers = self.stored_size, self._workers
+        return Decoder(part, size, self.interpolation, workers, self.image_size, self.resize, self.fill)
 
     @cached_property
     def digest(self) -> str:
@@ -129,6 +139,7 @@ class Data:
         """Sentences that say how images are changed, in addition to cropping, judging from a few training images."""
         from PIL import Image
 
+        from headstart.data.cuts import describe_cuts
         from headstart.data.image import silence_pillow
 
         part, grey, shortest = self.parts["train"], False, self.stored_size
@@ -141,7 +152,7 @@ class Data:
         words = ["grey images repeated to 3 channels"] if grey else []
         if shortest < self.stored_size:
             words.append(f"{shortest} px images resized up to {self.stored_size} px")
-        return words
+        return words + describe_cuts(self.parts, Square(self.stored_size, self.image_size, self.resize))
 
 
 def prepare(
@@ -153,17 +164,21 @@ def prepare(
     workers: int = 0,
     processes: int = 1,
     cache_dir: Path | None = None,
+    resize: str = "crop",
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Data:
     """Prepare the data of the config group `data`; images are stored at the size of timm's evaluation resize.
 
     Args:
+        resize: how an image becomes a square if data.resize=auto; see `headstart.data.square`.
+        mean: the colour, in 0 … 1, that fills a square around an image that was padded.
         processes: how many processes hold the images, each a copy of its own.
         cache_dir: the folder in which the digests of files are cached, or None.
     """
-    from headstart.config.instantiate import build
     from headstart.data.digests import Contents
+    from headstart.data.pixel_range import set_pixel_range
 
-    source: Source = build(data_cfg.source).with_contents(Contents(cache_dir))
+    source = _read_source(data_cfg).with_contents(Contents(cache_dir))
     parts = split_source(
         source,
         train_per_class=data_cfg.train_per_class,
@@ -172,8 +187,12 @@ def prepare(
         n_test=data_cfg.n_test,
         val_fraction=data_cfg.val_fraction,
         test_fraction=data_cfg.test_fraction,
+        group=data_cfg.group,
+        folds=data_cfg.folds,
+        fold=data_cfg.fold,
         seed=data_cfg.split_seed,
     )
+    parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
     stored_size = math.floor(image_size / crop_pct)
     need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
     return Data(
@@ -184,7 +203,21 @@ def prepare(
         interpolation=interpolation,
         workers=workers,
         streamed=_must_stream(data_cfg.storage, need),
+        pixel_range=pixel_range,
+        resize=resize if data_cfg.resize == "auto" else data_cfg.resize,
+        fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
     )
+
+
+def _read_source(data_cfg: Any) -> Source:
+    """Read the source; one that takes `group` reads the column that `data.group` names."""
+    from headstart.config.instantiate import build, find_target
+
+    column = {} if data_cfg.group is None or is_pattern(data_cfg.group) else {"group": data_cfg.group}
+    if column and "group" not in inspect.signature(find_target(data_cfg.source["_target_"], "source")).parameters:
+        column = {}  # no table: `find_groups` says what to do if the source knows no groups
+    source: Source = build("source", data_cfg.source, **column)
+    return source
 
 
 def _must_stream(storage: str, need: int) -> bool:

@@ -23,6 +23,7 @@ from headstart.data.image import (
     write_square,
 )
 from headstart.data.source import FileImages, is_encoded
+from headstart.data.square import Square
 from headstart.errors import UserError
 from headstart.runtime.hardware import usable_cores
 
@@ -38,19 +39,28 @@ class Decoder:
     """Decodes the images of a part on request: uint8 [n, 3, size, size], channels last in memory.
 
     Args:
-        size: side of the result: an image's shorter side is resized to it, then the centre is cropped.
+        size: side of the result: an image's shorter side is resized to it, then the centre is cropped (see `resize`).
         interpolation: timm's name of a Pillow filter.
         workers: threads that decode files (0: one per core, at most 8); in a loader's worker process it is one.
-        crop: side of the centre crop that follows; the two crops together then have the offsets of timm's single crop.
+        crop, resize, fill: see `headstart.data.square.Square`.
     """
 
-    def __init__(self, part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None) -> None:
+    def __init__(
+        self,
+        part: Part,
+        size: int,
+        interpolation: str,
+        workers: int = 0,
+        crop: int | None = None,
+        resize: str = "crop",
+        fill: tuple[int, int, int] = (0, 0, 0),
+    ) -> None:
         try:
             self.method = Image.Resampling[interpolation.upper()]
         except KeyError:
             known = ", ".join(m.name.lower() for m in Image.Resampling)
             raise UserError(f"interpolation '{interpolation}' is unknown; use one of: {known}") from None
-        self.part, self.size, self.crop = part, size, crop or size
+        self.part, self.size, self.square = part, size, Square(size, crop or size, resize, fill)
         self.threads = workers or (min(8, usable_cores()) if is_encoded(part.split.images) else 1)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
@@ -122,13 +132,19 @@ class Decoder:
         """Decode one image into `out`, or only check that this is possible."""
         images, at = self.part.split.images, int(self.part.rows[row])
         if out is not None:
-            write_square(images[at], self.size, self.method, self.crop, out)
-        elif isinstance(images, FileImages) and is_sound_photo(images.paths[at], DRAFT * self.size):
-            return
-        elif is_encoded(images):
+            write_square(images[at], self.square, self.method, out)
+        elif is_encoded(images) and not self._is_sound(at):
             image = images[at]
             assert isinstance(image, Image.Image)
             decode(image, DRAFT * self.size)
+        known = self.part.split.contents
+        # looked at after decoding, so that a change in the meantime is noticed too; a look takes 5 us
+        if isinstance(images, FileImages) and known.stamps and known.has_changed(images.paths[at], self.part.ids[row]):
+            raise ValueError("its content has changed since this run began; start the run again")
+
+    def _is_sound(self, at: int) -> bool:
+        images = self.part.split.images
+        return isinstance(images, FileImages) and is_sound_photo(images.paths[at], DRAFT * self.size)
 
 
 def list_faults(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:

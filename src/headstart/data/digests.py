@@ -1,7 +1,11 @@
 """The digests of files' contents, remembered under the cache folder: a file that did not change is read once.
 
-They lie in shards (see `headstart.storage.shards`) of 32-byte rows: the digest of a file's path, size, time of change
-and inode beside that of its content, sorted.
+They lie in shards (see `headstart.storage.shards`) of 32-byte rows: the stamp of a file beside the digest of its
+content, sorted. A stamp is a digest of the file's path, size, inode and both times of change: the one that programs can
+set (an archive that is unpacked again sets it), and the one that only the system sets.
+
+A file that cannot be read is no error here: its digest is one of its path, and `headstart.data.checks` names all such
+files when it decodes them, or leaves them out.
 """
 
 from __future__ import annotations
@@ -17,8 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.data.filenames import escape_name
-from headstart.errors import UserError
 from headstart.storage.shards import Bytes, Shards
 
 log = logging.getLogger(__name__)
@@ -31,17 +33,24 @@ THREADS, BLOCK = 8, 64  # and files that one of them takes at a time
 
 @dataclass
 class Contents:
-    """Digests of files by path; ``folder`` None remembers nothing."""
+    """Digests of files by path; ``folder`` None remembers nothing.
+
+    Attributes:
+        stamps: of every file whose digest was asked for, so that a file that changes afterwards is noticed.
+    """
 
     folder: Path | None = None
+    stamps: dict[str, bytes] = field(default_factory=dict, repr=False)
     _known: np.ndarray | None = field(default=None, repr=False)  # uint8 [n, 32], sorted by the first eight bytes
 
     def digests(self, paths: Sequence[str]) -> list[bytes]:
-        """The blake2b-128 of each file's bytes; UserError names the first that cannot be read."""
+        """The blake2b-128 of each file's bytes, or of its path if it cannot be read."""
         with ThreadPoolExecutor(THREADS) as pool:
+            stamps = [stamp for some in pool.map(_stamps, _blocks(paths)) for stamp in some]
+            self.stamps.update(zip(paths, stamps, strict=True))
             if self.folder is None:
                 return [content for content, _ in _reported(pool.map(_read, _blocks(paths)), len(paths))]
-            keys = _rows(key for some in pool.map(_keys, _blocks(paths)) for key in some)
+            keys = _rows(stamps)
             found, values = self._look_up(keys)
             missing = np.flatnonzero(~found)
             if len(missing):
@@ -56,6 +65,11 @@ class Contents:
                 if len(settled):
                     self._shards.write(_sorted(np.hstack([keys[settled], values[settled]])).tobytes())
         return [value.tobytes() for value in values]
+
+    def has_changed(self, path: str, digest: str) -> bool:
+        """Whether a file's content is no longer the one that `digests` gave this digest (hex)."""
+        before = self.stamps.get(path)
+        return before is not None and _stamp(path) != before and _read([path])[0][0].hex() != digest
 
     def _look_up(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which keys [n, 16] are known, and their values [n, 16]."""
@@ -98,39 +112,35 @@ def _blocks(paths: Sequence[str]) -> list[Sequence[str]]:
     return [paths[start : start + BLOCK] for start in range(0, len(paths), BLOCK)]
 
 
-def _keys(paths: Sequence[str]) -> list[bytes]:
-    """What changes when a file does: a digest of its path, size, time of change and inode."""
-    keys = []
-    for path in paths:
-        status = _status(path)
-        place = os.fsencode(os.path.abspath(path))  # noqa: PTH100 a Path costs ten times as much
-        text = f"{status.st_size} {status.st_mtime_ns} {status.st_ino} ".encode() + place
-        keys.append(hashlib.blake2b(text, digest_size=WIDTH).digest())
-    return keys
+def _stamps(paths: Sequence[str]) -> list[bytes]:
+    return [_stamp(path) for path in paths]
+
+
+def _stamp(path: str) -> bytes:
+    """What changes when a file does: a digest of its path, size, times of change and inode."""
+    place = os.fsencode(os.path.abspath(path))  # noqa: PTH100 a Path costs ten times as much
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return hashlib.blake2b(b"absent " + place, digest_size=WIDTH).digest()
+    # st_ctime_ns is set by the system alone (on Windows it is when the file was made)
+    text = f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino} ".encode() + place
+    return hashlib.blake2b(text, digest_size=WIDTH).digest()
 
 
 def _read(paths: Sequence[str]) -> list[tuple[bytes, bool]]:
-    """The digest of each file's content, and whether its time of change will tell of the next change."""
+    """The digest of each file's content, and whether its times of change will tell of the next change."""
     read = []
     for path in paths:
-        settled = time.time_ns() - _status(path).st_mtime_ns > SETTLED
         try:
+            status = os.stat(path)  # noqa: PTH116
+            settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > SETTLED
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 read.append((hashlib.blake2b(file.read(), digest_size=WIDTH).digest(), settled))
-        except OSError as error:
-            raise _unreadable(path, error) from error
+        except OSError:
+            place = os.fsencode(os.path.abspath(path))  # noqa: PTH100
+            read.append((hashlib.blake2b(b"unreadable " + place, digest_size=WIDTH).digest(), False))
     return read
-
-
-def _status(path: str) -> os.stat_result:
-    try:
-        return os.stat(path)  # noqa: PTH116
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: str, error: OSError) -> UserError:
-    return UserError(f"image file {escape_name(path)} cannot be read: {error.strerror or error}")
 
 
 def _reported(done: Iterable[list[tuple[bytes, bool]]], total: int) -> Iterator[tuple[bytes, bool]]:

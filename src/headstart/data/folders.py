@@ -55,7 +55,7 @@ def _read_folder(root: Path, layout: str) -> Source:
             rows += [(split, class_folder.name, path) for path in files]
     unused.warn()
     _log_parts(root, parts, {split for split, _, _ in rows})
-    return make_source(rows, str(root))
+    return make_source(rows, str(root), str(root))
 
 
 def _say_unused(folder: Path) -> str:
@@ -72,8 +72,11 @@ def _log_parts(root: Path, parts: Parts, present: set[str]) -> None:
     log.info("%s: %s%s", escape_name(str(root)), ", ".join(names) or "one folder per class", cut)
 
 
-def make_source(rows: list[Row], origin: str, advise: Callable[[str], str] = lambda path: "") -> Source:
-    """Make a `Source` of (split, class, path) rows; `advise` says what to do about an image that does not exist."""
+def make_source(rows: list[Row], origin: str, root: str, advise: Callable[[str], str] = lambda path: "") -> Source:
+    """Make a `Source` of (split, class, path) rows, whose paths lie in `root`.
+
+    `advise` says what to do about an image that does not exist.
+    """
     check_names({name for _, name, _ in rows}, origin)
     names = {split: {name for part, name, _ in rows if part == split} for split in ("train", "val", "test")}
     if not names["train"]:
@@ -92,7 +95,10 @@ def make_source(rows: list[Row], origin: str, advise: Callable[[str], str] = lam
     classes = order_classes(names["train"])
     index = {name: i for i, name in enumerate(classes)}
     present = Counter(split for split, _, _ in rows)
-    parts = {split: file_split((path, index[name]) for part, name, path in rows if part == split) for split in present}
+    parts = {
+        split: file_split(((path, index[name]) for part, name, path in rows if part == split), root)
+        for split in present
+    }
     return Source(tuple(map(escape_name, classes)), parts["train"], parts.get("val"), parts.get("test"))
 
 

@@ -1,22 +1,17 @@
 """Batches of a part's images: rows of one uint8 tensor, or files that are decoded for each batch."""
 
-import hashlib
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from headstart.data.batches import Batches
 from headstart.data.decoder import Decoder
-from headstart.distributed import comm
+from headstart.data.workers import Batch, Message, kill_workers_at_exit, leave, open_message, pack, prepare_worker
 from headstart.errors import UserError
-from headstart.runtime import signals
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 PREFETCHED = 2  # batches that a thread of this process prepares while one is used
 LARGE = 2**20  # bytes of a batch in memory; for smaller ones a thread costs more than it gains
 
@@ -87,63 +82,6 @@ class Pixels:
             yield images.pin_memory() if pin else images
 
 
-class Batches(Sampler[torch.Tensor]):
-    """Row indices int64 [b] of each batch; the order depends only on (seed, phase, epoch).
-
-    With several processes, each takes every `world`-th row of each joint batch of `world * batch_size`: every row
-    occurs once, all processes have the same number of batches, and their sizes differ by at most one. Raises UserError
-    if there are too few rows for the processes.
-
-    Args:
-        views: successive rows that are views of one image: an epoch uses one of them, the next epoch the next one.
-        shares: float64 [n], how often each image is drawn in proportion to the others; an epoch then draws n images
-            with repetition.
-    """
-
-    def __init__(
-        self,
-        n: int,
-        batch_size: int,
-        shuffle: bool,
-        seed: int,
-        phase: str,
-        views: int = 1,
-        shares: np.ndarray | None = None,
-    ) -> None:
-        self.n, self.shuffle, self.seed, self.epoch, self.views, self.shares = n, shuffle, seed, 0, views, shares
-        self.skip = 0  # batches that the next iteration leaves out: done before the run was interrupted
-        self.rank, self.world = comm.rank(), comm.world_size()
-        self.phase = int.from_bytes(hashlib.blake2b(phase.encode(), digest_size=8).digest(), "little")
-        joint = batch_size * self.world
-        least = self.world * (2 if shuffle and batch_size > 1 else 1)  # batch norm cannot train on one image
-        if n < self.world:
-            raise UserError(f"hardware.devices={self.world}: more processes than images of a part ({n})")
-        self.bounds = [*range(0, n, joint), n]
-        if n > joint and 0 < n % joint < least:
-            del self.bounds[-2]  # too few rows for a batch: add them to the batch before
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.bounds) - 1
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        order = torch.arange(self.n)
-        if self.shuffle:
-            keys = np.random.PCG64([self.seed, self.phase, self.epoch]).random_raw(self.n)
-            order = torch.from_numpy(np.argsort(keys, kind="stable"))
-            if self.shares is not None:
-                bounds = np.cumsum(self.shares)
-                order = torch.from_numpy(np.searchsorted(bounds, keys / 2.0**64 * bounds[-1], side="right"))
-                order = order.clamp_max(self.n - 1)
-            order = order * self.views + (order + self.epoch) % self.views
-        batches = list(pairwise(self.bounds))[self.skip :]
-        self.skip = 0
-        for start, stop in batches:
-            yield order[start:stop][self.rank :: self.world]
-
-
 class Rows(Dataset[Batch]):
     """A data set that is indexed by a tensor of rows and returns their batch."""
 
@@ -155,6 +93,28 @@ class Rows(Dataset[Batch]):
 
     def __getitem__(self, rows: torch.Tensor) -> Batch:
         return self.pixels.take(rows), self.pixels.labels[rows], rows
+
+
+class WorkerRows(Rows):
+    """The same in a worker process: a batch, or the error, is packed for its way to the main process."""
+
+    def __getitem__(self, rows: torch.Tensor) -> Message:  # type: ignore[override] # the main process opens it
+        try:
+            return pack(super().__getitem__(rows))
+        except UserError as error:
+            return error
+
+
+class WorkerLoader(DataLoader[Batch]):
+    """Lets worker processes make the batches; raises their UserError as it is."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override] # any iterator will do
+        kill_workers_at_exit()
+        try:
+            for message in super().__iter__():
+                yield open_message(message, self.pin_memory)
+        except (ConnectionError, EOFError) as error:  # a worker died while this process took a batch from it
+            raise RuntimeError(f"DataLoader worker (pid unknown) died: {error or type(error).__name__}") from error
 
 
 class PrefetchLoader(DataLoader[Batch]):
@@ -223,21 +183,15 @@ def make_loader(
 
 def _build_loader(pixels: Pixels, batches: Iterable[torch.Tensor], workers: int, pin: bool) -> DataLoader[Batch]:
     """Make a loader of the batches of these rows, with worker processes, or with a thread if `workers` is 0."""
-    kind = DataLoader if workers else PrefetchLoader
+    kind, rows = (WorkerLoader, WorkerRows) if workers else (PrefetchLoader, Rows)
     return kind(
-        Rows(pixels),
+        rows(pixels),
         sampler=batches,
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=pin and torch.cuda.is_available(),
         generator=torch.Generator(),
-        worker_init_fn=_ignore_signals,
+        collate_fn=leave,
+        worker_init_fn=prepare_worker,
     )
-
-
-def _ignore_signals(worker: int) -> None:
-    """Let a worker ignore Ctrl-C, which reaches every process of a terminal: the run still needs its batches."""
-    for signum in signals.SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
-    signals.end_with_parent(signal.SIGKILL)  # a killed run cannot end its workers

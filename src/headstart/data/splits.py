@@ -1,19 +1,36 @@
-"""Split a source into train, validation and test: stratified, seeded, and the same on every platform."""
+"""Split a source into train, validation and test: stratified, seeded, and the same on every platform.
+
+Into which part an image falls depends on its path (or its content, if it is in memory) and the seed, not on its place
+among the others: an image that is added moves at most one other of its class into each part, and one out of it (see
+`headstart.data.ranks`). What the settings cost in stability, for one added image:
+
+====================================  ==================================================================================
+none, `train_fraction`                at most one other image of its class changes at each border between two parts
+`train_per_class`                     the same; mostly none, as few images of the class are used
+`n_train`, `n_test`                   they are distributed over the classes: one image of each class may change
+`folds`                               one of its class at each border between two folds
+`group`                               whole groups change, about 1 in 100: see `headstart.data.balance`
+====================================  ==================================================================================
+"""
 
 from __future__ import annotations
 
 import hashlib
-import math
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from headstart.config.values import find_fold_problem
+from headstart.data.cut import TEST_SEED, TEST_STREAM, TRAIN_STREAM, Cut
+from headstart.data.groups import Grouped, raise_if_shared
+from headstart.data.ranks import apportion, count_share, order_by_class, rank_keys, take_first
 from headstart.data.source import Source, Split
 from headstart.errors import UserError
 
-TRAIN_STREAM, TEST_STREAM = 0, 1  # so that the test set and the training images are drawn independently
-TEST_SEED = 0  # fixed: the test set is the same for every split seed
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +80,9 @@ def split_source(
     n_test: int | None = None,
     val_fraction: float = 0.2,
     test_fraction: float = 0.2,
+    group: str | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
     seed: int = 0,
 ) -> dict[str, Part]:
     """Split a source into the parts train, val and test.
@@ -70,47 +90,63 @@ def split_source(
     At most one of `train_per_class`, `train_fraction` and `n_train` sets the number of labelled images, which is train
     and validation together: `val_fraction` of each class, at least one image, is for validation. The source's own
     validation set is used, all of it, only if none of these three is set. If the source has no test set,
-    `test_fraction` of each class is taken from train first, with a fixed seed; `n_test` reduces the test set with that
-    seed too. The images of a class are ranked once per seed, so that the training images of a smaller
-    `train_per_class` are also those of a larger one.
+    `test_fraction` of each class is taken from train first, with a fixed seed, or with `folds` the part number `fold`
+    of as many; `n_test` reduces the test set with that seed too. The images of a class are ranked once per seed, so
+    that the training images of a smaller `train_per_class` are also those of a larger one. With `group` (see
+    `headstart.data.groups`) no group stands in two parts.
     """
     _check_settings(train_per_class, train_fraction, n_train, n_test, val_fraction, test_fraction)
+    _check_folds(source, folds, fold)
     names = source.classes
     if len(names) < 2:
         raise UserError(f"data: only one class ('{names[0]}'); a classifier needs at least two")
+    if group is not None:
+        raise_if_shared(source, group)
     if any(size is not None for size in (train_per_class, train_fraction, n_train)):
         source = replace(source, val=None)
-    test, others = _choose_test(source, test_fraction)
+    grouped = None if group is None else Grouped.of(source.train, group)
+    cut = Cut(source, grouped)
+    taken = cut.choose_test(test_fraction, folds, fold or 0)
+    others = np.setdiff1d(np.arange(len(source.train)), taken)
+    test = Part(source.train, taken) if source.test is None else Part(source.test, np.arange(len(source.test)))
     if n_test is not None:
         test = _shrink(test, n_test, len(names))
 
-    ranked = _rank_rows(source.train.labels, others, len(names), seed, TRAIN_STREAM)
-    counts = np.array([len(rows) for rows in ranked])
-    budget = _count_budget(counts, names, train_per_class, train_fraction, n_train, 1 + (source.val is None))
+    def count_budget(counts: np.ndarray) -> np.ndarray:
+        return _count_budget(counts, names, train_per_class, train_fraction, n_train, 1 + (source.val is None))
+
     if source.val is not None:
+        ordered = cut.order(others, seed, TRAIN_STREAM)
+        budget = count_budget(np.array([len(rows) for rows in ordered]))
         val = Part(source.val, np.arange(len(source.val)))
-        return {"train": Part(source.train, _take_first(ranked, budget)), "val": val, "test": test}
-    counts = budget - np.minimum(_count_share(budget, val_fraction), budget - 1)
-    held_out = [rows[k:b] for rows, k, b in zip(ranked, counts, budget, strict=True)]
-    val = Part(source.train, np.sort(np.concatenate(held_out)))
-    return {"train": Part(source.train, _take_first(ranked, counts)), "val": val, "test": test}
+        return {"train": Part(source.train, take_first(ordered, budget)), "val": val, "test": test}
+    train, held_out = cut.choose_val(others, val_fraction, seed, count_budget)
+    parts = {"train": Part(source.train, train), "val": Part(source.train, held_out), "test": test}
+    if grouped is not None:
+        _log_groups(grouped, parts, names)
+    return parts
 
 
-def _choose_test(source: Source, fraction: float) -> tuple[Part, np.ndarray]:
-    """The test set, and the rows of train that are not in it."""
-    rows, names = np.arange(len(source.train)), source.classes
-    needed = 1 + (source.val is None) + (source.test is None)
-    counts = np.bincount(source.train.labels, minlength=len(names))
-    if counts.min() < needed:
-        poor = names[int(counts.argmin())]
+def _log_groups(grouped: Grouped, parts: Mapping[str, Part], classes: Sequence[str]) -> None:
+    """Say how many groups each part has, and which classes the groups did not allow to stand in all of them."""
+    own = {name: part for name, part in parts.items() if part.split is parts["train"].split}
+    counts = ", ".join(f"{grouped.count(part.rows)} in {name}" for name, part in own.items())
+    log.info("  data.group=%s: %d groups: %s; none stands in two parts", grouped.setting, len(grouped.names), counts)
+    for name, part in own.items():
+        by_class = np.bincount(part.labels, minlength=len(classes)).tolist()
+        lost = [class_ for class_, count in zip(classes, by_class, strict=True) if not count]
+        if lost:
+            log.warning("  the groups leave these classes without an image in %s: %s", name, ", ".join(lost[:10]))
+
+
+def _check_folds(source: Source, folds: int | None, fold: int | None) -> None:
+    if folds is not None and source.test is not None:
         raise UserError(
-            f"data: class '{poor}' has {counts.min()} training images; {needed} are needed to cut the parts"
+            f"data.folds={folds}: the data have a test set of their own, on which every run is tested; leave "
+            "data.folds and data.fold out, or give all images as one set, without parts"
         )
-    if source.test is not None:
-        return Part(source.test, np.arange(len(source.test))), rows
-    ranked = _rank_rows(source.train.labels, rows, len(names), TEST_SEED, TEST_STREAM)
-    test = _take_first(ranked, np.minimum(_count_share(counts, fraction), counts - (needed - 1)))
-    return Part(source.train, test), np.setdiff1d(rows, test)
+    if (problem := find_fold_problem(folds, fold)) is not None:
+        raise UserError(problem)
 
 
 def _check_settings(
@@ -135,30 +171,12 @@ def _check_settings(
             raise UserError(f"data.{key}={fraction}: must be between 0 and 1, both excluded")
 
 
-def _rank_rows(labels: np.ndarray, rows: np.ndarray, classes: int, seed: int, stream: int) -> list[np.ndarray]:
-    """The rows of each class in a random order that depends only on the seed and the row.
-
-    It uses the raw output of PCG64 because numpy promises never to change it, unlike `permutation` and similar methods.
-    """
-    keys = np.random.PCG64([seed, stream]).random_raw(len(labels))
-    ordered = rows[np.argsort(keys[rows], kind="stable")]
-    return [ordered[labels[ordered] == c] for c in range(classes)]
-
-
-def _take_first(ranked: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
-    return np.sort(np.concatenate([rows[:k] for rows, k in zip(ranked, counts, strict=True)]))
-
-
-def _count_share(counts: np.ndarray, fraction: float) -> np.ndarray:
-    """`fraction` of each count, rounded half up, at least 1."""
-    return np.maximum(np.floor(counts * fraction + 0.5).astype(int), 1)
-
-
 def _shrink(part: Part, n: int, classes: int) -> Part:
     if n > len(part):
         raise UserError(f"data.n_test={n}: the test set has {len(part)} images")
-    ranked = _rank_rows(part.split.labels, part.rows, classes, TEST_SEED, TEST_STREAM)
-    return Part(part.split, _take_first(ranked, _apportion(np.array([len(rows) for rows in ranked]), n, 0)))
+    ranks = rank_keys(part.split.stable_keys(), TEST_SEED, TEST_STREAM)
+    ordered = order_by_class(ranks, part.split.labels, part.rows, classes)
+    return Part(part.split, take_first(ordered, apportion(np.array([len(rows) for rows in ordered]), n, 0)))
 
 
 def _count_budget(
@@ -183,17 +201,5 @@ def _count_budget(
             raise UserError(
                 f"data.n_train={n}: must be {low} … {high} ({len(counts)} classes, {needed} images of each)"
             )
-        return _apportion(counts, n, needed)
-    return counts if fraction is None else np.maximum(_count_share(counts, fraction), needed)
-
-
-def _apportion(counts: np.ndarray, n: int, least: int) -> np.ndarray:
-    """Distribute n over classes in proportion to their counts, by the largest remainder, each at least `least`."""
-    quota = counts * (n / counts.sum())
-    shares = np.clip(np.floor(quota).astype(int), np.minimum(least, counts), counts)
-    while (short := n - shares.sum()) != 0:
-        if short > 0:
-            shares[(quota - shares).argmax()] += 1
-        else:
-            shares[np.where(shares > least, shares - quota, -math.inf).argmax()] -= 1
-    return shares
+        return apportion(counts, n, needed)
+    return counts if fraction is None else np.maximum(count_share(counts, fraction), needed)

@@ -54,6 +54,7 @@ def read_table(path: Path, names: ColumnNames, images: str | None, suffix: str |
     source = folders.make_source(
         [(entry.part, entry.label, file) for file, entry in entries.items()],
         str(path),
+        str(place),
         advise=lambda file: _advise(path.parent, place, file, suffix),
     )
     if names.group is None:

@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from headstart.config.environment import hide
 from headstart.config.schema import HardwareConfig
 from headstart.errors import RunFailed, UserError
 from headstart.runtime import signals
@@ -50,10 +51,11 @@ def start(
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         exchange = Path(name)
         spec = {
-            "config": config,
+            "config": hide(config),  # the ranks have the same environment
             "run": asdict(run) | {"folder": str(run.folder.resolve())},
             "digests": dict(digests),
             "done": done,
+            "path": sys.path,  # where code of one's own is found, which may be beside a script that called headstart
         }
         write_json(exchange / SPEC, spec)
         threads = hardware.threads or max(1, (os.cpu_count() or 1) // hardware.devices)

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.config.environment import hide_in_text
 from headstart.storage.files import write_text
+from headstart.storage.plain_text import plain_cell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +95,7 @@ def list_predictions(
     confidence = scores.softmax(1).amax(1).tolist() if probabilities else [None] * len(order)
     columns = zip(names, labels.tolist(), order, confidence, strict=True)
     return [
-        {"index": i, "name": name, "label": label, "predicted": top[0], "confidence": sure, "top5": top}
+        {"index": i, "name": hide_in_text(name), "label": label, "predicted": top[0], "confidence": sure, "top5": top}
         for i, (name, label, top, sure) in enumerate(columns)
     ]
 
@@ -108,8 +110,9 @@ def save_predictions(path: Path, rows: Sequence[Mapping[str, Any]], classes: Seq
     writer.writeheader()
     for row in rows:
         confidence = "" if row["confidence"] is None else f"{row['confidence']:.6g}"
-        names = {f"{key}_name": classes[row[key]] for key in ("label", "predicted")}
-        writer.writerow({**row, **names, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
+        texts = {f"{key}_name": plain_cell(classes[row[key]]) for key in ("label", "predicted")}
+        texts["name"] = plain_cell(row["name"])
+        writer.writerow({**row, **texts, "confidence": confidence, "top5": " ".join(map(str, row["top5"]))})
     write_text(path, text.getvalue(), errors="surrogateescape")
 
 

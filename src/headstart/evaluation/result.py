@@ -12,6 +12,7 @@ from headstart.features.extractor import Extraction
 from headstart.models.cost import count_gmacs
 from headstart.runtime import hardware
 from headstart.runtime.version import __version__
+from headstart.storage.redact import mask
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
 from headstart.tracking.logger import SCORES
@@ -45,6 +46,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
         {"status": "completed"}
         | _describe_run(context)
         | {"test": test, "val": val}
+        | {"preprocessing": context.config.preprocessing}
         | _count_sizes(evaluation, phases)
         | _sum_costs(evaluation, outcomes, extractions, testing, began)
         | {"ms_per_image": speed}
@@ -95,7 +97,7 @@ def _count_sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, A
         "n_train": parts["train"],
         "n_val": parts["val"],
         "n_test": parts["test"],
-        "skipped": context.data.skipped,
+        "skipped": mask(context.data.skipped),
         "duplicates": {key: len(pairs) for key, pairs in context.duplicates.items()},
         "params": {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learned)},
         "gmacs": count_gmacs(context.model, context.data.image_size),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.storage.files import write_text
+from headstart.storage.plain_text import plain_cell
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -48,5 +49,5 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
     write_text(path, text.getvalue())

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import RunFailed, UserError, as_user_error, did_you_mean, nearest_names
-from headstart.models import hub
+from headstart.models import checkpoint, hub, published_files, tensor_order
 from headstart.models import weights as stored
-from headstart.models.timm_internals import read_folder_config
+from headstart.models.timm_internals import find_new_name, read_folder_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
     from headstart.config.schema import ModelConfig
-
-
-@dataclass(frozen=True)
-class Input:
-    """The input that a network expects: size in pixels, crop and normalisation, from timm's `pretrained_cfg`."""
-
-    image_size: int
-    crop_pct: float
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
 
 
 def check_name(name: str) -> None:
@@ -33,6 +23,8 @@ def check_name(name: str) -> None:
     import timm
 
     base, _, tag = name.partition(".")
+    if (new := find_new_name(base)) is not None:
+        raise UserError(f"model.name={name}: timm calls it {new} now: use model.name={new}")
     if timm.is_model(base):
         tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{base}.*")]
         if not tag or tag in tags:
@@ -40,7 +32,10 @@ def check_name(name: str) -> None:
         raise UserError(f"model.name={name}: {base} has no weights tagged {tag!r}; there are {', '.join(tags)}")
     nearest = partial(nearest_names, limit=3, cutoff=0.5)
     hint = did_you_mean(base, timm.list_models(), between=", ", nearest=nearest) or "; see timm.list_models()"
-    raise UserError(f"model.name={name}: timm knows no such network{hint}")
+    raise UserError(
+        f"model.name={name}: timm knows no such network{hint}; one of your own exists when its module is imported, "
+        "such as imports=[mylab.nets]"
+    )
 
 
 def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
@@ -64,40 +59,26 @@ def check_size(model: nn.Module, name: str, side: int, own: int) -> None:
         ) from error
 
 
-def expected_input(config: ModelConfig) -> Input:
-    """The input that the network expects; reads the config of the folder or hub page in `weights`, but no weights."""
-    from timm.data import resolve_data_config
+def read_external_config(config: ModelConfig) -> tuple[Any, dict[str, Any]]:
+    """Read the `pretrained_cfg` and the network's arguments that a folder or hub page states.
 
-    check_name(config.name)
-    cfg: Any = build_outline(config).pretrained_cfg  # with its arguments, which may change the input
-    if config.weights.startswith(("local-dir:", "hf-hub:")):
-        cfg = _read_external_config(config)
-    resolved = resolve_data_config(pretrained_cfg=cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg or {}))
-    return Input(
-        resolved["input_size"][-1],
-        resolved["crop_pct"],
-        resolved["interpolation"],
-        tuple(resolved["mean"]),
-        tuple(resolved["std"]),
-    )
-
-
-def _read_external_config(config: ModelConfig) -> Any:
-    """Read the `pretrained_cfg` of a folder or hub page; raises UserError if it describes another network."""
+    Raises:
+        UserError: it describes another network.
+    """
     from timm.models import load_model_config_from_hf
 
     source, _, place = config.weights.partition(":")
     try:
         if source == "local-dir":
-            cfg, name = read_folder_config(place)
+            cfg, name, args = read_folder_config(place)
         else:
             with hub.offline_if_unreachable():
-                cfg, name, _ = load_model_config_from_hf(place)
+                cfg, name, args = load_model_config_from_hf(place)
     except Exception as error:
-        raise _make_unavailable_error(config, error) from error
+        raise hub.make_unavailable_error(config, error) from error
     if name != config.name.partition(".")[0]:
         raise UserError(f"model.weights={config.weights} holds {name}, but model.name={config.name}: make them agree")
-    return cfg
+    return cfg, args or {}
 
 
 def build_outline(config: ModelConfig) -> Any:
@@ -125,31 +106,48 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
             "model.weights=none, but the strategy starts from pretrained weights: give it weights, or strategy=scratch"
         )
     path = stored.locate(config.weights)
-    model = _load_by_timm(config) if path is None else _load_file(config, path)
+    model, notes = _load_by_timm(config) if path is None else _load_file(config, path)
+    _refuse_nan(config, model)
     if stored.read_classes(config.weights) == list(classes):
         notes.append("head kept: the run was trained on the same classes")
     else:
-        notes.append(f"head replaced: {model.num_classes} outputs -> {len(classes)} new ones")
+        outputs = f"head replaced: {model.num_classes} outputs" if model.num_classes else "head added: no outputs"
+        notes.append(f"{outputs} -> {len(classes)} new ones")
         model.reset_classifier(len(classes))
         if stored.is_headless(config.weights):
             notes.append(f"the run's own head is a probe in its own file ({stored.PROBE}), which is not used")
     return model, notes
 
 
+def _refuse_nan(config: ModelConfig, model: Any) -> None:
+    bad = [name for name, tensor in model.state_dict().items() if tensor.is_floating_point() and tensor.isnan().any()]
+    if bad:
+        raise UserError(
+            f"model.weights={config.weights}: {len(bad)} of its tensors hold NaN, the first is {bad[0]}: the training "
+            "that wrote it diverged, or the file is damaged; use an earlier checkpoint"
+        )
+
+
 def _build(config: ModelConfig, **options: Any) -> Any:
     import timm
 
+    arguments = options | config.args
+    for key in options.keys() & config.args.keys() & {"pretrained_cfg_overlay"}:
+        arguments[key] = config.args[key] | options[key]  # both count: one holds the input, the other the weights
     try:
-        return timm.create_model(config.name, **(options | config.args))
-    except (TypeError, ValueError, AssertionError, ArithmeticError, RuntimeError) as error:
+        return timm.create_model(config.name, **arguments)
+    except (TypeError, ValueError, AssertionError, ArithmeticError, RuntimeError, LookupError, AttributeError) as error:
         loading = isinstance(error, RuntimeError) and "pretrained_cfg_overlay" in options  # weights that do not fit
         if loading or isinstance(as_user_error(error), RunFailed):
             raise
         raise UserError(f"model.args={config.args}: {config.name} does not take them: {error}") from error
 
 
-def _load_by_timm(config: ModelConfig) -> Any:
-    """Load weights that timm finds itself, all of them, with the number of outputs that they were trained with."""
+def _load_by_timm(config: ModelConfig) -> tuple[Any, list[str]]:
+    """Load weights that timm finds itself, with the number of outputs that they were trained with.
+
+    If timm finds a file whose tensors are not those of the network, the file is loaded as `_load_file` does.
+    """
     import timm
 
     external = config.weights.startswith(("local-dir:", "hf-hub:"))
@@ -160,56 +158,61 @@ def _load_by_timm(config: ModelConfig) -> Any:
         )
     try:
         with hub.offline_if_unreachable(not config.weights.startswith("local-dir:")):
-            return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args)
+            return timm.create_model(config.weights if external else config.name, pretrained=True, **config.args), []
     except MemoryError:
         raise
     except Exception as error:
-        raise _make_unavailable_error(config, error) from error
+        path = published_files.find_external(config.weights) if "state_dict" in str(error) else None
+        if path is not None:
+            return _load_file(config, path)
+        raise hub.make_unavailable_error(config, error) from error
 
 
-def _load_file(config: ModelConfig, path: Any) -> Any:
-    """Load all weights of a checkpoint file; the number of outputs is that of its head."""
+def _load_file(config: ModelConfig, path: Path) -> tuple[Any, list[str]]:
+    """Load a checkpoint file; the number of outputs is that of its head. Also returns what was left out, in sentences.
+
+    timm translates names of other makers. What is left then is an error, unless only the head is missing, or tensors
+    are left over that belong to no layer of the network.
+    """
     import torch
 
     with torch.device("meta"):
         model = _build(config)
-    state = stored.rename_tensors(stored.read(path), model, path)
+    content, notes = stored.read(path)
+    state, left_out, by_order = checkpoint.rename_tensors(content, model, path)
     head = f"{model.pretrained_cfg.get('classifier', 'classifier')}.weight"
     outputs = len(state[head]) if head in state else model.num_classes
+    overlay = {"state_dict": state, "num_classes": outputs, "source": ""}
     try:
-        return _build(
-            config,
-            pretrained=True,
-            num_classes=outputs,
-            pretrained_cfg_overlay={"state_dict": state, "num_classes": outputs, "source": ""},
-        )
+        model = _build(config, pretrained=True, num_classes=outputs, pretrained_cfg_overlay=overlay)
     except (RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"model.weights: {path} does not fit model.name={config.name}: {reason}") from error
+        if isinstance(as_user_error(error), RunFailed):
+            raise
+        model = _build(config, num_classes=outputs)
+        new, more = checkpoint.check_cover(state, model, path, config.name)
+        used = {key: value for key, value in state.items() if key in model.state_dict() and key not in new}
+        model.load_state_dict(used, strict=False)
+        left_out += more
+    if by_order:
+        left_out += tensor_order.check_function(model, content, path, config.name)
+    return model, [*notes, *left_out]
 
 
-def _make_unavailable_error(config: ModelConfig, error: Exception) -> UserError:
-    """Make the error that says which file is missing, and how to download it on another machine."""
-    from timm.models import get_pretrained_cfg
+def digest_weights(config: ModelConfig) -> str:
+    """Compute a digest of the content of `model.weights`; a hub's file is downloaded first if it is not in its cache.
 
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    source, _, place = config.weights.rpartition(":")
-    cfg: Any = get_pretrained_cfg(config.name)
-    repository = place if source == "hf-hub" else (getattr(cfg, "hf_hub_id", None) or "")
-    name, _, revision = repository.partition("@")
-    fetch = f"hf download {name}{f' --revision {revision}' if revision else ''} --local-dir FOLDER"
-    if source == "local-dir":
-        what = f"the folder must contain the complete config.json and model.safetensors of {config.name}"
-        how = f"download it again: {fetch.replace('FOLDER', place)}" if repository else "download it again"
-    elif repository:
-        what = f"it needs config.json and model.safetensors of {repository} from the Hugging Face hub"
-        how = (
-            f"On a machine with a network run: {fetch}; copy FOLDER here and set model.weights=local-dir:FOLDER. Or "
-            "copy its hub cache, and set HF_HOME to that folder"
-        )
-    else:
-        what = f"it needs {getattr(cfg, 'url', None) or 'a file that timm does not name'}"
-        how = "download it on a machine with a network, and set model.weights=FILE"
-    return UserError(
-        f"model.weights={config.weights}: no pretrained weights for {config.name} ({reason}); {what}. {how}"
-    )
+    Raises:
+        UserError: the weights are not on this machine and cannot be downloaded.
+    """
+    source, _, place = config.weights.partition(":")
+    if config.weights != "imagenet" and source != "hf-hub":
+        return stored.digest_source(config.weights)
+    cfg: Any = build_outline(config).pretrained_cfg if source == "imagenet" else {"hf_hub_id": place}
+    with hub.offline_if_unreachable():
+        path = published_files.fetch(cfg)
+    if path is None:  # torch's cache, which timm fills, or a file that timm translates itself
+        model, _ = _load_by_timm(config)
+        path = published_files.find_cached(cfg)
+        if path is None:
+            return stored.digest_tensors(model.state_dict())
+    return stored.digest_file(path)

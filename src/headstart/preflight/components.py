@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from headstart.config import instantiate, keys
+from headstart.config import instantiate, keys, own_code
 from headstart.config.schema import PhaseConfig, RunConfig
+from headstart.config.text import find_argument_problems
 from headstart.errors import UserError, did_you_mean
 
 # Arguments that headstart itself passes.
@@ -32,7 +33,11 @@ class Components:
     def find_problems(self, config: RunConfig) -> list[str]:
         """Find names of parts and networks that do not exist, arguments that do not fit, and missing weights."""
         phases = config.strategy.phases
+        found = self._ask(_import_problems, config.imports or [])
+        if found:  # what the modules define would be reported as unknown
+            return found
         found = [problem for part in _list_nodes(config) for problem in self._ask(bind, *part)]
+        found += [] if found else find_argument_problems(config)
         if not found:
             for group in ("measures", "figures"):
                 found += self._ask(_observer_problems, group, getattr(config, group))
@@ -52,17 +57,25 @@ class Components:
         return self._answers[key]
 
 
-def _list_nodes(config: RunConfig) -> Iterator[tuple[str, Mapping[str, Any], int]]:
-    """Every node with a `_target_`: its key, the node, and how many positional arguments headstart itself passes."""
-    yield "optimizer", config.optimizer, 1
-    yield "data.source", config.data.source, 0
+def _import_problems(names: list[str]) -> Iterator[str]:
+    """Modules of one's own that cannot be imported; the others are imported, as they are in every process."""
+    try:
+        own_code.load(names)
+    except UserError as error:
+        yield str(error)
+
+
+def _list_nodes(config: RunConfig) -> Iterator[tuple[str, str, Mapping[str, Any], int]]:
+    """Every node with a `_target_`: key, role, node, and how many positional arguments headstart itself passes."""
+    yield "optimizer", "optimizer", config.optimizer, 1
+    yield "data.source", "source", config.data.source, 0
     for name, phase in config.strategy.phases.items():
         for part in ("probe", "penalty"):
             if (node := getattr(phase, part)) is not None:
-                yield f"strategy.phases.{name}.{part}", node, 0
+                yield f"strategy.phases.{name}.{part}", part, node, 0
     for group in ("measures", "figures"):
         for name, node in getattr(config, group).items():
-            yield f"{group}.{name}", node, 0
+            yield f"{group}.{name}", group.removesuffix("s"), node, 0
 
 
 def _name_problems(name: str) -> Iterator[str]:
@@ -100,10 +113,7 @@ def _observer_problems(group: str, nodes: Mapping[str, Any]) -> Iterator[str]:
     """Problems of measures and figures: each is built once, which costs nothing."""
     for name, node in nodes.items():
         try:
-            made = instantiate.build(node)
-            kinds = [kind.__name__ for kind in type(made).__mro__]
-            if group[:-1].title() not in kinds:
-                yield f"{group}.{name}: {node['_target_']} is no {group[:-1]}"
+            instantiate.build(group.removesuffix("s"), node)
         except Exception as error:
             yield f"{group}.{name}: {_first_line(error.__cause__ or error)}"
 
@@ -116,7 +126,7 @@ def _probe_problems(strategy_phases: Mapping[str, PhaseConfig]) -> Iterator[str]
             continue
         key = f"strategy.phases.{name}"
         try:
-            probe = instantiate.build(phase.probe)
+            probe = instantiate.build("probe", phase.probe)
         except Exception as error:
             yield f"{key}.{_first_line(error.__cause__ or error)}"
             continue
@@ -137,7 +147,7 @@ def _penalty_problems(phases: Mapping[str, PhaseConfig]) -> Iterator[str]:
     for name, phase in phases.items():
         if phase.penalty is not None:
             try:
-                instantiate.build(phase.penalty)
+                instantiate.build("penalty", phase.penalty)
             except Exception as error:
                 yield f"strategy.phases.{name}.{_first_line(error.__cause__ or error)}"
 
@@ -148,7 +158,7 @@ def _trial_problems(optimizer_node: dict[str, Any], schedule: Mapping[str, Any])
     from timm.scheduler import create_scheduler_v2
 
     try:
-        optimizer = instantiate.build(optimizer_node, [torch.nn.Parameter(torch.zeros(1))])
+        optimizer = instantiate.build("optimizer", optimizer_node, [torch.nn.Parameter(torch.zeros(1))])
     except Exception as error:
         yield f"optimizer: {_first_line(error.__cause__ or error)}"
         return
@@ -183,13 +193,13 @@ def _number_problems(key: str, call: Any, options: Mapping[str, Any]) -> Iterato
             yield f"{key}.{name}={'null' if value is None else value}: must be a number"
 
 
-def bind(key: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
+def bind(key: str, role: str, node: Mapping[str, Any], given: int) -> Iterator[str]:
     """Problems of a `_target_` node: not allowed, not found, or wrong arguments."""
     if not isinstance(node, Mapping):
         yield f"{key}={node}: must be a mapping with a _target_, such as {key}._target_=headstart.…"
         return
     try:
-        call = instantiate.find_target(node.get("_target_"))
+        call = instantiate.find_target(node.get("_target_"), role)
     except UserError as error:
         yield f"{key}._target_={error}"
         return

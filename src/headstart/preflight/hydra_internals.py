@@ -34,6 +34,7 @@ from hydra.core.utils import setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from headstart.config import environment
 from headstart.config.resolvers import config_folder
 
 
@@ -107,6 +108,7 @@ class Loader:
                 config.hydra.overrides[kind].append(override.input_line)
             for key in config.hydra.job.env_copy:
                 config.hydra.job.env_set[key] = os.environ[key]
+                environment.remember(key, os.environ[key])  # Hydra writes this config
             config.hydra.runtime.version = hydra_version
             config.hydra.runtime.cwd = os.getcwd()  # noqa: PTH109 - as Hydra does
             config.hydra.job.config_name = self._name

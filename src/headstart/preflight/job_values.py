@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headstart.config import keys
 from headstart.config.schema import RunConfig
+from headstart.config.text import settle_texts
 
 MISSING_KEY = object()  # in `JobValues`, the old value of a key that did not exist
 
@@ -39,7 +40,7 @@ class JobValues:
             for key, value in reversed(before):
                 self._put_back(key, value)
         assert isinstance(config, RunConfig)
-        return config
+        return settle_texts(config)
 
     def _set(self, config: DictConfig, override: Override, before: list[tuple[str, Any]]) -> bool:
         """Set one value and remember the old one; returns False, with nothing set, if the override does more."""

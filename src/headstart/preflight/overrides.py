@@ -8,6 +8,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 from headstart.config import keys
 from headstart.config.resolvers import config_folder
 from headstart.config.schema import RunConfig
+from headstart.config.text import find_hint
+from headstart.preflight.file_texts import find_lost_texts
 from headstart.preflight.hydra_internals import Defaults, Loader
 from headstart.preflight.job_values import JobValues
 from headstart.preflight.reasons import (
-    as_typed,
+    as_line,
     describe_unknown_choice,
     explain_override_error,
     explain_value_error,
@@ -66,13 +69,13 @@ class Composer:
     """Composes jobs from lists of overrides; jobs that choose the same files share the reading of them."""
 
     def __init__(self, loader: Loader) -> None:
-        self._loader = loader
+        self.loader = loader
         self._bases: dict[tuple[str, ...], Base] = {}
 
     def base(self, overrides: Sequence[Override]) -> Base:
         """The merged files of a job. Raises Hydra's error if not even the primary config can be read."""
         choosing = [override for override in overrides if self._chooses(override)]
-        key = tuple(as_typed(override) for override in choosing)
+        key = tuple(as_line(override) for override in choosing)
         if key not in self._bases:
             self._bases[key] = self._read_base(choosing)
         return self._bases[key]
@@ -84,7 +87,7 @@ class Composer:
         config = copy.deepcopy(base.config)
         OmegaConf.set_readonly(config.hydra, False)
         try:
-            self._loader.apply(setting, config)
+            self.loader.apply(setting, config)
             return Composed(config, list(base.problems), base.files)
         except Exception:
             return self._apply_one_by_one(base, setting)
@@ -103,7 +106,7 @@ class Composer:
     def launch_config(self, overrides: Sequence[Override]) -> DictConfig:
         """The config of a valid job in the form in which Hydra runs it: with Hydra's own part complete."""
         config = self.compose(overrides).config
-        self._loader.complete(config, self.base(overrides).defaults, overrides)
+        self.loader.complete(config, self.base(overrides).defaults, overrides)
         return config
 
     def _apply_one_by_one(self, base: Composed, setting: list[Override]) -> Composed:
@@ -112,7 +115,7 @@ class Composer:
             trial = copy.deepcopy(config)
             OmegaConf.set_readonly(trial.hydra, False)
             try:
-                self._loader.apply([override], trial)
+                self.loader.apply([override], trial)
                 config = trial
             except Exception as error:
                 problems.append(f"{show_override(override)}: {explain_override_error(override, error, config)}")
@@ -123,7 +126,7 @@ class Composer:
         key = override.key_or_group
         if key == "hydra.searchpath":
             return True
-        return not override.is_value_path and self._loader.has_group(key) and not isinstance(override.value(), dict)
+        return not override.is_value_path and self.loader.has_group(key) and not isinstance(override.value(), dict)
 
     def _read_base(self, choosing: list[Override]) -> Base:
         """Merge every file of the defaults list, without the choices that do not exist or cannot be read."""
@@ -150,20 +153,24 @@ class Composer:
                     problems.append(f"{show_override(override)}: {first_line(error)}")
             defaults = self._read_defaults(accepted)
         composed = self._merge_files(defaults, problems)
-        self._loader.complete(composed.config, defaults, ())
+        for path, content in composed.files:
+            problems += find_lost_texts(path, content, partial(find_hint, config=composed.config))
+        self.loader.complete(composed.config, defaults, ())
         values = JobValues(without_hydra(composed.config))
         return Base(composed, defaults, values, _as_hydra_config(composed.config))
 
     def _read_defaults(self, choosing: list[Override]) -> Defaults:
-        return self._loader.defaults([as_typed(override) for override in choosing])
+        return self.loader.defaults([as_line(override) for override in choosing])
 
     def _find_bad_choice(self, override: Override) -> str | None:
         group, value = override.key_or_group, override.value()
         if override.is_delete() or group == "hydra.searchpath" or override.is_sweep_override():
             return None
-        options = self._loader.options(group)
+        options = self.loader.options(group)
+        if (group, value) == ("hydra/sweeper", "optuna") and not self.loader.has_option(f"{group}/sampler", "tpe"):
+            return "Optuna's sweeper is not installed: pip install 'headstart[sweep]'"
         for name in value if isinstance(value, list) else [value]:
-            if isinstance(name, str) and ("${" in name or self._loader.has_option(group, name)):
+            if isinstance(name, str) and ("${" in name or self.loader.has_option(group, name)):
                 continue
             if name is None:
                 return f"null is no choice; leave it out to get the default; {group} is one of {', '.join(options)}"
@@ -174,7 +181,7 @@ class Composer:
         config = OmegaConf.create()
         files = []
         for entry in defaults.entries:
-            source, content = self._loader.read(entry, defaults)
+            source, content = self.loader.read(entry, defaults)
             path = _user_file(source, entry.config_path or "")
             if path and isinstance(content, DictConfig):
                 files.append((path, content))

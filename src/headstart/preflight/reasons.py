@@ -15,6 +15,11 @@ from headstart.storage.redact import mask
 
 def as_typed(override: Override) -> str:
     """An override as it was typed."""
+    return override.original_input_line or as_line(override)
+
+
+def as_line(override: Override) -> str:
+    """An override as a line that Hydra reads, with text in quotes where Hydra would read something else."""
     return override.input_line or override.get_key_element()
 
 
@@ -72,7 +77,8 @@ def explain_value_error(key: str, value: Any, error: BaseException, config: Dict
     takes = keys.describe_type(key)
     if takes is None:
         return first_line(error)
-    return f"must be {', '.join(filter(None, [takes, describe_range(key)]))}"
+    words = f"; if the word is meant, quote it: {key}='\"None\"'" if value is None and takes == "text" else ""
+    return f"must be {', '.join(filter(None, [takes, describe_range(key)]))}{words}"
 
 
 def _known_names(key: str, config: DictConfig) -> set[str]:

@@ -8,10 +8,10 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 
-def sweeps_in_files(composed: DictConfig) -> list[str]:
-    """The overrides of the sweep that an experiment file contains."""
+def find_sweep_in_files(composed: DictConfig) -> dict[str, str]:
+    """The sweep that an experiment file contains: the values of each key, as an override names them."""
     params = OmegaConf.select(composed, "hydra.sweeper.params") or {}
-    return [f"{key}={value}" for key, value in params.items()]
+    return {str(key): str(value) for key, value in params.items()}
 
 
 def list_axes(overrides: list[Override]) -> dict[str, list[Override]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from headstart.storage.plain_text import escape_controls
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +34,21 @@ class Answers:
         return self.labels == self.predicted
 
 
+def join_answers(answers: Sequence[Answers]) -> Answers:
+    """The answers on several test sets as one."""
+    import numpy as np
+
+    if len(answers) == 1:
+        return answers[0]
+    sure = [one.confidence for one in answers if one.confidence is not None]
+    return Answers(
+        np.concatenate([one.labels for one in answers]),
+        np.concatenate([one.predicted for one in answers]),
+        np.concatenate(sure) if len(sure) == len(answers) else None,
+        " ".join(one.images for one in answers),
+    )
+
+
 def columns(path: Path, *names: str) -> list[tuple[str, ...]]:
     """Some columns of a CSV file; a ValueError or OSError says why they cannot be read."""
     with path.open(newline="", encoding="utf-8", errors="replace") as lines:
@@ -39,7 +57,7 @@ def columns(path: Path, *names: str) -> list[tuple[str, ...]]:
         places = [heads.index(name) for name in names]
         most = max(places)
         rows = [row for row in reader if len(row) > most]
-    return [tuple(row[place] for row in rows) for place in places]
+    return [tuple(escape_controls(row[place]) for row in rows) for place in places]
 
 
 def read_answers(path: Path, classes: int, n_test: float | None) -> Answers | None:

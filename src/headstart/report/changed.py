@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.report.answers import columns
+from headstart.report.folds import by_seed, pool_answers
 from headstart.report.paired import Pair, right_in_both
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Verdicts:
     @property
     def seeds(self) -> int:
         """How many seeds both rows have."""
-        return len(self.pair.runs)
+        return len(by_seed(run for run, _ in self.pair.runs))
 
     @property
     def gained(self) -> int:
@@ -58,9 +59,11 @@ class Verdicts:
         return [int(place) for place in places if change[place] != 0]
 
     def names(self) -> list[str]:
-        """The images' names, from the first run's predictions."""
-        (names,) = columns(self.pair.runs[0][0].folder / "predictions.csv", "name")
-        return list(names)
+        """The images' names, from the predictions of the first seed."""
+        found: list[str] = []
+        for run in by_seed(run for run, _ in self.pair.runs)[0]:
+            found += columns(run.folder / "predictions.csv", "name")[0]
+        return found
 
 
 def verdicts(pair: Pair) -> Verdicts | None:
@@ -69,16 +72,17 @@ def verdicts(pair: Pair) -> Verdicts | None:
     if right is None:
         return None
     one, other = (side.sum(axis=0) for side in right)
-    first = pair.runs[0][0].answers
-    assert first is not None
-    return Verdicts(pair, first.labels, one, other, (_most_frequent(pair, 0), _most_frequent(pair, 1)))
+    first = pool_answers([run for run, _ in pair.runs])
+    assert first
+    return Verdicts(pair, first[0].labels, one, other, (_most_frequent(pair, 0), _most_frequent(pair, 1)))
 
 
 def _most_frequent(pair: Pair, side: int) -> np.ndarray:
     import numpy as np
 
-    answers = [runs[side].answers for runs in pair.runs]
-    votes = np.stack([one.predicted for one in answers if one is not None])
+    answers = pool_answers([runs[side] for runs in pair.runs])
+    assert answers
+    votes = np.stack([one.predicted for one in answers])
     counts = (votes[:, None, :] == votes[None, :, :]).sum(axis=1)  # [seeds, n]: how many seeds say the same
     leads = np.where(counts == counts.max(axis=0), votes, np.iinfo(votes.dtype).max)
     return leads.min(axis=0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.report.folds import pool_answers
 from headstart.report.groups import Comparison, Stat, stat
 from headstart.report.paired import Pair
 from headstart.report.study import Run
@@ -21,14 +22,14 @@ NAME_LENGTH = 26
 
 
 def recalls(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Recall of each class by run, [runs, classes], NaN for a class without test images, and the images of each
-    class [classes]; None where a run has no readable predictions or the runs differ in their test images.
+    """Recall of each class by seed, [seeds, classes], NaN for a class without test images, and the images of each
+    class [classes]; None where a run has no readable predictions or the seeds differ in their test images.
+    The folds of a seed are one test set.
     """
     import numpy as np
 
-    answers = [run.answers for run in runs]
-    known = [one for one in answers if one is not None]
-    if not known or len(known) < len(runs) or len({one.images for one in known}) > 1:
+    known = pool_answers(runs)
+    if not known:
         return None
     n = len(runs[0].classes)
     images = np.bincount(known[0].labels, minlength=n)

@@ -37,7 +37,7 @@ def pairs(comparison: Comparison, families: list[Family]) -> Table:
             alone = pair.alone or (None, None)
             rows.append(
                 [
-                    *(family.task, *names, " ".join(map(str, pair.seeds)), *numbers, pair.p, pair.adjusted),
+                    *(family.task, *names, " ".join(map(str, pair.repeats)), *numbers, pair.p, pair.adjusted),
                     *(len(family.tested), str(pair.shown).lower(), pair.untested, *alone, pair.images or None),
                 ]
             )

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from headstart.report.columns import duration, macs, percent
+from headstart.report.folds import name_repeats
 from headstart.report.groups import Comparison, Group
 from headstart.report.paired import LEVEL, NO_SPREAD, Family, Pair
 from headstart.report.worth import GMACS, SECONDS, Budget, cheaper, cheapest
@@ -51,8 +52,8 @@ def row_to_take(family: Family) -> Group:
 
 def _equal(pair: Pair) -> bool:
     """Whether the rows have the same seeds, and the same accuracy in each."""
-    seeds = [{run.seed for run in row.runs} for row in (pair.one, pair.other)]
-    return seeds[0] == seeds[1] == set(pair.seeds) and pair.p is None and abs(pair.gain) < NO_SPREAD
+    seeds = [{run.repeat for run in row.runs} for row in (pair.one, pair.other)]
+    return seeds[0] == seeds[1] == set(pair.repeats) and pair.p is None and abs(pair.gain) < NO_SPREAD
 
 
 def _beaten(family: Family, row: Group) -> bool:
@@ -63,10 +64,10 @@ def _beaten(family: Family, row: Group) -> bool:
 
 def score(group: Group) -> str:
     """A row's accuracy in words: `83.5 % ± 1.2, 3 seeds`."""
-    found = group.accuracy
+    found, noun = group.accuracy, name_repeats(group.runs)
     if found.interval is None:
-        return f"{percent(found.mean)} %, 1 seed"
-    return f"{percent(found.mean)} % ± {percent(found.interval)}, {found.n} seeds"
+        return f"{percent(found.mean)} %, 1 {noun}"
+    return f"{percent(found.mean)} % ± {percent(found.interval)}, {found.n} {noun}s"
 
 
 def points(pair: Pair, plus: bool = False) -> str:
@@ -86,7 +87,7 @@ def evidence(pair: Pair) -> str:
     """What shows a difference: `shown: adjusted p = 0.012, 3 common seeds`."""
     if pair.adjusted is None:
         return f"not tested: {pair.untested}"
-    adjusted, seeds = f"adjusted p {p_value(pair.adjusted)}", f"{len(pair.runs)} common seeds"
+    adjusted, seeds = f"adjusted p {p_value(pair.adjusted)}", f"{len(pair.runs)} common {pair.noun}s"
     if not pair.shown and pair.p is not None and pair.p <= LEVEL:
         return f"not shown after correction: p {p_value(pair.p)}, {adjusted}, {seeds}"
     return f"{'shown' if pair.shown else 'not shown'}: {adjusted}, {seeds}"
@@ -134,7 +135,7 @@ def _line(comparison: Comparison, family: Family) -> str:
     pair = family.between(rows[0], row)
     if _equal(pair):
         return (
-            f"take {names[rows.index(row)]}; {names[0]} is as accurate in every seed and takes"
+            f"take {names[rows.index(row)]}; {names[0]} is as accurate in every {pair.noun} and takes"
             f" {price(pair).partition(' (')[0]}."
         )
     tested = f"{points(pair, plus=True)}, {_short(pair).partition(': ')[2]}"
@@ -180,7 +181,7 @@ def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
     pair = family.between(best, row)
     name, rival = (comparison.label(side, within_task=True) for side in (row, best))
     said = [
-        f"Take {name} ({score(row)}): {rival} is as accurate in every seed, and takes {price(pair)}."
+        f"Take {name} ({score(row)}): {rival} is as accurate in every {pair.noun}, and takes {price(pair)}."
         if _equal(pair)
         else f"Take {name} ({score(row)}): {rival} has the best mean accuracy ({score(best)}), but that it is better is"
         f" not shown ({points(pair, plus=True)}, {evidence(pair).split(': ')[1]}), and it takes {price(pair)}."
@@ -237,15 +238,15 @@ def tests_in_short(comparison: Comparison, families: list[Family]) -> list[str]:
         return []
     tested = [pair for family in families for pair in family.tested]
     if not tested:
-        return ["No differences are tested: that takes two rows with two common seeds."]
+        return [f"No differences are tested: that takes two rows with two common {pairs[0].noun}s."]
     shown = sum(pair.shown for pair in tested)
     rest = f", {len(pairs) - len(tested)} not tested" if len(pairs) > len(tested) else ""
     corrected = "over all of them" if len(families) == 1 else "within each task"
     lines = [
-        f"Paired t tests over common seeds, Holm's correction {corrected}: {shown} of {len(tested)} differences"
-        f" shown{rest}."
+        f"Paired t tests over common {tested[0].noun}s, Holm's correction {corrected}: {shown} of {len(tested)}"
+        f" differences shown{rest}."
     ]
     fewest = min(len(pair.runs) for pair in tested)
     if fewest <= WEAK and shown < len(tested):
-        lines.append(f'With {fewest} common seeds the test is weak: "not shown" is not "no difference".')
+        lines.append(f'With {fewest} common {tested[0].noun}s the test is weak: "not shown" is not "no difference".')
     return lines

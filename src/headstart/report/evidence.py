@@ -32,6 +32,7 @@ def paired_section(
     tested = [pair for family in families for pair in family.tested]
     sizes = _span(sorted({len(family.tested) for family in families if family.tested}))
     seeds = sorted({len(pair.runs) for pair in tested})
+    folds = any(run.repeat.fold >= 0 for run in comparison.study.runs)
     if not any(family.pairs for family in families):
         return Section("What is shown", "There is one row only, so there is nothing to compare.", [])
     caption = (
@@ -39,7 +40,12 @@ def paired_section(
         " with Holm’s correction over all comparisons of a task"
         + (f" (family size {sizes}; {_span(seeds)} common seeds)." if tested else ".")
         + " Seeds are the unit of repetition, since a run's images share one training; counts of images therefore"
-        " describe, and do not test. The test images are the same in every seed: what is shown holds for them."
+        " describe, and do not test. "
+        + (
+            "The folds of a seed test every image once."
+            if folds
+            else "The test images are the same in every seed: what is shown holds for them."
+        )
     )
     if not tested:
         caption += " Nothing is tested here: that takes two rows with at least two common seeds."

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from headstart.report.folds import CAVEAT
 from headstart.report.groups import Comparison, Group, natural, plain, split_by
-from headstart.report.study import Run, Study, flatten
+from headstart.report.study import Repeat, Run, Study, flatten
 
 MEASURED = ("peak", "free", "used", "seconds", "bytes")
 
@@ -20,11 +21,11 @@ def caveats(comparison: Comparison) -> list[str]:
         settings = "; ".join(_setting(comparison, key) for key in comparison.along)
         found.append(f"Settings that change along with the rows: {settings}.")
     for group in comparison.groups:
-        if len({run.seed for run in group.runs}) < len(group.runs):
+        if len({run.repeat for run in group.runs}) < len(group.runs):
             found.append(f"{comparison.label(group)} counts a seed more than once, so its interval is too narrow.")
     for task, rows in comparison.tasks().items():
-        every = sorted({run.seed for group in rows for run in group.runs})
-        owned = [(group, sorted({run.seed for run in group.runs})) for group in rows]
+        every = sorted({run.repeat for group in rows for run in group.runs})
+        owned = [(group, sorted({run.repeat for run in group.runs})) for group in rows]
         lacking = [f"{comparison.label(group)} has {_seeds(own)}" for group, own in owned if own != every]
         if lacking:
             where = f"Of {task}: " if len(comparison.tasks()) > 1 else ""
@@ -33,6 +34,8 @@ def caveats(comparison: Comparison) -> list[str]:
                 f"{where}{named}, of {_seeds(every)}: means are over different runs, paired differences over the seeds"
                 " that both rows have."
             )
+    if any(run.repeat.fold >= 0 for run in runs):
+        found.append(CAVEAT)
     unknown = [run.name for run in runs if run.config is None]
     if unknown:
         found.append(f"Without a readable config.yaml, so grouped by result.json alone: {', '.join(unknown)}.")
@@ -41,7 +44,7 @@ def caveats(comparison: Comparison) -> list[str]:
     return found
 
 
-def _seeds(numbers: list[int]) -> str:
+def _seeds(numbers: list[Repeat]) -> str:
     return f"seed{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 

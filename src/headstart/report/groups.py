@@ -10,10 +10,10 @@ from typing import Any
 from headstart.report.study import Run, Study
 from headstart.storage.runs import IRRELEVANT
 
-# What tells no rows apart: the seed, and what the run's identity leaves out.
-IGNORED = ("seed", *IRRELEVANT)
+# What tells no rows apart: the seed, the fold, and what the run's identity leaves out.
+IGNORED = ("seed", "data.fold", *IRRELEVANT)
 # What makes two rows answers to different questions, so that no best one is picked across them.
-TASK_KEYS = ("train_per_class", "train_fraction", "n_train", "n_test", "test_fraction", "source")
+TASK_KEYS = ("train_per_class", "train_fraction", "n_train", "n_test", "test_fraction", "group", "folds", "source")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _t_quantile(freedom: int) -> float:
 
 @dataclass(frozen=True)
 class Group:
-    """The runs that differ in nothing but the seed; `keys` holds the values of the study's varying config
+    """The runs that differ in nothing but the seed and the fold; `keys` holds the values of the study's varying config
     keys.
     """
 
@@ -221,7 +221,7 @@ def compare(study: Study) -> Comparison:
     groups = []
     for rows in split_by(study.runs, identity):
         model, strategy, data, *values = identity(rows[0])
-        seeds = sorted(rows, key=lambda run: (run.seed, run.name))
+        seeds = sorted(rows, key=lambda run: (run.repeat, run.name))
         groups.append(Group(model, strategy, data, dict(zip(keys, values, strict=True)), seeds))
     unordered = Comparison(study, groups, keys, along)
     return Comparison(study, [group for task in unordered.tasks().values() for group in task], keys, along)

@@ -80,7 +80,7 @@ def embedded(path: Path) -> str:
 def _heads(comparison: Comparison) -> list[tuple[str, str, bool]]:
     named = [(heading, "", False) for heading in names(comparison, comparison.groups[0])]
     notes = [(column.title, column.note, True) for column in telling(comparison)]
-    return [*named, ("seeds", "Completed runs of this row, one per seed.", True), *notes]
+    return [*named, ("seeds", "Completed runs of this row, one per seed (and fold).", True), *notes]
 
 
 def rows(comparison: Comparison) -> list[list[Cell]]:
@@ -134,7 +134,7 @@ def run_rows(comparison: Comparison) -> list[list[Cell]]:
                 [
                     Cell(run.name, run.name),
                     Cell(comparison.label(group), comparison.label(group)),
-                    Cell(str(run.seed), str(run.seed), numeric=True),
+                    Cell(str(run.repeat), repr(run.repeat.place), numeric=True),
                     Cell(percent(run.accuracy), repr(run.accuracy), numeric=True),
                     Cell(
                         "-" if seconds is None else duration(seconds),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from headstart.report.folds import name_repeats, pool_answers
 from headstart.report.groups import Comparison, Group, Stat, stat
-from headstart.report.study import Run
+from headstart.report.study import Repeat, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,9 +38,9 @@ class Pair:
     images: int = 0
 
     @property
-    def seeds(self) -> list[int]:
-        """The common seeds."""
-        return [run.seed for run, _ in self.runs]
+    def repeats(self) -> list[Repeat]:
+        """The common seeds; with cross-validation, seeds and folds."""
+        return [run.repeat for run, _ in self.runs]
 
     @property
     def shown(self) -> bool:
@@ -58,12 +59,18 @@ class Pair:
         """Why there is no test, in words; empty where there is one."""
         if self.p is not None:
             return ""
+        noun = self.noun
         if len(self.runs) < 2:
-            both = {run.seed for run in self.one.runs} & {run.seed for run in self.other.runs}
+            both = {run.repeat for run in self.one.runs} & {run.repeat for run in self.other.runs}
             if len(both) > len(self.runs):
-                return f"{len(self.runs)} common seeds on the same test images" if self.runs else "other test images"
-            return "one common seed" if self.runs else "no common seed"
-        return "the same difference in every seed"
+                return f"{len(self.runs)} common {noun}s on the same test images" if self.runs else "other test images"
+            return f"one common {noun}" if self.runs else f"no common {noun}"
+        return f"the same difference in every {noun}"
+
+    @property
+    def noun(self) -> str:
+        """What the rows are paired over: seed, fold, or repeat."""
+        return name_repeats([*self.one.runs, *self.other.runs])
 
     def turned(self) -> Pair:
         """The same pair with its rows exchanged."""
@@ -175,24 +182,26 @@ def _data_settings(run: Run) -> dict[str, object]:
 
 
 def common_runs(one: Group, other: Group) -> list[tuple[Run, Run]]:
-    """The runs of equal seed that were tested on the same images, by seed; of a seed that was run twice, the first."""
-    found: dict[int, tuple[Run, Run]] = {}
+    """The runs of equal seed and fold that were tested on the same images, in order; of two alike the first."""
+    found: dict[Repeat, tuple[Run, Run]] = {}
     for a in one.runs:
         for b in other.runs:
-            if a.seed == b.seed and a.seed not in found and same_test(a, b):
-                found[a.seed] = (a, b)
-    return [found[seed] for seed in sorted(found)]
+            if a.repeat == b.repeat and a.repeat not in found and same_test(a, b):
+                found[a.repeat] = (a, b)
+    return [found[repeat] for repeat in sorted(found)]
 
 
 def right_in_both(runs: Sequence[tuple[Run, Run]]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Which images each side got right, bool [seeds, n] twice; None where a run has no readable predictions."""
+    """Which images each side got right, bool [seeds, n] twice; None where a run has no readable predictions.
+
+    The folds of a seed are one test set.
+    """
     import numpy as np
 
-    answers = [(a.answers, b.answers) for a, b in runs]
-    known = [(a, b) for a, b in answers if a is not None and b is not None]
-    if not known or len(known) < len(runs) or len({side.images for pair in known for side in pair}) > 1:
+    one, other = (pool_answers([pair[side] for pair in runs]) for side in (0, 1))
+    if not one or not other or one[0].images != other[0].images:
         return None
-    return np.stack([a.right for a, _ in known]), np.stack([b.right for _, b in known])
+    return np.stack([side.right for side in one]), np.stack([side.right for side in other])
 
 
 def _pair(one: Group, other: Group) -> Pair:

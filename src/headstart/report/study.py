@@ -9,14 +9,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from headstart.report.answers import Answers, read_answers
+from headstart.storage.plain_text import escape_all, escape_controls
+from headstart.storage.runs import LATER
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Repeat(NamedTuple):
+    """Which repeat of an experiment a run is: its seed, and its fold (-1 without cross-validation)."""
+
+    seed: int
+    fold: int = -1
+
+    @property
+    def place(self) -> float:
+        """A number to sort by: seeds, and the folds between them."""
+        return self.seed + (self.fold + 1) / 1000
+
+    def __str__(self) -> str:
+        return str(self.seed) if self.fold < 0 else f"{self.seed}/fold{self.fold}"
 
 
 @dataclass(frozen=True)
@@ -32,7 +49,7 @@ class Run:
     @property
     def name(self) -> str:
         """The run folder's name."""
-        return self.folder.name
+        return escape_controls(self.folder.name)
 
     @property
     def model(self) -> str:
@@ -53,6 +70,12 @@ class Run:
     def seed(self) -> int:
         """The run's seed."""
         return int(self.result["seed"])
+
+    @property
+    def repeat(self) -> Repeat:
+        """The run's seed and fold: runs of two rows are paired by it."""
+        fold = (self.config or {}).get("data.fold")
+        return Repeat(self.seed) if fold is None else Repeat(self.seed, int(fold))
 
     @property
     def accuracy(self) -> float:
@@ -96,7 +119,7 @@ class Run:
         if known:
             return str(known)
         folders = sorted(self.folder.glob("wandb/*run-*-*"))
-        return folders[-1].name.rsplit("-", 1)[-1].removesuffix(".wandb") if folders else None
+        return escape_controls(folders[-1].name.rsplit("-", 1)[-1].removesuffix(".wandb")) if folders else None
 
     def number(self, path: str) -> float | None:
         """The finite number at a dotted path of `result.json`, or None where it is null, missing or not a
@@ -115,7 +138,8 @@ class Run:
         if not path.is_file():
             return []
         with path.open(newline="", encoding="utf-8", errors="replace") as lines:
-            return [{key: value or "" for key, value in row.items() if key} for row in csv.DictReader(lines)]
+            rows = csv.DictReader(lines)
+            return [{key: escape_controls(value or "") for key, value in row.items() if key} for row in rows]
 
 
 @dataclass(frozen=True)
@@ -154,16 +178,16 @@ def load_json(path: Path) -> Mapping[str, Any]:
     loaded = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(loaded, dict):
         raise ValueError("it is not a JSON object")
-    return loaded
+    return escape_all(loaded)
 
 
 def load_config(path: Path) -> dict[str, Any] | None:
-    """Read and flatten a run's `config.yaml`; None where it is missing or does not parse."""
+    """Read and flatten a run's `config.yaml`, with keys that came later; None where it is missing or does not parse."""
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
+        loaded = escape_all(yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))
+        return {**LATER, **flatten(loaded)} if isinstance(loaded, dict) else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    return flatten(loaded) if isinstance(loaded, dict) else None
 
 
 def lacking(run: Run) -> str | None:
@@ -181,19 +205,19 @@ def lacking(run: Run) -> str | None:
 
 def read_run(folder: Path) -> Run | Skipped:
     """Read one run folder."""
-    path = folder / "result.json"
+    path, name = folder / "result.json", escape_controls(folder.name)
     if not path.exists():
-        return Skipped(folder.name, _describe_unfinished(folder))
+        return Skipped(name, _describe_unfinished(folder))
     try:
         result = load_json(path)
     except (ValueError, OSError, RecursionError) as error:
-        return Skipped(folder.name, "unreadable", f"result.json: {error}")
+        return Skipped(name, "unreadable", f"result.json: {escape_controls(str(error))}")
     status = result.get("status")
     if status != "completed":
-        return Skipped(folder.name, str(status or "without status"))
+        return Skipped(name, str(status or "without status"))
     run = Run(folder, result, load_config(folder / "config.yaml"))
     problem = lacking(run)
-    return Skipped(folder.name, "unreadable", f"result.json: {problem}") if problem else run
+    return Skipped(name, "unreadable", f"result.json: {problem}") if problem else run
 
 
 def _describe_unfinished(folder: Path) -> str:
@@ -217,4 +241,4 @@ def read(folder: Path) -> Study:
     """Read every run of a study."""
     found = [read_run(run) for run in run_folders(folder)]
     runs = [run for run in found if isinstance(run, Run)]
-    return Study(folder.name, folder, runs, [run for run in found if isinstance(run, Skipped)])
+    return Study(escape_controls(folder.name), folder, runs, [run for run in found if isinstance(run, Skipped)])

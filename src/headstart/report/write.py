@@ -16,6 +16,7 @@ from headstart.errors import RunFailed
 from headstart.report.columns import COLUMNS
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
+from headstart.storage.plain_text import plain_row
 
 if TYPE_CHECKING:
     from headstart.report.contents import Findings
@@ -104,7 +105,7 @@ def summary_headings() -> list[str]:
 
 def summary_row(group: Group) -> list[Any]:
     """One group's cells under `summary_headings`, None where not known."""
-    row: list[Any] = [len(group.runs), " ".join(str(run.seed) for run in group.runs)]
+    row: list[Any] = [len(group.runs), " ".join(str(run.repeat) for run in group.runs)]
     for column in COLUMNS:
         found = group.over_runs(column.value)
         if column.spread:
@@ -136,12 +137,12 @@ def write_summary(comparison: Comparison, path: Path) -> None:
 def write_runs(comparison: Comparison, path: Path) -> None:
     """Write one row per completed run, in full precision.
 
-    Columns: run (folder), model, strategy, data, the config keys that tell rows apart, seed, cached, seconds
+    Columns: run (folder), model, strategy, data, the config keys that tell rows apart, seed, fold, cached, seconds
     (with a cold cache), the numbers of result.json under their dotted paths (test.accuracy, seconds.fit,
     ...), config_hash, wandb_id.
     """
     fixed = ["run", "model", "strategy", "data"]
-    numbers = ["seed", "cached", "seconds", *RUN_NUMBERS, "config_hash", "wandb_id"]
+    numbers = ["seed", "fold", "cached", "seconds", *RUN_NUMBERS, "config_hash", "wandb_id"]
     rows = [
         [*_run_names(run), *group.keys.values(), *_run_row(run)] for group in comparison.groups for run in group.runs
     ]
@@ -169,6 +170,7 @@ def _run_row(run: Run) -> list[Any]:
     numbers = [run.number(path) if path.startswith(SHARES) else _exact(run.number(path)) for path in RUN_NUMBERS]
     return [
         run.seed,
+        run.repeat.fold if run.repeat.fold >= 0 else None,
         str(run.cached).lower(),
         run.seconds,
         *numbers,
@@ -185,5 +187,4 @@ def _exact(value: float | None) -> float | int | None:
 def _write(path: Path, headings: list[str], rows: list[list[Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(headings)
-        writer.writerows(rows)
+        writer.writerows(map(plain_row, [headings, *rows]))

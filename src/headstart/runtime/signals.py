@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop at once, or, where training would be lost, at the next step after writing a checkpoint."""
+"""Ctrl-C, SIGTERM and SIGHUP: stop at once, or, where training would be lost, after writing a checkpoint at a step."""
 
 import ctypes
 import logging
@@ -14,7 +14,8 @@ from types import FrameType
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP is sent when a terminal is closed or a connection ends; Windows does not have it
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 CHECK_EVERY = 0.2  # seconds between two checks of the file that `watch_stop_file` names
 
 
@@ -44,11 +45,13 @@ _request = _Request()
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Inside this context, SIGINT and SIGTERM raise `Stopped`."""
+    """Inside this context, SIGINT, SIGTERM and SIGHUP raise `Stopped`; a SIGHUP that nohup disabled stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can handle signals
         return
-    before = {signum: signal.signal(signum, _handle) for signum in SIGNALS}
+    hung_up = getattr(signal, "SIGHUP", None)
+    handled = [s for s in SIGNALS if s != hung_up or signal.getsignal(s) != signal.SIG_IGN]
+    before = {signum: signal.signal(signum, _handle) for signum in handled}
     _request.signum = None
     try:
         yield

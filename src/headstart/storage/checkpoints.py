@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from headstart.errors import RunFailed
+from headstart.storage.files import refuse_link
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     stream = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        refuse_link(folder)
         stream = _HashingFile(temporary)
         torch.save(dict(state), cast(IO[bytes], stream))
         stream.close()

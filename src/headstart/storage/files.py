@@ -62,6 +62,7 @@ class LogFile(logging.FileHandler):
     def __init__(self, path: Path) -> None:
         self._ended = False
         try:
+            refuse_link(path)
             super().__init__(path, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise make_write_error(path, 0, error) from error
@@ -81,6 +82,21 @@ class LogFile(logging.FileHandler):
     def close(self) -> None:
         with suppress(OSError):  # closing writes again what could not be written before
             super().close()
+
+
+def refuse_link(path: Path) -> None:
+    """Raise UserError if a file or folder that headstart makes itself is a symbolic link: it would write elsewhere."""
+    if path.is_symlink():
+        raise UserError(
+            f"{path} is a symbolic link to {path.readlink()}: nothing is written through it, because a folder from "
+            "somebody else could point anywhere. Remove the link; to have the files elsewhere, set output_dir"
+        )
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """Open a file that headstart makes itself, as `open(opener=...)` asks for; a symbolic link is refused."""
+    refuse_link(Path(path))
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def make_folder(folder: Path, key: str) -> None:
@@ -104,7 +120,7 @@ def append_text(path: Path, text: str) -> None:
     """Append text to a file and flush it to disk; if not all of it can be written, nothing is."""
     data = text.encode("utf-8")
     try:
-        with path.open("ab", buffering=0) as stream:
+        with open(path, "ab", buffering=0, opener=open_own) as stream:  # a Path takes no opener
             before = stream.tell()
             try:
                 rest = data

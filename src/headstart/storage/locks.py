@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.errors import RunFailed, UserError
+from headstart.storage.files import open_own
 
 if TYPE_CHECKING:
     from filelock import SoftReadWriteLock
@@ -62,7 +63,7 @@ def hold(path: Path, wait: bool = False) -> Iterator[Lock]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+", encoding="utf-8")
+        stream = open(path, "a+", encoding="utf-8", opener=open_own)  # noqa: SIM115 - closed below; a Path takes no opener
     except OSError as error:
         raise _make_write_error(path, error) from error
     with stream:  # removing the file would let two processes lock two files of one name

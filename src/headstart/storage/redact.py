@@ -1,4 +1,7 @@
-"""Find keys, tokens and passwords and mask them, so that none is written to a log, a config file or W&B."""
+"""Find keys, tokens and passwords and mask them, so that none is written to a log, a config file or W&B.
+
+A value that came into the config through `${oc.env:NAME}` is shown as `${NAME}`, whatever it looks like.
+"""
 
 import logging
 import os
@@ -7,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from headstart.config.environment import hide_in_text
 from headstart.errors import UserError
+from headstart.storage.plain_text import escape_controls
 
 PASSWORDS = frozenset({"password", "passwd", "passphrase", "secret", "secrets"})
 SECRET_WORDS = PASSWORDS | {"key", "keys", "apikey", "token", "credential", "credentials"}
@@ -43,6 +48,7 @@ def mask(value: Any, name: str = "") -> Any:
     words = _split_words(name)
     if value is None or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
+    value = hide_in_text(value) if isinstance(value, str) else value
     if words & SECRET_WORDS and (isinstance(value, str) or words & PASSWORDS):
         return "***"
     return mask_by_form(PAIR.sub(_mask_pair, value)) if isinstance(value, str) else value
@@ -85,10 +91,10 @@ def _find_secrets(node: Any, path: str) -> Iterator[str]:
 
 
 class Formatter(logging.Formatter):
-    """Formats log lines and tracebacks with secrets masked."""
+    """Formats log lines and tracebacks with secrets masked, and without characters that a terminal would obey."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return str(mask(super().format(record)))
+        return escape_controls(str(mask(super().format(record))))
 
 
 def _mask_pair(found: re.Match[str]) -> str:

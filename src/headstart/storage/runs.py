@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.config.environment import hide
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
 from headstart.storage import locks
-from headstart.storage.files import LogFile, write_text
+from headstart.storage.files import LogFile, refuse_link, write_text
 from headstart.storage.redact import Formatter, mask
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,11 @@ IRRELEVANT = (
     "hardware.tune",  # the settings that it chose are part of the identity
     "hardware.allow_bf16",
     "data.storage",
+    "preprocessing",  # stated for the reader; it follows from the network, its weights and other keys
     "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
+# Keys that came later are no part of the identity while they have this value: what they did before they existed.
+LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "data.folds": None, "data.fold": None}
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
@@ -52,7 +56,8 @@ def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> st
     Args:
         digests: of the content of data and weights: the same path with other images gives another run.
     """
-    kept = _drop_keys(config, IRRELEVANT) | {"digests": dict(digests)}
+    # the names under `imports` stand in the digest of their code
+    kept = _drop_keys(config, (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]
@@ -64,7 +69,7 @@ def _drop_keys(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "")
     return {
         key: _drop_keys(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
         for key, value in node.items()
-        if f"{prefix}{key}" not in keys
+        if f"{prefix}{key}" not in keys and (f"{prefix}{key}" not in LATER or LATER[f"{prefix}{key}"] != value)
     }
 
 
@@ -142,7 +147,12 @@ class Run:
         """Prepare the folder and write the config; an interrupted attempt is continued, unless `fresh` starts again."""
         from omegaconf import OmegaConf
 
-        for folder in (self.folder, self.folder / "figures", self.checkpoints, *self.checkpoints.glob("*/")):
+        for folder in (
+            *(self.folder / name for name in ("", "figures", "wandb")),
+            self.checkpoints,
+            *self.checkpoints.glob("*/"),
+        ):
+            refuse_link(folder)
             for half_written in folder.glob(".*"):
                 if half_written.is_file() and half_written.name != LOCK:
                     half_written.unlink()
@@ -152,7 +162,7 @@ class Run:
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}
-        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(dict(config)))))
+        write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(hide(dict(config))))))
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(list(overrides)))))
         self.update_state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
 
@@ -194,6 +204,7 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
     """
     title = make_name(config, digests)
     folder = Path(config["output_dir"]) / config["study"] / title
+    refuse_link(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

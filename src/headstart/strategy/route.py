@@ -168,7 +168,7 @@ def check_probes(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> None:
     """Raise UserError if a probe needs stages that the network does not have; the weights do not matter."""
     for phase in phases.values():
         if phase.probe is not None:
-            probe = build(phase.probe)
+            probe = build("probe", phase.probe)
             if getattr(probe, "is_separate", False) and probe.layers != (-1,):
                 Stages(model, probe.layers, probe.poolings)
 
@@ -183,7 +183,7 @@ def _head_width(head: Any) -> int | None:
 def _make_probe_route(model: Any, phase: Phase, split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
     """The route of a probe, which is fitted on the input of the network's head or on several pooled stages."""
     assert phase.config.probe is not None
-    probe = build(phase.config.probe)
+    probe = build("probe", phase.config.probe)
     layers = tuple(getattr(probe, "layers", (-1,)))
     if layers != (-1,):
         stages = Stages(model, layers, probe.poolings)

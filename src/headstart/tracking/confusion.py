@@ -29,14 +29,17 @@ def draw_confusion(labels: Sequence[int], predicted: Sequence[int], classes: Seq
     The shade of a cell is its share of its row, the number is the count of images; a white cell has none.
     """
     import numpy as np
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
+
+    from headstart.tracking.fonts import load_font, name_what_cannot_be_drawn
 
     count = len(classes)
     counts = count_pairs(labels, predicted, count)
     share = counts / counts.sum(1, keepdims=True).clip(1)
     cell = max(640 // count, 26) if count <= NAMED else max(1, 1000 // count)
-    font = ImageFont.load_default(11)
-    names = [name if len(name) <= 18 else f"{name[:17]}…" for name in classes] if count <= NAMED else []
+    font = load_font(classes if count <= NAMED else (), 11)
+    drawable = name_what_cannot_be_drawn(classes, font) if count <= NAMED else []
+    names = [name if len(name) <= 18 else f"{name[:17]}…" for name in drawable]
     margin = int(max((font.getlength(name) for name in names), default=30)) + 16
     shades = np.outer(share.ravel(), np.array([8, 48, 107]) - 255.0) + 255
     grid = Image.fromarray(shades.astype(np.uint8).reshape(count, count, 3)).resize((cell * count,) * 2, 0)
@@ -54,5 +57,5 @@ def draw_confusion(labels: Sequence[int], predicted: Sequence[int], classes: Seq
             ink = "white" if share[i, j] > 0.5 else "black"
             centre = margin + cell * j + cell // 2, middle
             draw.text(centre, str(counts[i, j]), fill=ink, font=font, anchor="mm")
-    draw.text((4, 2), "true ↓\npredicted →", fill="#555555", font=ImageFont.load_default(9))
+    draw.text((4, 2), "true ↓\npredicted →", fill="#555555", font=load_font((), 9))
     return picture

@@ -9,9 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from headstart.config.environment import hide
 from headstart.storage.files import append_text, write_text, write_whole
 from headstart.storage.redact import mask
-from headstart.tracking.wandb_run import LoggerSettings, WandbRun, is_switched_off
+from headstart.tracking.wandb_names import LONGEST, fit_names
+from headstart.tracking.wandb_reach import is_switched_off
+from headstart.tracking.wandb_run import LoggerSettings, WandbRun
 
 NUMBERS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
 COLUMNS = ("phase", "epoch", "step", *NUMBERS)
@@ -87,9 +90,9 @@ class RunLog:
         self._phases: set[str] = set()
         self._dashboard: WandbRun | None = None
         if settings.wandb and not is_switched_off():
-            what = {"id": run_id, "name": name, "config": mask(config)}
-            where = {"group": study, "job_type": job_type, "tags": list(settings.tags)}
-            self._dashboard = WandbRun(folder, settings, {**what, **where})
+            names = fit_names(run_id, name, study)
+            about = {"config": mask(hide(config)), "job_type": job_type[:LONGEST], "tags": mask(list(settings.tags))}
+            self._dashboard = WandbRun(folder, settings, {**names, **about})
             self._send(_define_curves("epoch", "train/*", "val/*"))
 
     def log_epoch(

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import queue
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from headstart.tracking import wandb_internals
+from headstart.tracking.wandb_reach import ServerCheck
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class WandbRun:
         self._limit = float("inf")
         self._exit_code = 1
         self._online = False
+        self._server: ServerCheck | None = None  # the latest
         self._warned = False
         self._abandoned = False
         self._closed = False
@@ -72,7 +75,7 @@ class WandbRun:
         try:
             import wandb
         except Exception as error:
-            self._warn(error)
+            self._warn("W&B cannot be imported", error)
             self._closed = True
             return
         self._wandb = wandb
@@ -107,10 +110,11 @@ class WandbRun:
         try:
             while not self._done.wait(0.02):
                 if time.monotonic() > self._limit:
-                    self._abandon("no answer in time")
+                    what = "W&B did not finish"
+                    self._abandon(self._server.describe(what) if self._server else what, "no answer in time")
                     return
         except BaseException:  # Ctrl-C, or a signal that `headstart.runtime.signals` turned into its exception
-            self._abandon("interrupted while it uploaded")
+            self._abandon("W&B did not finish", "interrupted while it uploaded")
             raise
         finally:
             if self._set_data_dir:
@@ -122,13 +126,14 @@ class WandbRun:
             run = self._open()
             broken = False
             while (call := self._calls.get()) is not None:
-                broken = broken or not self._made(call, run)
+                broken = broken or run is None or not self._made(call, run)
             if self._online:
-                alive = server_answers(self._wandb.setup().settings.base_url)
-                self._limit = time.monotonic() + (UPLOAD_SECONDS if alive else FLUSH_SECONDS)
-            run.finish(exit_code=self._exit_code)
+                self._server = ServerCheck(self._wandb.setup().settings.base_url)
+                self._limit = time.monotonic() + (UPLOAD_SECONDS if self._server.is_well() else FLUSH_SECONDS)
+            if run is not None:
+                run.finish(exit_code=self._exit_code)
         except BaseException as error:  # also SystemExit: nothing that W&B raises may reach the training
-            self._warn(error)
+            self._warn("W&B stopped", error)
             self._stop_service()
         finally:
             self._done.set()
@@ -138,25 +143,35 @@ class WandbRun:
         try:
             call(run)
         except Exception as error:
-            self._warn(error)
+            self._warn("W&B could not log", error)
             return False
         return True
 
     def _open(self) -> Any:
-        """Return a fresh run: online if asked for, allowed and possible, else offline."""
-        if self._wants_online():
+        """Return a fresh run: online if asked for, allowed and possible, else offline; None: W&B is switched off."""
+        mode = self._read_known_settings().mode
+        if mode == "disabled":
+            log.info("W&B is switched off by `wandb disabled`; metrics are in metrics.csv; `wandb enabled` turns it on")
+            return None
+        trouble: tuple[str, object] | None = None
+        if mode != "offline" and self._settings.mode != "offline":
+            trouble = self._log_in()
+        if trouble is None and self._online:
+            self._server = ServerCheck(self._wandb.setup().settings.base_url)
             try:
                 run = self._init("online")
-                self._online = True
                 log.info("W&B: %s", run.url or "online")
                 return run
             except Exception as error:
                 if self._abandoned:
                     raise
-                self._warn(error)
+                trouble = self._server.describe("W&B did not accept the run"), error
                 self._stop_service()  # it would take the offline run for the one that failed, by its id
+        self._online = False
         run = self._init("offline")
         place = self._folder / "wandb"
+        if trouble is not None:  # said now that there is a folder to sync
+            self._warn(*trouble)
         log.info("W&B offline: %s; look at it with: wandb leet %s", place, place)
         return run
 
@@ -174,27 +189,31 @@ class WandbRun:
             settings=settings,
         )
 
-    def _wants_online(self) -> bool:
-        """Say whether to talk to the server: never without a key, so that W&B has nothing to ask for."""
-        known = self._wandb.setup(self._wandb.Settings(silent=True)).settings
-        if "offline" in (self._settings.mode, os.environ.get("WANDB_MODE"), known.mode):
-            return False
+    def _read_known_settings(self) -> Any:
+        """W&B's settings from the environment, the folder (`wandb offline`, `wandb disabled`) and the account."""
+        return self._wandb.setup(self._wandb.Settings(silent=True)).settings
+
+    def _log_in(self) -> tuple[str, object] | None:
+        """Set whether to talk to the server: never without a key, so that W&B has nothing to ask for.
+
+        Returns what is wrong, and why, if the user wants to be online and cannot.
+        """
         others: Any = self._wandb.run  # a run that the user has opened; while it lasts, `wandb.login` does nothing
         if others is not None:
-            return not (others.offline or others.disabled)
+            self._online = not (others.offline or others.disabled)
+            return None
         try:
-            logged_in = self._wandb.login(prompt=False, verify=False)
+            self._online = bool(self._wandb.login(prompt=False, verify=False))
         except Exception as error:
-            self._warn(error)
-            return False
-        if not logged_in and self._settings.mode == "online":
-            self._warn("no API key: set WANDB_API_KEY or call wandb login")
-        return logged_in
+            return "W&B does not accept the API key", error
+        if not self._online and self._settings.mode == "online":
+            return "W&B has no API key", "set WANDB_API_KEY or call wandb login"
+        return None
 
-    def _abandon(self, reason: str) -> None:
+    def _abandon(self, what: str, reason: str) -> None:
         """Give the run up; its file is written by then."""
         self._abandoned = True
-        self._warn(reason)
+        self._warn(what, reason)
         thread = threading.Thread(target=self._stop_service, daemon=True)
         thread.start()
         thread.join(1.0)
@@ -206,32 +225,13 @@ class WandbRun:
         with contextlib.suppress(BaseException):
             self._wandb.teardown()
 
-    def _warn(self, reason: object) -> None:
-        """Say, once a run, what is wrong, that nothing is lost, and how to upload."""
+    def _warn(self, what: str, reason: object) -> None:
+        """Say, once a run, what is wrong, that nothing is lost, and how to upload, if there is something to upload."""
         if self._warned:
             return
         self._warned = True
         text = (str(reason).splitlines() or [type(reason).__name__])[0]
-        log.warning(
-            "W&B is unreachable: %s. The run goes on; metrics are in metrics.csv; upload later with wandb sync %s%s",
-            text.rstrip("."),
-            "--no-skip-online " if self._online else "",
-            self._folder / "wandb",
-        )
-
-
-def is_switched_off() -> bool:
-    """Say whether the environment turns W&B off altogether."""
-    disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1")
-    return disabled or os.environ.get("WANDB_MODE") == "disabled"
-
-
-def server_answers(url: str) -> bool:
-    """Say whether the W&B server at `url` answers within 1.5 s, with anything but an error of its own."""
-    import requests
-
-    try:
-        reply = requests.post(f"{url}/graphql", json={"query": "{ __typename }"}, timeout=1.5)
-    except Exception:
-        return False
-    return reply.status_code < 500
+        place = self._folder / "wandb"
+        online = "--no-skip-online " if self._online else ""
+        later = f"; upload later with wandb sync {online}{shlex.quote(str(place))}" if any(place.glob("*run-*")) else ""
+        log.warning("%s: %s. The run goes on; metrics are in metrics.csv%s", what, text.rstrip("."), later)

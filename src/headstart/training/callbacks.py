@@ -20,7 +20,7 @@ from headstart.runtime import signals
 from headstart.training.module import PhaseModule
 
 if TYPE_CHECKING:
-    from headstart.data.loader import Batches
+    from headstart.data.batches import Batches
     from headstart.tracking.logger import RunLog
 
 log = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 """A phase that learns by gradient under Lightning, on images or on the features of its frozen prefix."""
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,8 @@ from headstart.training.module import PhaseModule, PhaseSettings
 from headstart.training.outcome import FittedPhase, Outcome
 from headstart.training.trainer import make_trainer
 
+log = logging.getLogger(__name__)
+
 
 def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
     """Fit one phase; afterwards `context.model` has the weights that were best on validation."""
@@ -43,6 +46,8 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         validated=None if average is None else average.module,
     )
     batches, val_batches = _make_loaders(context, phase, route, train, val)
+    if settings.hardware.compile and not batches.sampler.has_whole_batch:
+        log.info("  %s: nothing is compiled, because no batch has %d images", phase.name, settings.batch_size)
     best = context.best_weights(phase.name)
     options = {} if average is None else {"with_saved_weights": average.use_average}
     monitor = PhaseMonitor(
@@ -148,7 +153,7 @@ def _make_loss(context: Context, phase: Phase) -> TrainingLoss:
     penalty = None
     if phase.config.penalty is not None:
         learning = {name: value for name, value in context.model.named_parameters() if name in phase.trainable}
-        penalty = partial(build(phase.config.penalty), learning, context.pretrained)
+        penalty = partial(build("penalty", phase.config.penalty), learning, context.pretrained)
     return TrainingLoss(
         classes,
         config.label_smoothing,

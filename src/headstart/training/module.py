@@ -213,7 +213,7 @@ class PhaseModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         from timm.scheduler import create_scheduler_v2
 
-        optimizer = instantiate.build(self.settings.optimizer, self.groups)
+        optimizer = instantiate.build("optimizer", self.settings.optimizer, self.groups)
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         epochs = self.epochs

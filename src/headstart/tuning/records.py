@@ -12,6 +12,7 @@ import torch
 
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
+from headstart.storage.redact import mask
 from headstart.storage.runs import write_json
 from headstart.tuning.timing import Setting, Timing, TrialSetup
 
@@ -60,7 +61,7 @@ class TimingFile:
         if self.path is None:
             return
         try:
-            write_json(self.path, {"key": self.key, "times": rows})
+            write_json(self.path, {"key": mask(self.key), "times": rows})
         except RunFailed as error:
             log.warning("hardware.tune: %s; the run goes on without", error)
 

@@ -127,7 +127,7 @@ class Trial:
         layout = hardware.memory_format(config)
         model, images = self.model.to(memory_format=layout), self.images.contiguous(memory_format=layout)
         network = torch.compile(model) if setting.compile else model
-        optimizer = instantiate.build(self.setup.optimizer, list(model.parameters()))
+        optimizer = instantiate.build("optimizer", self.setup.optimizer, list(model.parameters()))
         scaler = torch.amp.GradScaler(device.type, enabled=setting.precision == "16")
         heads = [part for part in model.modules() if hasattr(part, "auxiliary_loss")]
 

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
@@ -106,10 +107,20 @@ def choose_setting(times: dict[Setting, Timing]) -> Setting | None:
 
 
 def has_compiler(accelerator: str) -> bool:
-    """Whether torch.compile has what it needs: triton for a GPU, a C++ compiler for a CPU."""
+    """Whether torch.compile has what it needs: triton and a C compiler for a GPU, a C++ compiler for a CPU."""
     if accelerator == "gpu":
-        return find_spec("triton") is not None
-    return any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++")))
+        return find_spec("triton") is not None and any(map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang")))
+    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")) is not None
+
+
+def check_compiler(config: HardwareConfig) -> None:
+    """Raise UserError if a resolved config asks for torch.compile, and this machine cannot compile."""
+    if config.compile and not has_compiler(config.accelerator):
+        needed = "triton and a C compiler (gcc; or CC=…)" if config.accelerator == "gpu" else "a C++ compiler"
+        raise UserError(
+            f"hardware.compile=true: this machine lacks {needed}, which torch.compile needs: install it (Debian: "
+            "apt-get install g++; another one: CXX=…), or use hardware.compile=false"
+        )
 
 
 def is_worth_compiling(steps: int, eager: float, compiled: float, cost: float) -> bool:

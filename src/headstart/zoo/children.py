@@ -10,10 +10,14 @@ import os
 import signal
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
+
+from headstart.config import own_code
+from headstart.errors import UserError
 
 PRELOAD = "headstart.zoo.measure"
 
@@ -36,18 +40,19 @@ def warm_up() -> None:
         forkserver.ensure_running()
 
 
-def run_in_process(work: str, *arguments: Any, timeout_s: float) -> dict[str, Any]:
+def run_in_process(work: str, *arguments: Any, timeout_s: float, imports: Sequence[str] = ()) -> dict[str, Any]:
     """Run a generator of dictionaries in a process of its own and merge what it yields.
 
     Args:
         work: `module:function`, by name, so that the caller need not import the module.
+        imports: modules of one's own that are imported before (`headstart.config.own_code`).
 
     Returns:
         The merged dictionary; if the work stopped early, `error` is a sentence with the reason.
     """
     starter = make_context()
     ours, theirs = starter.Pipe(duplex=False)
-    process = starter.Process(target=_serve, args=(theirs, work, arguments), daemon=True)
+    process = starter.Process(target=_serve, args=(theirs, work, arguments, imports), daemon=True)
     process.start()
     theirs.close()
     found: dict[str, Any] = {}
@@ -88,18 +93,21 @@ def _describe_exit(code: int | None) -> str:
     return f"its process was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
-def _serve(theirs: connection.Connection, work: str, arguments: tuple[Any, ...]) -> None:
+def _serve(theirs: connection.Connection, work: str, arguments: tuple[Any, ...], imports: Sequence[str]) -> None:
     """Do the work in the child process, without standard output, which is for the table, and without warnings."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     warnings.simplefilter("ignore")
     with suppress(OSError):  # if memory runs out, the system shall end this process and not the caller
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
     try:
+        own_code.load(imports)
         module, _, function = work.partition(":")
         for part in getattr(importlib.import_module(module), function)(*arguments):
             theirs.send(part)
     except KeyboardInterrupt:
         os._exit(130)
+    except UserError as error:
+        theirs.send({"refused": str(error)})
     except Exception as error:
         theirs.send({"error": _describe_error(error)})
     theirs.send(None)

@@ -62,6 +62,13 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="S",
         help="stop measuring a network after S seconds (default: 600)",
     )
+    add(
+        "--imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module of your own that registers networks with timm, such as mylab.nets; may be given several times",
+    )
     add("--no-time", action="store_true", help="neither time nor memory: only what can be counted; quick")
     return parser
 
@@ -82,16 +89,16 @@ def main(argv: Sequence[str]) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does, so that times can be compared
     children.warm_up()
-    machine = Machine(**_ask_process("describe_machine", options.timeout))
+    machine = Machine(**_ask_process("describe_machine", options))
     devices = _choose_devices(options, machine)
-    names = _choose_names(options.patterns, options.timeout)
+    names = _choose_names(options)
     plan = Plan(devices, options.batch, options.precision, options.repeats, len(names))
     folder = options.output or (FOLDER if options.format == "table" else None)
     if folder is not None:
         make_folder(folder, "--output")
     found: list[rows.Row] = []
     try:
-        for name, part in _measure_all(names, plan, options.timeout):
+        for name, part in _measure_all(names, plan, options):
             found.append(rows.make_row(name, part))
     except KeyboardInterrupt:
         if not found:
@@ -105,9 +112,12 @@ def main(argv: Sequence[str]) -> int:
     return 1 if all(row.error for row in found) else 0
 
 
-def _ask_process(question: str, timeout_s: float, *arguments: Any) -> dict[str, Any]:
+def _ask_process(question: str, options: argparse.Namespace, *arguments: Any) -> dict[str, Any]:
     """Ask a process that has loaded torch and timm; raises RunFailed if it cannot load them."""
-    found = children.run_in_process(f"{children.PRELOAD}:{question}", *arguments, timeout_s=timeout_s)
+    limits = {"timeout_s": options.timeout, "imports": options.imports}
+    found = children.run_in_process(f"{children.PRELOAD}:{question}", *arguments, **limits)
+    if "refused" in found:
+        raise UserError(f"--{found['refused']}" if options.imports else found["refused"])
     if "error" in found:
         raise RunFailed(f"cannot load torch and timm: {found['error']}")
     return found
@@ -122,16 +132,16 @@ def _choose_devices(options: argparse.Namespace, machine: Machine) -> tuple[str,
     return (*devices, "cuda") if options.device != "cpu" and machine.gpu else devices
 
 
-def _choose_names(patterns: Sequence[str], timeout_s: float) -> list[str]:
-    if not patterns:
+def _choose_names(options: argparse.Namespace) -> list[str]:
+    if not options.patterns:
         return [row.model for row in KERAS_TABLE]
-    found = _ask_process("find_names", timeout_s, list(patterns))
+    found = _ask_process("find_names", options, list(options.patterns))
     if "unknown" in found:
         raise UserError(found["unknown"])
     return found["names"]
 
 
-def _measure_all(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+def _measure_all(names: Sequence[str], plan: Plan, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure one network after the other; on a terminal, standard error shows a progress bar."""
     from rich.console import Console
     from rich.progress import (
@@ -143,6 +153,7 @@ def _measure_all(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator
         TimeRemainingColumn,
     )
 
+    limits = {"timeout_s": options.timeout, "imports": options.imports}
     console = Console(stderr=True)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     text = TextColumn("{task.description}", markup=False)
@@ -150,7 +161,7 @@ def _measure_all(names: Sequence[str], plan: Plan, timeout_s: float) -> Iterator
         task = bar.add_task("", total=len(names))
         for name in names:
             bar.update(task, description=name)
-            yield name, children.run_in_process(f"{children.PRELOAD}:measure_network", name, plan, timeout_s=timeout_s)
+            yield name, children.run_in_process(f"{children.PRELOAD}:measure_network", name, plan, **limits)
             bar.advance(task)
 
 

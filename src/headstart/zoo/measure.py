@@ -16,9 +16,11 @@ import timm
 import torch
 
 from headstart.config.schema import HardwareConfig
-from headstart.errors import nearest_names
+from headstart.errors import UserError, nearest_names
 from headstart.models import cost
-from headstart.models.published import torchvision as published_by_torchvision
+from headstart.models.published import LITE_PACKAGES, top1
+from headstart.models.published_files import find_cached
+from headstart.models.weights import locate
 from headstart.runtime import hardware
 from headstart.zoo.plan import WARM_UP, Plan
 
@@ -64,11 +66,27 @@ def measure_network(name: str, plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def find_published(name: str, model: Any) -> dict[str, Any]:
-    """Find the ImageNet accuracies, in %, of torchvision's weights, if they are weights of exactly this network."""
-    if model.pretrained_cfg.get("tag") == "untrained" or not timm.list_pretrained(f"{name}.tv_in1k"):
-        return {}
-    found = published_by_torchvision(name)
-    return {} if found is None else {"top1": found.top1, "top5": found.top5, "source": found.source}
+    """Find which weights the name loads, their ImageNet accuracies in %, and whether they are on this machine."""
+    cfg = model.pretrained_cfg
+    published = any(cfg.get(key) for key in ("url", "hf_hub_id", "file"))
+    found: dict[str, Any] = {"weights": (cfg.get("tag") or "untagged") if published else "none"}
+    found["here"] = _find_here(name, cfg)
+    accuracy = top1(name) if published else None
+    if accuracy is not None:
+        found |= {"top1": accuracy.top1, "top5": accuracy.top5, "source": accuracy.source}
+        found["tested_px"] = accuracy.image_size or cfg["input_size"][-1]
+    return found
+
+
+def _find_here(name: str, cfg: dict[str, Any]) -> str:
+    """Where the weights of a network are on this machine: in a cache, in a package, or nowhere."""
+    if find_cached(cfg) is not None:
+        return "cache"
+    package = LITE_PACKAGES.get(name)
+    try:
+        return package if package and locate(package) else "no"
+    except UserError:
+        return "no"
 
 
 def _build_outline(name: str) -> Any:

@@ -21,7 +21,13 @@ def render(rows: Sequence[Row], plan: Plan, machine: Machine, picture: Path | No
     sources = len({row.source for row in rows if row.source}) > 1  # a single source is named below the table
     before = _keep_filled(rows, {"model": lambda row: row.model, "Keras' name": _keras_label})
     after = _keep_filled(
-        rows, {"accuracies from": lambda row: row.source if sources else "", "failed": lambda row: row.error}
+        rows,
+        {
+            "weights": lambda row: row.weights,
+            "on this machine": lambda row: row.here,
+            "accuracies from": lambda row: row.source if sources else "",
+            "failed": lambda row: row.error,
+        },
     )
     heads = [
         *((title, "", False) for title in before),

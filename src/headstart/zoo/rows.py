@@ -1,14 +1,14 @@
 """The rows and columns of the table: measured and published numbers of each network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headstart.errors import UserError, did_you_mean
 from headstart.models.published import KERAS_TABLE, KerasNetwork
+from headstart.models.published_timm import describe_recipe
 from headstart.report import pareto
 
-KERAS = "Keras Applications (lecture)"
 BY_MODEL = {row.model: row for row in KERAS_TABLE}
 
 
@@ -21,6 +21,9 @@ class Row:
     source: str = ""  # of top-1 and top-5
     published: KerasNetwork | None = None
     error: str = ""
+    weights: str = ""  # timm's tag of the weights that the name loads; none: there are none
+    here: str = ""  # where they are on this machine: cache, package:…, no
+    tested_px: int | None = None  # side of the images on which the accuracy was measured
 
     def value(self, name: str) -> float | None:
         """The measured value of a column, or None."""
@@ -77,9 +80,21 @@ COLUMNS = (
         lambda row: row.size_mb,
     ),
     Column(
-        "top1", "top-1 %", "ImageNet validation accuracy, as published by the source.", "{:.1f}".format, rising=True
+        "top1",
+        "top-1 %",
+        "Published ImageNet validation accuracy of the weights that the name loads (in brackets: of Keras' weights).",
+        "{:.1f}".format,
+        lambda row: row.top1,
+        rising=True,
     ),
-    Column("top5", "top-5 %", "The same, true class among the five most probable.", "{:.1f}".format, rising=True),
+    Column(
+        "top5",
+        "top-5 %",
+        "The same, true class among the five most probable.",
+        "{:.1f}".format,
+        lambda row: row.top5,
+        rising=True,
+    ),
     Column(
         "parameters",
         "params M",
@@ -123,14 +138,10 @@ BY_NAME = {column.name: column for column in COLUMNS}
 
 
 def make_row(model: str, found: Mapping[str, Any]) -> Row:
-    """Make a row from measurements; published accuracies are Keras', if it has any."""
-    published = BY_MODEL.get(model)
+    """Make a row from what was found out about a network, with Keras' figures, if it has any."""
     values = {name: found[name] for name in BY_NAME if found.get(name) is not None}
-    source = str(found.get("source", ""))
-    if published is not None:
-        values |= {"top1": published.top1, "top5": published.top5}
-        source = KERAS
-    return Row(model, values, source, published, str(found.get("error", "")))
+    texts = {name: str(found.get(name, "")) for name in ("source", "error", "weights", "here")}
+    return Row(model, values, published=BY_MODEL.get(model), tested_px=found.get("tested_px"), **texts)
 
 
 def check_sort(name: str) -> None:
@@ -152,16 +163,35 @@ def sort_rows(rows: Sequence[Row], name: str) -> list[Row]:
 
 def known_columns(rows: Sequence[Row]) -> list[Column]:
     """The columns with a measured value or an accuracy; published milliseconds alone do not count."""
-    return [column for column in COLUMNS if any(row.value(column.name) is not None for row in rows)]
+    return [
+        column
+        for column in COLUMNS
+        if any(row.value(column.name) is not None for row in rows)
+        or (column.rising and any(row.published_value(column.name) is not None for row in rows))
+    ]
 
 
 def collect_notes(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Collect the notes on networks that differ from Keras', each note with the networks that it is about."""
+    """Collect notes, each with the networks that it is about: differences from Keras' network, and the weights."""
     found: dict[str, list[str]] = {}
     for row in rows:
-        if row.published is not None and row.published.note:
-            found.setdefault(row.published.note, []).append(row.model)
+        for note in list_notes(row):
+            found.setdefault(note, []).append(row.model)
     return found
+
+
+def list_notes(row: Row) -> Iterator[str]:
+    """What differs from Keras' network, how the weights were trained, and at which size they were tested."""
+    if row.published is not None and row.published.note:
+        yield row.published.note
+    if row.weights == "none":
+        yield "no published weights under this name"
+    elif row.weights:
+        yield f"weights {row.weights}: {describe_recipe(row.weights)}"
+        if row.value("top1") is None:
+            yield "the accuracy of its weights is not known here"
+    if row.tested_px and row.tested_px != row.value("input_px"):
+        yield f"its accuracy was measured at {row.tested_px} px, larger than it is used here"
 
 
 def frontier(rows: Sequence[Row], cost: str) -> list[Row]:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from headstart.storage.plain_text import plain_cell
 from headstart.zoo.plan import PRECISIONS, WARM_UP, Machine, Plan
-from headstart.zoo.rows import COLUMNS, Column, Row, collect_notes, frontier, known_columns
+from headstart.zoo.rows import COLUMNS, Column, Row, collect_notes, frontier, known_columns, list_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,9 +72,10 @@ def build_table(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     table.add_column("model", overflow="fold")
     for column in columns:
         table.add_column(column.title, justify="right", no_wrap=True)
+    table.add_column("weights here", no_wrap=True)
     for row in rows:
         name = Text(f"{row.model} (failed)" if row.error else row.model, style="red" if row.error else "")
-        table.add_row(name, *(Text(column.text(row)) for column in columns))
+        table.add_row(name, *(Text(column.text(row)) for column in columns), Text(row.here.partition(":")[0]))
     return table
 
 
@@ -102,7 +104,7 @@ def list_headings() -> list[str]:
     numbers = []
     for column in COLUMNS:
         numbers += [column.name] + ([f"published_{column.name}"] if column.published else [])
-    return ["model", "keras", *numbers, "source", "note", "error"]
+    return ["model", "keras", *numbers, "source", "weights", "weights_here", "note", "error"]
 
 
 def make_cells(row: Row) -> dict[str, Any]:
@@ -112,8 +114,9 @@ def make_cells(row: Row) -> dict[str, Any]:
         found[column.name] = row.value(column.name)
         if column.published:
             found[f"published_{column.name}"] = row.published_value(column.name)
-    note = row.published.note if row.published else None
-    return found | {"source": row.source or None, "note": note or None, "error": row.error or None}
+    texts = {"source": row.source, "weights": row.weights, "weights_here": row.here}
+    texts |= {"note": "; ".join(list_notes(row)), "error": row.error}
+    return found | {name: text or None for name, text in texts.items()}
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -121,7 +124,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list_headings(), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(make_cells(row) for row in rows)
+    writer.writerows({name: plain_cell(cell) for name, cell in make_cells(row).items()} for row in rows)
     return text.getvalue()
 
 
@@ -134,12 +137,18 @@ def to_json(rows: Sequence[Row], plan: Plan, machine: Machine) -> str:
 def to_markdown(rows: Sequence[Row], lines: Sequence[str]) -> str:
     """Format the table as Markdown, with remarks below it."""
     columns = known_columns(rows)
-    table = [["model", *(column.title for column in columns), "source"]]
-    table.append(["---", *["---:"] * len(columns), "---"])
+    table = [["model", *(column.title for column in columns), "weights", "here", "source"]]
+    table.append(["---", *["---:"] * len(columns), "---", "---", "---"])
     for row in rows:
         name = f"{row.model} ({row.published.label})" if row.published else row.model
         table.append(
-            [name, *(column.text(row) for column in columns), f"failed: {row.error}" if row.error else row.source]
+            [
+                name,
+                *(column.text(row) for column in columns),
+                row.weights,
+                row.here,
+                f"failed: {row.error}" if row.error else row.source,
+            ]
         )
     text = "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in table)
     return text + "\n\n" + "\n\n".join(_plain(line) for line in lines) + "\n"

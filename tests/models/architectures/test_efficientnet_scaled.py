@@ -11,7 +11,7 @@ import torch
 from timm.models.efficientnet import EfficientNet
 
 from headstart.config.schema import ModelConfig
-from headstart.models import architectures, factory  # noqa: F401
+from headstart.models import architectures, factory, preprocessing  # noqa: F401
 from headstart.models.architectures.efficientnet_scaled import Scale, compute_scale
 from headstart.models.cost import count_gmacs
 from headstart.strategy import plan
@@ -104,7 +104,7 @@ def test_cost_follows_the_law(alpha: float, beta: float, gamma: float, phis: tup
 
 def test_expected_input_reaches_the_factory() -> None:
     config = ModelConfig(name="efficientnet_scaled", weights="none", args={"phi": 1, "base_resolution": 64})
-    seen = factory.expected_input(config)
+    seen = preprocessing.expected_input(config)
     assert (seen.image_size, seen.interpolation) == (72, "bicubic")
 
 

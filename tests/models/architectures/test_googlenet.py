@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models import architectures, factory, preprocessing, split  # noqa: F401
 from headstart.strategy import plan
 from models.networks import trainable
 
@@ -119,7 +119,7 @@ def test_torchvisions_weights_give_torchvisions_logits(aux: bool, published: tup
     assert len(model.auxiliaries) == 2 * aux
     assert all(side.fc2.out_features == 3 for side in model.auxiliaries)
     model.fc = source.fc
-    seen = factory.expected_input(config)
+    seen = preprocessing.expected_input(config)
     pixels = torch.rand(2, 3, 96, 96)
     mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     own_mean, own_std = (torch.tensor(values)[:, None, None] for values in (seen.mean, seen.std))

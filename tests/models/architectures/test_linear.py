@@ -10,7 +10,7 @@ import torch
 
 from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
-from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models import architectures, factory, preprocessing, split  # noqa: F401
 from models.networks import trainable
 
 
@@ -56,7 +56,7 @@ def test_the_uniform_interface() -> None:
 
 def test_the_factory_knows_it() -> None:
     config = ModelConfig("linear", "none")
-    assert factory.expected_input(config).image_size == 32
+    assert preprocessing.expected_input(config).image_size == 32
     model, _ = factory.create(config, list("0123456789"), pretrained=False)
     assert model(torch.rand(1, 3, 48, 48)).shape == (1, 10)
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.models import architectures, fold, split  # noqa: F401
-from headstart.models.architectures.nasnet_mobile import Cell, FactorizedReduction, NASNet
+from headstart.models.architectures.nasnet_cell import Cell, FactorizedReduction
+from headstart.models.architectures.nasnet_mobile import NASNet
 from headstart.models.cost import count_gmacs
 
 SMALL = {"repeats": 1, "penultimate": 96, "stem_chs": 8, "num_classes": 5}
@@ -52,18 +53,52 @@ def test_normal_cell_is_figure_4s() -> None:
     assert [kernels(step) for step in s] == [[5, 5], [3, 3], [5, 5], [3, 3], [], [], [], [], [3, 3], []]
 
 
-def test_reduction_cell_is_figure_4s() -> None:
+def pad_as_keras(x: Tensor, kernel: int) -> Tensor:
+    """Zeros as Keras' `correct_pad` puts them before a stride of 2, written from its formula."""
+    most = kernel // 2
+    top, left = (most - (1 - side % 2) for side in x.shape[-2:])
+    return functional.pad(x, (left, most, top, most))
+
+
+def separate(x: Tensor, step: nn.Sequential, kernel: int, same: bool) -> Tensor:
+    """A separable convolution with a stride of 2 whose first padding is done by hand."""
+    first = step[1]
+    x = step[0](x)
+    x = pad_as_keras(x, kernel) if same else functional.pad(x, (kernel // 2,) * 4)
+    x = functional.conv2d(x, first.weight, None, 2, 0, groups=first.groups)
+    return step[2:](x)
+
+
+@pytest.mark.parametrize("side", [8, 9])
+@pytest.mark.parametrize("pad_type", ["", "same"])
+def test_reduction_cell_is_figure_4s(pad_type: str, side: int) -> None:
     torch.manual_seed(0)
-    cell = Cell(10, 6, 4, reduce=True).eval()
-    x, before = torch.randn(2, 10, 9, 9), torch.randn(2, 6, 9, 9)
+    cell = Cell(10, 6, 4, reduce=True, pad_type=pad_type).eval()
+    x, before = torch.randn(2, 10, side, side), torch.randn(2, 6, side, side)
+    same = pad_type == "same"
     h, p, s = cell.current(x), cell.previous(before), cell.steps
-    highest = functional.max_pool2d(h, 3, 2, 1)
-    first, second, third = s[0](h) + s[1](p), highest + s[3](p), average(h, 2) + s[5](p)
+    if same:
+        highest = functional.max_pool2d(pad_as_keras(h, 3), 3, 2)
+        mean = functional.avg_pool2d(pad_as_keras(h, 3), 3, 2)
+    else:
+        highest, mean = functional.max_pool2d(h, 3, 2, 1), average(h, 2)
+    first = separate(h, s[0], 5, same) + separate(p, s[1], 7, same)
+    second, third = highest + separate(p, s[3], 7, same), mean + separate(p, s[5], 5, same)
     joined = [second, third, second + average(first), s[8](first) + highest]
     out = cell(x, before)
-    assert out.shape == (2, 16, 5, 5)
+    half = (side + 1) // 2
+    assert out.shape == (2, 16, half, half)
     assert torch.allclose(out, torch.cat(joined, dim=1), atol=1e-5)
     assert [kernels(step) for step in s] == [[5, 5], [7, 7], [], [7, 7], [], [5, 5], [], [], [3, 3], []]
+
+
+def test_padding_is_keras_by_default_and_the_weights_have_the_same_names() -> None:
+    keras, symmetric = small(), small(pad_type="")
+    symmetric.load_state_dict(keras.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    assert not torch.allclose(keras(x), symmetric(x))
+    with pytest.raises(ValueError, match="must be 'same'"):
+        small(pad_type="valid")
 
 
 @pytest.mark.parametrize("side", [6, 7])

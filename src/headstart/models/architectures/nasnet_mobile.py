@@ -14,123 +14,11 @@ import torch
 from timm.layers import create_classifier
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
-from torch.nn import functional
+
+from headstart.models.architectures.nasnet_cell import Cell, make_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Step = tuple[str, int]  # an operation and the state that it reads
-CURRENT, PREVIOUS = 0, 1  # states of a cell: h_i, h_(i-1), then one for each pair of steps, which are added
-NORMAL: tuple[tuple[Step, Step], ...] = (
-    (("separable5", CURRENT), ("separable3", PREVIOUS)),
-    (("separable5", PREVIOUS), ("separable3", PREVIOUS)),
-    (("average3", CURRENT), ("identity", PREVIOUS)),
-    (("average3", PREVIOUS), ("average3", PREVIOUS)),
-    (("separable3", CURRENT), ("identity", CURRENT)),
-)
-REDUCTION: tuple[tuple[Step, Step], ...] = (
-    (("separable5", CURRENT), ("separable7", PREVIOUS)),
-    (("max3", CURRENT), ("separable7", PREVIOUS)),
-    (("average3", CURRENT), ("separable5", PREVIOUS)),
-    (("identity", 3), ("average3", 2)),
-    (("separable3", 2), ("max3", CURRENT)),
-)
-# joined to the output: h_(i-1) and all sums; in a reduction cell all but the first sum
-NORMAL_JOINS = (PREVIOUS, 2, 3, 4, 5, 6)
-REDUCTION_JOINS = (3, 4, 5, 6)
-
-
-def _norm(chs: int) -> nn.BatchNorm2d:
-    """A batch norm with the authors' epsilon, but torch's momentum: 0.0003 needs more steps than a transfer run has."""
-    return nn.BatchNorm2d(chs, eps=1e-3)
-
-
-def _separable(chs: int, out: int, kernel: int, stride: int) -> nn.Sequential:
-    """ReLU, depthwise and pointwise convolution, batch norm; all of it twice, with the stride in the first."""
-    layers: list[nn.Module] = []
-    for width, step in ((chs, stride), (out, 1)):
-        layers += [
-            nn.ReLU(),
-            nn.Conv2d(width, width, kernel, step, kernel // 2, groups=width, bias=False),
-            nn.Conv2d(width, out, 1, bias=False),
-            _norm(out),
-        ]
-    return nn.Sequential(*layers)
-
-
-def _operation(name: str, chs: int, out: int, stride: int) -> nn.Module:
-    """One of Figure 4's operations; those other than separable convolutions do not change the channels."""
-    if name.startswith("separable"):
-        return _separable(chs, out, int(name[-1]), stride)
-    if name == "average3":
-        return nn.AvgPool2d(3, stride, 1, count_include_pad=False)
-    return nn.MaxPool2d(3, stride, 1) if name == "max3" else nn.Identity()
-
-
-class Project(nn.Sequential):
-    """ReLU, 1x1 convolution to `out` maps, batch norm."""
-
-    def __init__(self, chs: int, out: int) -> None:
-        super().__init__(nn.ReLU(), nn.Conv2d(chs, out, 1, bias=False), _norm(out))
-
-
-class FactorizedReduction(nn.Module):
-    """Halves h and w, rounded up: 1x1 convolutions of every second pixel, and of the pixels one below and right."""
-
-    def __init__(self, chs: int, out: int) -> None:
-        super().__init__()
-        self.act = nn.ReLU()
-        self.even = nn.Conv2d(chs, out // 2, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(chs, out - out // 2, 1, stride=2, bias=False)
-        self.norm = _norm(out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.act(x)
-        shifted = functional.pad(x, (-1, 1, -1, 1))  # adds zeros where an odd side has no further pixel
-        return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
-
-
-class Cell(nn.Module):
-    """A cell of F filters on h_i and h_(i-1): 6F maps (normal), or 4F at half resolution (reduction).
-
-    Args:
-        chs, previous_chs: maps of h_i and of h_(i-1).
-        filters: F, to which both are projected first.
-        reduce: a reduction cell.
-        halve_previous: h_(i-1) has twice the resolution of h_i.
-        project_previous: False only in the first cell, which reads the stem twice, once without a projection.
-    """
-
-    def __init__(
-        self,
-        chs: int,
-        previous_chs: int,
-        filters: int,
-        reduce: bool = False,
-        halve_previous: bool = False,
-        project_previous: bool = True,
-    ) -> None:
-        super().__init__()
-        pairs = REDUCTION if reduce else NORMAL
-        self.joins = REDUCTION_JOINS if reduce else NORMAL_JOINS
-        self.out_chs = filters * len(self.joins)
-        self.current = Project(chs, filters)
-        self.previous: nn.Module = nn.Identity()
-        if project_previous:
-            self.previous = (FactorizedReduction if halve_previous else Project)(previous_chs, filters)
-        self.reads = [state for pair in pairs for _, state in pair]
-        self.steps = nn.ModuleList()
-        for name, state in (step for pair in pairs for step in pair):
-            width = previous_chs if state == PREVIOUS and not project_previous else filters
-            stride = 2 if reduce and state in (CURRENT, PREVIOUS) else 1
-            self.steps.append(_operation(name, width, filters, stride))
-
-    def forward(self, x: Tensor, previous: Tensor) -> Tensor:
-        states = [self.current(x), self.previous(previous)]
-        for index in range(0, len(self.reads), 2):
-            left, right = self.reads[index : index + 2]
-            states.append(self.steps[index](states[left]) + self.steps[index + 1](states[right]))
-        return torch.cat([states[joined] for joined in self.joins], dim=1)
 
 
 class NASNet(nn.Module):
@@ -141,9 +29,10 @@ class NASNet(nn.Module):
     Args:
         stem_chs: maps of the first convolution.
         drop_rate: dropout before the classifier (the authors train with 0.5).
+        pad_type: `same` pads as Keras before a stride of 2, an empty text pads all sides alike.
 
     Raises:
-        ValueError: P cannot be divided among the cells' filters.
+        ValueError: P cannot be divided among the cells' filters, or no such `pad_type`.
     """
 
     def __init__(
@@ -155,17 +44,20 @@ class NASNet(nn.Module):
         in_chans: int = 3,
         drop_rate: float = 0.0,
         global_pool: str = "avg",
+        pad_type: str = "same",
     ) -> None:
         super().__init__()
         filters, left = divmod(penultimate, 24)  # 6F maps after two doublings
         if left or filters < 4 or filters % 4 or repeats < 1:
             raise ValueError(f"penultimate={penultimate} must be a multiple of 96, and repeats={repeats} at least 1")
+        if pad_type not in ("", "same"):
+            raise ValueError(f"pad_type={pad_type!r} must be 'same', as in Keras, or '', the same on all sides")
         self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
         self.num_features = self.head_hidden_size = penultimate
         # without padding, as the authors', so that 224 pixels become 111, 56, 28, 14, 7
-        self.conv_stem = nn.Sequential(nn.Conv2d(in_chans, stem_chs, 3, stride=2, bias=False), _norm(stem_chs))
-        first = Cell(stem_chs, stem_chs, filters // 4, reduce=True, project_previous=False)
-        second = Cell(first.out_chs, stem_chs, filters // 2, reduce=True, halve_previous=True)
+        self.conv_stem = nn.Sequential(nn.Conv2d(in_chans, stem_chs, 3, stride=2, bias=False), make_norm(stem_chs))
+        first = Cell(stem_chs, stem_chs, filters // 4, reduce=True, project_previous=False, pad_type=pad_type)
+        second = Cell(first.out_chs, stem_chs, filters // 2, reduce=True, halve_previous=True, pad_type=pad_type)
         self.stem_cells = nn.ModuleList([first, second])
         chs, previous = second.out_chs, first.out_chs
         self.feature_info: list[dict[str, Any]] = [
@@ -178,7 +70,7 @@ class NASNet(nn.Module):
             stage = nn.ModuleList()
             for at in range(repeats + (index > 0)):
                 reduce = index > 0 and at == 0
-                cell = Cell(chs, previous, filters * 2**index, reduce, halve)
+                cell = Cell(chs, previous, filters * 2**index, reduce, halve, pad_type=pad_type)
                 stage.append(cell)
                 chs, previous, halve = cell.out_chs, chs, reduce
             self.stages.append(stage)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 from headstart.config import instantiate
-from headstart.errors import UserError
 from headstart.report.groups import Comparison
 from headstart.report.questions.correlation import Correlation
 from headstart.report.questions.curves import Curves
@@ -19,6 +18,7 @@ from headstart.report.questions.levels import Levels
 from headstart.report.questions.response import Response
 from headstart.report.questions.robustness import Robustness
 from headstart.report.questions.scatter import Scatter
+from headstart.storage.plain_text import escape_all
 
 __all__ = [
     "Correlation",
@@ -40,9 +40,7 @@ def figures_asked_for(comparison: Comparison) -> dict[str, Figure]:
     found = {}
     for name, node in _read_figures(comparison).items():
         try:
-            figure = instantiate.build(node)
-            if not isinstance(figure, Figure):
-                raise UserError(f"{node.get('_target_')} is no figure; see headstart.report.questions")
+            figure = instantiate.build("figure", node)
         except Exception as error:  # the run may be of another version, or its file edited
             reason = str(error.__cause__ or error).strip().partition("\n")[0]
             figure = Unbuilt(name, f"config.yaml, figures.{name}: {reason}")
@@ -55,7 +53,7 @@ def _read_figures(comparison: Comparison) -> dict[str, Any]:
 
     for run in sorted(comparison.study.runs, key=lambda run: -(run.folder / "result.json").stat().st_mtime):
         with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-            loaded = yaml.safe_load((run.folder / "config.yaml").read_text("utf-8"))
+            loaded = escape_all(yaml.safe_load((run.folder / "config.yaml").read_text("utf-8")))
             if isinstance(loaded, dict):
                 figures = loaded.get("figures")
                 return {str(name): node for name, node in figures.items()} if isinstance(figures, dict) else {}

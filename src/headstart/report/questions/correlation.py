@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.models import published
 from headstart.report.groups import Comparison, Group, Stat, stat
 from headstart.report.questions.figure import Figure, colours_of, series
-from headstart.report.study import Run
+from headstart.report.study import Repeat, Run
 from headstart.report.style import MUTED, place_labels, save, sheet
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ def log_odds(run: Run) -> float:
     return math.log((right + 0.5) / (n - right + 0.5))
 
 
+def _weights(run: Run) -> str:
+    """The run's `model.weights`; empty if its config cannot be read."""
+    return str((run.config or {}).get("model.weights", ""))
+
+
 @dataclass(frozen=True)
 class Adjusted:
     """Each network's log odds, less those of the mean network on the same data, averaged over data, as over seeds.
@@ -56,9 +61,10 @@ class Adjusted:
     """
 
     spots: dict[str, Stat]  # by network
+    weights: dict[str, str]  # model.weights of each network
     accuracy: float  # mean of the same runs
     networks_left_out: list[str]
-    seeds_left_out: list[int]
+    seeds_left_out: list[Repeat]
 
 
 def adjust(rows: Sequence[Group]) -> Adjusted:
@@ -67,11 +73,11 @@ def adjust(rows: Sequence[Group]) -> Adjusted:
     Raises:
         LookupError: no seed has the whole grid, or a network has two rows of one data set.
     """
-    cells: dict[tuple[str, str], dict[int, Run]] = {}
+    cells: dict[tuple[str, str], dict[Repeat, Run]] = {}
     for row in rows:
         if (row.model, row.data) in cells:
             raise LookupError(f"several rows are of {row.model} on {row.data}")
-        cells[row.model, row.data] = {run.seed: run for run in row.runs}
+        cells[row.model, row.data] = {run.repeat: run for run in row.runs}
     data = sorted({data for _, data in cells})
     every = sorted({model for model, _ in cells})
     models = [model for model in every if all((model, each) in cells for each in data)]
@@ -89,6 +95,7 @@ def adjust(rows: Sequence[Group]) -> Adjusted:
     used = [cell[seed].accuracy for cell in grid for seed in seeds]
     return Adjusted(
         {model: each for model, each in stats.items() if each is not None},
+        {model: _weights(cells[model, data[0]][seeds[0]]) for model in models},
         math.fsum(used) / len(used),
         sorted(set(every) - set(models)),
         sorted({seed for cell in grid for seed in cell} - set(seeds)),
@@ -127,7 +134,7 @@ class Correlation(Figure):
         sources: dict[str, None] = {}
         without: set[str] = set()
         for place, (name, grid) in enumerate(panels.items(), start=1):
-            known = {model: published.top1(model) for model in grid.spots}
+            known = {model: published.top1(model, grid.weights[model]) for model in grid.spots}
             without |= {model for model, figures in known.items() if figures is None} | set(grid.networks_left_out)
             points = {m: (figures.top1, grid.spots[m]) for m, figures in known.items() if figures is not None}
             if not points:
@@ -145,7 +152,8 @@ class Correlation(Figure):
         figure.axes[0].set_ylabel("log odds of test accuracy,\nagainst the mean network's", color=MUTED)
         save(figure, path)
         if without:
-            told.append(f"Left out, as data or a published figure is missing: {', '.join(sorted(without))}.")
+            names = ", ".join(sorted(without))
+            told.append(f"Left out, as data or a published accuracy of the weights in use is missing: {names}.")
         return " ".join([*told, *lacking, f"ImageNet accuracies: {'; '.join(sources)}."])
 
     def _panels(self, comparison: Comparison) -> tuple[dict[str, Adjusted], list[str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from headstart.report.groups import Comparison, Group, plain
 from headstart.report.paired import common_runs
 from headstart.report.questions.figure import Figure, colours_of, series, value
+from headstart.report.study import Repeat
 from headstart.report.style import INK, MARKS, MUTED, save, sheet, spread_out
 
 if TYPE_CHECKING:
@@ -136,11 +137,11 @@ def leads(late: Line, early: Line) -> tuple[dict[float, float], list[dict[float,
 
     The mean is over the seeds that both lines have at a number; a single seed counts where they have it at all of them.
     """
-    apart: dict[float, dict[int, float]] = {}
+    apart: dict[float, dict[Repeat, float]] = {}
     for x, row in late.items():
         common = common_runs(row, early[x]) if x in early else []
         if common:
-            apart[x] = {one.seed: one.accuracy - other.accuracy for one, other in common}
+            apart[x] = {one.repeat: one.accuracy - other.accuracy for one, other in common}
     seeds = sorted(set.intersection(*map(set, apart.values()))) if apart else []
     lead = {x: math.fsum(found.values()) / len(found) for x, found in apart.items()}
     return lead, [{x: found[seed] for x, found in apart.items()} for seed in seeds]
@@ -149,7 +150,7 @@ def leads(late: Line, early: Line) -> tuple[dict[float, float], list[dict[float,
 def _missing(late: Line, early: Line) -> str:
     """A sentence on the runs that a lead leaves out because the other line lacks their seeds; empty where none is."""
     shared = [x for x in late if x in early]
-    seeds = {x: [{run.seed for run in line[x].runs} for line in (late, early)] for x in shared}
+    seeds = {x: [{run.repeat for run in line[x].runs} for line in (late, early)] for x in shared}
     uneven = [f"{x:g}" for x in shared if seeds[x][0] != seeds[x][1]]
     return f" At {', '.join(uneven)}, where runs are missing, only seeds that both have count." if uneven else ""
 

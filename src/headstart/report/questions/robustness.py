@@ -102,10 +102,10 @@ class Robustness(Figure):
 
     def _describe_differences(self, rows: Mapping[str, Group]) -> str:
         """Every other row against one, in points, seed by seed."""
-        base = {run.seed: run for run in rows[self.against].runs}
+        base = {run.repeat: run for run in rows[self.against].runs}
         parts = []
         for name, row in rows.items():
-            pairs = [(run, base[run.seed]) for run in row.runs if run.seed in base]
+            pairs = [(run, base[run.repeat]) for run in row.runs if run.repeat in base]
             if name == self.against or not pairs:
                 continue
             inside = _stat([run.accuracy - other.accuracy for run, other in pairs])

@@ -1,0 +1,44 @@
+"""Count the images of which the centre crop cuts off much: wide and tall ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from headstart.data.image import silence_pillow
+from headstart.data.square import Square
+
+if TYPE_CHECKING:
+    from headstart.data.splits import Part
+
+MEASURED = 1000  # images of a part whose shape is read, at most: 0.1 s
+WIDE_CUT = 1 / 3  # a cut of more than this share of an image's longer side is said; of a square's, 1/8 is usual
+
+
+def describe_cuts(parts: Mapping[str, Part], square: Square) -> list[str]:
+    """A sentence that counts the images of which the crop cuts off much; none if there are none."""
+    if square.resize != "crop":
+        return []
+    shapes = [shape for part in parts.values() for shape in _list_shapes(part)]
+    cut = sum(square.count_cut(*shape) > WIDE_CUT for shape in shapes)
+    if not cut:
+        return []
+    total = sum(map(len, parts.values()))
+    of = f"{total:,}" if len(shapes) == total else f"{len(shapes):,} looked at of {total:,}"
+    return [
+        f"data.resize=crop: {cut:,} images ({of}) lose more than a third of their longer side at its ends; "
+        "data.resize=squash or pad keeps all of it"
+    ]
+
+
+def _list_shapes(part: Part) -> Iterator[tuple[int, int]]:
+    """Height and width of a part's images, evenly spaced ones if there are many; of a file only the head is read."""
+    with silence_pillow():
+        for row in part.rows[:: max(1, -(-len(part) // MEASURED))]:
+            image = part.split.images[int(row)]
+            if isinstance(image, Image.Image):
+                yield image.height, image.width
+            else:
+                yield image.shape[0], image.shape[1]

@@ -1,0 +1,120 @@
+"""Groups of images that belong together, such as those of one patient: no group stands in two parts.
+
+`headstart.data.balance` chooses the groups of a part, so that the part is stratified as far as its groups allow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.data.balance import choose_groups, count_classes
+from headstart.data.filenames import escape_name
+from headstart.data.ranks import rank_keys
+from headstart.data.source import Source, Split
+from headstart.errors import UserError
+
+PATTERN = "regex:"  # data.group=regex:… is a pattern on paths; anything else is the name of a table's column
+SHOWN = 5
+
+
+def is_pattern(group: str) -> bool:
+    """Whether `data.group` is a pattern on paths, and not the name of a column."""
+    return group.startswith(PATTERN)
+
+
+def find_groups(split: Split, group: str) -> list[str]:
+    """The group of each image of a split, as `data.group` says.
+
+    Raises:
+        UserError: the source has no such groups, or the pattern does not fit every path.
+    """
+    if not is_pattern(group):
+        if split.groups is None:
+            raise UserError(
+                f"data.group={group}: names the column of a table, and this data source reads none; take the group "
+                f"from the images' paths by a pattern: 'data.group=\"{PATTERN}PATTERN\"'"
+            )
+        return list(split.groups)
+    paths = split.relative_paths()
+    if paths is None:
+        raise UserError(f"data.group={group}: is a pattern on paths, and these images are no files: leave it out")
+    pattern = re.compile(group.removeprefix(PATTERN))
+    found = [pattern.search(path) for path in paths]
+    lost = [path for path, match in zip(paths, found, strict=True) if match is None]
+    if lost:
+        raise UserError(
+            f"data.group={group}: does not fit {len(lost)} of {len(paths)} paths (below the folder of the data), such "
+            f"as {escape_name(lost[0])}: change the pattern so that it fits all of them"
+        )
+    matches = [match for match in found if match is not None]
+    return ["/".join(part or "" for part in match.groups() or (match[0],)) for match in matches]
+
+
+def raise_if_shared(source: Source, group: str) -> None:
+    """Raise UserError if the parts of a source's authors share groups."""
+    parts = {name: split for name in ("train", "val", "test") if (split := getattr(source, name)) is not None}
+    groups = {name: set(find_groups(split, group)) for name, split in parts.items()}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        both = sorted(groups.get(one, set()) & groups.get(other, set()))
+        if both:
+            shown = ", ".join(map(escape_name, both[:SHOWN])) + ", …" * (len(both) > SHOWN)
+            raise UserError(
+                f"data.group={group}: {len(both)} group(s) stand in both {one} and {other} of the data: {shown}; mend "
+                f"the data's own parts, or give all images without them so that they are cut by group"
+            )
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The groups of a split's images: `numbers` int64 [n], the group of each row, an index into `names`."""
+
+    setting: str  # what data.group says
+    names: list[str]
+    numbers: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def of(cls, split: Split, group: str) -> Grouped:
+        """The groups of a split."""
+        names, numbers = np.unique(np.array(find_groups(split, group), dtype=object), return_inverse=True)
+        return cls(group, names.tolist(), numbers, split.labels)
+
+    def count(self, rows: np.ndarray) -> int:
+        """How many groups these rows have."""
+        return len(np.unique(self.numbers[rows]))
+
+    def raise_if_few(self, rows: np.ndarray, classes: Sequence[str], needed: int, what: str) -> None:
+        """Raise UserError if a class has fewer groups than parts have to be cut."""
+        pairs = np.unique(np.stack([self.numbers[rows], self.labels[rows]]), axis=1)
+        counts = np.bincount(pairs[1], minlength=len(classes))
+        if counts.min() < needed:
+            poor = classes[int(counts.argmin())]
+            raise UserError(
+                f"data.group={self.setting}: the images of class '{poor}' are of {counts.min()} group(s); {needed} are "
+                f"needed {what}, because no group may stand in two parts"
+            )
+
+    def take_share(self, rows: np.ndarray, fraction: float, left: int, seed: int, stream: int) -> np.ndarray:
+        """The rows, ascending, of whole groups that hold about `fraction` of each class among `rows`.
+
+        Of each class at least `left` groups are not taken.
+        """
+        numbers, labels = self.numbers[rows], self.labels[rows]
+        inside = np.unique(numbers)
+        ranks = rank_keys([self.names[i].encode("utf-8", "surrogateescape") for i in inside], seed, stream)
+        ordered = inside[np.argsort(ranks, kind="stable")]
+        taken = choose_groups(count_classes(numbers, labels, ordered), fraction, left)
+        return rows[np.isin(numbers, ordered[taken])]
+
+    def take_fold(self, rows: np.ndarray, folds: int, fold: int, seed: int, stream: int) -> np.ndarray:
+        """The rows of one of `folds` parts of whole groups: each fold takes its share of what those before it left."""
+        for before in range(fold + 1):
+            if before == folds - 1:
+                return rows
+            taken = self.take_share(rows, 1 / (folds - before), folds - before - 1, seed, stream)
+            rows = taken if before == fold else np.setdiff1d(rows, taken)
+        return rows

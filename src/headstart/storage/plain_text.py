@@ -1,0 +1,40 @@
+"""Text that a terminal, a spreadsheet or a browser shows and does not act on, whoever wrote it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# Control characters (a terminal obeys them), lone surrogates, and what turns the direction of text round.
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def escape_controls(text: str) -> str:
+    r"""Return `text` with control characters as visible escapes such as `\x1b`; tabs and line ends stay."""
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def escape_all(value: Any) -> Any:
+    """Return nested containers with `escape_controls` applied to every text, names of keys too."""
+    if isinstance(value, Mapping):
+        return {escape_all(key): escape_all(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escape_all(item) for item in value]
+    return escape_controls(value) if isinstance(value, str) else value
+
+
+def plain_cell(value: Any) -> Any:
+    """Return a cell of a CSV file; a text that a spreadsheet would run as a formula gets a ' before it.
+
+    Numbers stay numbers, also as text (`-2`).
+    """
+    if not isinstance(value, str):
+        return value
+    text = escape_controls(value)
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text.strip()) else text
+
+
+def plain_row(row: Iterable[Any]) -> list[Any]:
+    """Return the cells of one line of a CSV file, each as `plain_cell` does."""
+    return [plain_cell(value) for value in row]
