@@ -137,8 +137,9 @@ class Split:
     def stable_keys(self) -> list[bytes]:
         """What each image is known by, whatever other images are added: it decides into which part the image falls.
 
-        This is the content of an array or of an image in a table, and the path of a file within the data set's folder. A path costs no reading
-        of files that are then not used, it outlives a file that is saved again, and it is the same on every machine.
+        This is the content of an array or of an image in a table, and the path of a file within the data set's folder.
+        A path costs no reading of files that are then not used, it outlives a file that is saved again, and it is the
+        same on every machine.
         """
         in_a_table = is_encoded(self.images) and not isinstance(self.images, FileImages)
         if isinstance(self.images, ArrayImages) or in_a_table:

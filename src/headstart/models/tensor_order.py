@@ -36,8 +36,9 @@ def check_function(model: nn.Module, state: Mapping[str, Tensor], path: Path, na
     twin = _find_torchvision(state)
     if twin is None:
         return [
-            f"{path.name}: tensors given by order, as their names are not those of {name}; the file does not say how its "
-            f"network pads and what its norms add to the variance: here {_describe(model)}. If it was trained with others, its accuracy is lost"
+            f"{path.name}: tensors given by order, as their names are not those of {name}; the file does not say how "
+            "its network pads and what its norms add to the variance: here "
+            f"{_describe(model)}. If it was trained with others, its accuracy is lost"
         ]
     _compare(model, twin, state, path, name)
     return []
@@ -86,7 +87,7 @@ def _compare(model: nn.Module, twin: nn.Module, state: Mapping[str, Tensor], pat
     if (found - expected).abs().max() <= 1e-3 * expected.abs().max():
         return
     eps = list_eps(twin)
-    cure = f"model.args={{bn_eps: {eps[0]:g}}}" if len(eps) == 1 and eps != list_eps(model) else "another model.name"
+    cure = f"+model.args.bn_eps={eps[0]:g}" if len(eps) == 1 and eps != list_eps(model) else "another model.name"
     raise UserError(
         f"model.weights: {path} is of torchvision's {type(twin).__name__}, which has {_describe(twin)}; "
         f"model.name={name} has {_describe(model)} and computes something else with the same tensors: use {cure}"
