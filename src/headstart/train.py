@@ -11,10 +11,10 @@ import torch
 
 from headstart.config import own_code
 from headstart.config.instantiate import build
-from headstart.config.schema import HardwareConfig, RunConfig, to_flat, to_plain
+from headstart.config.schema import RunConfig, to_flat, to_plain
 from headstart.context import Context
 from headstart.data import seen
-from headstart.data.checks import check_images, find_duplicates, warn_of_duplicates
+from headstart.data.checks import check_images, find_duplicates
 from headstart.data.dataset import Data, prepare
 from headstart.data.splits import Part
 from headstart.distributed import comm, torchrun
@@ -25,10 +25,10 @@ from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
-from headstart.strategy import table
-from headstart.strategy.plan import Phase, check_schedule, describe_depths, plan_phases
-from headstart.strategy.route import FittedHead, Route, check_probes, choose_route
+from headstart.strategy.plan import Phase, check_schedule, plan_phases
+from headstart.strategy.route import check_probes, choose_route
 from headstart.tracking.logger import RunLog, SilentLog
+from headstart.training.facts import log_facts
 from headstart.training.phases import run_phases
 from headstart.tuning import tune
 from headstart.tuning.timing import TrialSetup
@@ -129,7 +129,7 @@ def work(
             )
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
-            _log_facts(context, phases, routes)
+            log_facts(context, phases, routes)
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
                 seen.write_seen(this_run.folder, data.parts, earlier)
@@ -216,43 +216,3 @@ def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
         return {}
     head = {id(parameter) for parameter in model.get_classifier().parameters()}
     return {name: value.detach().clone() for name, value in model.named_parameters() if id(value) not in head}
-
-
-def _log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]) -> None:
-    """Log the facts of the run before it starts: sizes, machine, and the strategy as a table."""
-    config, sizes = context.config, context.data.sizes
-    log.info("  %s", preprocessing.describe(config.preprocessing, context.data.stored_size))
-    log.info(
-        "  %d classes, %d train + %d validation + %d test images at %d px  |  %s, %s, %s  |  %s",
-        len(context.data.classes),
-        sizes["train"],
-        sizes["val"],
-        sizes["test"],
-        context.data.image_size,
-        context.device.type,
-        config.hardware.precision,
-        config.hardware.memory_format,
-        f"weights {config.model.weights}" if config.strategy.start == "pretrained" else "weights random",
-    )
-    log.info("  %s", context.data.describe_classes())
-    if not all(isinstance(route, FittedHead) for route in routes):
-        _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
-    if depths := describe_depths(context.model):
-        log.info("  %s", depths)
-    warn_of_duplicates(context.duplicates)
-    options = table.Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
-    lines = table.format_table(table.make_rows(phases, routes, options))
-    for line in lines:
-        log.info("  %s", line)
-    context.run_log.log_text("strategy_table", lines)
-
-
-def _log_step_size(hardware_: HardwareConfig, batch: int, lr: float) -> None:
-    log.info(
-        "  %d images per step: batches of %d, %d process(es), %d accumulated  |  lr %g, not scaled by it",
-        batch * hardware_.devices * hardware_.accumulate,
-        batch,
-        hardware_.devices,
-        hardware_.accumulate,
-        lr,
-    )

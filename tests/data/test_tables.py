@@ -127,13 +127,13 @@ def test_ids_without_an_ending_and_images_in_another_folder(place: Path, monkeyp
     path = table(place, [(name, name[:3]) for name in NAMES], ("1", "breed"))
     given = ["data=csv", f"data.source.path={path}", "data.source.image=1", "data.source.label=breed"]
     refused(path, r"data\.source\.image=1 data\.source\.label=breed")
-    with pytest.raises(Exception, match=r"cat0\.png exists: type data\.source\.suffix=\.png$"):
-        build(compose(*given).data.source)
+    with pytest.raises(UserError, match=r"cat0\.png exists: type data\.source\.suffix=\.png$"):
+        build("source", compose(*given).data.source)
     monkeypatch.chdir(place.parent)
     for folder in ("flat", f"{place.name}/flat", str(place / "flat")):  # beside the table, from here, in full
         config = compose(*given, f"data.source.images={folder}", "data.source.suffix=.jpg")
         check_components(config)
-        source = build(config.data.source)
+        source = build("source", config.data.source)
         assert names(source) == [f"{name}.jpg" for name in NAMES]
         assert source.classes == ("cat", "dog")
 

@@ -134,11 +134,12 @@ def test_pets_flowers_aircraft_cars_and_caltech_formats(tmp_path: Path, monkeypa
 
 
 def test_arrays_stored_channels_first_or_transposed() -> None:
-    svhn = SimpleNamespace(data=np.arange(2 * 3 * 32 * 32).reshape(2, 3, 32, 32) % 251, labels=np.array([0, 9]))
+    values = np.arange(2 * 3 * 32 * 32) % 251
+    svhn = SimpleNamespace(data=values.astype(np.uint8).reshape(2, 3, 32, 32), labels=np.array([0, 9]))
     split = torchvision_sets._unpack("SVHN", svhn, "train")
     assert split.images[1].shape == (32, 32, 3)
     assert split.images[1][5, 7, 2] == svhn.data[1, 2, 5, 7]
-    emnist = SimpleNamespace(data=np.arange(2 * 28 * 28).reshape(2, 28, 28), targets=np.array([1, 0]))
+    emnist = SimpleNamespace(data=values[: 2 * 28 * 28].astype(np.uint8).reshape(2, 28, 28), targets=np.array([1, 0]))
     split = torchvision_sets._unpack("EMNIST", emnist, "train")
     assert split.images[0][3, 9] == emnist.data[0, 9, 3]
     pcam = SimpleNamespace(y=np.array([1, 0]).reshape(2, 1, 1, 1))

@@ -172,7 +172,7 @@ def test_tensors_by_order_of_a_network_that_computes_the_same_are_loaded(torchvi
     [
         (
             ModelConfig("efficientnet_b0", args={"bn_eps": 1e-3}),
-            "eps 1e-05; .*eps 0.001.* use model.args={bn_eps: 1e-05}",
+            r"eps 1e-05; .*eps 0.001.* use \+model.args.bn_eps=1e-05",
         ),
         (ModelConfig("efficientnet_b0", args={"pad_type": "same"}), "symmetric padding.*has SAME padding"),
     ],

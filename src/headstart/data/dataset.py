@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.data.filenames import escape_name
-from headstart.data.groups import is_pattern
-from headstart.data.source import ArrayImages, Source
-from headstart.data.splits import Part, split_source
+from headstart.data.reading import read_parts
+from headstart.data.source import ArrayImages
+from headstart.data.splits import Part
 from headstart.data.square import Square
 from headstart.errors import UserError
 
@@ -175,28 +174,14 @@ def prepare(
         processes: how many processes hold the images, each a copy of its own.
         cache_dir: the folder in which the digests of files are cached, or None.
     """
-    from headstart.data.digests import Contents
     from headstart.data.pixel_range import set_pixel_range
 
-    source = _read_source(data_cfg).with_contents(Contents(cache_dir))
-    parts = split_source(
-        source,
-        train_per_class=data_cfg.train_per_class,
-        train_fraction=data_cfg.train_fraction,
-        n_train=data_cfg.n_train,
-        n_test=data_cfg.n_test,
-        val_fraction=data_cfg.val_fraction,
-        test_fraction=data_cfg.test_fraction,
-        group=data_cfg.group,
-        folds=data_cfg.folds,
-        fold=data_cfg.fold,
-        seed=data_cfg.split_seed,
-    )
+    classes, parts = read_parts(data_cfg, cache_dir)
     parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
     stored_size = math.floor(image_size / crop_pct)
     need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
     return Data(
-        source.classes,
+        classes,
         {name: _copy_rows(part) for name, part in parts.items()},
         image_size=image_size,
         stored_size=stored_size,
@@ -207,17 +192,6 @@ def prepare(
         resize=resize if data_cfg.resize == "auto" else data_cfg.resize,
         fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
     )
-
-
-def _read_source(data_cfg: Any) -> Source:
-    """Read the source; one that takes `group` reads the column that `data.group` names."""
-    from headstart.config.instantiate import build, find_target
-
-    column = {} if data_cfg.group is None or is_pattern(data_cfg.group) else {"group": data_cfg.group}
-    if column and "group" not in inspect.signature(find_target(data_cfg.source["_target_"], "source")).parameters:
-        column = {}  # no table: `find_groups` says what to do if the source knows no groups
-    source: Source = build("source", data_cfg.source, **column)
-    return source
 
 
 def _must_stream(storage: str, need: int) -> bool:

@@ -102,15 +102,13 @@ def split_source(
         raise UserError(f"data: only one class ('{names[0]}'); a classifier needs at least two")
     if group is not None:
         raise_if_shared(source, group)
-    if any(size is not None for size in (train_per_class, train_fraction, n_train)):
-        source = replace(source, val=None)
+    source = _drop_val(source, train_per_class=train_per_class, train_fraction=train_fraction, n_train=n_train)
     grouped = None if group is None else Grouped.of(source.train, group)
     cut = Cut(source, grouped)
     taken = cut.choose_test(test_fraction, folds, fold or 0)
     others = np.setdiff1d(np.arange(len(source.train)), taken)
     test = Part(source.train, taken) if source.test is None else Part(source.test, np.arange(len(source.test)))
-    if n_test is not None:
-        test = _shrink(test, n_test, len(names))
+    test = test if n_test is None else _shrink(test, n_test, len(names))
 
     def count_budget(counts: np.ndarray) -> np.ndarray:
         return _count_budget(counts, names, train_per_class, train_fraction, n_train, 1 + (source.val is None))
@@ -125,6 +123,15 @@ def split_source(
     if grouped is not None:
         _log_groups(grouped, parts, names)
     return parts
+
+
+def _drop_val(source: Source, **budgets: float | None) -> Source:
+    """Leave out the source's own validation set, and say so, if a budget is set: validation is part of the budget."""
+    given = [f"data.{key}={value}" for key, value in budgets.items() if value is not None]
+    if not given or source.val is None:
+        return source
+    log.info("  %s: validation images are part of this budget; the data's own %d are not used", *given, len(source.val))
+    return replace(source, val=None)
 
 
 def _log_groups(grouped: Grouped, parts: Mapping[str, Part], classes: Sequence[str]) -> None:
