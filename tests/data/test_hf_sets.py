@@ -215,3 +215,9 @@ def test_pixels_are_those_of_the_images(tmp_path: Path) -> None:
     row = int(data.parts["train"].rows[0])
     expected = np.asarray(picture(row))[:, 2:18]  # the centre of 20x16 pixels
     assert np.array_equal(data.train.images[0].permute(1, 2, 0).numpy(), expected)
+
+
+def test_an_image_keeps_its_part_when_another_comes_before_it(tmp_path: Path) -> None:
+    few = read(write(tmp_path / "few", train=table([0, 1, 2], first=1)))
+    more = read(write(tmp_path / "more", train=table([0, 0, 1, 2], first=0)))
+    assert more.train.stable_keys()[1:] == few.train.stable_keys()

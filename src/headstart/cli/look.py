@@ -103,7 +103,6 @@ def _describe(request: Request, data: Data, summary: Summary) -> View:
 
     config = request.config
     parts = " + ".join(f"{len(part):,} {name}" for name, part in summary.parts.items())
-    adapted = "".join(f"; {words}" for words in data.adaptations)
     return View(
         before=[
             f"{escape_name(request.name)}: {len(data.classes):,} classes, {parts} images",
@@ -111,7 +110,8 @@ def _describe(request: Request, data: Data, summary: Summary) -> View:
         ],
         after=[
             *summary.describe_images(),
-            f"{config.model.name} sees {data.image_size} px, cut from squares of {data.stored_size} px{adapted}",
+            f"{config.model.name} sees {data.image_size} px, cut from squares of {data.stored_size} px",
+            *(f"  {words}" for words in data.adaptations),
             *(["augment.mixup and augment.cutmix mix whole batches: no picture shows this"] * mixes(config.augment)),
             *summary.describe_problems(),
         ],
