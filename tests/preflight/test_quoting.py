@@ -45,7 +45,7 @@ TYPED: list[tuple[str, str, Any]] = [
     (f"{FOLDER} data.source.root=/a=b", "data.source.root", "/a=b"),
     (f"{FOLDER} data.source.root=photos%(1)%[old],%é", "data.source.root", "photos (1) [old], é"),
     (f"{FOLDER} data.source.root=it's", "data.source.root", "it's"),
-    ("data=csv data.source.path=t.csv +data.source.label=1", "data.source.label", "1"),
+    ("data=csv data.source.path=t.csv ++data.source.label=1", "data.source.label", "1"),
     ("output_dir=/tmp/a=b%[c]", "output_dir", "/tmp/a=b [c]"),
     ("optimizer.lr=1e-3", "optimizer.lr", 0.001),
     ("epochs=1_0", "epochs", 10),

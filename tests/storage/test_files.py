@@ -24,6 +24,7 @@ from headstart.models import weights
 from headstart.storage import checkpoints, files, runs
 from headstart.tracking.logger import MetricsFile, RunLog
 
+CLASSES = ("a", "b", "c")
 ROWS = [
     {"index": i, "name": f"{i}.png", "label": i % 3, "predicted": 0, "confidence": 0.5, "top5": [0, 1, 2]}
     for i in range(200)
@@ -67,7 +68,9 @@ WRITERS: dict[str, tuple[str, Callable[[Path, int], Any]]] = {
     "text": ("config.yaml", lambda folder, value: files.write_text(folder / "config.yaml", f"{value}" * 1000)),
     "predictions": (
         "predictions.csv",
-        lambda folder, value: save_predictions(folder / "predictions.csv", [row | {"label": value} for row in ROWS]),
+        lambda folder, value: save_predictions(
+            folder / "predictions.csv", [row | {"label": value} for row in ROWS], CLASSES
+        ),
     ),
     "weights": ("best.safetensors", lambda folder, value: weights.save(network(value), folder / "best.safetensors")),
     "figure": ("figures/confusion.png", finish),

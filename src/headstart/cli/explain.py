@@ -24,9 +24,10 @@ def main(argv: Sequence[str]) -> int:
     raise_if_any(command.problems)
     problems: list[str] = []
     tables: dict[str, None] = {}
-    for job in command.jobs:
+    different = {repr(config): config for config in (_without_seed(job.config) for job in command.jobs)}
+    for config in different.values():
         try:
-            tables.setdefault("\n".join([title(job.config), *format_table(_outline_rows(job.config), " a class")]))
+            tables.setdefault("\n".join([title(config), *format_table(_outline_rows(config), " a class")]))
         except UserError as error:
             problems.append(str(error))
     raise_if_any(list(dict.fromkeys(problems)))
@@ -34,6 +35,11 @@ def main(argv: Sequence[str]) -> int:
     if len(command.jobs) < command.combinations:
         print(f"\n{len(command.jobs)} of {command.combinations} jobs were looked at: each value of the sweep once")
     return 0
+
+
+def _without_seed(config: RunConfig) -> RunConfig:
+    """The config as it is for every seed: jobs that differ in nothing else have one table."""
+    return replace(config, seed=0, data=replace(config.data, split_seed=0, fold=None))
 
 
 def title(config: RunConfig) -> str:
