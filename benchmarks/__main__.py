@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import extraction, fashion, memory, partial, pipeline, startup, stress, sweep, training
+from benchmarks import extraction, fashion, look, memory, partial, pipeline, startup, stress, sweep, training
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -23,6 +23,7 @@ LIBRARIES = (
 )  # fmt: skip
 MEASURES = {
     "startup": startup.measure,
+    "look": look.measure,
     "sweep": sweep.measure,
     "extraction": extraction.measure,
     "memory": memory.measure,

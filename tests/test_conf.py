@@ -16,7 +16,7 @@ CONF = resolvers.config_folder()
 # A new file raises the count: that is the sign that this test has seen it.
 COUNTS = {
     "augment": 3,
-    "data": 32,
+    "data": 33,
     "debug": 2,
     "experiment": 17,
     "head": 4,
@@ -33,6 +33,7 @@ SIZES = sorted(CONF.glob("experiment/*/*.yaml"))  # each study's two forms
 GIVEN = {  # what a file leaves to the user
     "data/image_folder": ["data.source.root=photos"],
     "data/csv": ["data.source.path=labels.csv"],
+    "data/hf_datasets": ["data.source.path=photos"],
     "data/torchvision": ["data.source.name=CIFAR10"],
     "model/timm": ["model.name=resnet18"],
 } | {

@@ -51,7 +51,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     spec = preprocessing.expected_input(config.model)
     phases = _plan(config)
     tune.check_compiler(hardware.resolve_hardware(config.hardware))
-    data = _prepare_data(config, spec)
+    data = prepare_data(config, spec)
     stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
     config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
     config, tuned = _resolve_auto(config, data, phases)
@@ -105,7 +105,7 @@ def work(
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
         device = hardware.select_device(config.hardware)
         spec = preprocessing.expected_input(config.model)
-        data = data or _prepare_data(config, spec)
+        data = data or prepare_data(config, spec)
         check_images(data, config.data.on_bad_image, config.cache)
         comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
         with _open_logger(config, this_run) as run_log:
@@ -171,7 +171,8 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
     return replace(settled, hardware=tuned_hardware), tuned
 
 
-def _prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
+def prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
+    """Read and split the data of a run; `headstart data` shows what comes out."""
     return prepare(
         config.data,
         image_size=config.data.image_size or spec.image_size,

@@ -53,6 +53,7 @@ def test_help_lists_the_verbs_that_exist() -> None:
         ["train", "--help"],
         ["compare", "--help"],
         ["zoo", "--help"],
+        ["data", "--help"],
         ["train", "--cfg", "job"],
         ["train", "--info", "searchpath"],
     ],
@@ -89,6 +90,8 @@ def test_train_help_lists_groups_and_choices(tmp_path: Path) -> None:
         (["train", "data=image_folder"], "data.source.root: must be given"),
         (["train", "model=timm", "model.name=resnet19"], "did you mean resnet18"),
         (["compare", "nothing"], "output"),
+        (["data", "digit"], "did you mean digits?"),
+        (["data", "no/where"], "there is no such file or folder"),
         (["zoo", "--sort", "dept"], "Did you mean depth?"),
     ],
 )
@@ -105,6 +108,7 @@ def test_completion_offers_verbs_groups_and_choices() -> None:
 
     assert complete("headstart tr") == ["train"]
     assert "strategy=" in complete("headstart train str")
+    assert "data=" in complete("headstart data da")
     assert {"strategy=scratch", "strategy=finetune"} <= set(complete("headstart train strategy="))
     assert "hydra_bash_completion" in headstart("-sc", "install=bash").stdout
     assert "hydra_bash_completion" in headstart("train", "-sc", "install=bash").stdout

@@ -148,7 +148,7 @@ def test_views_are_gathered_in_a_mapped_file_where_asked_for(
 def test_stages_that_a_network_does_not_offer_are_refused_before_any_data_is_read(
     run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "_prepare_data", lambda *_: pytest.fail("data were read"))
+    monkeypatch.setattr(train, "prepare_data", lambda *_: pytest.fail("data were read"))
     with pytest.raises(UserError, match=r"probe.layers=\[7\]: .* has 5 stages"):
         run_small(*BASE, f"+{PROBE}.layers=[7]")
 

@@ -13,6 +13,7 @@ from headstart.runtime.version import __version__
 VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
     "compare": "compare the runs of a study: table, plots, one HTML page",
+    "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
 
@@ -54,6 +55,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.compare import main as compare
 
         return compare(rest)
+    if verb == "data":
+        from headstart.cli.data import main as data
+
+        return data(rest)
     if verb == "zoo":
         from headstart.zoo.command import main as zoo
 
@@ -116,7 +121,7 @@ def _complete(argv: list[str]) -> int:
         if len(words) < 3 or words[1] not in VERBS:
             print(" ".join(verb for verb in VERBS if verb.startswith(words[1] if len(words) > 1 else "")))
             return 0
-        if words[1] != "train":
+        if words[1] not in ("train", "data"):  # which take overrides
             return 0
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
     from headstart.cli import app

@@ -21,7 +21,7 @@ import numpy as np
 from headstart.data.dataset import Data
 from headstart.data.decoder import list_faults
 from headstart.data.filenames import escape_name
-from headstart.data.source import FileImages
+from headstart.data.source import is_encoded
 from headstart.distributed import comm
 from headstart.errors import UserError
 from headstart.storage.shards import Bytes, Shards
@@ -70,7 +70,7 @@ def check_images(data: Data, on_bad_image: str, cache_dir: Path | None) -> None:
         on_bad_image: ``raise`` or ``skip``.
         cache_dir: where it is remembered which files could be decoded, or None.
     """
-    files = {name: part for name, part in data.parts.items() if isinstance(part.split.images, FileImages)}
+    files = {name: part for name, part in data.parts.items() if is_encoded(part.split.images)}
     memory = Decodable(cache_dir)
     known = memory.read() if files else set()
     bad = {name: _faults(data, name, part, known) for name, part in files.items()}

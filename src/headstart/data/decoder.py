@@ -22,7 +22,7 @@ from headstart.data.image import (
     silence_pillow_forever,
     write_square,
 )
-from headstart.data.source import FileImages
+from headstart.data.source import FileImages, is_encoded
 from headstart.data.square import Square
 from headstart.errors import UserError
 from headstart.runtime.hardware import usable_cores
@@ -61,7 +61,7 @@ class Decoder:
             known = ", ".join(m.name.lower() for m in Image.Resampling)
             raise UserError(f"interpolation '{interpolation}' is unknown; use one of: {known}") from None
         self.part, self.size, self.square = part, size, Square(size, crop or size, resize, fill)
-        self.threads = workers or (min(8, usable_cores()) if isinstance(part.split.images, FileImages) else 1)
+        self.threads = workers or (min(8, usable_cores()) if is_encoded(part.split.images) else 1)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Decode the images of these rows of the part; a UserError names those that cannot be read."""
@@ -133,12 +133,18 @@ class Decoder:
         images, at = self.part.split.images, int(self.part.rows[row])
         if out is not None:
             write_square(images[at], self.square, self.method, out)
-        elif isinstance(images, FileImages) and not is_sound_photo(images.paths[at], DRAFT * self.size):
-            decode(images[at], DRAFT * self.size)
+        elif is_encoded(images) and not self._is_sound(at):
+            image = images[at]
+            assert isinstance(image, Image.Image)
+            decode(image, DRAFT * self.size)
         known = self.part.split.contents
         # looked at after decoding, so that a change in the meantime is noticed too; a look takes 5 us
         if isinstance(images, FileImages) and known.stamps and known.has_changed(images.paths[at], self.part.ids[row]):
             raise ValueError("its content has changed since this run began; start the run again")
+
+    def _is_sound(self, at: int) -> bool:
+        images = self.part.split.images
+        return isinstance(images, FileImages) and is_sound_photo(images.paths[at], DRAFT * self.size)
 
 
 def list_faults(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -28,6 +28,11 @@ class Images(Protocol):
     def raw(self, index: int, /) -> bytes:
         """The source bytes of one image, not decoded."""
         ...
+
+
+def is_encoded(images: Images) -> bool:
+    """Whether each image is decoded from bytes of its own, which may be damaged."""
+    return getattr(images, "encoded", False)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class FileImages:
 
     paths: Sequence[str]
     pixel_range: tuple[float, float] | None = None
+    encoded: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -131,10 +137,12 @@ class Split:
     def stable_keys(self) -> list[bytes]:
         """What each image is known by, whatever other images are added: it decides into which part the image falls.
 
-        This is the content of an array, and the path of a file within the data set's folder. A path costs no reading
-        of files that are then not used, it outlives a file that is saved again, and it is the same on every machine.
+        This is the content of an array or of an image in a table, and the path of a file within the data set's folder.
+        A path costs no reading of files that are then not used, it outlives a file that is saved again, and it is the
+        same on every machine.
         """
-        if isinstance(self.images, ArrayImages):
+        in_a_table = is_encoded(self.images) and not isinstance(self.images, FileImages)
+        if isinstance(self.images, ArrayImages) or in_a_table:
             return self.row_digests(range(len(self)))
         names = self.relative_paths() or self.names
         return [unicodedata.normalize("NFC", name).encode("utf-8", "surrogateescape") for name in names]

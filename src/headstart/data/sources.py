@@ -17,6 +17,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "file_split",
+    "hf_datasets",
     "image_folder",
     "torchvision",
 ]
@@ -133,3 +134,35 @@ def csv(
         str(image), str(label), None if split is None else str(split), None if group is None else str(group)
     )
     return tables.read_table(Path(str(path)), column_names, None if images is None else str(images), suffix)
+
+
+def hf_datasets(
+    path: str,
+    image: str | None = None,
+    label: str | None = None,
+    train: str | None = None,
+    val: str | None = None,
+    test: str | None = None,
+    config: str | None = None,
+    revision: str | None = None,
+    group: str | None = None,
+) -> Source:
+    """A set of Hugging Face `datasets`, which is an extra: pip install 'headstart[hf]'.
+
+    Args:
+        path: its name on the hub; or a folder of parquet files, a parquet file, or a folder of `save_to_disk`.
+        image: the column of images; null: found by its type.
+        label: the column of classes, one for each image; null: found by its type or its name.
+        train: the set's split for training; null: found by its name, as are `val` and `test`.
+        config: the set's configuration, if it has several.
+        revision: the version on the hub: a branch, a tag or a commit.
+        group: the column that says what an image belongs to, such as a patient; see `data.group`.
+    """
+    from headstart.data import hf_sets
+
+    def text(value: Any) -> str | None:  # Hydra makes a number of a name such as 1
+        return None if value is None else str(value)
+
+    columns = hf_sets.Columns(text(image), text(label), text(group))
+    named = {"train": text(train), "val": text(val), "test": text(test)}
+    return hf_sets.read(str(path), columns, named, text(config), text(revision))

@@ -79,16 +79,19 @@ def check_command(argv: Sequence[str]) -> Command:
     return command
 
 
-def check_composed(composed: DictConfig) -> RunConfig:
-    """Check the config of a job that Hydra composed for a launcher or an optimizing sweeper.
+def check_composed(composed: DictConfig, *, machine: bool = True) -> RunConfig:
+    """Check the config of a job that Hydra composed for a launcher or an optimizing sweeper, or that a run has kept.
+
+    Args:
+        machine: also check that this machine has the devices and the files of weights.
 
     Raises:
         UserError: lists every problem of the config.
     """
     from headstart.preflight.components import Components
 
-    problems, config = find_problems(composed, machine=True)
-    raise_if_any(problems or ([] if config is None else Components().find_problems(config)))
+    problems, config = find_problems(composed, machine=machine)
+    raise_if_any(problems or ([] if config is None else Components(machine=machine).find_problems(config)))
     assert config is not None
     refuse_secrets_in_config(asdict(config))
     return config

@@ -58,8 +58,8 @@ def report(findings: Findings, plots: bool = True) -> Path:
 
 
 @contextmanager
-def replace_folder(target: Path) -> Iterator[Path]:
-    """Give a new folder beside `target` to fill, and put it in target's place once it is full.
+def replace_folder(target: Path, content: str = "The report") -> Iterator[Path]:
+    """Give a new folder beside `target` to fill with `content`, and put it in target's place once it is full.
 
     Two renames: killed between them, both the old and the new folder lie complete under hidden names.
     """
@@ -79,7 +79,7 @@ def replace_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         written = sum(path.stat().st_size for path in new.rglob("*") if path.is_file()) if new else 0
         raise RunFailed(
-            f"The report could not be written to {target} ({written} bytes so far): {error}. An older one there is "
+            f"{content} could not be written to {target} ({written} bytes so far): {error}. An older one there is "
             "untouched."
         ) from error
     finally:
