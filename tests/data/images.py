@@ -10,8 +10,8 @@ from sklearn.datasets import load_sample_images
 
 from conftest import compose
 from headstart.data.dataset import Data, prepare
-from headstart.data.decoder import Decoder
 from headstart.data.loader import Pixels
+from headstart.data.reader import ImageReader
 from headstart.data.source import FileImages, Source, Split, array_split
 from headstart.data.splits import Part
 
@@ -47,7 +47,7 @@ def part_of(*arrays: np.ndarray) -> Part:
 
 def load(part: Part, size: int, interpolation: str, workers: int = 0, crop: int | None = None) -> Pixels:
     """A part with all its images read."""
-    images = Decoder(part, size, interpolation, workers, crop).read_all()
+    images = ImageReader(part, size, interpolation, workers, crop).read_all()
     return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
 
 
@@ -66,7 +66,7 @@ def jpegs(folder: Path, n: int, **options: object) -> Part:
 
 
 def streamed(part: Part, **options: object) -> Pixels:
-    return Pixels(Decoder(part, 64, "bicubic", **options), torch.from_numpy(part.labels), part.ids, part.names)
+    return Pixels(ImageReader(part, 64, "bicubic", **options), torch.from_numpy(part.labels), part.ids, part.names)
 
 
 def write_image(path: Path, value: int = 0, size: tuple[int, int] = (12, 10)) -> None:

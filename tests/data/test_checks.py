@@ -17,8 +17,8 @@ from PIL import Image
 from data.images import SOUND, folder, picture, read
 from headstart.data.checks import Decodable, check_images, find_duplicates, warn_of_duplicates
 from headstart.data.dataset import Data
+from headstart.data.decode import is_sound_photo
 from headstart.data.filenames import escape_name
-from headstart.data.image import is_sound_photo
 from headstart.data.source import FileImages, Source, array_split
 from headstart.data.splits import split_source
 from headstart.errors import UserError

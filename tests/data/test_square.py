@@ -12,7 +12,7 @@ from timm.data import create_transform
 from data.images import PHOTOS, files, part_of
 from headstart.data.augment import Preprocess
 from headstart.data.cuts import describe_cuts
-from headstart.data.decoder import Decoder
+from headstart.data.reader import ImageReader
 from headstart.data.square import Square
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -28,8 +28,8 @@ def test_same_pixels_as_timm(resize: str, mode: str, size: int, crop_pct: float,
     options = {"interpolation": "bicubic", "mean": MEAN, "std": STD}
     expected = create_transform(size, crop_pct=crop_pct, crop_mode=mode, **options)(Image.fromarray(array))
     fill = tuple(round(255 * value) for value in MEAN)
-    decoder = Decoder(part_of(array), math.floor(size / crop_pct), "bicubic", crop=size, resize=resize, fill=fill)
-    seen = Preprocess(size, MEAN, STD)(decoder.read_all())[0]
+    reader = ImageReader(part_of(array), math.floor(size / crop_pct), "bicubic", crop=size, resize=resize, fill=fill)
+    seen = Preprocess(size, MEAN, STD)(reader.read_all())[0]
     levels = 255 * torch.tensor(STD).view(3, 1, 1) * (seen - expected).abs()
     assert levels.mean() < 0.25  # torch's resize rounds by 1 here and there, most of all in skies
     assert (levels > 2 + 1e-3).float().mean() < 1e-3
@@ -38,10 +38,10 @@ def test_same_pixels_as_timm(resize: str, mode: str, size: int, crop_pct: float,
 def test_grey_and_endless_images_are_padded_and_squashed(tmp_path: Path) -> None:
     Image.new("L", (4000, 1), 200).save(tmp_path / "strip.png")
     part = files(tmp_path / "strip.png")
-    padded = Decoder(part, 16, "bicubic", crop=14, resize="pad", fill=(1, 2, 3)).read_all()[0]
+    padded = ImageReader(part, 16, "bicubic", crop=14, resize="pad", fill=(1, 2, 3)).read_all()[0]
     assert (padded == 200).all(0).sum() == 16  # one row of the image
     assert (padded == torch.tensor([1, 2, 3], dtype=torch.uint8).view(3, 1, 1)).all(0).sum() == 16 * 15
-    assert (Decoder(part, 16, "bicubic", resize="squash").read_all() == 200).all()
+    assert (ImageReader(part, 16, "bicubic", resize="squash").read_all() == 200).all()
 
 
 def test_images_of_which_much_is_cut_are_counted(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from headstart.data.decoder import Decoder
+from headstart.data.reader import ImageReader
 from integration.test_processes import NETWORK, TWO, ranks_forked
 from integration.test_resume import run_here
 
@@ -37,11 +37,11 @@ def test_memory_and_stream_give_the_same_run(
     common = (*NETWORK, f"strategy={strategy}", *asked)
     held = run_small(*common, "data.storage=memory", f"cache_dir={tmp_path}/a")
 
-    def refuse(self: Decoder) -> None:
+    def refuse(self: ImageReader) -> None:
         raise AssertionError("all images of a part are read at once")
 
-    monkeypatch.setattr(Decoder, "read_with_faults", refuse)
-    monkeypatch.setattr(Decoder, "read_all", refuse)
+    monkeypatch.setattr(ImageReader, "read_with_faults", refuse)
+    monkeypatch.setattr(ImageReader, "read_all", refuse)
     other = (f"hardware.workers={workers}", f"output_dir={tmp_path}/other", f"cache_dir={tmp_path}/b")
     found = run_small(*common, "data.storage=stream", *other)
     assert found["run"] == held["run"], "how images are held has no part in a run's identity"

@@ -24,7 +24,7 @@ class Preprocess(nn.Module):
     For evaluation: torchvision's centre crop. For training: rotation, crop (from the whole stored image), flip and
     colours are drawn by kornia for each image; erasing comes after normalisation, so that it fills with the mean.
     Random numbers come from torch's global generator. `mean` and `std` are those of pixels in 0 … 1. It is fastest if
-    the images are channels last in memory, as `Decoder` returns them.
+    the images are channels last in memory, as `ImageReader` returns them.
     """
 
     mean: torch.Tensor

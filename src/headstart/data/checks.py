@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.data.dataset import Data
-from headstart.data.decoder import list_faults
 from headstart.data.filenames import escape_name
+from headstart.data.reader import list_faults
 from headstart.data.source import is_encoded
 from headstart.distributed import comm
 from headstart.errors import UserError
@@ -89,11 +89,11 @@ def _faults(data: Data, name: str, part: Part, known: set[str]) -> dict[int, str
     rows = np.array([row for row, id_ in enumerate(part.ids) if id_ not in known], dtype=np.int64)
     if not len(rows):
         return {}
-    decoder, began = data.make_decoder(part.at(rows)), time.monotonic()
+    reader, began = data.make_reader(part.at(rows)), time.monotonic()
     if data.streamed or len(rows) < len(part):
-        bad = decoder.find_faults()
+        bad = reader.find_faults()
     else:
-        images, bad = decoder.read_with_faults()
+        images, bad = reader.read_with_faults()
         if not bad:
             data.set_images(name, images, time.monotonic() - began)
     return {int(rows[row]): reason for row, reason in bad.items()}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from headstart.data.image import decode, describe_fault, silence_pillow
+from headstart.data.decode import decode, describe_fault, silence_pillow
 from headstart.data.summary import Problem
 from headstart.runtime.hardware import usable_cores
 
@@ -81,7 +81,7 @@ def write_augmented(data: Data, preprocess: Preprocess, path: Path, seed: int) -
     """Write a row for each of some training images: as evaluation sees it, then augmented samples of it."""
     part = data.parts["train"]
     rows = np.array(_spread(np.argsort(part.labels, kind="stable").tolist(), AUGMENTED))
-    images, bad = data.make_decoder(part.at(rows)).read_with_faults()
+    images, bad = data.make_reader(part.at(rows)).read_with_faults()
     images = images[[at for at in range(len(rows)) if at not in bad]]
     if not len(images):
         return

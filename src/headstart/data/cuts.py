@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from headstart.data.image import silence_pillow
+from headstart.data.decode import silence_pillow
 from headstart.data.square import Square
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.data.filenames import escape_name
-from headstart.data.reading import read_parts
+from headstart.data.parts import read_parts
 from headstart.data.source import ArrayImages
 from headstart.data.splits import Part
 from headstart.data.square import Square
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from headstart.data.decoder import Decoder
     from headstart.data.loader import Pixels
+    from headstart.data.reader import ImageReader
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,8 @@ class Data:
         from headstart.data.loader import Pixels
 
         part = self.parts[name]
-        decoder = self.make_decoder(part)
-        images = decoder if self.streamed else decoder.read_all
+        reader = self.make_reader(part)
+        images = reader if self.streamed else reader.read_all
         return Pixels(images, torch.from_numpy(part.labels), part.ids, part.names)
 
     def set_images(self, name: str, images: Tensor, seconds: float) -> None:
@@ -116,14 +116,14 @@ class Data:
         """Decode only some rows of a part: uint8 [k, 3, S, S]."""
         import torch
 
-        return self.make_decoder(self.parts[name])(torch.tensor(rows))
+        return self.make_reader(self.parts[name])(torch.tensor(rows))
 
-    def make_decoder(self, part: Part) -> Decoder:
-        """Make the decoder of a part's images: uint8 [n, 3, S, S]."""
-        from headstart.data.decoder import Decoder
+    def make_reader(self, part: Part) -> ImageReader:
+        """Make the reader of a part's images: uint8 [n, 3, S, S]."""
+        from headstart.data.reader import ImageReader
 
         size, workers = self.stored_size, self._workers
-        return Decoder(part, size, self.interpolation, workers, self.image_size, self.resize, self.fill)
+        return ImageReader(part, size, self.interpolation, workers, self.image_size, self.resize, self.fill)
 
     @cached_property
     def digest(self) -> str:
@@ -139,7 +139,7 @@ class Data:
         from PIL import Image
 
         from headstart.data.cuts import describe_cuts
-        from headstart.data.image import silence_pillow
+        from headstart.data.decode import silence_pillow
 
         part, grey, shortest = self.parts["train"], False, self.stored_size
         with silence_pillow():

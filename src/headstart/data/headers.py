@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from headstart.data.image import describe_fault, silence_pillow
+from headstart.data.decode import describe_fault, silence_pillow
 from headstart.data.source import FileImages, Images
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from headstart.data.batches import Batches
-from headstart.data.decoder import Decoder
+from headstart.data.reader import ImageReader
 from headstart.data.workers import Batch, Message, kill_workers_at_exit, leave, open_message, pack, prepare_worker
 from headstart.errors import UserError
 
@@ -20,14 +20,14 @@ class Pixels:
     """A part's images uint8 [n, 3, S, S], labels int64 [n], and the id and name of each image.
 
     `images` may be a function that reads them: it is called when they are first used, so that a run whose features are
-    cached decodes nothing. It may be a `Decoder` of the part's images: then the images are streamed, which means
+    cached decodes nothing. It may be a `ImageReader` of the part's images: then the images are streamed, which means
     decoded for each batch and never held in memory. It may also be features [n, ...]. `seconds` is how long reading the
     images took, if they were read before they were needed.
     """
 
     def __init__(
         self,
-        images: torch.Tensor | Callable[[], torch.Tensor] | Decoder,
+        images: torch.Tensor | Callable[[], torch.Tensor] | ImageReader,
         labels: torch.Tensor,
         ids: list[str],
         names: list[str],
@@ -42,12 +42,12 @@ class Pixels:
 
     @property
     def streamed(self) -> bool:
-        return isinstance(self._images, Decoder)
+        return isinstance(self._images, ImageReader)
 
     @property
     def images(self) -> torch.Tensor:
         """All images at once; those of a streamed part are decoded again the next time."""
-        if isinstance(self._images, Decoder):
+        if isinstance(self._images, ImageReader):
             return self._images(torch.arange(len(self)))
         if not isinstance(self._images, torch.Tensor):
             self._images = self._images()
@@ -56,14 +56,14 @@ class Pixels:
     @property
     def side(self) -> int:
         """Side of the images in pixels."""
-        return self._images.size if isinstance(self._images, Decoder) else self.images.shape[-1]
+        return self._images.size if isinstance(self._images, ImageReader) else self.images.shape[-1]
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, rows: torch.Tensor) -> torch.Tensor:
         """The images [b, 3, S, S] of these rows."""
-        if isinstance(self._images, Decoder):
+        if isinstance(self._images, ImageReader):
             return self._images(rows)
         images = self.images
         if images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last):

@@ -77,15 +77,15 @@ MEMORY = """
 import re
 from pathlib import Path
 import numpy as np
-from headstart.data.decoder import Decoder
+from headstart.data.reader import ImageReader
 from headstart.data.source import array_split
 from headstart.data.splits import Part
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 def part(n): return Part(array_split(np.zeros((64, 28, 28), np.uint8), np.zeros(64), "t"), np.arange(n) % 64)
-Decoder(part(64), 110, "bicubic", workers=2).read_all()  # imports and thread stacks
+ImageReader(part(64), 110, "bicubic", workers=2).read_all()  # imports and thread stacks
 n, size = 4000, 110
 before = peak()
-images = Decoder(part(n), size, "bicubic", workers=2, crop=96).read_all()
+images = ImageReader(part(n), size, "bicubic", workers=2, crop=96).read_all()
 print((peak() - before) / images.nbytes)
 """
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import get_worker_info
 
-from headstart.data.image import (
+from headstart.data.decode import (
     DRAFT,
     decode,
     describe_fault,
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 CHUNK = 32  # rows given to a thread at a time, at most
 
 
-class Decoder:
+class ImageReader:
     """Decodes the images of a part on request: uint8 [n, 3, size, size], channels last in memory.
 
     Args:
