@@ -68,7 +68,7 @@ def test_config_file_binds(path: Path) -> None:
 
 
 def test_number_of_config_files() -> None:
-    assert len(FILES) == 28
+    assert len(FILES) == 29
 
 
 def test_numbers_of_images_and_labels_must_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
