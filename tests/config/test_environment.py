@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,18 @@ import fork_server
 from conftest import compose
 from headstart.config import environment
 from headstart.config.schema import from_plain, to_plain
+from headstart.preflight import command
 from headstart.storage import runs
-from headstart.storage.redact import Formatter, mask
+from headstart.storage.redact import Formatter, mask, refuse_secrets
 
 PEM = "-----BEGIN KEY-----\nq1w2'e3\"r4\\t5é\n-----END KEY-----"
 VALUES = {"DB_PASS": "correct horse", "SHORT_ONE": "zx81", "PRIVATE_KEY_PEM": PEM, "PHOTOS": "/srv/people/"}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_remembered() -> Iterator[None]:
+    yield
+    environment.forget()
 
 
 @pytest.fixture
@@ -120,3 +128,25 @@ def test_a_run_leaves_none(tmp_path: Path) -> None:
         assert [path for path in files if word in path.read_bytes()] == []
     again = fork_server.run("train", *options, cwd=work, env=os.environ | values)
     assert "is complete" in again.stdout
+
+
+def test_a_later_command_may_type_what_an_earlier_one_took_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PHOTOS", "my/own/photos")
+    command.examine(["data=image_folder", "data.source.root=${oc.env:PHOTOS}"], libraries=False)
+    assert environment.hide_in_text("in my/own/photos") == "in ${PHOTOS}"
+    refuse_secrets(["data.source.root=my/own/photos"])
+    command.examine(["data=image_folder", "data.source.root=my/own/photos"], libraries=False)
+    assert environment.hide_in_text("in my/own/photos") == "in my/own/photos"
+
+
+def test_what_was_hidden_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETWORK", "resnet18")
+    environment.remember("NETWORK", "resnet18")
+    hidden = environment.hide({"model": {"name": "resnet18", "args": [1]}})
+    assert hidden["model"]["name"].startswith("${headstart_env:NETWORK,")
+    assert environment.reveal(hidden) == {"model": {"name": "resnet18", "args": [1]}}
+    monkeypatch.setenv("NETWORK", "resnet34")
+    with pytest.raises(ValueError, match="NETWORK has another value now"):
+        environment.reveal(hidden)

@@ -42,6 +42,19 @@ def table(labels: list[Any], kind: Any = None, first: int = 0, **more: tuple[lis
     return datasets.Dataset.from_dict({name: cells for name, (cells, _) in columns.items()}, features=features)
 
 
+def test_images_of_16_bits_have_the_range_of_the_set(tmp_path: Path) -> None:
+    rows = []
+    for level in (512, 1023) * 12:
+        stream = io.BytesIO()
+        Image.fromarray(np.full((8, 8), level, np.uint16)).save(stream, "PNG")
+        rows.append({"bytes": stream.getvalue(), "path": None})
+    kinds = datasets.Features({"picture": datasets.Image(), "kind": datasets.ClassLabel(names=["dim", "bright"])})
+    train = datasets.Dataset.from_dict({"picture": rows, "kind": [0, 1] * 12}, features=kinds)
+    data = prepare_set(write(tmp_path / "deep", train=train))
+    assert data.pixel_range == (0, 1023)
+    assert set(data.train.images.flatten().tolist()) == {128, 255}
+
+
 def write(folder: Path, **splits: Any) -> str:
     (folder / "data").mkdir(parents=True, exist_ok=True)
     for name, rows in splits.items():

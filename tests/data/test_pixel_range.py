@@ -47,6 +47,7 @@ def brightness(part: Part, asked: list[float] | None = None) -> list[int]:
         (np.int32, (200, 255), [200, 255]),
         (np.int32, (10_000, 100_000), [19, 195]),
         (np.float32, (0.5, 0.75), [128, 191]),
+        (np.float32, (1.0, 2.5), [64, 159]),
         (np.float32, (100, 255), [100, 255]),
     ],
 )
@@ -75,6 +76,14 @@ def test_all_parts_share_the_range_and_eight_bits_stay(tmp_path: Path, caplog: p
     assert data.adaptations[0] == "grey images repeated to 3 channels"
     wide = read(tmp_path, pixel_range=(0, 2047))
     assert wide.test.images.amax() == 125
+
+
+def test_infinity_is_no_brightness(tmp_path: Path) -> None:
+    part = grey(tmp_path, 0.5, 0.75, np.inf, kind=np.float32)
+    parts, found = set_pixel_range({"train": part}, None, None)
+    assert found == (0, 1)
+    with pytest.raises(UserError, match=r"(?s)1 of 3 images .*2\.tif: .*NaN or infinity"):
+        load(parts["train"], 8, "nearest")
 
 
 def test_negative_values_need_a_range(tmp_path: Path) -> None:

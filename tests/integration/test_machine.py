@@ -137,9 +137,9 @@ def test_no_home_and_the_c_locale_lose_no_letter(home: dict[str, str], images: P
 
 @pytest.mark.slow
 def test_a_terminal_without_our_letters_shows_escapes(images: Path, tmp_path: Path) -> None:
-    """ASCII throughout, as Python has it when it may not help itself: file names too are bytes."""
+    """ASCII throughout, as Python has it when it may not help itself: file names too are bytes, and the terminal is."""
     options = f"{SMALL} data=image_folder data.source.root={images} data.n_test=null"
-    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
     done = shell(f"headstart train {options}", tmp_path, **ascii_only)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""

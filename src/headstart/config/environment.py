@@ -7,6 +7,7 @@ the environment has it, and tells two runs with different values apart. Lines of
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from omegaconf.resolvers import oc
 
 SHORTEST = 4  # characters; a shorter value cannot be told from other text, and is no secret
 UNMISTAKABLE = 8  # characters; a shorter value is replaced only where it is not a part of a longer word
+REFERENCE = re.compile(r"\$\{headstart_env:([^,}]+),([^}]+)\}")
 _names: dict[str, str] = {}  # value or a line of it: the variable
 
 
@@ -50,6 +52,24 @@ def remember(name: str, value: str) -> None:
             _names.setdefault(text, name)
     if len(value.strip()) >= SHORTEST:
         _names[value] = name
+
+
+def forget() -> None:
+    """Forget the values that earlier commands in this process took from the environment."""
+    _names.clear()
+
+
+def reveal(value: Any) -> Any:
+    """Return nested containers with what `hide` put in place of values read again from the environment.
+
+    Raises:
+        ValueError: a variable is not set, or has another value now.
+    """
+    if isinstance(value, Mapping):
+        return {key: reveal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [reveal(item) for item in value]
+    return REFERENCE.sub(lambda found: _read_again(*found.groups()), value) if isinstance(value, str) else value
 
 
 def hide(value: Any) -> Any:

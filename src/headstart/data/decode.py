@@ -155,8 +155,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     image = turn_upright(image)
     if is_deep(image):
         raise ValueError(
-            f"it has more than 8 bits a pixel (mode {image.mode}), which no file with this ending should have; name "
-            "it .tif or .png if it is one, or convert it to 8 bits"
+            f"it has more than 8 bits a pixel (mode {image.mode}), which was not expected of a file with this name; "
+            "name it .tif or .png if it is one, or convert it to 8 bits"
         )
     if image.has_transparency_data:
         image = image.convert("RGBA")

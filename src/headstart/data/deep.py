@@ -1,6 +1,7 @@
 """One image with more than 8 bits a pixel: what its values are, and how a range of them becomes 8 bits."""
 
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
@@ -32,22 +33,27 @@ def turn_upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
+def use_range(image: Image.Image, pixel_range: tuple[float, float] | None) -> Image.Image:
+    """The image with 8 bits a pixel if it is deep and a range is known, else as it is."""
+    return to_8_bits(image, *pixel_range) if pixel_range and is_deep(image) else image
+
+
 def to_8_bits(image: Image.Image, low: float, high: float) -> Image.Image:
-    """A deep image in mode L, upright: `low` and less become 0, `high` and more 255; ValueError for NaN."""
+    """A deep image in mode L, upright: `low` becomes 0, `high` 255; ValueError for NaN or infinity."""
     values = np.asarray(turn_upright(image)).astype(np.float32)
-    if np.isnan(values).any():
-        raise ValueError("it holds NaN; write numbers there")
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinity; write numbers there")
     scaled = (values - low) * (255 / (high - low))
     return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
 
 
-def measure(path: str) -> Values:
-    """Find what the values of an image file are; of an 8-bit file only the header is read."""
-    with open(path, "rb") as file:  # noqa: PTH123 a Path costs as much as the header
-        header = file.read(26)
+def measure(file: BinaryIO) -> Values:
+    """Find what the values of an image file are, without NaN and infinity; of 8-bit files only the header is read."""
+    header = file.read(26)
+    file.seek(0)
     if header.startswith(b"\x89PNG\r\n\x1a\n") and header[24:25] != b"\x10":  # bits of a channel
         return Values(SHALLOW)
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         # of 16-bit colour Pillow reads the upper byte alone; how a file stores its pixels is known before it is read
         if not is_deep(image) and any(";16" in str(tile) for tile in image.tile):
             pixels, kind = np.asarray(image).astype(np.int64) * 256 + 255, COLOUR
@@ -55,5 +61,8 @@ def measure(path: str) -> Values:
             pixels, kind = np.asarray(image), FLOATING if image.mode == "F" else WHOLE
         else:
             return Values(SHALLOW)
-    some = pixels.ravel()[:: max(1, pixels.size // SAMPLE)]
-    return Values(kind, float(np.nanmin(pixels)), float(np.nanmax(pixels)), float(np.nanpercentile(some, 99.9)))
+    pixels = pixels[np.isfinite(pixels)]
+    if not pixels.size:
+        return Values(kind)
+    some = pixels[:: max(1, pixels.size // SAMPLE)]
+    return Values(kind, float(pixels.min()), float(pixels.max()), float(np.percentile(some, 99.9)))

@@ -32,6 +32,8 @@ def read_folder(root: Path, layout: str = "auto") -> Source:
 
 
 def _read_folder(root: Path, layout: str) -> Source:
+    if root.is_file():
+        raise UserError(f"data.source.root={root}: is a file; a table is read by data=csv data.source.path={root}")
     if not root.is_dir():
         raise UserError(f"data.source.root={root}: there is no such folder")
     top, unused = scan(root), Unused(root)

@@ -34,9 +34,10 @@ def find_groups(split: Split, group: str) -> list[str]:
     """
     if not is_pattern(group):
         if split.groups is None:
+            way_out = f"take the group from the images' paths by a pattern: 'data.group=\"{PATTERN}PATTERN\"'"
+            advice = way_out if split.relative_paths() is not None else "leave it out"
             raise UserError(
-                f"data.group={group}: names the column of a table, and this data source reads none; take the group "
-                f"from the images' paths by a pattern: 'data.group=\"{PATTERN}PATTERN\"'"
+                f"data.group={group}: names the column of a table, and this data source reads none; {advice}"
             )
         return list(split.groups)
     paths = split.relative_paths()

@@ -48,6 +48,7 @@ class HubImages:
 
     table: Any  # datasets.Dataset with this column alone, not decoded
     column: str
+    pixel_range: tuple[float, float] | None = None  # of 16-bit and floating-point images; see `data.pixel_range`
     encoded: ClassVar[bool] = True  # see `headstart.data.source.is_encoded`
 
     def __len__(self) -> int:
@@ -56,7 +57,9 @@ class HubImages:
     def __getitem__(self, index: int, /) -> Image:
         from PIL import Image as pillow
 
-        return pillow.open(io.BytesIO(self.raw(index)))
+        from headstart.data.deep import use_range
+
+        return use_range(pillow.open(io.BytesIO(self.raw(index))), self.pixel_range)
 
     def raw(self, index: int, /) -> bytes:
         cell = self.table[index][self.column]

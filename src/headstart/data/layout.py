@@ -76,7 +76,11 @@ def _check_nested_parts(tree: Tree) -> None:
         inside = [path.name for path in child.folders if find_part(path.name)]
         if len({find_part(name) for name in inside}) > 1:
             hint = f"if these are the parts of the whole set, type data.source.root={_show(child)}"
-            _ask(tree, f"{_quote(child)} has the folders {_join(inside)} in it; {hint}")
+            _ask(
+                tree,
+                f"{_quote(child)} has the folders {_join(inside)} in it; {hint}",
+                f"; the images of {_join(inside)} in it are joined, and new parts are cut",
+            )
 
 
 def _check_classes(tree: Tree) -> None:
@@ -163,16 +167,20 @@ def _refuse_flat(tree: Tree) -> None:
     )
 
 
-def _ask(tree: Tree, reason: str) -> None:
+def _ask(tree: Tree, reason: str, joined: str = "") -> None:
     """Refuse because the folders can be understood in two ways; the message has what was seen, and the keys."""
     seen = "".join(f"\n    {_describe(child)}" for child in tree.children[:SHOWN])
     more = f"\n    … and {len(tree.children) - SHOWN} more" * (len(tree.children) > SHOWN)
+    splits = "if they are parts: call them train, val and test"
+    if "train" in (*tree.parts, *(find_part_word(child.path.name) for child in tree.children)):
+        splits = (
+            "data.source.layout=splits: those that are called like train, val or test are these parts, folders of one"
+            " part are joined, and others are left out"
+        )
     raise UserError(
         f"data.source.root={_show(tree.root)}: it is not clear whether the folders in it are classes, or the parts"
         f" train, val and test: {reason}.{seen}{more}\n"
-        "  data.source.layout=classes: each of these folders is a class\n"
-        "  data.source.layout=splits: those that are called like train, val or test are these parts, folders of one"
-        " part are joined, and others are left out"
+        f"  data.source.layout=classes: each of these folders is a class{joined}\n  {splits}"
     )
 
 

@@ -3,22 +3,25 @@
 A camera or an X-ray detector of 12 bits writes 16-bit files, which are nearly black if only their upper 8 bits are
 used. A range for each image would hide how bright images are beside each other. So the range is found over all images
 that a run uses: from 0 to the highest value that fits into as many bits as the highest value found (12 bits: 4095), or
-from 0 to 1 for fractions. A power of two hardly ever differs between two samples of a set. `data.pixel_range` sets
-another range, and has to where values are negative (X-ray computed tomography).
+from 0 to 1, 2 or 4 … for fractions. A power of two hardly ever differs between two samples of a set. `data.pixel_range`
+sets another range, and has to where values are negative (X-ray computed tomography).
 """
 
 from __future__ import annotations
 
+import io
 import logging
+import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from pathlib import Path
+from typing import Any
 
 from headstart.data.deep import COLOUR, FLOATING, SHALLOW, WHOLE, Values, measure
-from headstart.data.source import FileImages
+from headstart.data.source import FileImages, Images, is_encoded
 from headstart.data.splits import Part
 from headstart.errors import UserError
 from headstart.runtime.hardware import usable_cores
@@ -79,11 +82,11 @@ def set_pixel_range(
 
 
 def _measure_part(part: Part, cache: Path | None) -> dict[str, Values]:
-    """The values of each image file of a part that may be deep, by path; files that cannot be read are left out."""
-    images = part.split.images
-    if not isinstance(images, FileImages):
+    """The values of each image of a part that may be deep, by name; images that cannot be read are left out."""
+    split = part.split
+    if not is_encoded(split.images):
         return {}
-    rows = [row for row, at in enumerate(part.rows.tolist()) if _may_be_deep(images.paths[at])]
+    rows = [row for row, at in enumerate(part.rows.tolist()) if _may_be_deep(split.images, at)]
     if not rows:
         return {}
     memory, known = None, {}
@@ -98,21 +101,26 @@ def _measure_part(part: Part, cache: Path | None) -> dict[str, Values]:
     ids = {row: bytes.fromhex(part.ids[row]) for row in rows}
     new = [row for row in rows if ids[row] not in known]
     with ThreadPoolExecutor(min(8, usable_cores())) as pool:
-        measured = pool.map(_try_measure, [images.paths[part.rows[row]] for row in new])
+        measured = pool.map(lambda row: _try_measure(split.images, int(part.rows[row])), new)
         fresh = {ids[row]: value for row, value in zip(new, measured, strict=True) if value is not None}
     if memory is not None and fresh:
         memory.write(b"".join(ROW.pack(id_, *map(float, astuple(value))) for id_, value in sorted(fresh.items())))
     known |= fresh
-    return {images.paths[part.rows[row]]: known[ids[row]] for row in rows if ids[row] in known}
+    return {split.names[part.rows[row]]: known[ids[row]] for row in rows if ids[row] in known}
 
 
-def _may_be_deep(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() not in NEVER_DEEP  # noqa: PTH122 a Path costs ten times as much
+def _may_be_deep(images: Images, at: int) -> bool:
+    if not isinstance(images, FileImages):
+        return True
+    return os.path.splitext(images.paths[at])[1].lower() not in NEVER_DEEP  # noqa: PTH122 a Path costs ten times as much
 
 
-def _try_measure(path: str) -> Values | None:
+def _try_measure(images: Images, at: int) -> Values | None:
     try:
-        return measure(path)
+        if isinstance(images, FileImages):
+            with open(images.paths[at], "rb") as file:  # noqa: PTH123 a Path costs as much as the header
+                return measure(file)
+        return measure(io.BytesIO(images.raw(at)))
     except MemoryError:
         raise
     except Exception:  # decoders raise many kinds of errors; `headstart.data.checks` names the file
@@ -129,8 +137,8 @@ def _choose_range(values: Mapping[str, Values]) -> Range:
         raise UserError(f"images with fractions and images with whole numbers in one set, {shown}: convert them alike")
     if low < 0:
         raise UserError(f"images with negative values, from {shown}; {advice}, for example [{low:g},{high:g}]")
-    if kinds == {FLOATING} and high <= 1:
-        return 0.0, 1.0
+    if kinds == {FLOATING} and high < 2**7:
+        return 0.0, float(2 ** max(0, math.ceil(math.log2(high)))) if high > 0 else 1.0
     return 0.0, float(2 ** max(8, int(high).bit_length()) - 1)
 
 
@@ -145,9 +153,9 @@ def _check_colour(values: Mapping[str, Values]) -> None:
 
 
 def _use_range(part: Part, pixel_range: Range) -> Part:
-    images = part.split.images
-    if not isinstance(images, FileImages):
+    if not is_encoded(part.split.images):
         return part
+    images: Any = part.split.images  # every kind of encoded images has this field
     new = Part(replace(part.split, images=replace(images, pixel_range=pixel_range)), part.rows)
     if "ids" in vars(part):
         vars(new)["ids"] = part.ids

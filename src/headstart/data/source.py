@@ -76,10 +76,9 @@ class FileImages:
     def __getitem__(self, index: int, /) -> Image:
         from PIL import Image as pillow
 
-        from headstart.data.deep import is_deep, to_8_bits
+        from headstart.data.deep import use_range
 
-        image = pillow.open(self.paths[index])
-        return to_8_bits(image, *self.pixel_range) if self.pixel_range and is_deep(image) else image
+        return use_range(pillow.open(self.paths[index]), self.pixel_range)
 
     def raw(self, index: int, /) -> bytes:
         try:

@@ -106,6 +106,8 @@ def image_folder(root: str, layout: str = "auto") -> Source:
     """
     from headstart.data import folders
 
+    if not root:
+        raise UserError("data.source.root=: must be given, such as data.source.root=photos (. is the current folder)")
     return folders.read_folder(Path(root), layout)
 
 

@@ -63,13 +63,20 @@ def _ask(name: str, cells: set[str], path: str) -> str:
     return (
         f"{path}: the column '{escape_name(name)}' looks like an official split, but not all of its cells are train, "
         f"val or test (found: {shown}). To use it, write train, val or test into each row; to cut the parts without "
-        "regard to it: data.source.split=null"
+        f"regard to it: data.source.split=null{_advise_folds(cells)}"
     )
+
+
+def _advise_folds(cells: set[str]) -> str:
+    return ", and for cross-validation data.folds=5 data.fold=0" if all(cell.isdecimal() for cell in cells) else ""
 
 
 def read_part(cell: str, where: str) -> str:
     """The part that a cell of the split column names, else UserError."""
     part = find_part(cell)
     if part is None:
-        raise UserError(f"{where}: split '{escape_name(cell)}' is unknown; use train, val or test")
+        raise UserError(
+            f"{where}: split '{escape_name(cell)}' is unknown; use train, val or test. To cut new parts without regard "
+            f"to this column: data.source.split=null{_advise_folds({cell})}"
+        )
     return part

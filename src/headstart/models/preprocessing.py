@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.config import environment
 from headstart.errors import UserError
 from headstart.models import factory
 
@@ -179,7 +180,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(str(error).partition("\n")[0]) from error
     if not isinstance(plain, dict):
         raise ValueError("no mapping")
-    return {str(key): value for key, value in plain.items()}
+    return {str(key): environment.reveal(value) for key, value in plain.items()}
 
 
 def _from_plain(values: Mapping[str, Any]) -> Input:

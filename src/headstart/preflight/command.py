@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from headstart.config import keys, resolvers
+from headstart.config import environment, keys, resolvers
 from headstart.config.machine import missing_hardware
 from headstart.config.schema import RunConfig
 from headstart.config.validate import find_problems, raise_if_any
@@ -105,6 +105,7 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
         machine: the jobs will run on this machine: also check that it has the devices and the files of weights.
     """
     resolvers.register()
+    environment.forget()
     arguments = parse_arguments(argv)
     found = []
     if arguments.config_dir is not None and not Path(arguments.config_dir).is_dir():

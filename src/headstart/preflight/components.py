@@ -216,7 +216,10 @@ def _bind_call(key: str, call: Any, options: Mapping[str, Any], given: int) -> I
         if name not in names and not open_ended:
             hint = did_you_mean(str(name), names[given:], nearest=partial(keys.nearest_keys, limit=1))
             hint = hint or f"; it takes {', '.join(names[given:])}"
-            yield f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
+            yield (
+                f"{key}.{name}: {getattr(call, '__name__', call)} takes no such argument{hint}"
+                f"; ~{key}.{name} takes it away where a file sets it"
+            )
     for name, parameter in signature.parameters.items():
         if re.match(r"(\w+\.)*Sequence\b", str(parameter.annotation)) and isinstance(options.get(name), str):
             yield f"{key}.{name}={options[name]}: must be a list, such as [{options[name]}]"

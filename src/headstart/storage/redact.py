@@ -35,20 +35,23 @@ ADVICE = (
 SHORTEST = 8  # characters; shorter secrets of the environment are not searched for by their value
 
 
-def mask(value: Any, name: str = "") -> Any:
+def mask(value: Any, name: str = "", *, environment: bool = True) -> Any:
     """Return `value` with '***' in place of what looks secret, by its name or as `name=value` inside a text.
 
     A name looks secret if one of its words is key, token, secret, password or a similar word (`hf_token` and `apiKey`,
     but not `tokenizer`). True, False and None are not changed; numbers only if they are passwords.
+
+    Args:
+        environment: also put `${NAME}` in place of values that came into the config through `${oc.env:NAME}`.
     """
     if isinstance(value, Mapping):
-        return {key: mask(item, str(key)) for key, item in value.items()}
+        return {key: mask(item, str(key), environment=environment) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [mask(item, name) for item in value]
+        return [mask(item, name, environment=environment) for item in value]
     words = _split_words(name)
     if value is None or isinstance(value, bool) or not isinstance(value, str | int | float):
         return value
-    value = hide_in_text(value) if isinstance(value, str) else value
+    value = hide_in_text(value) if environment and isinstance(value, str) else value
     if words & SECRET_WORDS and (isinstance(value, str) or words & PASSWORDS):
         return "***"
     return mask_by_form(PAIR.sub(_mask_pair, value)) if isinstance(value, str) else value
@@ -65,7 +68,7 @@ def mask_by_form(text: str) -> str:
 
 def refuse_secrets(arguments: Sequence[str]) -> None:
     """Raise UserError, before anything is written, if a command line contains a secret."""
-    shown = [mask(argument) for argument in arguments]
+    shown = [mask(argument, environment=False) for argument in arguments]
     bad = [f"  - {new}" for old, new in zip(arguments, shown, strict=True) if old != new]
     if bad:
         raise UserError("\n".join(["a secret on the command line:", *bad, ADVICE]))
