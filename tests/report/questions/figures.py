@@ -1,0 +1,26 @@
+"""Helpers of the tests of figures for a study's question."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from headstart.report import questions
+from headstart.report.groups import Comparison, compare
+from headstart.report.study import read
+
+
+def drawn(figure: questions.Figure, folder: Path) -> str:
+    """The caption of a figure of the study, whose picture was written."""
+    section = figure.draw(compare(read(folder / "study")), folder / "figure.png")
+    assert bool(section.pictures) == (folder / "figure.png").is_file()
+    return section.caption
+
+
+def of_study(folder: Path) -> Comparison:
+    return compare(read(folder / "study"))
+
+
+def write_changes(folder: Path, *rows: tuple[str, float, float]) -> None:
+    with (folder / "changes.csv").open("w", newline="") as lines:
+        csv.writer(lines).writerows([("change", "size", "accuracy"), *rows])
