@@ -100,8 +100,7 @@ def price(pair: Pair) -> str:
         a, b = budget.of(pair.one), budget.of(pair.other)
         if not a or not b:
             continue
-        write = duration if budget is SECONDS else macs
-        ratio = a / b
+        write, ratio = duration if budget is SECONDS else macs, a / b
         if 0.9 <= ratio <= 1.1:
             return f"about the same {name}"
         times = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.2g}"
@@ -203,8 +202,7 @@ def pretraining(family: Family) -> list[Pair]:
 
 
 def _pretraining(comparison: Comparison, family: Family) -> list[str]:
-    found = pretraining(family)
-    if not found:
+    if not (found := pretraining(family)):
         return []
     first = found[0]
     names = " over ".join(comparison.label(side, within_task=True) for side in (first.one, first.other))
