@@ -170,13 +170,12 @@ def _read_run(folder: Path, weights: str) -> Origin:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf import OmegaConf, errors
     from yaml import YAMLError
 
     try:
         plain = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (YAMLError, OmegaConfBaseException) as error:
+    except (YAMLError, errors.OmegaConfBaseException) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
     if not isinstance(plain, dict):
         raise ValueError("no mapping")
