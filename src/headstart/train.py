@@ -109,8 +109,9 @@ def work(
         check_images(data, config.data.on_bad_image, config.cache)
         comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
         with _open_logger(config, this_run) as run_log:
+            pretrained = config.strategy.start == "pretrained"
             model = _create_model(config, data, device)
-            earlier = seen.find_seen(data.parts["test"], config)
+            earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
             measures = [build("measure", node) for node in config.measures.values()]
             start = _copy_pretrained(config, model)

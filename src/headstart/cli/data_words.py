@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -125,8 +126,8 @@ def _read_run(folder: Path, overrides: Sequence[str]) -> Request:
     return Request(folder.resolve().name, replace(config, data=replace(config.data, storage="auto")))
 
 
-def list_roots(config: RunConfig) -> Iterator[Path]:
-    """The folders and files that the source reads, as far as its keys name them."""
+def list_roots(source: Mapping[str, Any]) -> Iterator[Path]:
+    """The folders and files that a source reads, as far as its keys name them."""
     for key in ("root", "path", "images"):
-        if isinstance(value := config.data.source.get(key), str):
+        if isinstance(value := source.get(key), str):
             yield Path(value).expanduser().resolve()

@@ -51,7 +51,7 @@ def choose_folder(request: Request, out: Path | None) -> Path:
     default = Path(request.config.output_dir).expanduser() / "data" / name_files([request.name])[0]
     folder = default if out is None else out.expanduser()
     real = folder.resolve()
-    for root in list_roots(request.config):
+    for root in list_roots(request.config.data.source):
         if root.is_dir() and real.is_relative_to(root):
             raise UserError(f"{folder} lies in {root}, whose images are read: let --out name a folder elsewhere")
     if real.exists() and not (real.is_dir() and {entry.name for entry in real.iterdir()} <= OURS):

@@ -32,6 +32,8 @@ def find_name_problems(config: RunConfig) -> Iterator[str]:
         )
     for key in ("output_dir", "cache_dir"):
         path = getattr(config, key) or ""
+        if getattr(config, key) == "":
+            yield f"{key}=: must be a folder, such as {key}=. for the current one"
         if path.startswith("~"):
             yield f"{key}={path}: there is no home folder of {Path(path).parts[0]}"
     if config.logger.wandb:

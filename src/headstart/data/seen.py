@@ -11,7 +11,6 @@ from headstart.models.preprocessing import find_run
 from headstart.storage.files import write_whole
 
 if TYPE_CHECKING:
-    from headstart.config.schema import RunConfig
     from headstart.data.splits import Part
 
 log = logging.getLogger(__name__)
@@ -39,10 +38,9 @@ def write_seen(run: Path, parts: Mapping[str, Part], earlier: set[str]) -> None:
         path.write_bytes(bytes.fromhex("".join(sorted(ids))))
 
 
-def find_seen(test: Part, config: RunConfig) -> set[str]:
+def find_seen(test: Part, weights: str) -> set[str]:
     """The ids of the images that the weights which a run starts from have seen; warns if its test part has some."""
-    weights = config.model.weights
-    earlier = read_seen(find_run(weights)) if config.strategy.start == "pretrained" else set()
+    earlier = read_seen(find_run(weights))
     names = [name for name, id_ in zip(test.names, test.ids, strict=True) if id_ in earlier]
     if names:
         shown = "".join(f"\n    {name}" for name in names[:3]) + "\n    …" * (len(names) > 3)

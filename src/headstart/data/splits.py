@@ -96,10 +96,8 @@ def split_source(
     `headstart.data.groups`) no group stands in two parts.
     """
     _check_settings(train_per_class, train_fraction, n_train, n_test, val_fraction, test_fraction)
-    _check_folds(source, folds, fold)
+    _check_source(source, folds, fold)
     names = source.classes
-    if len(names) < 2:
-        raise UserError(f"data: only one class ('{names[0]}'); a classifier needs at least two")
     if group is not None:
         raise_if_shared(source, group)
     source = _drop_val(source, train_per_class=train_per_class, train_fraction=train_fraction, n_train=n_train)
@@ -146,7 +144,9 @@ def _log_groups(grouped: Grouped, parts: Mapping[str, Part], classes: Sequence[s
             log.warning("  the groups leave these classes without an image in %s: %s", name, ", ".join(lost[:10]))
 
 
-def _check_folds(source: Source, folds: int | None, fold: int | None) -> None:
+def _check_source(source: Source, folds: int | None, fold: int | None) -> None:
+    if len(source.classes) < 2:
+        raise UserError(f"data: only one class ('{source.classes[0]}'); a classifier needs at least two")
     if folds is not None and source.test is not None:
         raise UserError(
             f"data.folds={folds}: the data have a test set of their own, on which every run is tested; leave "
