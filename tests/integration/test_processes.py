@@ -224,7 +224,8 @@ def gone(pids: list[int], within: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("dies", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", [0, 1])
 def test_a_rank_that_dies_takes_the_job_down_with_its_cause(dies: int, tmp_path: Path) -> None:
     process, ranks = started(tmp_path)
     os.kill(ranks[dies], signal.SIGKILL)
