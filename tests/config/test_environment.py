@@ -100,6 +100,7 @@ def test_a_value_that_did_not_come_into_the_config_is_not_looked_for(monkeypatch
     assert environment.hide({"a": "epochs"}) == {"a": "epochs"}
 
 
+@pytest.mark.slow
 def test_a_run_leaves_none(tmp_path: Path) -> None:
     """Nor its skipped and mispredicted images, whose names are paths; the same command finds the run again."""
     place = tmp_path / "hush-hush-place"

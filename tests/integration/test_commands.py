@@ -61,6 +61,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_the_demo_runs_through_and_is_compared(demo: Path) -> None:
     results = [json.loads(path.read_text()) for path in (demo / "outputs" / "demo").glob("*/result.json")]
     assert len(results) == 6
@@ -77,6 +78,7 @@ def test_the_demo_runs_through_and_is_compared(demo: Path) -> None:
     assert not [path for path in demo.iterdir() if path.name != "outputs"], "nothing is left outside outputs/"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Debian's chromium is not installed")
 def test_the_demos_page_opens_without_errors(demo: Path, tmp_path: Path) -> None:
     page = demo / "outputs" / "demo" / "report" / "index.html"

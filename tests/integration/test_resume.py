@@ -150,7 +150,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str
         pytest.param(STEP, 4, "after", True, id="in the middle of an epoch", marks=pytest.mark.slow),
         pytest.param(SAVE, 2, "before", False, id="before a checkpoint"),
         pytest.param(SAVE, 3, "after", False, id="after a checkpoint at an epoch's end", marks=pytest.mark.slow),
-        pytest.param(STEP, 10, "before", False, id="in the second phase"),
+        pytest.param(STEP, 10, "before", False, id="in the second phase", marks=pytest.mark.slow),
         pytest.param(REPLACE, 9, "before", False, id="a file written, not yet in its place"),
     ],
 )
@@ -180,7 +180,7 @@ def test_how_batches_are_made_changes_nothing(
     ("at", "nth", "moment", "anew"),
     [
         pytest.param(SHARD, 2, "before", False, id="in feature extraction"),
-        pytest.param(BEST, 1, "after", False, id="between the phases"),
+        pytest.param(BEST, 1, "after", False, id="between the phases", marks=pytest.mark.slow),
         pytest.param(STEP, 2, "after", True, id="in a phase on features", marks=pytest.mark.slow),
         pytest.param(BEST, 3, "before", False, id="while the final weights are written", marks=pytest.mark.slow),
         pytest.param(RESULT, 1, "before", False, id="before the result"),

@@ -48,6 +48,7 @@ def test_everything_is_in_it(wheel: Path) -> None:
     assert not [name for name in names if name.startswith(("tests", "outputs", "benchmarks"))]
 
 
+@pytest.mark.slow
 def test_it_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]

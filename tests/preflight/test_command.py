@@ -157,6 +157,7 @@ def test_a_sweep_inside_an_experiment_file_is_looked_at(here: Path, capsys: pyte
     assert "epochs=0: must be" in said
 
 
+@pytest.mark.slow
 def test_of_a_large_sweep_every_value_is_looked_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refused(["-m", "seed=range(0,20)", "epochs=range(0,20)", "label_smoothing=0,2"], here, capsys)
     assert "2 problems" in said

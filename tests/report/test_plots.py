@@ -38,7 +38,7 @@ def test_a_figure_that_cannot_be_built_says_so(tmp_path: Path) -> None:
     assert "Not drawn: config.yaml, figures.cost: " in made(tmp_path)
 
 
-@pytest.mark.parametrize(("strategies", "classes"), [(15, 2), (2, 100)])
+@pytest.mark.parametrize(("strategies", "classes"), [pytest.param(15, 2, marks=pytest.mark.slow), (2, 100)])
 def test_many_strategies_and_classes(tmp_path: Path, strategies: int, classes: int) -> None:
     for place in range(strategies):
         names = [f"a class with the long name {k}" for k in range(classes)]
