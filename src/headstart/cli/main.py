@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 
 from headstart.runtime import shutdown
-from headstart.runtime.version import __version__
 
 VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
@@ -37,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         print(HELP.format(verbs="\n".join(f"  {verb:<{width}}  {text}" for verb, text in VERBS.items())), end="")
         return 0
     if argv[0] in ("-V", "--version"):
+        from headstart.runtime.version import __version__
+
         print(f"headstart {__version__}")
         return 0
     if argv[0] in ("-sc", "--shell-completion"):

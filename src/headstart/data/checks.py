@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.data.dataset import Data
-from headstart.data.filenames import escape_name
+from headstart.data.filenames import escape_name, list_names
 from headstart.data.reader import list_faults
 from headstart.data.source import is_encoded
 from headstart.distributed import comm
@@ -123,7 +123,7 @@ def _leave_out(data: Data, name: str, bad: Mapping[int, str]) -> None:
         "data.on_bad_image=skip: %d of %d %s images are left out:%s", len(bad), len(part), name, list_faults(part, bad)
     )
     if lost:
-        log.warning("classes without an image in %s now: %s", name, ", ".join(lost[:10]))
+        log.warning("classes without an image in %s now: %s", name, list_names(lost))
     data.leave_out(name, bad)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from headstart.data.classes import check_names, order_classes
-from headstart.data.filenames import escape_name
+from headstart.data.filenames import escape_name, list_names
 from headstart.data.layout import LAYOUTS, Parts, find_parts
 from headstart.data.source import Source, file_split
 from headstart.data.walk import Unused, find_images, scan
@@ -68,7 +68,7 @@ def _say_unused(folder: Path) -> str:
 
 def _log_parts(root: Path, parts: Parts, present: set[str]) -> None:
     """Say which folder is which part, and which parts are cut from train because the folder lacks them."""
-    names = [f"{part} = {_join_names([f.path.name for f in parts[part]])}" for part in parts if part in present]
+    names = [f"{part} = {list_names([f.path.name for f in parts[part]])}" for part in parts if part in present]
     missing = " and ".join(part for part in ("val", "test") if part not in present)
     cut = f"; {missing} will be cut from train" if missing else ""
     log.info("%s: %s%s", escape_name(str(root)), ", ".join(names) or "one folder per class", cut)
@@ -85,9 +85,9 @@ def make_source(rows: list[Row], origin: str, root: str, advise: Callable[[str],
         raise UserError(f"{origin}: no training image")
     for split in ("val", "test"):
         if unknown := sorted(names[split] - names["train"]):
-            raise UserError(f"{origin}: classes in {split} but not in train: {_join_names(unknown)}")
+            raise UserError(f"{origin}: classes in {split} but not in train: {list_names(unknown)}")
         if names[split] and (missing := sorted(names["train"] - names[split])):
-            log.warning("%s: classes without an image in %s: %s", origin, split, _join_names(missing))
+            log.warning("%s: classes without an image in %s: %s", origin, split, list_names(missing))
     if len(names["train"]) == 1:
         raise UserError(f"{origin}: only one class ('{escape_name(rows[0][1])}'); a classifier needs at least two")
     lost = [path for _, _, path in rows if not os.path.isfile(path)]  # noqa: PTH113 Path.is_file raises on a long name
@@ -102,7 +102,3 @@ def make_source(rows: list[Row], origin: str, root: str, advise: Callable[[str],
         for split in present
     }
     return Source(tuple(map(escape_name, classes)), parts["train"], parts.get("val"), parts.get("test"))
-
-
-def _join_names(names: list[str]) -> str:
-    return ", ".join(map(escape_name, names[:10]))

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.data.balance import choose_groups, count_classes
-from headstart.data.filenames import escape_name
+from headstart.data.filenames import escape_name, list_names
 from headstart.data.ranks import rank_keys
 from headstart.data.source import Source, Split
 from headstart.errors import UserError
 
 PATTERN = "regex:"  # data.group=regex:… is a pattern on paths; anything else is the name of a table's column
-SHOWN = 5
 
 
 def is_pattern(group: str) -> bool:
@@ -62,10 +61,10 @@ def raise_if_shared(source: Source, group: str) -> None:
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         both = sorted(groups.get(one, set()) & groups.get(other, set()))
         if both:
-            shown = ", ".join(map(escape_name, both[:SHOWN])) + ", …" * (len(both) > SHOWN)
             raise UserError(
-                f"data.group={group}: {len(both)} group(s) stand in both {one} and {other} of the data: {shown}; mend "
-                f"the data's own parts, or give all images without them so that they are cut by group"
+                f"data.group={group}: {len(both)} group(s) stand in both {one} and {other} of the data: "
+                f"{list_names(both, 5)}; mend the data's own parts, or give all images without them so that they are "
+                "cut by group"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.classes import check_names, order_classes
-from headstart.data.filenames import escape_name
+from headstart.data.filenames import escape_name, list_names
 from headstart.data.labels import check_labels
 from headstart.errors import UserError, did_you_mean
 
@@ -118,7 +118,7 @@ def _order_texts(path: str, texts: Mapping[str, list[str]]) -> tuple[tuple[str, 
     for part, values in texts.items():
         check_labels([(f"{path}, row {row} of {part}", text) for row, text in enumerate(values)], "label", path)
         if strange := order_classes(set(values) - set(classes)):
-            raise UserError(f"{path}: classes in {part} but not in train: {', '.join(map(escape_name, strange[:10]))}")
+            raise UserError(f"{path}: classes in {part} but not in train: {list_names(strange)}")
     log.info("%s: classes are in headstart's order: numbers by value, other names by their text", path)
     labels = {part: np.array([place[text] for text in values], dtype=np.int64) for part, values in texts.items()}
     return tuple(map(escape_name, classes)), labels

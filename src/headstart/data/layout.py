@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
-from headstart.data.filenames import escape_name
+from headstart.data.filenames import escape_name, list_names
 from headstart.data.part_names import find_part, find_part_word
 from headstart.data.walk import Folder, Unused, find_images, scan
 from headstart.errors import UserError
@@ -70,7 +70,7 @@ def _check_nested_parts(tree: Tree) -> None:
     if len(tree.children) == 1 and len((only := tree.children[0]).folders) > 1 and not any(tree.parts):
         raise UserError(
             f"data.source.root={_show(tree.root)} has only the folder {_quote(only)}, and this has the folders"
-            f" {_join([path.name for path in only.folders])}; type data.source.root={_show(only)}"
+            f" {list_names([path.name for path in only.folders])}; type data.source.root={_show(only)}"
         )
     for child in tree.children:
         inside = [path.name for path in child.folders if find_part(path.name)]
@@ -78,8 +78,8 @@ def _check_nested_parts(tree: Tree) -> None:
             hint = f"if these are the parts of the whole set, type data.source.root={_show(child)}"
             _ask(
                 tree,
-                f"{_quote(child)} has the folders {_join(inside)} in it; {hint}",
-                f"; the images of {_join(inside)} in it are joined, and new parts are cut",
+                f"{_quote(child)} has the folders {list_names(inside)} in it; {hint}",
+                f"; the images of {list_names(inside)} in it are joined, and new parts are cut",
             )
 
 
@@ -88,11 +88,11 @@ def _check_classes(tree: Tree) -> None:
     nested = [child for child in tree.children if child.folders and not child.images]
     words = {find_part_word(child.path.name) for child in nested} - {None}
     if len(words) > 1:
-        _ask(tree, f"the names look like {_join(sorted(map(str, words)))}, but have other words in them")
+        _ask(tree, f"the names look like {list_names(sorted(map(str, words)))}, but have other words in them")
     names = [(child, {path.name for path in child.folders}) for child in nested]
     for (one, inside), (other, inside_other) in combinations(names, 2):
         if len(shared := sorted(inside & inside_other)) > 1:
-            _ask(tree, f"{_quote(one)} and {_quote(other)} have folders of the same names: {_join(shared)}")
+            _ask(tree, f"{_quote(one)} and {_quote(other)} have folders of the same names: {list_names(shared)}")
 
 
 def _check_parts(tree: Tree) -> None:
@@ -102,21 +102,25 @@ def _check_parts(tree: Tree) -> None:
     if not train:
         named = [child.path.name for child in tree.children if child not in tree.others]
         if not tree.others:
-            raise UserError(f"{_show(tree.root)} has the folder {_join(named)} but no folder train")
-        _ask(tree, f"{_join(named)} is called like a part, but no folder is called train")
+            raise UserError(f"{_show(tree.root)} has the folder {list_names(named)} but no folder train")
+        _ask(tree, f"{list_names(named)} is called like a part, but no folder is called train")
     if not classes:
         if tree.others:
             _ask(tree, f"{_quote(train[0])} is called like a part, but has no class folders in it")
         _refuse_flat(tree)
     for part in ("train", "val", "test"):
         if len(same := tree.of(part)) > 1:
-            _ask(tree, f"{len(same)} folders are called like the part {part}: {_join([f.path.name for f in same])}")
+            names = list_names([folder.path.name for folder in same])
+            _ask(tree, f"{len(same)} folders are called like the part {part}: {names}")
     held_out = [_unwrap(child) for part in ("val", "test") for child in tree.of(part)]
     sure = any(path.name in classes for child in held_out for path in child.folders)
     for other in tree.others:
         shared = sorted(classes.intersection(path.name for path in other.folders))
         if shared:
-            _ask(tree, f"{_quote(other)} has class folders of train in it ({_join(shared)}), but its name is no part's")
+            _ask(
+                tree,
+                f"{_quote(other)} has class folders of train in it ({list_names(shared)}), but its name is no part's",
+            )
         if not sure and find_images(other.path, Unused(other.path)):
             _ask(tree, f"{_quote(other)} has images too, but its name is no part's")
 
@@ -143,7 +147,7 @@ def _choose_parts(tree: Tree, unused: Unused) -> Parts:
     if "train" not in chosen:
         if tree.of("train"):
             _refuse_flat(tree)
-        names = _join([child.path.name for child in tree.children])
+        names = list_names([child.path.name for child in tree.children])
         raise UserError(f"data.source.layout=splits: {_show(tree.root)} has no folder called train (found: {names})")
     return chosen
 
@@ -185,13 +189,9 @@ def _ask(tree: Tree, reason: str, joined: str = "") -> None:
 
 
 def _describe(child: Folder) -> str:
-    content = [f"folders {_join([path.name for path in child.folders])}"] if child.folders else []
+    content = [f"folders {list_names([path.name for path in child.folders])}"] if child.folders else []
     content += [f"{len(child.images)} image(s)"] if child.images else []
     return f"{_quote(child)}: {' and '.join(content) or 'no images'}"
-
-
-def _join(names: list[str]) -> str:
-    return ", ".join(map(escape_name, names[:SHOWN])) + f", … ({len(names)})" * (len(names) > SHOWN)
 
 
 def _quote(folder: Folder) -> str:

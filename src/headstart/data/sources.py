@@ -132,10 +132,7 @@ def csv(
     """
     from headstart.data import tables
 
-    column_names = tables.ColumnNames(  # Hydra makes a number of a column's name such as 1
-        str(image), str(label), None if split is None else str(split), None if group is None else str(group)
-    )
-    return tables.read_table(Path(str(path)), column_names, None if images is None else str(images), suffix)
+    return tables.read_table(Path(path), tables.ColumnNames(image, label, split, group), images, suffix)
 
 
 def hf_datasets(
@@ -162,9 +159,5 @@ def hf_datasets(
     """
     from headstart.data import hf_sets
 
-    def text(value: Any) -> str | None:  # Hydra makes a number of a name such as 1
-        return None if value is None else str(value)
-
-    columns = hf_sets.Columns(text(image), text(label), text(group))
-    named = {"train": text(train), "val": text(val), "test": text(test)}
-    return hf_sets.read(str(path), columns, named, text(config), text(revision))
+    named = {"train": train, "val": val, "test": test}
+    return hf_sets.read(path, hf_sets.Columns(image, label, group), named, config, revision)

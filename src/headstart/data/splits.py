@@ -25,6 +25,7 @@ import numpy as np
 
 from headstart.config.values import find_fold_problem
 from headstart.data.cut import TEST_SEED, TEST_STREAM, TRAIN_STREAM, Cut
+from headstart.data.filenames import list_names
 from headstart.data.groups import Grouped, raise_if_shared
 from headstart.data.ranks import apportion, count_share, order_by_class, rank_keys, take_first
 from headstart.data.source import Source, Split
@@ -141,7 +142,7 @@ def _log_groups(grouped: Grouped, parts: Mapping[str, Part], classes: Sequence[s
         by_class = np.bincount(part.labels, minlength=len(classes)).tolist()
         lost = [class_ for class_, count in zip(classes, by_class, strict=True) if not count]
         if lost:
-            log.warning("  the groups leave these classes without an image in %s: %s", name, ", ".join(lost[:10]))
+            log.warning("  the groups leave these classes without an image in %s: %s", name, list_names(lost))
 
 
 def _check_source(source: Source, folds: int | None, fold: int | None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.data.filenames import escape_name
+from headstart.data.filenames import escape_name, list_names
 from headstart.errors import UserError
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -102,7 +102,7 @@ def _refuse_header(path: Path, rows: Sequence[Sequence[str]], names: ColumnNames
     guess = {key: header[place] for key, place in zip(missing, free, strict=False)} if len(free) == len(missing) else {}
     guess |= {key: other for key, name in missing.items() for other in header if other.lower() == name.lower()}
     keys = " ".join(show_key(key, guess.get(key, "COLUMN")) for key in missing)
-    found = "nothing" if header == [END] else _show(header)
+    found = "nothing" if header == [END] else list_names(header, 20)
     advice = f"name the column with {keys}"
     if any(os.path.isfile(path.parent / name) for name in header):  # noqa: PTH113 Path.is_file raises on a long name
         advice = f"an image is no column: add a first line with names, such as {names.image},{names.label}"
@@ -115,15 +115,13 @@ def show_key(key: str, text: str) -> str:
     return f"data.source.{key}={text}" if plain else f"'data.source.{key}=\"{escape_name(text)}\"'"
 
 
-def _show(header: Sequence[str]) -> str:
-    return ", ".join(map(escape_name, header[:20])) + ", …" * (len(header) > 20)
-
-
 def find_column(table: Table, name: str, key: str) -> int:
     """The place of a column; UserError if there is none, or more than one."""
     count = table.header.count(name)
     if count > 1:
         raise UserError(f"{table.path}: line 1 names the column '{name}' {count} times; rename all but one")
     if not count:
-        raise UserError(f"{key}={name}: {table.path} has no column '{name}' in line 1 (found: {_show(table.header)})")
+        raise UserError(
+            f"{key}={name}: {table.path} has no column '{name}' in line 1 (found: {list_names(table.header, 20)})"
+        )
     return table.header.index(name)

@@ -57,13 +57,25 @@ def mask(value: Any, name: str = "", *, environment: bool = True) -> Any:
     return mask_by_form(PAIR.sub(_mask_pair, value)) if isinstance(value, str) else value
 
 
-def mask_by_form(text: str) -> str:
-    """Return `text` with '***' in place of what has the form of a secret, or is one in the environment."""
+def mask_by_form(text: str, secrets: Sequence[str] | None = None) -> str:
+    """Return `text` with '***' in place of what has the form of a secret, or is one in the environment.
+
+    Args:
+        secrets: those of the environment, if they are listed already: for a whole config once.
+    """
     text = LOGIN.sub("//***@", FORM.sub("***", text))
-    for name, value in os.environ.items():
-        if len(value) >= SHORTEST and value in text and name.lower().rpartition("_")[2] in SECRET_WORDS:
-            text = text.replace(value, "***")
+    for value in _list_secrets() if secrets is None else secrets:
+        text = text.replace(value, "***")
     return text
+
+
+def _list_secrets() -> list[str]:
+    """The values of the environment's variables whose names look secret."""
+    return [
+        value
+        for name, value in os.environ.items()
+        if len(value) >= SHORTEST and name.lower().rpartition("_")[2] in SECRET_WORDS
+    ]
 
 
 def refuse_secrets(arguments: Sequence[str]) -> None:
@@ -76,21 +88,21 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
 
 def refuse_secrets_in_config(config: Mapping[str, Any]) -> None:
     """Raise UserError if a config contains a secret under a name that does not look secret, which `mask` misses."""
-    keys = list(_find_secrets(config, ""))
+    keys = list(_find_secrets(config, "", _list_secrets()))
     if keys:
         raise UserError("\n".join(["a secret in the config:", *(f"  - {key}=***" for key in keys), ADVICE]))
 
 
-def _find_secrets(node: Any, path: str) -> Iterator[str]:
+def _find_secrets(node: Any, path: str, secrets: Sequence[str]) -> Iterator[str]:
     """Yield the dotted keys whose name or value has the form of a secret, except where the name looks secret too."""
     for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
-        shown = f"{path}{mask_by_form(str(key))}"
-        if mask_by_form(str(key)) != str(key):
-            yield shown
+        name = mask_by_form(str(key), secrets)
+        if name != str(key):
+            yield f"{path}{name}"
         elif isinstance(value, Mapping | list | tuple):
-            yield from _find_secrets(value, f"{shown}.")
-        elif isinstance(value, str) and mask_by_form(value) != value and mask("?", str(key)) == "?":
-            yield shown
+            yield from _find_secrets(value, f"{path}{name}.", secrets)
+        elif isinstance(value, str) and mask_by_form(value, secrets) != value and mask("?", str(key)) == "?":
+            yield f"{path}{name}"
 
 
 class Formatter(logging.Formatter):
