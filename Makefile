@@ -17,10 +17,10 @@ demo: install  ## three strategies x three seeds on real digits, then the compar
 	$(BIN)/headstart compare demo
 
 test: install  ## every test that is not slow
-	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
 
 test-slow: install  ## the slow tests; those that race W&B's process come alone
-	$(BIN)/python -m pytest -n 2 -m 'slow and not gpu' --ignore tests/tracking/test_wandb_run.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow and not gpu' --ignore tests/tracking/test_wandb_run.py
 	$(BIN)/python -m pytest -m 'slow and not gpu' tests/tracking/test_wandb_run.py
 
 bench: install  ## measured ratios against other tools (installs them into .venv first)

@@ -85,6 +85,7 @@ def test_texts_are_escaped(tmp_path: Path) -> None:
     assert Page(text).mistakes == []
 
 
+@pytest.mark.slow
 def test_several_tasks_and_models(tmp_path: Path) -> None:
     for model in ("efficientnet_lite0", "resnet18"):
         for budget in (5, 50):
