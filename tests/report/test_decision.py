@@ -11,7 +11,7 @@ from scipy import stats
 
 from headstart.report.decision import Decision, decide
 from headstart.report.groups import compare
-from headstart.report.paired import families
+from headstart.report.families import families
 from headstart.report.study import read
 from report.studies import compared, half_width, table
 from study_files import write_run

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from headstart.report.changed import verdicts
-from headstart.report.paired import holm
+from headstart.report.stats.holm import holm
 from report.studies import looked_at, made, read_results, table
 from study_files import write_run
 

@@ -47,6 +47,16 @@ def make_parser() -> argparse.ArgumentParser:
         " (default: the best against the next best and against the cheapest)",
     )
     parser.add_argument(
+        "--reference",
+        metavar="ROW",
+        help="the row that every other one is tested against, by its name in the table (default: the cheapest)",
+    )
+    parser.add_argument(
+        "--all-pairs",
+        action="store_true",
+        help="test all pairs of rows; the more is tested at once, the larger a difference must be to be shown",
+    )
+    parser.add_argument(
         "--imports",
         action="append",
         default=[],
@@ -70,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     from headstart.report.facts import caveats, not_counted
     from headstart.report.find import find
     from headstart.report.groups import compare
-    from headstart.report.paired import families
+    from headstart.report.families import families
     from headstart.report.study import read
     from headstart.report.table import show
     from headstart.report.write import report
@@ -89,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     comparison = compare(study)
     if options.sort:
         comparison = sort_rows(comparison, options.sort)
-    tested = families(comparison)
+    tested = families(comparison, options.reference, options.all_pairs)
     findings = Findings(comparison, tested, contrasts(comparison, tested, options.between))
     show(comparison, console)
     decision = decide(comparison, tested)

@@ -60,7 +60,7 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
 def _pair_pictures(findings: Findings, folder: Path) -> list[Picture]:
     pictures = []
     for place, family in enumerate(findings.families, start=1):
-        if len(family.rows) >= MATRIX_FROM:
+        if family.reference is None and len(family.rows) >= MATRIX_FROM:
             path = draw_pairs(findings.comparison, family, folder / f"pairs-{place:02d}.png")
             few = f", the best {MOST_ROWS} of {len(family.rows)} rows" if len(family.rows) > MOST_ROWS else ""
             title = family.task if len(findings.families) > 1 else "Points of accuracy, row less column"

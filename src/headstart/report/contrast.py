@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from headstart.errors import UserError, did_you_mean
+from headstart.errors import UserError
 from headstart.report.changed import Verdicts, verdicts
 from headstart.report.classes import ClassChange, changes
-from headstart.report.groups import Comparison, Group
+from headstart.report.families import check_names, rows_called
+from headstart.report.groups import Comparison
 from headstart.report.paired import Family, Pair
 from headstart.report.worth import cheapest
 
@@ -52,28 +53,12 @@ def contrasts(comparison: Comparison, families: list[Family], between: tuple[str
 
 
 def _find_named(comparison: Comparison, families: list[Family], between: tuple[str, str]) -> list[Contrast]:
-    for label in between:
-        if not any(_rows_called(comparison, family, label) for family in families):
-            names = [name for family in families for row in family.rows for name in _names(comparison, row)]
-            known = list(dict.fromkeys(names))
-            hint = did_you_mean(label, known, " Did you mean {!r}?")
-            raise UserError(f"--between: no row is called {label!r}.{hint} Rows: {'; '.join(known)}.")
+    check_names(comparison, {family.task: family.rows for family in families}, between, "--between")
     found = []
     for family in families:
-        one, other = (_rows_called(comparison, family, label) for label in between)
-        for label, rows in zip(between, (one, other), strict=True):
-            if len(rows) > 1:
-                raise UserError(f"--between: {label!r} names {len(rows)} rows of {family.task}.")
+        one, other = (rows_called(comparison, family.rows, name) for name in between)
         if one and other and one[0] is not other[0]:
             found.append(Contrast(family.task, family.between(one[0], other[0])))
     if not found:
         raise UserError(f"--between: {between[0]!r} and {between[1]!r} are not two rows of one task.")
     return found
-
-
-def _names(comparison: Comparison, row: Group) -> list[str]:
-    return [comparison.label(row, within_task=True), comparison.label(row)]
-
-
-def _rows_called(comparison: Comparison, family: Family, label: str) -> list[Group]:
-    return [row for row in family.rows if label in _names(comparison, row)]

@@ -23,22 +23,28 @@ def pairs(comparison: Comparison, families: list[Family]) -> Table:
 
     Columns: task; row and against; seeds (common ones, separated by spaces); difference (of mean test accuracies
     over them, 0..1), std (n - 1 in the denominator) and interval (half-width of the 95 % interval, Student's t) of
-    the differences; p (two-sided); p_adjusted (Holm over the task's tests); family (how many those are); shown;
-    why_untested; right_alone, there_alone and images (pooled over seeds).
+    the differences over seeds; p_seeds (the paired t test over them); p_images, images_low and images_high (the paired
+    bootstrap of images: p value and 95 % interval); then what decides: basis (on what: seeds and images, seeds, or
+    images), half_width (of its 95 % interval), p (two-sided), p_adjusted (Holm over the task's tests), family (how many
+    those are) and shown; why_untested; right_alone, there_alone and images (pooled over seeds).
     """
-    heads = ["task", "row", "against", "seeds", "difference", "std", "interval", "p", "p_adjusted", "family", "shown"]
-    heads += ["why_untested", "right_alone", "there_alone", "images"]
+    heads = ["task", "row", "against", "seeds", "difference", "std", "interval", "p_seeds", "p_images", "images_low"]
+    heads += ["images_high", "basis", "half_width", "p", "p_adjusted", "family", "shown", "why_untested"]
+    heads += ["right_alone", "there_alone", "images"]
     rows = []
     for family in families:
         for pair in family.pairs:
-            names = _names(comparison, pair)
-            found = pair.difference
-            numbers = [None] * 3 if found is None else [found.mean, found.std, found.interval]
-            alone = pair.alone or (None, None)
+            found, test = pair.difference, pair.test
+            over_seeds = [None] * 3 if found is None else [found.mean, found.std, found.interval]
+            drawn = None if test is None else test.images
+            over_images = [None] * 3 if drawn is None else [drawn.p, drawn.low, drawn.high]
             rows.append(
                 [
-                    *(family.task, *names, " ".join(map(str, pair.repeats)), *numbers, pair.p, pair.adjusted),
-                    *(len(family.tested), str(pair.shown).lower(), pair.untested, *alone, pair.images or None),
+                    *(family.task, *_names(comparison, pair), " ".join(map(str, pair.repeats)), *over_seeds),
+                    *(None if test is None else test.p_seeds, *over_images, None if test is None else test.basis),
+                    *(pair.half, pair.p, pair.adjusted, len(family.tested), str(pair.shown).lower(), pair.untested),
+                    *(pair.alone or (None, None)),
+                    pair.images or None,
                 ]
             )
     return heads, rows

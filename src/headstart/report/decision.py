@@ -3,11 +3,13 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from headstart.report.columns import duration, macs, percent
-from headstart.report.folds import name_repeats
+from headstart.report.columns import percent
 from headstart.report.groups import Comparison, Group
-from headstart.report.paired import LEVEL, NO_SPREAD, Family, Pair
-from headstart.report.worth import GMACS, SECONDS, Budget, cheaper, cheapest
+from headstart.report.paired import Family, Pair
+from headstart.report.phrases import evidence, points, price, score
+from headstart.report.stats.judge import ONE_SEED
+from headstart.report.stats.rule import LEVEL
+from headstart.report.worth import cheaper, cheapest
 
 # With two common seeds a t test has one degree of freedom: hardly anything is shown, so not showing says nothing.
 DECIDES = 3
@@ -53,59 +55,13 @@ def row_to_take(family: Family) -> Group:
 def _equal(pair: Pair) -> bool:
     """Whether the rows have the same seeds, and the same accuracy in each."""
     seeds = [{run.repeat for run in row.runs} for row in (pair.one, pair.other)]
-    return seeds[0] == seeds[1] == set(pair.repeats) and pair.p is None and abs(pair.gain) < NO_SPREAD
+    return pair.equal and seeds[0] == seeds[1] == set(pair.repeats)
 
 
 def _beaten(family: Family, row: Group) -> bool:
     """Whether a clearly cheaper row is as accurate or more, over enough common seeds."""
     pairs = [family.between(other, row) for other in family.rows if other is not row and cheaper(other, row)]
     return any(_equal(pair) or (len(pair.runs) >= DECIDES and pair.gain >= 0) for pair in pairs)
-
-
-def score(group: Group) -> str:
-    """A row's accuracy in words: `83.5 % ± 1.2, 3 seeds`."""
-    found, noun = group.accuracy, name_repeats(group.runs)
-    if found.interval is None:
-        return f"{percent(found.mean)} %, 1 {noun}"
-    return f"{percent(found.mean)} % ± {percent(found.interval)}, {found.n} {noun}s"
-
-
-def points(pair: Pair, plus: bool = False) -> str:
-    """A pair's difference in points: `8.6 ± 2.1 points`, with its sign if asked for or negative."""
-    gain = 100 * pair.gain
-    written = f"{gain:+.1f}" if plus else f"{gain:.1f}"
-    half = None if pair.difference is None else pair.difference.interval
-    return f"{written} points" if half is None or pair.p is None else f"{written} ± {100 * half:.1f} points"
-
-
-def p_value(value: float) -> str:
-    """A p value with its sign of relation: `= 0.012`, `< 0.001`."""
-    return "< 0.001" if value < 0.001 else f"= {value:.2g}" if value < 0.1 else f"= {value:.2f}"
-
-
-def evidence(pair: Pair) -> str:
-    """What shows a difference: `shown: adjusted p = 0.012, 3 common seeds`."""
-    if pair.adjusted is None:
-        return f"not tested: {pair.untested}"
-    adjusted, seeds = f"adjusted p {p_value(pair.adjusted)}", f"{len(pair.runs)} common {pair.noun}s"
-    if not pair.shown and pair.p is not None and pair.p <= LEVEL:
-        return f"not shown after correction: p {p_value(pair.p)}, {adjusted}, {seeds}"
-    return f"{'shown' if pair.shown else 'not shown'}: {adjusted}, {seeds}"
-
-
-def price(pair: Pair) -> str:
-    """What the first row costs beside the second: `12 times the time (17.9 s against 1.5 s)`; empty if unknown."""
-    sides: list[tuple[Budget, str]] = [(SECONDS, "time"), (GMACS, "multiply-adds")]
-    for budget, name in sides:
-        a, b = budget.of(pair.one), budget.of(pair.other)
-        if not a or not b:
-            continue
-        write, ratio = duration if budget is SECONDS else macs, a / b
-        if 0.9 <= ratio <= 1.1:
-            return f"about the same {name}"
-        times = f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.2g}"
-        return f"{times} times the {name} ({write(a)} against {write(b)})"
-    return ""
 
 
 def _paragraph(comparison: Comparison, family: Family) -> str:
@@ -130,30 +86,28 @@ def _line(comparison: Comparison, family: Family) -> str:
         lead = "take" if family.tested else "by mean accuracy alone take"
         ahead = f"{points(pair, plus=True)} over {names[1]}"
         behind = f"though {points(pair.turned())} behind {names[1]} over common seeds"
-        return f"{lead} {names[0]}, {ahead if pair.gain >= 0 else behind} ({_short(pair)})."
+        return f"{lead} {names[0]}, {ahead if pair.gain >= 0 else behind} ({evidence(pair, short=True)})."
     pair = family.between(rows[0], row)
     if _equal(pair):
         return (
             f"take {names[rows.index(row)]}; {names[0]} is as accurate in every {pair.noun} and takes"
             f" {price(pair).partition(' (')[0]}."
         )
-    tested = f"{points(pair, plus=True)}, {_short(pair).partition(': ')[2]}"
+    tested = f"{points(pair, plus=True)}, {evidence(pair, short=True).partition(': ')[2]}"
     return (
         f"take {names[rows.index(row)]}; {names[0]} is not shown to be better ({tested}) and takes"
         f" {price(pair).partition(' (')[0]}."
     )
 
 
-def _short(pair: Pair) -> str:
-    return evidence(pair).rpartition(", ")[0] if pair.adjusted is not None else evidence(pair)
-
-
 def _best(comparison: Comparison, family: Family) -> list[str]:
     """Take the best row: what it gains over the next and over the cheapest."""
     best, following, least = family.rows[0], family.rows[1], cheapest(family.rows)
     name = comparison.label(best, within_task=True)
-    if family.tested:
+    if any(pair.test.basis != ONE_SEED for pair in family.tested if pair.test):
         lead = [f"Take {name}, the best by mean accuracy ({score(best)})."]
+    elif family.tested:
+        lead = [f"By one {family.pairs[0].noun} alone take {name} ({score(best)}): another may say otherwise."]
     else:
         why = family.between(best, following).untested
         lead = [f"By mean accuracy alone take {name} ({score(best)}); with {why} nothing is tested."]
@@ -221,30 +175,52 @@ def _overall(comparison: Comparison, families: list[Family]) -> str:
     shown = ", ".join(f"{name} on {count}" for name, count in picks[1:4])
     more = f", {len(picks) - 4} others on the rest" if len(picks) > 4 else ""
     parts = [f"Take {picks[0][0]} on {picks[0][1]} of {len(families)} tasks{', ' + shown if shown else ''}{more}."]
-    clear = sum(len(family.rows) > 1 and family.between(*family.rows[:2]).shown for family in families)
-    parts.append(f"On {clear} of {len(families)} the best row is shown to be better than the next best.")
+    clear = sum(_leads_clearly(family) for family in families)
+    rival = "every row that is compared with it" if families[0].reference is None else "the reference"
+    parts.append(f"On {clear} of {len(families)} the best row is shown to be better than {rival}.")
     found = [pair for family in families for pair in pretraining(family)]
     if found:
         parts.append(f"Pretraining changes accuracy by {_span(found)} over scratch.")
     return " ".join(parts)
 
 
+def _leads_clearly(family: Family) -> bool:
+    """Whether the best row is shown to be better than the reference; of all pairs, than every other row."""
+    best = family.rows[0]
+    rivals = family.rows[1:] if family.reference is None else [family.reference]
+    return bool(rivals) and best is not family.reference and all(family.between(best, row).shown for row in rivals)
+
+
 def tests_in_short(comparison: Comparison, families: list[Family]) -> list[str]:
-    """How many pairs differ, which of the best row's do not, and how weak the test is: at most three lines."""
+    """What is tested, how many of it is shown, and how weak the tests are: at most three lines."""
     pairs = [pair for family in families for pair in family.pairs]
     if not pairs:
         return []
     tested = [pair for family in families for pair in family.tested]
     if not tested:
-        return [f"No differences are tested: that takes two rows with two common {pairs[0].noun}s."]
+        return [f"No differences are tested: that takes two rows with a common {pairs[0].noun} and their predictions."]
     shown = sum(pair.shown for pair in tested)
     rest = f", {len(pairs) - len(tested)} not tested" if len(pairs) > len(tested) else ""
-    corrected = "over all of them" if len(families) == 1 else "within each task"
+    corrected = "over them" if len(families) == 1 else "within each task"
     lines = [
-        f"Paired t tests over common {tested[0].noun}s, Holm's correction {corrected}: {shown} of {len(tested)}"
+        f"Tested: {describe_family(comparison, families)}, Holm's correction {corrected}: {shown} of {len(tested)}"
         f" differences shown{rest}."
     ]
     fewest = min(len(pair.runs) for pair in tested)
-    if fewest <= WEAK and shown < len(tested):
+    if fewest == 1:
+        lines.append(
+            "Where there is one common seed, McNemar's exact test compares these two trainings alone: other seeds may differ."
+        )
+    elif fewest <= WEAK and shown < len(tested):
         lines.append(f'With {fewest} common {tested[0].noun}s the test is weak: "not shown" is not "no difference".')
     return lines
+
+
+def describe_family(comparison: Comparison, families: list[Family]) -> str:
+    """Which pairs are tested, in words."""
+    if families[0].reference is None:
+        return "all pairs of rows"
+    names = {comparison.label(family.reference, within_task=True) for family in families if family.reference}
+    if len(names) > 1:
+        return "each row against its task's reference"
+    return f"each row against {names.pop()}"

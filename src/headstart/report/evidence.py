@@ -3,9 +3,10 @@
 from typing import Any
 
 from headstart.report.columns import duration, macs
-from headstart.report.decision import p_value, points
+from headstart.report.decision import describe_family
 from headstart.report.groups import Comparison, Group
 from headstart.report.paired import Family, Pair
+from headstart.report.phrases import p_value, points
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontier, cheaper, cheapest, over_cheapest
@@ -13,14 +14,16 @@ from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontie
 MOST_PAIRS, MOST_OPEN = 60, 10
 
 PAIR_HEADS = [
-    ("row", "The row with the better mean accuracy.", False),
+    ("row", "", False),
     ("against", "", False),
     ("seeds", "Seeds that both rows have, tested on the same images.", True),
     ("points", "Mean difference in test accuracy over the common seeds ± half-width of its 95 % interval.", True),
-    ("p", "Two-sided p value of the paired t test, by itself.", True),
-    ("adjusted p", "After Holm's correction for all tests of the task.", True),
+    ("p of seeds", "Two-sided p value of the paired t test over seeds, these test images taken as given.", True),
+    ("p of images", "Two-sided p value of the paired bootstrap of images, these trainings taken as given.", True),
+    ("p", "Both counted together, by itself; for one seed McNemar’s exact test.", True),
+    ("adjusted p", "After Holm’s correction for all tests of the task.", True),
     ("verdict", "Shown: the adjusted p value is at most 0.05.", False),
-    ("right alone", "Images that only the first row got right, pooled over seeds; a description, no test.", True),
+    ("right alone", "Images that only the first row got right, pooled over seeds.", True),
     ("there alone", "Images that only the second row got right, pooled over seeds.", True),
 ]
 
@@ -28,7 +31,7 @@ PAIR_HEADS = [
 def paired_section(
     comparison: Comparison, families: list[Family], palette: Palette, pictures: list[Picture]
 ) -> Section:
-    """Every pair of rows, tested."""
+    """The pairs of rows that are tested."""
     tested = [pair for family in families for pair in family.tested]
     sizes = _span(sorted({len(family.tested) for family in families if family.tested}))
     seeds = sorted({len(pair.runs) for pair in tested})
@@ -36,31 +39,28 @@ def paired_section(
     if not any(family.pairs for family in families):
         return Section("What is shown", "There is one row only, so there is nothing to compare.", [])
     caption = (
-        "Each two rows are compared over the seeds that both have: a paired t test of the differences in test accuracy,"
-        " with Holm’s correction over all comparisons of a task"
-        + (f" (family size {sizes}; {_span(seeds)} common seeds)." if tested else ".")
-        + " Seeds are the unit of repetition, since a run's images share one training; counts of images therefore"
-        " describe, and do not test. "
+        f"Tested is {describe_family(comparison, families)}, over the seeds that both have, with Holm’s correction over"
+        " these tests of a task"
+        + (f" (family size {sizes}; {_span(seeds)} common seeds). " if tested else ". ")
+        + "Two kinds of chance stand side by side: another training (a paired t test over seeds), and other test images (a"
+        " paired bootstrap, which draws an image with all of its seeds). What is shown is decided on both together: the"
+        " variance of the mean difference is that over images plus what seeds add to it. "
         + (
-            "The folds of a seed test every image once."
+            "The folds of a seed test every image once, so that the t test over folds holds both, and decides."
             if folds
-            else "The test images are the same in every seed: what is shown holds for them."
+            else "One seed says nothing of other trainings: there McNemar’s exact test compares the two that there are."
         )
     )
     if not tested:
-        caption += " Nothing is tested here: that takes two rows with at least two common seeds."
+        caption += " Nothing is tested here: that takes two rows with a common seed and their predictions."
     elif min(seeds) <= 4:
         caption += (
-            f" With {min(seeds)} common seeds the test has {_freedom(min(seeds))} and shows only differences that are"
-            " large beside their spread: “not shown” does not mean “no difference”."
+            f" With {min(seeds)} common seed{'s' if min(seeds) > 1 else ''} only differences that are large beside their"
+            " spread are shown: “not shown” does not mean “no difference”."
         )
     if pictures:
         caption += " In the squares, coloured and bold differences are shown; pale ones are not."
     return Section("What is shown", caption, pictures, small=True, tables=_pair_tables(comparison, families, palette))
-
-
-def _freedom(seeds: int) -> str:
-    return "1 degree of freedom" if seeds == 2 else f"{seeds - 1} degrees of freedom"
 
 
 def _span(values: list[int]) -> str:
@@ -84,14 +84,15 @@ def _pair_tables(comparison: Comparison, families: list[Family], palette: Palett
 
 def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell]:
     names = [_row_cell(comparison, side, palette) for side in (pair.one, pair.other)]
-    here, there = pair.alone or (None, None)
-    verdict = "shown" if pair.shown else "not shown" if pair.p is not None else f"not tested: {pair.untested}"
+    test, (here, there) = pair.test, pair.alone or (None, None)
+    images = None if test is None or test.images is None else test.images.p
+    verdict = "shown" if pair.shown else "not shown" if test is not None else f"not tested: {pair.untested}"
+    p_values = (None if test is None else test.p_seeds, images, pair.p, pair.adjusted)
     return [
         *names,
         number(len(pair.runs), str(len(pair.runs))),
         number(pair.gain, points(pair, plus=True).removesuffix(" points")),
-        number(pair.p, "" if pair.p is None else p_value(pair.p).removeprefix("= ")),
-        number(pair.adjusted, "" if pair.adjusted is None else p_value(pair.adjusted).removeprefix("= ")),
+        *(number(p, "" if p is None else p_value(p).removeprefix("= ")) for p in p_values),
         words(verdict),
         number(here, f"{here:,}" if here is not None else ""),
         number(there, f"{there:,}" if there is not None else ""),
@@ -150,7 +151,7 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
 
 def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Cell]:
     pair = found.pair
-    verdict = "shown" if pair.shown else "not shown" if pair.p is not None else "not tested"
+    verdict = "shown" if pair.shown else "not shown" if pair.planned else "not tested"
     dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
     minute = None if found.per_second is None or not dearer else 6000 * found.per_second
     tera = None if found.per_gmac is None or pair.gain <= 0 else 1e5 * found.per_gmac

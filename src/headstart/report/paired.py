@@ -1,38 +1,34 @@
-"""Paired tests between the rows of a task: Student's t over common seeds, corrected for many comparisons."""
+"""Two rows of a task, paired by seed and tested, and the family of such pairs that the correction is over."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from headstart.report.folds import name_repeats, pool_answers
-from headstart.report.groups import Comparison, Group, Stat, stat
+from headstart.report.groups import Group, Stat, stat
+from headstart.report.stats.judge import Judgement, Sample, judge
+from headstart.report.stats.rule import LEVEL
 from headstart.report.study import Repeat, Run
-
-if TYPE_CHECKING:
-    import numpy as np
-
-LEVEL = 0.05
-NO_SPREAD = 1e-12  # accuracies are shares of whole images: what lies below is rounding
-
 
 @dataclass(frozen=True)
 class Pair:
     """Two rows of one task over the seeds that both have, tested on the same images; differences are `one - other`.
 
-    `difference` is of test accuracies (0..1), None without a common seed; `p` is two-sided, `adjusted` after Holm
-    over the task's tests, and both are None where nothing can be tested. `alone` counts images, pooled over the
-    seeds, that only `one` and only `other` got right, of `images`.
+    `difference` is of test accuracies (0..1) over seeds, None without a common seed; `test` says what is shown by it
+    (`headstart.report.stats.rule`), None where nothing can be tested; `adjusted` is its p value after Holm over the
+    family, None for a pair outside of it. `alone` counts images, pooled over the seeds, that only `one` and only
+    `other` got right, of `images`.
     """
 
     one: Group
     other: Group
     runs: list[tuple[Run, Run]]
     difference: Stat | None
-    p: float | None = None
+    sample: Sample | None = None
+    test: Judgement | None = None
     adjusted: float | None = None
     alone: tuple[int, int] | None = None
     images: int = 0
@@ -43,9 +39,29 @@ class Pair:
         return [run.repeat for run, _ in self.runs]
 
     @property
+    def p(self) -> float | None:
+        """The two-sided p value that decides, by itself."""
+        return None if self.test is None else self.test.p
+
+    @property
+    def half(self) -> float | None:
+        """Half of the difference's 95 % interval, by the same rule."""
+        return None if self.test is None else self.test.half
+
+    @property
     def shown(self) -> bool:
-        """Whether the test shows a difference, at 5 % over all comparisons of the task."""
+        """Whether the test shows a difference, at 5 % over all comparisons of the family."""
         return self.adjusted is not None and self.adjusted <= LEVEL
+
+    @property
+    def planned(self) -> bool:
+        """Whether the pair belongs to the family: which pairs are tested is said before results are seen."""
+        return self.adjusted is not None
+
+    @property
+    def equal(self) -> bool:
+        """Whether both rows have the same accuracy in each of their common seeds."""
+        return bool(self.runs) and all(a.accuracy == b.accuracy for a, b in self.runs)
 
     @property
     def gain(self) -> float:
@@ -57,15 +73,15 @@ class Pair:
     @property
     def untested(self) -> str:
         """Why there is no test, in words; empty where there is one."""
-        if self.p is not None:
+        if self.test is not None:
             return ""
         noun = self.noun
         if len(self.runs) < 2:
             both = {run.repeat for run in self.one.runs} & {run.repeat for run in self.other.runs}
             if len(both) > len(self.runs):
                 return f"{len(self.runs)} common {noun}s on the same test images" if self.runs else "other test images"
-            return f"one common {noun}" if self.runs else f"no common {noun}"
-        return f"the same difference in every {noun}"
+            return f"one common {noun}, no readable predictions" if self.runs else f"no common {noun}"
+        return f"the same difference in every {noun}, no readable predictions"
 
     @property
     def noun(self) -> str:
@@ -74,7 +90,7 @@ class Pair:
 
     def turned(self) -> Pair:
         """The same pair with its rows exchanged."""
-        found = self.difference
+        found, judged = self.difference, self.test
         difference = None if found is None else Stat(found.n, -found.mean, found.std, found.interval)
         alone = None if self.alone is None else (self.alone[1], self.alone[0])
         return replace(
@@ -83,80 +99,65 @@ class Pair:
             other=self.one,
             runs=[(b, a) for a, b in self.runs],
             difference=difference,
+            sample=None if self.sample is None else self.sample.turned(),
+            test=None if judged is None else judged.turned(),
             alone=alone,
         )
 
 
 @dataclass(frozen=True)
 class Family:
-    """A task's rows, best first, and all their pairs, the better row first; Holm's correction is over those tested."""
+    """A task's rows, best first, and the pairs that are tested, with Holm's correction over them.
+
+    Each row is tested against `reference`, as `row - reference`; without one, all pairs are, the better row first.
+    `excess` is what seeds add to the variance of a typical pair (`headstart.report.stats.rule`).
+    """
 
     task: str
     rows: list[Group]
     pairs: list[Pair]
+    reference: Group | None = None
+    excess: float = 0.0
+    _others: dict[tuple[int, int], Pair] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def tested(self) -> list[Pair]:
         """The pairs with a test: the family of the correction."""
-        return [pair for pair in self.pairs if pair.p is not None]
+        return [pair for pair in self.pairs if pair.test is not None]
 
     def between(self, one: Group, other: Group) -> Pair:
-        """The pair of two of its rows, as `one - other`."""
+        """The pair of two of its rows, as `one - other`; one outside of the family is tested by itself."""
         for pair in self.pairs:
             if pair.one is one and pair.other is other:
                 return pair
             if pair.one is other and pair.other is one:
                 return pair.turned()
-        raise LookupError(f"{one.strategy} and {other.strategy} are not two rows of {self.task}")
+        if not all(any(row is side for row in self.rows) for side in (one, other)):
+            raise LookupError(f"{one.strategy} and {other.strategy} are not two rows of {self.task}")
+        place = id(one), id(other)
+        if place not in self._others:
+            self._others[place] = judge_pair(make_pair(one, other), self.excess)
+        return self._others[place]
 
 
-def families(comparison: Comparison) -> list[Family]:
-    """Every task's pairs, tested and corrected."""
-    found = []
-    for task, rows in comparison.tasks().items():
-        pairs = [_pair(one, other) for one, other in combinations(rows, 2)]
-        values = t_tests(pairs)
-        adjusted = iter(holm([p for p in values if p is not None]))
-        tested = [
-            pair if p is None else replace(pair, p=p, adjusted=next(adjusted))
-            for pair, p in zip(pairs, values, strict=True)
-        ]
-        found.append(Family(task, rows, tested))
-    return found
+def make_pair(one: Group, other: Group) -> Pair:
+    """Pair two rows by their common seeds; nothing is tested yet."""
+    runs = common_runs(one, other)
+    differences = [a.accuracy - b.accuracy for a, b in runs]
+    right = right_in_both(runs)
+    if not runs:
+        return Pair(one, other, runs, None)
+    scores = None if right is None else right[0].astype(np.float64) - right[1]
+    sample = Sample(np.array(differences), scores, folds=any(run.repeat.fold >= 0 for run, _ in runs))
+    pair = Pair(one, other, runs, stat(differences), sample)
+    if scores is None:
+        return pair
+    return replace(pair, alone=(int((scores > 0).sum()), int((scores < 0).sum())), images=scores.size)
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Adjust p values for testing all of them (Holm 1979): the i-th smallest of m counts (m - i + 1) fold, never
-    less than a smaller one, at most 1.
-    """
-    # ours, as scipy has no Holm correction (it has that of Benjamini and Hochberg), and statsmodels is no dependency
-    adjusted = [0.0] * len(values)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
-        adjusted[place] = highest
-    return adjusted
-
-
-def t_tests(pairs: Sequence[Pair]) -> list[float | None]:
-    """The two-sided p value of each pair's paired t test; None for fewer than two common seeds, or where the
-    differences have no spread.
-    """
-    found: list[float | None] = [None] * len(pairs)
-    by_seeds: dict[int, list[int]] = defaultdict(list)
-    for place, pair in enumerate(pairs):
-        if pair.difference is not None and pair.difference.std is not None and pair.difference.std >= NO_SPREAD:
-            by_seeds[len(pair.runs)].append(place)
-    if not by_seeds:
-        return found
-    from scipy import stats
-
-    # All pairs with as many seeds in one call: a call takes 0.4 ms, and 100 rows have 4,950 pairs.
-    for places in by_seeds.values():
-        one, other = ([[runs[side].accuracy for runs in pairs[place].runs] for place in places] for side in (0, 1))
-        for place, p in zip(places, stats.ttest_rel(one, other, axis=1).pvalue.tolist(), strict=True):
-            found[place] = p
-    return found
+def judge_pair(pair: Pair, excess: float) -> Pair:
+    """Test a pair by itself, with what seeds add in the family's typical pair."""
+    return pair if pair.sample is None else replace(pair, test=judge(pair.sample, excess))
 
 
 def same_test(one: Run, other: Run) -> bool:
@@ -196,26 +197,7 @@ def right_in_both(runs: Sequence[tuple[Run, Run]]) -> tuple[np.ndarray, np.ndarr
 
     The folds of a seed are one test set.
     """
-    import numpy as np
-
     one, other = (pool_answers([pair[side] for pair in runs]) for side in (0, 1))
     if not one or not other or one[0].images != other[0].images:
         return None
     return np.stack([side.right for side in one]), np.stack([side.right for side in other])
-
-
-def _pair(one: Group, other: Group) -> Pair:
-    runs = common_runs(one, other)
-    difference = stat([a.accuracy - b.accuracy for a, b in runs])
-    right = right_in_both(runs)
-    if right is None:
-        return Pair(one, other, runs, difference)
-    here, there = right
-    return Pair(
-        one,
-        other,
-        runs,
-        difference,
-        alone=(int((here & ~there).sum()), int((there & ~here).sum())),
-        images=here.size,
-    )
