@@ -25,7 +25,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(3):
         write_run(outputs, strategy="ridge", seed=seed, skill=2.2)
         write_run(outputs, strategy="last_layers", seed=seed, skill=2.5)
-    assert main(["demo", "--output-dir", str(outputs), "--no-plots"]) == 0
+    assert main(["demo", "--output-dir", str(outputs), "--no-plots", "--all-pairs"]) == 0
     return outputs
 
 

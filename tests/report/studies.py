@@ -46,10 +46,10 @@ def read_results(outputs: Path) -> dict[tuple[str, int], dict[str, Any]]:
     return found
 
 
-def looked_at(outputs: Path) -> tuple[Comparison, Family]:
-    """The study's comparison and its one task."""
+def looked_at(outputs: Path, reference: str | None = None) -> tuple[Comparison, Family]:
+    """The study's comparison and its one task: all pairs, or each row against a reference."""
     comparison = compare(read(outputs / "demo"))
-    (family,) = families(comparison)
+    (family,) = families(comparison, reference, all_pairs=reference is None)
     return comparison, family
 
 

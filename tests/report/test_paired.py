@@ -10,10 +10,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from headstart.errors import UserError
 from headstart.report.changed import verdicts
+from headstart.report.families import families
+from headstart.report.groups import compare
 from headstart.report.stats.holm import holm
+from headstart.report.study import read
 from report.studies import looked_at, made, read_results, table
-from study_files import write_run
+from study_files import write_demo, write_run
 
 
 def test_pairs_equal_scipys_paired_t_test(study: Path) -> None:
@@ -30,7 +34,7 @@ def test_pairs_equal_scipys_paired_t_test(study: Path) -> None:
         assert float(row["difference"]) == pytest.approx(np.mean(ours[0]) - np.mean(ours[1]), rel=1e-9)
         assert float(row["difference"]) >= 0
         assert float(row["interval"]) == pytest.approx((high - low) / 2, rel=1e-9)
-        assert float(row["p"]) == pytest.approx(test.pvalue, rel=1e-9)
+        assert float(row["p_seeds"]) == pytest.approx(test.pvalue, rel=1e-9)
         assert row["seeds"] == "0 1 2"
         p_values.append((float(row["p"]), float(row["p_adjusted"]), row["shown"]))
     highest = 0.0
@@ -68,18 +72,29 @@ def test_seeds_that_overlap_in_part(tmp_path: Path) -> None:
     (pair,) = family.pairs
     ours = [[runs[strategy, seed]["test"]["accuracy"] for seed in (1, 2)] for strategy in ("finetune", "scratch")]
     assert pair.repeats == [(1, -1), (2, -1)]
-    assert pair.p == pytest.approx(stats.ttest_rel(*ours).pvalue)
+    assert pair.test is not None
+    assert pair.test.p_seeds == pytest.approx(stats.ttest_rel(*ours).pvalue)
     assert pair.gain == pytest.approx(np.mean(ours[0]) - np.mean(ours[1]))
     assert pair.turned().gain == -pair.gain
 
 
-def test_one_common_seed_is_not_tested(tmp_path: Path) -> None:
+def test_one_common_seed_is_tested_by_mcnemar(tmp_path: Path) -> None:
     write_run(tmp_path, strategy="finetune", seed=0)
     write_run(tmp_path, strategy="scratch", seed=0, skill=1.5)
     write_run(tmp_path, strategy="ridge", seed=4)
     _, family = looked_at(tmp_path)
+    (pair,) = family.tested
+    assert pair.alone is not None
+    assert pair.test is not None
+    assert pair.test.basis == "images, one seed"
+    assert pair.test.p_seeds is None
+    assert pair.p == pytest.approx(stats.binomtest(pair.alone[0], sum(pair.alone)).pvalue, rel=1e-9)
+    assert {pair.untested for pair in family.pairs} == {"", "no common seed"}
+    for run in pair.one.runs:
+        (run.folder / "predictions.csv").unlink()
+    _, family = looked_at(tmp_path)
     assert family.tested == []
-    assert {pair.untested for pair in family.pairs} == {"one common seed", "no common seed"}
+    assert {pair.untested for pair in family.pairs} == {"one common seed, no readable predictions", "no common seed"}
 
 
 def test_other_test_images_are_not_paired(tmp_path: Path) -> None:
@@ -103,14 +118,21 @@ def test_other_test_images_are_not_paired(tmp_path: Path) -> None:
     assert len(family.between(by["finetune"], by["less"]).runs) == 3
 
 
-def test_the_same_difference_in_every_seed_is_no_evidence(tmp_path: Path) -> None:
+def test_the_same_difference_in_every_seed_is_tested_by_images(tmp_path: Path) -> None:
     for seed in range(3):
-        write_run(tmp_path, strategy="finetune", seed=seed, update={"test": {"accuracy": 0.9}})
-        write_run(tmp_path, strategy="scratch", seed=seed, update={"test": {"accuracy": 0.6}})
+        write_run(tmp_path, strategy="finetune", seed=seed, skill=3, update={"test": {"accuracy": 0.9}})
+        write_run(tmp_path, strategy="scratch", seed=seed, skill=1.5, update={"test": {"accuracy": 0.6}})
+    _, family = looked_at(tmp_path)
+    (pair,) = family.pairs
+    assert pair.test is not None
+    assert (pair.test.p_seeds, pair.test.basis) == (None, "images")
+    assert pair.shown
+    for run in pair.one.runs:
+        (run.folder / "predictions.csv").unlink()
     _, family = looked_at(tmp_path)
     (pair,) = family.pairs
     assert pair.p is None
-    assert pair.untested == "the same difference in every seed"
+    assert pair.untested == "the same difference in every seed, no readable predictions"
 
 
 def test_p_values_and_intervals_are_those_of_students_formulas(tmp_path: Path) -> None:
@@ -130,7 +152,8 @@ def test_p_values_and_intervals_are_those_of_students_formulas(tmp_path: Path) -
         t = abs(np.mean(differences)) / error
         p = 1 - 2 / math.pi * math.atan(t) if len(differences) == 2 else 1 - t / math.sqrt(2 + t**2)
         quantile = math.tan(math.pi * 0.475) if len(differences) == 2 else 0.95 * math.sqrt(2 / (1 - 0.95**2))
-        assert pair.p == pytest.approx(p, rel=1e-9)
+        assert pair.test is not None
+        assert pair.test.p_seeds == pytest.approx(p, rel=1e-9)
         assert pair.difference is not None
         assert pair.difference.interval == pytest.approx(quantile * error, rel=1e-9)
 
@@ -177,3 +200,29 @@ def test_folds_of_several_seeds_are_paired_by_both(tmp_path: Path) -> None:
     assert found is not None
     assert found.seeds == 2
     assert len(found.names()) == len(found.labels) == 40 + 41 + 42
+
+
+def test_each_row_is_tested_against_the_cheapest_or_the_reference(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    comparison = compare(read(tmp_path / "demo"))
+    for reference, expected in {None: "feature_extraction", "scratch": "scratch"}.items():
+        (family,) = families(comparison, reference)
+        assert family.reference is not None
+        assert family.reference.strategy == expected
+        assert {pair.other.strategy for pair in family.pairs} == {expected}
+        assert {pair.one.strategy for pair in family.pairs} == {row.strategy for row in family.rows} - {expected}
+        tested = [pair.p for pair in family.pairs if pair.p is not None]
+        assert [pair.adjusted for pair in family.pairs] == holm(tested)
+        one, other = (row for row in family.rows if row is not family.reference)
+        outside = family.between(one, other)
+        assert (outside.planned, outside.shown) == (False, False)
+        assert outside.p is not None
+
+
+def test_a_wrong_reference_is_answered_with_the_nearest_name(tmp_path: Path) -> None:
+    write_demo(tmp_path)
+    comparison = compare(read(tmp_path / "demo"))
+    with pytest.raises(UserError, match="--reference: no row is called 'finetun'. Did you mean 'finetune'?"):
+        families(comparison, "finetun")
+    with pytest.raises(UserError, match="--reference and --all-pairs: give one of them"):
+        families(comparison, "finetune", all_pairs=True)

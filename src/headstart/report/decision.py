@@ -107,7 +107,8 @@ def _best(comparison: Comparison, family: Family) -> list[str]:
     if any(pair.test.basis != ONE_SEED for pair in family.tested if pair.test):
         lead = [f"Take {name}, the best by mean accuracy ({score(best)})."]
     elif family.tested:
-        lead = [f"By one {family.pairs[0].noun} alone take {name} ({score(best)}): another may say otherwise."]
+        only = f"with one common {family.pairs[0].noun} the test images alone are tested"
+        lead = [f"By mean accuracy alone take {name} ({score(best)}); {only}."]
     else:
         why = family.between(best, following).untested
         lead = [f"By mean accuracy alone take {name} ({score(best)}); with {why} nothing is tested."]

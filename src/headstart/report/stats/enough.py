@@ -9,16 +9,16 @@ from headstart.report.stats.judge import NO_SPREAD, Sample
 from headstart.report.stats.rule import LEVEL, combine, excess_of_seeds, least_excess
 
 POWER = 0.8
-MOST_SEEDS = 50
-LEAST_SEEDS = 3
+MOST_SEEDS, MANY_SEEDS, LEAST_SEEDS = 50, 10, 3
+LARGER = (1.5, 2, 3, 4, 5, 7, 10, 15, 20)  # test sets, by how much
 
 
 @dataclass(frozen=True)
 class Enough:
     """What would show the observed difference in 4 of 5 repeats, if it is the true one.
 
-    `seeds` is None where `MOST_SEEDS` are not enough; `images` is then how large the test set would have to be with as
-    many seeds as there are, None where that is not known.
+    So many `seeds`, and, where `MOST_SEEDS` are not enough on the test images that there are, so many test `images`;
+    both None where 10 seeds and 20 times the test images are not enough either.
     """
 
     seeds: int | None
@@ -38,13 +38,11 @@ def seeds_that_settle(sample: Sample, tests: int = 1, typical: float = 0.0) -> E
     for seeds in range(max(LEAST_SEEDS, sample.repeats + 1), MOST_SEEDS + 1):
         if gain >= _detectable(sample, seeds, tests, typical):
             return Enough(seeds)
-    if sample.scores is None or sample.folds:
-        return Enough(None)
-    # every part over images shrinks with their number: by how much has it to be more?
-    now = max(sample.repeats, LEAST_SEEDS)
-    for times in (1.5, 2, 3, 4, 5, 7, 10, 15, 20):
-        if gain >= _detectable(sample, now, tests, typical, times):
-            return Enough(None, math.ceil(times * sample.n_images))
+    if sample.scores is not None and not sample.folds:
+        many = max(sample.repeats, MANY_SEEDS)
+        for times in LARGER:
+            if gain >= _detectable(sample, many, tests, typical, times):
+                return Enough(many, math.ceil(times * sample.n_images))
     return Enough(None)
 
 

@@ -63,7 +63,7 @@ class Sample:
     @property
     def gain(self) -> float:
         """The mean difference."""
-        return float(self.differences.mean())
+        return float(self.differences.mean()) if len(self.differences) else 0.0
 
     @property
     def repeats(self) -> int:
