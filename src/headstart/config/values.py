@@ -14,6 +14,7 @@ from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
+    "keep": ("best", "all", "none"),
     "select": ("val_accuracy", "val_loss"),
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),

@@ -96,7 +96,7 @@ def _save_head(context: Context, phase: Phase, route: FittedHead, fitted: nn.Mod
             head.bias.copy_(fitted.bias)
     best = context.best_weights(phase.name)
     if comm.is_first():
-        weights.save(context.model, best)
+        weights.save(context.model, best, headless=separate)
         if separate:
             head_file.save(fitted, context.probe_head)
     comm.barrier()
