@@ -116,7 +116,6 @@ def work(
             earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
             measures = [build("measure", node) for node in config.measures.values()]
-            start = _copy_pretrained(config, model)
             context = Context(
                 config=config,
                 run=this_run,
@@ -128,7 +127,7 @@ def work(
                 digests=digests,
                 duplicates=find_duplicates(data.parts, data.classes),
                 measures=measures,
-                pretrained=start,
+                pretrained=_copy_pretrained(config, model),
             )
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
@@ -139,8 +138,7 @@ def work(
                 seen.write_seen(this_run.folder, data.parts, earlier)
                 keep.save_weights(context, unlearnt, headless=outcomes[-1].probe_digest is not None)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
-            if this_run.leads:
-                keep.free(context)
+            keep.free(context)
 
 
 def _plan(config: RunConfig) -> list[Phase]:

@@ -55,7 +55,7 @@ def save_weights(context: Context, before: Mapping[str, str], headless: bool) ->
 def free(context: Context) -> None:
     """Delete what a completed run does not keep: by default what its phases passed on to each other."""
     folder, kept = context.run.folder, context.config.keep
-    if kept == "all":
+    if kept == "all" or not context.run.leads:
         return
     try:
         if kept == "none":
