@@ -128,8 +128,8 @@ class Logistic(Probe):
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12) ** -self.scale
         x, basis, penalty = whiten(x * factor)
         if targets.classes == 2:
-            # scikit-learn has one head v for two classes, the difference of ours. By symmetry ours are v / 2 and -v / 2,
-            # so that ||W||^2 = ||v||^2 / 2: twice the penalty gives scikit-learn's objective.
+            # scikit-learn has one head v for two classes, the difference of ours. By symmetry ours are v / 2 and
+            # -v / 2, so that ||W||^2 = ||v||^2 / 2: twice the penalty gives scikit-learn's objective.
             penalty = 2 * penalty
         problem = Problem(x, targets, penalty)
         found, steps, converged = solve_path(problem, values, self.tolerance, self.max_iterations)

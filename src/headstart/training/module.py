@@ -20,6 +20,7 @@ from headstart.runtime.seeds import derive_seed, get_random_state, set_random_st
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
 from headstart.training.meters import make_meters
+from headstart.training.schedule import step_schedule
 
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
@@ -243,11 +244,3 @@ class PhaseModule(pl.LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         step_schedule(scheduler, self.trainer.global_step)
-
-
-def step_schedule(scheduler: Any, done: int) -> None:
-    """Set the rates of the step after `done` steps; a warm-up of n steps begins with 1/n of its way, not with 0.
-
-    timm's warm-up has `warmup_lr`, which is usually 0, as the rate of the first step, and that step teaches nothing.
-    """
-    scheduler.step_update(done + (done < scheduler.warmup_t))
