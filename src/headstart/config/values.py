@@ -10,11 +10,12 @@ from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.names import find_name_problems
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
+from headstart.config.selection import SELECTIONS
 from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
-    "select": ("val_accuracy", "val_loss"),
+    "select": SELECTIONS,
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
     "data.resize": ("auto", "crop", "squash", "pad"),
