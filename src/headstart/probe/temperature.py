@@ -13,9 +13,9 @@ def fit_scale(scores: Tensor, labels: Tensor) -> float:
 
         d nll / ds = mean_i sum_k (p_ik - t_ik) z_ik
 
-    rises with s and is zero at the best s, which is found by halving an interval of log s. Targets are not quite one-hot:
-    1 / (n + 1) of each is shared by all classes, as with one more image of an unknown class
-    (after Platt 1999). Else s would be infinite if all images are classified correctly.
+    rises with s and is zero at the best s, which is found by halving an interval of log s. Targets are not quite
+    one-hot: 1 / (n + 1) of each is shared by all classes, as one more image of unknown class would do (after Platt
+    1999). Else s would be infinite if all images are classified correctly.
 
     Args:
         scores: z, [n, classes].

@@ -27,9 +27,8 @@ NOT_DUE, DUE = 0, -1  # sent by rank 0 between two steps: whether a checkpoint i
 class PhaseMonitor(pl.Callback):
     """Offers each epoch to `BestWeights`, saves checkpoints, writes the curves, and logs the progress.
 
-    The state that the phase starts from is validated before the first step (as Lightning's "sanity check", over all
-    validation images) and offered as epoch 0: a phase never hands on less than it was given. That is done for a random
-    start too: it costs one pass over the validation images, and then all phases obey one rule.
+    A fitted state that the phase starts from is validated before the first step (as Lightning's "sanity check", over
+    all validation images) and offered as epoch 0: a phase never hands on less than it was given.
 
     A checkpoint is written between two steps when `checkpoint_every` seconds have passed, and when a stop is requested,
     after which the run stops.
@@ -90,7 +89,7 @@ class PhaseMonitor(pl.Callback):
         )
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Offer the state that the phase starts from as epoch 0; not called when a phase is resumed."""
+        """Offer the state that the phase starts from as epoch 0; not called if that is new, or the phase is resumed."""
         assert isinstance(pl_module, PhaseModule)
         checked = pl_module.validation
         known = math.isfinite(checked["loss"])  # a random start may overflow

@@ -15,6 +15,7 @@ from headstart.data.loader import Pixels, make_loader
 from headstart.distributed import comm
 from headstart.features.extractor import Extractor, open_extractor
 from headstart.features.views import extract_training_features
+from headstart.models import weights
 from headstart.runtime import signals
 from headstart.storage import checkpoints
 from headstart.strategy.plan import Phase, optimizer_groups
@@ -65,7 +66,9 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
     )
     callbacks = _make_callbacks(context, phase, average, monitor)
     assert phase.config.epochs is not None
-    _fit(context, module, phase.config.epochs, callbacks, batches, val_batches, monitor)
+    trainer = make_trainer(context.config.hardware, phase.config.epochs, context.run.folder, callbacks)
+    trainer.num_sanity_val_steps = math.inf if _is_start_fitted(context, index) else 0
+    _fit(context, trainer, module, batches, val_batches, monitor)
     images = len(context.data.train)
     outcome = Outcome(
         phase=phase.name,
@@ -73,10 +76,10 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         cut_at=route.split.at if route.split else None,
         epochs=monitor.epochs,
         images=monitor.epochs * images,
-        live_forwards=0 if route.split else monitor.epochs * (images + len(val)) + len(val),  # and the start's
+        live_forwards=0 if route.split else monitor.epochs * (images + len(val)) + len(val) * bool(monitor.start),
         seconds=monitor.seconds,
         extractions={} if extractor is None else dict(extractor.costs),
-        details={"best_epoch": best.epoch, "start": monitor.start},
+        details={"best_epoch": best.epoch} | ({"start": monitor.start} if monitor.start else {}),
         earlier_seconds=monitor.earlier_seconds,
     )
     return FittedPhase(outcome, extractor)
@@ -84,9 +87,8 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
 
 def _fit(
     context: Context,
+    trainer: pl.Trainer,
     module: PhaseModule,
-    epochs: int,
-    callbacks: list[pl.Callback],
     batches: Any,
     val_batches: Any,
     monitor: PhaseMonitor,
@@ -94,8 +96,8 @@ def _fit(
     """Train from the newest checkpoint, if there is one, and put the best weights into the network."""
     with signals.defer_signals():
         newest = comm.all_gather(checkpoints.find_newest(monitor.folder) if comm.is_first() else None)[0]
-        trainer = make_trainer(context.config.hardware, epochs, context.run.folder, callbacks)
-        trainer.num_sanity_val_steps = 0 if newest else math.inf  # the start is validated once: `PhaseMonitor`
+        if newest is not None:
+            trainer.num_sanity_val_steps = 0  # the checkpoint knows how good the start was
         try:
             trainer.fit(module, batches, val_batches, ckpt_path=newest)
         except SystemExit:  # Lightning raises this for a signal that came after the last step
@@ -104,6 +106,19 @@ def _fit(
     context.model.to(context.device)  # Lightning leaves it on the CPU
     comm.barrier()  # rank 0 has written the best weights
     monitor.best.load()
+
+
+def _is_start_fitted(context: Context, index: int) -> bool:
+    """Whether the head that a phase starts from was fitted to these classes, so that the start counts as epoch 0.
+
+    That is so after another phase, and with the head of another run (`headstart.models.factory.create`). A new head is
+    random: after a few epochs at chance level an untrained network would be handed on, and validating it costs a pass.
+    """
+    config = context.config
+    if index > 0:
+        return True
+    pretrained = config.strategy.start == "pretrained"
+    return pretrained and weights.read_classes(config.model.weights) == list(context.data.classes)
 
 
 def _make_settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
