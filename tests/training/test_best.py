@@ -163,7 +163,11 @@ def test_a_resume_that_is_not_bit_equal_reports_no_other_epochs_score(
     monkeypatch.setattr(BestWeights, "offer", win_and_die)
     with pytest.raises(KeyboardInterrupt):
         run_small(*options)
-    monkeypatch.setattr(BestWeights, "offer", offer)
+
+    def lose(self: BestWeights, epoch: int, checked: dict[str, float]) -> None:
+        offer(self, epoch, {"accuracy": 0.0, "loss": 9.0} if epoch == 3 else checked)
+
+    monkeypatch.setattr(BestWeights, "offer", lose)
     kept = run_small(*options)
     assert kept["attempts"] == 2
     expected = run_small(*options, "study=undisturbed")
