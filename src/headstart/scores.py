@@ -1,6 +1,6 @@
 """The scores of predictions: their names, and those that are made of counts by class or of ranks.
 
-They are no torchmetrics (see `headstart.evaluation.metrics`); the tests compare them with torchmetrics and scikit-learn.
+They are not those of torchmetrics (see `headstart.evaluation.metrics`); the tests compare both, and scikit-learn's.
 Importing this does not import torch.
 """
 

@@ -75,7 +75,9 @@ def list_classes(scores: Tensor, labels: Tensor, names: Sequence[str]) -> list[d
     """List for each class its name, number of images, recall, precision and F1 (None where one is not defined)."""
     scores, labels = _check(scores, labels)
     counts = count_classes(scores, labels)
-    columns = [[None if value != value else value for value in found.tolist()] for found in by_class.class_scores(*counts)]
+    columns = [
+        [None if value != value else value for value in found.tolist()] for found in by_class.class_scores(*counts)
+    ]
     return [
         {"name": name, "images": int(images), "recall": recall, "precision": precision, "f1": f1}
         for name, images, recall, precision, f1 in zip(names, counts[0].tolist(), *columns, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.config.environment import hide_in_text
 from headstart.storage.files import write_whole
@@ -38,7 +38,7 @@ def save_probabilities(
     if not probabilities:
         log.info("  %s is not written: the fitted head gives scores that are no probabilities", NAME)
         return
-    arrays = {"classes": np.array(list(classes), dtype=str)}
+    arrays: dict[str, Any] = {"classes": np.array(list(classes), dtype=str)}
     for part, (pixels, scores) in parts.items():
         arrays[f"{part}_names"] = np.array([hide_in_text(name) for name in pixels.names], dtype=str)
         arrays[f"{part}_labels"] = pixels.labels.cpu().numpy()
