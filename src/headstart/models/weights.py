@@ -141,13 +141,21 @@ def is_headless(weights: str) -> bool:
     return scheme == "run" and (Path(folder).expanduser() / PROBE).is_file()
 
 
-def save(model: nn.Module, path: Path) -> None:
-    """Write the network's tensors as safetensors, completely or not at all."""
+def save(model: nn.Module, path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write the network's tensors as safetensors, completely or not at all, with texts about them by name."""
     from safetensors.torch import save_model
 
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     with write_whole(path, size) as part:
-        save_model(model, str(part))
+        save_model(model, str(part), metadata)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Read the texts by name that `save` wrote into a file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 def load(model: nn.Module, path: Path) -> None:

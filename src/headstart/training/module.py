@@ -33,7 +33,6 @@ class PhaseSettings:
     """The settings of a phase from the run's config.
 
     Attributes:
-        select: the metric for the best epoch and for early stopping, val_accuracy or val_loss.
         index: the phase's number in the strategy; the seeds of its epochs are derived from it and the run's seed.
     """
 
@@ -41,7 +40,6 @@ class PhaseSettings:
     scheduler: dict[str, Any]
     hardware: HardwareConfig
     batch_size: int
-    select: str
     seed: int
     index: int
 
@@ -170,8 +168,6 @@ class PhaseModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.validation = self.read_meters("check")
-        selected = self.validation["accuracy" if self.settings.select == "val_accuracy" else "loss"]
-        self.log(self.settings.select, selected, logger=False, sync_dist=comm.world_size() > 1)  # for early stopping
 
     def _record_loss(self, loss: Tensor) -> None:
         """Record the first loss that is not finite, on the device; on a CPU it is checked at once, on a GPU later."""

@@ -36,6 +36,11 @@ class VerifiedCheckpoints(CheckpointIO):
                 f"{path} holds more than plain tensors and numbers, and is not read: headstart did not write it. "
                 "Delete it, and start the same command again"
             ) from error
+        if "best" not in state:
+            raise RunFailed(
+                f"{path} was written by another version of headstart and is not read. Delete it, and start the same "
+                "command again: the phase starts anew"
+            )
         return state
 
     def remove_checkpoint(self, path: Any) -> None:
