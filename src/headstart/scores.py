@@ -15,6 +15,31 @@ NAMES = ("accuracy", "top5", "balanced_accuracy", "f1", "auroc", "nll", "ece")  
 TOP = 5  # with as many classes or fewer, the class is always among the five likeliest: `top5` says nothing
 
 
+def measure(name: str, scores: Tensor, labels: Tensor) -> float:
+    """Return `balanced_accuracy`, `f1` or `auroc` of logits [n, C] against labels [n], as `select` needs it.
+
+    Raises:
+        ValueError: the AUROC is not defined: a class has no image.
+    """
+    if name == "auroc":
+        found = auroc(scores.float().log_softmax(1), labels)
+        if found is None:
+            raise ValueError("AUROC is not defined: a class has no image")
+        return found
+    images, predicted, hits = count_classes(scores, labels)
+    return (
+        balanced_accuracy(images, hits) if name == "balanced_accuracy" else macro_f1(images, predicted, hits)
+    ).item()
+
+
+def count_classes(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count for each class the images of it, those predicted as it, and those that are both: float64 [C] each."""
+    predicted, classes = scores.argmax(1), scores.shape[1]
+    counted = labels, predicted, labels[predicted == labels]
+    images, answers, hits = (some.bincount(minlength=classes).double() for some in counted)
+    return images, answers, hits
+
+
 def class_scores(images: Any, predicted: Any, hits: Any) -> tuple[Any, Any, Any]:
     """Return recall, precision and F1 of each class, NaN where they are not defined: tensors or arrays [..., classes].
 
@@ -27,13 +52,13 @@ def class_scores(images: Any, predicted: Any, hits: Any) -> tuple[Any, Any, Any]
 
 
 def balanced_accuracy(images: Tensor, hits: Tensor) -> Tensor:
-    """The mean recall over the classes that occur: from counts [..., classes], one number for each."""
-    return (hits / images).nanmean(-1)
+    """The mean recall over the classes that occur, from counts [classes]."""
+    return (hits / images).nanmean()
 
 
 def macro_f1(images: Tensor, predicted: Tensor, hits: Tensor) -> Tensor:
-    """The mean F1 over the classes that occur or are predicted: from counts [..., classes], one number for each."""
-    return class_scores(images, predicted, hits)[2].nanmean(-1)
+    """The mean F1 over the classes that occur or are predicted, from counts [classes]."""
+    return class_scores(images, predicted, hits)[2].nanmean()
 
 
 def auroc(log_probabilities: Tensor, labels: Tensor) -> float | None:

@@ -43,7 +43,7 @@ def evaluate(scores: Tensor, labels: Tensor, probabilities: bool = True) -> dict
 
     scores, labels = _check(scores, labels)
     hits = scores.argmax(1) == labels
-    images, predicted, hit = count_classes(scores, labels)
+    images, predicted, hit = by_class.count_classes(scores, labels)
     numbers: dict[str, float | None] = dict.fromkeys(by_class.NAMES)
     numbers["accuracy"] = hits.double().mean().item()
     numbers["balanced_accuracy"] = by_class.balanced_accuracy(images, hit).item()
@@ -63,18 +63,10 @@ def evaluate(scores: Tensor, labels: Tensor, probabilities: bool = True) -> dict
     return numbers
 
 
-def count_classes(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Count for each class the images of it, those predicted as it, and those that are both: float64 [C] each."""
-    predicted, classes = scores.argmax(1), scores.shape[1]
-    counted = labels, predicted, labels[predicted == labels]
-    images, answers, hits = (some.bincount(minlength=classes).double() for some in counted)
-    return images, answers, hits
-
-
 def list_classes(scores: Tensor, labels: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
     """List for each class its name, number of images, recall, precision and F1 (None where one is not defined)."""
     scores, labels = _check(scores, labels)
-    counts = count_classes(scores, labels)
+    counts = by_class.count_classes(scores, labels)
     columns = [
         [None if value != value else value for value in found.tolist()] for found in by_class.class_scores(*counts)
     ]

@@ -13,15 +13,16 @@ from headstart.storage.files import write_whole
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from headstart.data.loader import Pixels
-
 log = logging.getLogger(__name__)
 
 NAME = "predictions.npz"  # in a run's folder
 
 
 def save_probabilities(
-    path: Path, parts: Mapping[str, tuple[Pixels, Tensor]], classes: Sequence[str], probabilities: bool
+    path: Path,
+    parts: Mapping[str, tuple[Sequence[str], Tensor, Tensor]],
+    classes: Sequence[str],
+    probabilities: bool = True,
 ) -> None:
     """Write predictions.npz, completely or not at all; says so if there are no probabilities, and writes nothing.
 
@@ -30,7 +31,7 @@ def save_probabilities(
     it; nothing in it is pickled.
 
     Args:
-        parts: by name, the images and their scores [n, classes].
+        parts: by name, the images' names, labels [n] and scores [n, classes].
         probabilities: whether the softmax of the scores gives probabilities.
     """
     import numpy as np
@@ -39,9 +40,9 @@ def save_probabilities(
         log.info("  %s is not written: the fitted head gives scores that are no probabilities", NAME)
         return
     arrays: dict[str, Any] = {"classes": np.array(list(classes), dtype=str)}
-    for part, (pixels, scores) in parts.items():
-        arrays[f"{part}_names"] = np.array([hide_in_text(name) for name in pixels.names], dtype=str)
-        arrays[f"{part}_labels"] = pixels.labels.cpu().numpy()
+    for part, (names, labels, scores) in parts.items():
+        arrays[f"{part}_names"] = np.array([hide_in_text(name) for name in names], dtype=str)
+        arrays[f"{part}_labels"] = labels.cpu().numpy()
         arrays[f"{part}_probabilities"] = scores.detach().cpu().float().softmax(1).numpy()
     with write_whole(path, sum(array.nbytes for array in arrays.values())) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)

@@ -41,7 +41,8 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     test = metrics.evaluate(scores, data.test.labels, last.probabilities)
     rows = metrics.list_predictions(scores, data.test.labels, data.test.names, last.probabilities)
     metrics.save_predictions(context.run.folder / "predictions.csv", rows, data.classes)
-    parts = {"test": (data.test, scores)} | ({} if val_scores is None else {"val": (data.val, val_scores)})
+    parts = {"test": (data.test.names, data.test.labels, scores)}
+    parts |= {} if val_scores is None else {"val": (data.val.names, data.val.labels, val_scores)}
     probabilities.save_probabilities(context.run.folder / probabilities.NAME, parts, data.classes, last.probabilities)
     extractions = _list_extractions(evaluation, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]

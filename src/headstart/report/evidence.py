@@ -160,7 +160,8 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
         f"{metric.unit.capitalize()} of test {metric.title} beside what they cost more; where the test does not show a"
         f" gain, {metric.unit} per minute and per TMAC are no finding either. The multiply-adds are those of training"
         " and validation, with the backward pass of the whole network as twice the forward pass; a backward pass"
-        " through a part of it is not recorded, and ≥, ≤ or ~ mark where that leaves one side, the other or both too low."
+        " through a part of it is not recorded, and ≥, ≤ or ~ mark where that leaves one side, the other or both too"
+        " low."
     )
     return Section("Is it worth it?", caption, [], tables=tables)
 
