@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data.images import picture, read
+from headstart.data.content import digest_content, digest_listing
+from headstart.data.source import array_split
+from headstart.data.splits import Part
 
 
 def flat(root: Path, change: str = "", count: int = 6) -> Path:
@@ -46,3 +50,13 @@ def test_other_images_or_labels_change_it(change: str, cut: dict[str, int], tmp_
 
 def test_the_folder_it_stands_in_does_not_change_it(tmp_path: Path) -> None:
     assert read(flat(tmp_path / "one")).content == read(flat(tmp_path / "other")).content
+
+
+def test_another_label_of_one_image_changes_it() -> None:
+    images, digests = np.arange(4 * 12, dtype=np.uint8).reshape(4, 4, 3), []
+    for labels in ([0, 0, 1, 1], [0, 1, 0, 1]):
+        part = Part(array_split(images, np.array(labels), "train"), np.arange(4))
+        listing = digest_listing("ab", {"train": part})
+        digests.append((listing, digest_content("the same listing", [part])))
+    assert digests[0][0] != digests[1][0]
+    assert digests[0][1] != digests[1][1]
