@@ -19,7 +19,9 @@ class Ridge(Probe):
 
     Its scores lie about between 0 and 1, and a softmax of them is nearly uniform. So a head that becomes the network's
     is multiplied by the factor that gives the validation images the highest likelihood (`headstart.probe.temperature`):
-    a phase of gradient steps that follows starts from logits. No prediction changes.
+    a phase of gradient steps that follows starts from logits. No prediction changes. With 20 digits a class and 3 seeds
+    that phase (6 epochs) ended at 92.3 and 87.5 % at rates 1e-3 and 2e-4, NLL 0.32 and 0.39; unscaled at 93.3 and
+    83.7 %, NLL 0.31 and 1.72, because epochs at a low rate do not make up for scores without a scale.
 
     Args:
         grid: penalties alpha in `sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2` on centred features. A large

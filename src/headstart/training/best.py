@@ -95,7 +95,7 @@ class BestWeights:
                     packed["facts"]["epoch"],
                 )
             with write_whole(self.path, packed["file"].numel()) as part:
-                part.write_bytes(packed["file"].numpy().data)
+                part.write_bytes(packed["file"].cpu().numpy().data)
         self.facts = packed["facts"]
 
     def load(self) -> None:
