@@ -63,7 +63,7 @@ def test_a_row_without_the_metric_is_left_out_and_said_to_be(outputs: Path, caps
         write_run(outputs, strategy="ridge", seed=seed)
     compared(outputs, "demo", "--metric", "nll")
     assert "ridge" not in {row["strategy"] for row in table(outputs)}
-    assert "not counted: 3 without test.nll" in capsys.readouterr().out
+    assert "not counted: 3 without test.nll (ridge)" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"No completed run of study demo has test\.auroc .*--metric accuracy"):
         compared(outputs, "demo", "--metric", "auroc")
 

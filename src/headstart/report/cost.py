@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
-from headstart.report.style import INK, MUTED, Palette, place_labels, save, score_limits, sheet
+from headstart.report.metric import Metric
+from headstart.report.style import INK, MUTED, Palette, percent_limits, place_labels, save, sheet
 from headstart.report.worth import SECONDS, Budget, frontier
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ def reach(group: Group) -> list[float]:
         else [max(0.0, found.mean - found.interval), min(most, found.mean + found.interval)]
     )
     return [run.score for run in group.runs] + ends
+
+
+def score_limits(metric: Metric, values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:
+    """Axis limits around values of a metric as they are drawn; those of a share are percent."""
+    if metric.share:
+        return percent_limits(values, margin)
+    low, high = min(values), max(values)
+    room = max(margin * (high - low), 0.02)
+    return max(0.0, low - room), high + room
 
 
 def draw_cost(comparison: Comparison, palette: Palette, budget: Budget, path: Path) -> Path | None:

@@ -23,7 +23,7 @@ def judge(study: Study, metric: Metric) -> Study:
     if metric is ACCURACY:  # which no run is read without
         return study
     judged = [replace(run, metric=metric) for run in study.runs]
-    lacking = [Skipped(run.name, f"without test.{metric.name}") for run in judged if _lacks(run)]
+    lacking = [Skipped(run.name, f"without test.{metric.name} ({run.strategy})") for run in judged if _lacks(run)]
     return replace(study, runs=[run for run in judged if not _lacks(run)], skipped=[*study.skipped, *lacking])
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.confusion import draw_confusions
-from headstart.report.cost import draw_cost, reach
+from headstart.report.cost import draw_cost, reach, score_limits
 from headstart.report.curves import draw_curves
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions import figures_asked_for
 from headstart.report.sections import Picture, Section
-from headstart.report.style import Palette, save, score_limits, sheet
+from headstart.report.style import Palette, save, sheet
 from headstart.report.worth import BUDGETS, SECONDS, tells
 
 if TYPE_CHECKING:

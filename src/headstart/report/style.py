@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.groups import Group, is_task_key, plain
-from headstart.report.metric import Metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -158,15 +157,6 @@ def percent_limits(values: Sequence[float], margin: float = 0.06) -> tuple[float
     low, high = min(values), max(values)
     room = max(margin * (high - low), 2.0 - (high - low) / 2, 0.5)
     return max(-1.0, low - room), min(101.0, high + room)
-
-
-def score_limits(metric: Metric, values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:
-    """Axis limits around values of a metric as they are drawn; those of a share are percent."""
-    if metric.share:
-        return percent_limits(values, margin)
-    low, high = min(values), max(values)
-    room = max(margin * (high - low), 0.02)
-    return max(0.0, low - room), high + room
 
 
 def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
