@@ -15,6 +15,7 @@ from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
+    "keep": ("best", "all", "none"),
     "select": SELECTIONS,
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
@@ -53,7 +54,6 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "hardware.workers": (0, 256),
     "hardware.threads": (1, 1024),
 }
-HINTS = {"epochs": "; strategy=feature_extraction fits a head without epochs"}
 ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", "hardware.clip")
 BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 
@@ -86,8 +86,9 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
         value = _get_value(config, key)
         if key == "data.split_seed" and value == config.seed:
             continue  # it is the seed, which is already reported
+        hint = "; strategy=feature_extraction fits a head without epochs" if key == "epochs" else ""
         if value is not None and not (low <= value and (high is None or value <= high)):
-            yield f"{key}={value}: must be {describe_range(key)}{HINTS.get(key, '')}"
+            yield f"{key}={value}: must be {describe_range(key)}{hint}"
     for key in ABOVE_ZERO:
         value = _get_value(config, key)
         if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):

@@ -74,9 +74,8 @@ def score(group: Group) -> str:
 def points(pair: Pair, plus: bool = False) -> str:
     """A pair's difference in points: `8.6 ± 2.1 points`, with its sign if asked for or negative."""
     metric, half = pair.metric, None if pair.difference is None else pair.difference.interval
-    written = metric.number(pair.gain, "+" if plus else "")
-    known = half is not None and pair.p is not None
-    return f"{written} ± {metric.number(half or 0.0)} {metric.unit}" if known else f"{written} {metric.unit}"
+    width = "" if half is None or pair.p is None else f" ± {metric.number(half)}"
+    return f"{metric.number(pair.gain, '+' if plus else '')}{width} {metric.unit}"
 
 
 def p_value(value: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,7 +19,7 @@ from headstart.storage.files import write_whole
 
 log = logging.getLogger(__name__)
 
-KEY = "best"  # of the facts in the file's metadata
+KEY = "best"  # among the facts of the file
 
 
 class BestWeights:
@@ -67,7 +66,7 @@ class BestWeights:
         self.facts = facts
         if comm.is_first():
             with self.with_saved_weights():
-                weights.save(self.model, self.path, {KEY: json.dumps(facts)})
+                weights.save(self.model, self.path, facts={KEY: facts})
 
     def _rank(self, facts: Mapping[str, Any]) -> tuple[float, float]:
         return rank_scores(self.select, facts["val_accuracy"], facts["val_loss"], facts.get(self.select))
@@ -115,10 +114,4 @@ class BestWeights:
 
 def read_facts(path: Path) -> dict[str, Any] | None:
     """Read of which epoch the weights in a file are, with its scores; None if there is no file or it does not say."""
-    from safetensors import SafetensorError
-
-    try:
-        text = weights.read_metadata(path).get(KEY)
-        return None if text is None else dict(json.loads(text))
-    except (OSError, SafetensorError, ValueError):
-        return None
+    return weights.read_facts(path).get(KEY)

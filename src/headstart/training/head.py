@@ -120,7 +120,7 @@ def _save_head(context: Context, phase: Phase, route: FittedHead, fit: ProbeFit)
             log.info("  %s  its scores are multiplied by %.3g, so that they are logits", phase.name, fit.scale)
     best = context.best_weights(phase.name)
     if comm.is_first():
-        weights.save(context.model, best)
+        weights.save(context.model, best, headless=separate)
         if separate:
             head_file.save(fitted, context.probe_head)
     comm.barrier()

@@ -21,6 +21,7 @@ from headstart.runtime.seeds import derive_seed, get_random_state, set_random_st
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
 from headstart.training.meters import OutputScore, make_meters
+from headstart.training.schedule import step_schedule
 
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
@@ -84,13 +85,8 @@ class PhaseModule(pl.LightningModule):
         self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
         self.restored: dict[str, Any] | None = None
         self.validation: dict[str, float] = {}  # loss, accuracy, and what `select` names, of the newest validation
-        self.meters: Any = nn.ModuleDict(
-            {
-                name: make_meters(loss.classes)
-                for name in ("learn", "check")  # "train" is a method of every module
-            }
-        )
-
+        names = ("learn", "check")  # "train" is a method of every module
+        self.meters: Any = nn.ModuleDict({name: make_meters(loss.classes) for name in names})
         # not among the meters: between two steps, when a checkpoint is written, it is empty
         self.selected = OutputScore(settings.select.removeprefix("val_")) if settings.select in BY_CLASS else None
 
@@ -139,10 +135,21 @@ class PhaseModule(pl.LightningModule):
                 yield f"{meter}.{name}", metric
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        return self._step(batch, "learn")
+        return self._step(batch, "learn") * self._weigh(len(batch[1]), batch_index)
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         self._step(batch, "check")
+
+    def _weigh(self, images: int, batch_index: int) -> float:
+        """The weight of a batch's mean loss with which a step's gradient is the mean over all images of the step.
+
+        Lightning divides each loss by `accumulate`, and DDP averages gradients over the processes: both as if all
+        batches of a step, and all processes, had equally many images, and as if no batch of the step were missing.
+        """
+        accumulate = self.trainer.accumulate_grad_batches
+        loader: Any = self.trainer.train_dataloader
+        whole = loader.sampler.count_step_images(accumulate)[batch_index // accumulate]
+        return images * accumulate * comm.world_size() / whole
 
     def _step(self, batch: Any, meter: str) -> Tensor:
         learning = meter == "learn"
@@ -234,8 +241,8 @@ class PhaseModule(pl.LightningModule):
         )
         if scheduler is None:
             return optimizer
-        scheduler.step_update(0)
+        step_schedule(scheduler, 0)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        scheduler.step_update(self.trainer.global_step)
+        step_schedule(scheduler, self.trainer.global_step)
