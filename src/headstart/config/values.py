@@ -29,7 +29,6 @@ CHOICES = {
     "features.storage": ("auto", "memory", "mapped"),
     "logger.mode": ("auto", "online", "offline"),
 }
-STATISTICS = ("live", "frozen")
 # key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
 RANGES: dict[str, tuple[float, float | None]] = {
     "seed": (0, 2**32 - 1),
@@ -54,6 +53,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "hardware.workers": (0, 256),
     "hardware.threads": (1, 1024),
 }
+HINTS = {"epochs": "; strategy=feature_extraction fits a head without epochs"}
 ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", "hardware.clip")
 BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 
@@ -86,9 +86,8 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
         value = _get_value(config, key)
         if key == "data.split_seed" and value == config.seed:
             continue  # it is the seed, which is already reported
-        hint = "; strategy=feature_extraction fits a head without epochs" if key == "epochs" else ""
         if value is not None and not (low <= value and (high is None or value <= high)):
-            yield f"{key}={value}: must be {describe_range(key)}{hint}"
+            yield f"{key}={value}: must be {describe_range(key)}{HINTS.get(key, '')}"
     for key in ABOVE_ZERO:
         value = _get_value(config, key)
         if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
@@ -198,8 +197,8 @@ def _phase_problems(key: str, phase: PhaseConfig, augment: AugmentConfig) -> Ite
     """Problems that any phase can have, with a probe or by gradient."""
     if (phase.epochs is None) == (phase.probe is None):
         yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
-    if phase.statistics not in STATISTICS:
-        yield f"{key}.statistics={phase.statistics}: must be one of {', '.join(STATISTICS)}"
+    if phase.statistics not in ("live", "frozen"):
+        yield f"{key}.statistics={phase.statistics}: must be one of live, frozen"
     if phase.views is not None:
         if phase.views < 1:
             yield f"{key}.views={phase.views}: must be at least 1"

@@ -19,7 +19,7 @@ from headstart.storage.files import write_whole
 
 log = logging.getLogger(__name__)
 
-KEY = "best"  # among the facts of the file
+KEY = "best"  # of the facts in the file
 
 
 class BestWeights:
