@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.data.content import digest_content, digest_listing, find_constant_parts
 from headstart.data.filenames import escape_name
 from headstart.data.parts import read_parts
 from headstart.data.source import ArrayImages
@@ -48,6 +49,8 @@ class Data:
         pixel_range: tuple[float, float] | None = None,
         resize: str = "crop",
         fill: tuple[int, int, int] = (0, 0, 0),
+        listing: str = "",
+        constant: tuple[str, ...] = ("test",),
     ) -> None:
         self.classes = classes
         self.parts = parts
@@ -60,6 +63,7 @@ class Data:
         self.pixel_range = pixel_range  # values of deep images that become black and white; None if no image is deep
         self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the unreadable images left out
         self._all_parts = dict(parts)
+        self._listing, self._constant = listing, constant  # see `headstart.data.content`
         self._workers = workers
 
     @property
@@ -143,6 +147,11 @@ class Data:
         return total.hexdigest()
 
     @cached_property
+    def content(self) -> str:
+        """A digest of the images, unreadable ones included, that is the same for every seed and fold."""
+        return digest_content(self._listing, [self._all_parts[name] for name in self._constant])
+
+    @cached_property
     def adaptations(self) -> list[str]:
         """Sentences that say how images are changed, in addition to cropping, judging from a few training images."""
         from PIL import Image
@@ -186,6 +195,7 @@ def prepare(
     from headstart.data.pixel_range import set_pixel_range
 
     classes, parts = read_parts(data_cfg, cache_dir)
+    listing, constant = digest_listing(classes, parts), find_constant_parts(parts, data_cfg.folds)
     parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
     stored_size = math.floor(image_size / crop_pct)
     need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
@@ -200,6 +210,8 @@ def prepare(
         pixel_range=pixel_range,
         resize=resize if data_cfg.resize == "auto" else data_cfg.resize,
         fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
+        listing=listing,
+        constant=constant,
     )
 
 

@@ -1,8 +1,8 @@
 """The base of all probes: fit a head per value and set of features, choose one by validation, refit it if asked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from headstart.config.selection import LOSS, rank_scores
 from headstart.errors import UserError
 from headstart.models.stages import POOLINGS
-
-ELEMENTS = 2**24  # limit for an array of logits [values, rows, classes], or of features in float32
+from headstart.probe.scoring import Fits, measure_accuracy, measure_head, score_values
 
 
 @dataclass(frozen=True)
@@ -49,23 +48,6 @@ class ProbeFit:
     table: list[dict[str, Any]]
     probabilities: bool
     scale: float = 1.0
-
-
-class Fits(Protocol):
-    """Heads fitted on the same rows, one per value that is tried."""
-
-    @property
-    def facts(self) -> Sequence[dict[str, Any]]:
-        """For each value: the value itself, and what the solver reports of it."""
-        ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits [values, n, classes] of features [n, d]."""
-        ...
-
-    def head(self, index: int) -> nn.Module:
-        """The head of one value, as a module of its own."""
-        ...
 
 
 class Columns(nn.Module):
@@ -126,6 +108,7 @@ class Probe:
         copies: int = 1,
         parts: Mapping[str, slice] | None = None,
         seed: int = 0,
+        select: str | None = None,
     ) -> ProbeFit:
         """Fit every value on the training rows [n, d] and keep the one that is best on the validation rows [m, d].
 
@@ -140,13 +123,26 @@ class Probe:
             smoothing: of the labels that are fitted. Validation scores are computed with the labels as they are.
             parts: sets of features by name, each a range of columns; None means one set of all columns.
             seed: of what the fit draws at random.
+            select: one of `headstart.config.selection.BY_CLASS`, by which the value is chosen; of equals the lowest
+                nll. None: as above.
         """
         parts = parts or {"all": slice(0, train_x.shape[1])}
-        self._check(len(val_y), len(parts), weights, len(train_y))
+        self._check(len(val_y), len(parts), weights, len(train_y), select)
         targets = Targets(train_y, classes, weights, smoothing)
         fits = self.solve([train_x[:, part] for part in parts.values()], targets, self.values, seed)
         table = self._tabulate(parts, fits, val_x, val_y, classes)
-        ranks = [rank_scores(self.select, row["val_accuracy"], row["val_nll"] or 0.0) for row in table if len(val_y)]
+        if select is not None and len(val_y):
+            heads = (
+                (part, one.head(i))
+                for part, one in zip(parts.values(), fits, strict=True)
+                for i in range(len(one.facts))
+            )
+            for row, (part, head) in zip(table, heads, strict=True):
+                row[select] = measure_head(head, select, val_x[:, part], val_y)
+        rule = select or self.select
+        ranks = [
+            rank_scores(rule, row["val_accuracy"], row["val_nll"] or 0.0, row.get(rule)) for row in table if len(val_y)
+        ]
         best = ranks.index(max(ranks)) if ranks else 0  # of equals the first, the most cautious; no rows: one value
         at, index = divmod(best, len(fits[0].facts))
         part, fitted = list(parts.values())[at], fits[at]
@@ -159,7 +155,7 @@ class Probe:
         else:
             train_x = train_x[:, part]
         head = fitted.head(index).eval()
-        chosen = table[best] | {"train_accuracy": _measure_accuracy(head, train_x, train_y, classes)}
+        chosen = table[best] | {"train_accuracy": measure_accuracy(head, train_x, train_y, classes)}
         head = head if len(parts) == 1 else nn.Sequential(Columns(part.start, part.stop), head)
         return ProbeFit(head, chosen, table, self.probabilities, scale)
 
@@ -169,14 +165,19 @@ class Probe:
         """The validation scores of every value on every set of features, as a row each."""
         table: list[dict[str, Any]] = []
         for (name, part), fitted in zip(parts.items(), fits, strict=True):
-            scores = _score(fitted, val_x[:, part], val_y, classes)
+            scores = score_values(fitted, val_x[:, part], val_y, classes)
             for facts, accuracy, nll in zip(fitted.facts, *scores, strict=True):
                 row = {"features": name, **facts, "val_accuracy": accuracy}
                 table.append(row | {"val_nll": nll if self.probabilities else None})
         return table
 
-    def _check(self, validated: int, parts: int, weights: Tensor | None, rows: int) -> None:
-        """Raise UserError if there are no images to choose by, or if the rows' weights are not valid."""
+    def _check(self, validated: int, parts: int, weights: Tensor | None, rows: int, select: str | None) -> None:
+        """Raise UserError if there are no images or probabilities to choose by, or if rows' weights are not valid."""
+        if select == "val_auroc" and not self.probabilities:
+            raise UserError(
+                f"select={select}: needs probabilities, which {type(self).__name__} does not give; use select=val_f1 "
+                "or head=logistic"
+            )
         if not validated and len(self.values) * parts > 1:
             raise UserError(
                 "probe: choosing among several values needs validation images; raise data.val_fraction, or try one"
@@ -215,36 +216,3 @@ def _mean_weights(weights: Tensor, labels: Tensor, others: Tensor, classes: int)
     sums = torch.zeros(classes, dtype=weights.dtype, device=weights.device).index_add_(0, labels, weights)
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, sums / counts.clamp_min(1), 1.0).to(weights.dtype)[others]
-
-
-def _score(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list[float | None], list[float | None]]:
-    """Compute accuracy and nll (mean negative log-likelihood) of each value; None without rows.
-
-    The nll of a row is `logsumexp(z) - z[y]` of its logits z. Sums over rows are in double precision.
-    """
-    count = len(fitted.facts)
-    if not len(labels):
-        return [None] * count, [None] * count
-    hits, nll = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
-    for rows, own in _chunks(x, labels, count * classes):
-        logits = fitted.logits(rows)
-        hits += (logits.argmax(2) == own).double().sum(1).cpu()
-        true = logits.gather(2, own.expand(count, -1)[..., None])[..., 0]
-        nll += (logits.logsumexp(2) - true).double().sum(1).cpu()
-    return (hits / len(labels)).tolist(), (nll / len(labels)).tolist()
-
-
-def _measure_accuracy(head: nn.Module, x: Tensor, labels: Tensor, classes: int) -> float:
-    """The share of rows that a head classifies correctly."""
-    hits = 0
-    with torch.no_grad():
-        for rows, own in _chunks(x, labels, classes):
-            hits += int((head(rows).argmax(1) == own).sum())
-    return hits / len(labels)
-
-
-def _chunks(x: Tensor, labels: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows in float32 and their labels, in chunks; neither a chunk nor its `width` outputs per row exceed ELEMENTS."""
-    size = max(1, ELEMENTS // max(width, x.shape[1]))
-    for rows, own in zip(x.split(size), labels.split(size), strict=True):
-        yield rows.float(), own

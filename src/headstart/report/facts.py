@@ -4,19 +4,21 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from headstart.report.datasets import describe_contents
 from headstart.report.folds import CAVEAT
 from headstart.report.groups import Comparison, Group, natural, plain, split_by
-from headstart.report.study import Repeat, Run, Study, flatten
+from headstart.report.repeat import Repeat
+from headstart.report.study import Run, Study, flatten
 
 MEASURED = ("peak", "free", "used", "seconds", "bytes")
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """What weakens the comparison, one sentence each: settings or hardware that change, repeated or lacking seeds,
-    lost configs.
+    """What weakens the comparison, one sentence each: other data of one name, settings or hardware that change,
+    repeated or lacking seeds, lost configs.
     """
     runs = comparison.study.runs
-    found = []
+    found = describe_contents(runs)
     if comparison.along:
         settings = "; ".join(_setting(comparison, key) for key in comparison.along)
         found.append(f"Settings that change along with the rows: {settings}.")

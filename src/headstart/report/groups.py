@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from headstart.report.metric import Metric
 from headstart.report.study import Run, Study
 from headstart.storage.runs import IRRELEVANT
 
@@ -69,6 +70,23 @@ class Group:
         return found
 
     @property
+    def metric(self) -> Metric:
+        """What the study is compared by."""
+        return self.runs[0].metric
+
+    @property
+    def score(self) -> Stat:
+        """The metric over the group's runs."""
+        found = stat([run.score for run in self.runs])
+        assert found is not None
+        return found
+
+    @property
+    def merit(self) -> float:
+        """The mean of the metric, with its sign such that more is better: rows are ordered by it."""
+        return self.metric.merit(self.score.mean)
+
+    @property
     def from_scratch(self) -> bool:
         """Whether the group's weights started random."""
         return self.runs[0].from_scratch
@@ -88,6 +106,11 @@ class Comparison:
     groups: list[Group]
     keys: list[str]
     along: list[str]
+
+    @property
+    def metric(self) -> Metric:
+        """What the rows are compared by."""
+        return self.groups[0].metric
 
     def label(self, group: Group, within_task: bool = False) -> str:
         """What tells this row from the study's other rows (or from those of its own task), in a few words.
@@ -119,12 +142,12 @@ class Comparison:
         return next((end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)), key)
 
     def tasks(self) -> dict[str, list[Group]]:
-        """The groups by task (data and its cut), each best accuracy first; the key is the task's name."""
+        """The groups by task (data and its cut), each best score first; the key is the task's name."""
         found: dict[str, list[Group]] = defaultdict(list)
         for group in sorted(self.groups, key=lambda group: natural(group.data, *group.keys.values())):
             cut = [f"{self.short(key)} {plain(group.keys[key])}" for key in self.keys if is_task_key(key)]
             found[", ".join([group.data, *cut])].append(group)
-        return {task: sorted(rows, key=lambda row: -row.accuracy.mean) for task, rows in found.items()}
+        return {task: sorted(rows, key=lambda row: -row.merit) for task, rows in found.items()}
 
 
 def is_task_key(key: str) -> bool:

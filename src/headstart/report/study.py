@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from headstart.report.answers import Answers, read_answers
+from headstart.report.metric import ACCURACY, Metric
+from headstart.report.older import drop_top5
+from headstart.report.repeat import Repeat
 from headstart.storage.plain_text import escape_all, escape_controls
 from headstart.storage.runs import LATER
 
@@ -21,30 +24,21 @@ RUN_FILES = ("result.json", "state.json", "config.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class Repeat(NamedTuple):
-    """Which repeat of an experiment a run is: its seed, and its fold (-1 without cross-validation)."""
-
-    seed: int
-    fold: int = -1
-
-    @property
-    def place(self) -> float:
-        """A number to sort by: seeds, and the folds between them."""
-        return self.seed + (self.fold + 1) / 1000
-
-    def __str__(self) -> str:
-        return str(self.seed) if self.fold < 0 else f"{self.seed}/fold{self.fold}"
-
-
 @dataclass(frozen=True)
 class Run:
     """One completed run: its folder, its `result.json`, and its flattened config (None where it could not be
     read).
+
+    Attributes:
+        metric: what it is judged by.
+        content: tells its data from other data of the same name in the study; empty where there are none.
     """
 
     folder: Path
     result: Mapping[str, Any]
     config: Mapping[str, Any] | None
+    metric: Metric = ACCURACY
+    content: str = ""
 
     @property
     def name(self) -> str:
@@ -63,8 +57,8 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The data's name in `result.json`."""
-        return str(self.result["data"])
+        """The data's name in `result.json`, with what tells it from other data of this name."""
+        return str(self.result["data"]) + (f" [{self.content}]" if self.content else "")
 
     @property
     def seed(self) -> int:
@@ -81,6 +75,11 @@ class Run:
     def accuracy(self) -> float:
         """Test accuracy in 0..1; `read` lets no run through without one."""
         return float(self.result["test"]["accuracy"])
+
+    @property
+    def score(self) -> float:
+        """The test part's number by which it is judged; `judge` lets no run through without one."""
+        return float(self.result["test"][self.metric.name])
 
     @property
     def cached(self) -> bool:
@@ -215,7 +214,7 @@ def read_run(folder: Path) -> Run | Skipped:
     status = result.get("status")
     if status != "completed":
         return Skipped(name, str(status or "without status"))
-    run = Run(folder, result, load_config(folder / "config.yaml"))
+    run = Run(folder, drop_top5(result), load_config(folder / "config.yaml"))
     problem = lacking(run)
     return Skipped(name, "unreadable", f"result.json: {problem}") if problem else run
 

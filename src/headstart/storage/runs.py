@@ -25,6 +25,8 @@ from headstart.storage.redact import Formatter, mask
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+# What a run that begins anew removes, with its checkpoints.
+OUTPUTS = ("result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv", "probe.safetensors")
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
     "study",
@@ -159,7 +161,7 @@ class Run:
                     half_written.unlink()
         before = self.read_state()
         if fresh or before.get("status") == "completed":
-            for name in ("result.json", "state.json", "predictions.csv", "metrics.csv", "probe.safetensors"):
+            for name in OUTPUTS:
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from headstart import scores
 from headstart.config.environment import hide
 from headstart.storage.files import append_text, write_text, write_whole
 from headstart.storage.redact import mask
@@ -18,9 +19,8 @@ from headstart.tracking.wandb_run import LoggerSettings, WandbRun
 
 NUMBERS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
 COLUMNS = ("phase", "epoch", "step", *NUMBERS)
-SCORES = ("accuracy", "top5", "balanced_accuracy", "nll", "ece")
 SUMMARY = (
-    *(f"{part}.{score}" for part in ("test", "val") for score in SCORES),
+    *(f"{part}.{score}" for part in ("test", "val") for score in scores.NAMES),
     *(f"seconds.{part}" for part in ("features", "fit", "test", "total")),
     *("params.total", "params.trainable", "gmacs", "epochs", "backbone_forwards", "images_per_second"),
     *("cached", "n_train", "n_val", "n_test"),

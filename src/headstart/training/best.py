@@ -58,8 +58,9 @@ class BestWeights:
         return -1 if self.facts is None else int(self.facts["epoch"])
 
     def offer(self, epoch: int, checked: Mapping[str, float]) -> None:
-        """Keep the network's weights if this epoch's validation accuracy and loss are better than all before."""
+        """Keep the network's weights if this epoch's validation scores are better than all before."""
         facts = {"epoch": epoch, "val_accuracy": checked["accuracy"], "val_loss": checked["loss"]}
+        facts |= {self.select: checked[self.select]} if self.select in checked else {}
         if self.facts is not None and self._rank(facts) <= self._rank(self.facts):
             return
         self.facts = facts
@@ -68,7 +69,7 @@ class BestWeights:
                 weights.save(self.model, self.path, facts={KEY: facts})
 
     def _rank(self, facts: Mapping[str, Any]) -> tuple[float, float]:
-        return rank_scores(self.select, facts["val_accuracy"], facts["val_loss"])
+        return rank_scores(self.select, facts["val_accuracy"], facts["val_loss"], facts.get(self.select))
 
     def is_overdue(self, epoch: int) -> bool:
         """Whether the last `patience` epochs up to this one were no better than the best."""

@@ -130,6 +130,7 @@ def _make_settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
         scheduler=config.scheduler,
         hardware=config.hardware,
         batch_size=config.data.batch_size,
+        select=config.select,
         seed=config.seed,
         index=index,
     )

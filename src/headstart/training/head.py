@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from headstart.config.selection import BY_CLASS
 from headstart.context import Context
 from headstart.distributed import comm
+from headstart.errors import UserError
 from headstart.features.extractor import open_extractor
 from headstart.features.views import extract_training_features
 from headstart.models import weights
 from headstart.probe import head_file
-from headstart.probe.base import ProbeFit
+from headstart.probe.base import Probe, ProbeFit
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
 from headstart.training.loss import class_weights
@@ -35,6 +37,7 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
     began = time.monotonic()
     options: dict[str, Any] = {"parts": route.columns, "seed": config.seed}
     options |= {"smoothing": config.label_smoothing} if route.takes_smoothing and config.label_smoothing else {}
+    options |= _select_by(config.select, route)
     if route.is_refitted and getattr(route.probe, "is_linear", False):
         options["copies"] = max(1, route.views)
     fitted = route.probe.fit(train, labels, val, val_labels, classes, importance, **options)
@@ -45,7 +48,7 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
     details = {"chosen": best["value"], "tried": len(fitted.table)}
     details |= {"on": best["features"]} if route.columns else {}
     details |= {"scale": fitted.scale} if probe_digest is None and fitted.scale != 1 else {}
-    details |= {name: best[name] for name in ("weight_decay", "val_accuracy", "val_nll") if name in best}
+    details |= {name: best[name] for name in ("weight_decay", "val_accuracy", "val_nll", *BY_CLASS) if name in best}
     outcome = Outcome(
         phase=phase.name,
         kind=route.name,
@@ -57,6 +60,22 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
         probe_digest=probe_digest,
     )
     return FittedPhase(outcome, extractor)
+
+
+def _select_by(select: str, route: FittedHead) -> dict[str, str]:
+    """The argument of `fit` that says by what the value is chosen, if `select` asks for another rule than the probe's.
+
+    Raises:
+        UserError: a probe of one's own knows no other rule.
+    """
+    if select not in BY_CLASS:
+        return {}
+    if not isinstance(route.probe, Probe):
+        raise UserError(
+            f"select={select}: {type(route.probe).__name__} chooses its value by a rule of its own, because it is no "
+            "headstart.probe.base.Probe; use select=val_accuracy"
+        )
+    return {"select": select}
 
 
 def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit, seconds: float) -> None:

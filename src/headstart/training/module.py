@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.config import instantiate
+from headstart.config.selection import BY_CLASS
 from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
 from headstart.runtime.seeds import derive_seed, get_random_state, set_random_state
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
-from headstart.training.meters import make_meters
+from headstart.training.meters import OutputScore, make_meters
 from headstart.training.schedule import step_schedule
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class PhaseSettings:
     """The settings of a phase from the run's config.
 
     Attributes:
+        select: the rule by which the best epoch is chosen (`headstart.config.selection`).
         index: the phase's number in the strategy; the seeds of its epochs are derived from it and the run's seed.
     """
 
@@ -41,6 +43,7 @@ class PhaseSettings:
     scheduler: dict[str, Any]
     hardware: HardwareConfig
     batch_size: int
+    select: str
     seed: int
     index: int
 
@@ -81,13 +84,11 @@ class PhaseModule(pl.LightningModule):
         # auxiliary classifiers (`headstart.models.architectures.auxiliary`), each with a loss of its own
         self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
         self.restored: dict[str, Any] | None = None
-        self.validation: dict[str, float] = {}  # loss and accuracy of the newest validation
-        self.meters: Any = nn.ModuleDict(
-            {
-                name: make_meters(loss.classes)
-                for name in ("learn", "check")  # "train" is a method of every module
-            }
-        )
+        self.validation: dict[str, float] = {}  # loss, accuracy, and what `select` names, of the newest validation
+        names = ("learn", "check")  # "train" is a method of every module
+        self.meters: Any = nn.ModuleDict({name: make_meters(loss.classes) for name in names})
+        # not among the meters: between two steps, when a checkpoint is written, it is empty
+        self.selected = OutputScore(settings.select.removeprefix("val_")) if settings.select in BY_CLASS else None
 
     def train(self, mode: bool = True) -> PhaseModule:
         """Put the network in training mode, except its frozen parts, which stay in eval mode."""
@@ -170,6 +171,8 @@ class PhaseModule(pl.LightningModule):
         loss = (self.objective if learning else functional.cross_entropy)(logits.float(), targets)
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)
+        if self.selected is not None and not learning:
+            self.selected.update(logits.detach(), labels)
         if learning:  # not in the meter, so that its loss can be compared with the validation loss
             for part in self.auxiliary:
                 loss = loss + part.auxiliary_loss(self.objective, targets)
@@ -180,6 +183,9 @@ class PhaseModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.validation = self.read_meters("check")
+        if self.selected is not None:
+            self.validation[self.settings.select] = float(self.selected.compute())
+            self.selected.reset()
 
     def _record_loss(self, loss: Tensor) -> None:
         """Record the first loss that is not finite, on the device; on a CPU it is checked at once, on a GPU later."""
