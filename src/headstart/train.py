@@ -27,6 +27,7 @@ from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
 from headstart.strategy.plan import Phase, check_schedule, plan_phases
 from headstart.strategy.route import check_probes, choose_route
+from headstart.tracking import progress
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.facts import log_facts
 from headstart.training.phases import run_phases
@@ -36,6 +37,7 @@ from headstart.tuning.timing import TrialSetup
 log = logging.getLogger(__name__)
 
 
+@progress.watch_run()
 def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     """Run one experiment and return the content of its `result.json`; a completed one is not run again.
 
@@ -65,6 +67,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
             log.info(
                 "%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", this_run.folder, accuracy
             )
+            done.skipped = True
             return done
         this_run.begin(to_plain(config), overrides, fresh=done is not None)
         if tuned:
@@ -74,7 +77,9 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
         if config.hardware.devices == 1:
             work(config, this_run, digests, phases_done, data)
         else:
-            torchrun.start(to_plain(config), config.hardware, this_run, digests, phases_done)
+            with progress.pause():
+                orders = torchrun.Spec(to_plain(config), this_run, digests, phases_done, progress.export())
+                progress.add_shown(torchrun.start(orders, config.hardware))
         result = this_run.read_result()
         assert result is not None
     log.info(
@@ -131,6 +136,7 @@ def work(
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
             log_facts(context, phases, routes)
+            progress.end_facts()
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
                 seen.write_seen(this_run.folder, data.parts, earlier)
@@ -174,17 +180,18 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
 
 def prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
     """Read and split the data of a run; `headstart data` shows what comes out."""
-    return prepare(
-        config.data,
-        image_size=config.data.image_size or spec.image_size,
-        crop_pct=spec.crop_pct,
-        interpolation=spec.interpolation,
-        workers=config.hardware.workers,
-        processes=config.hardware.devices,
-        cache_dir=config.cache,
-        resize=spec.resize,
-        mean=spec.mean,
-    )
+    with progress.task("reading the data"):
+        return prepare(
+            config.data,
+            image_size=config.data.image_size or spec.image_size,
+            crop_pct=spec.crop_pct,
+            interpolation=spec.interpolation,
+            workers=config.hardware.workers,
+            processes=config.hardware.devices,
+            cache_dir=config.cache,
+            resize=spec.resize,
+            mean=spec.mean,
+        )
 
 
 def _open_logger(config: RunConfig, this_run: runs.Run) -> RunLog:

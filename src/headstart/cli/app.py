@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
         raise refused.error from refused
     except SystemExit as stop:  # raised by the argument parser, and by Hydra after it has answered a query
         return 2 if stop.code == 1 else int(stop.code or 0)
-    summary.show_failures()
+    summary.show()
     return summary.code
 
 

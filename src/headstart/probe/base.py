@@ -92,6 +92,7 @@ class Probe:
     probabilities = True
     by_accuracy = False  # whether to choose by accuracy and not by nll; on few images nll is the better measure
     is_linear = True  # whether the head is a linear layer, which can replace the network's own
+    noun = "value"  # what is tried: see `headstart.config.words`
     smooths = False  # whether the probe takes smoothed labels: then `fit` is given `smoothing`
 
     def __init__(self, values: Sequence[Any], refit: bool, layers: Sequence[int], poolings: Sequence[str]) -> None:
@@ -101,6 +102,11 @@ class Probe:
             raise UserError(f"probe.layers={list(layers)}: needs whole numbers, such as [-1] or [-1, -2]")
         if not self.poolings or not set(self.poolings) <= set(POOLINGS):
             raise UserError(f"probe.poolings={list(poolings)}: needs some of {', '.join(POOLINGS)}")
+
+    @property
+    def criterion(self) -> str:
+        """The score by which a value is chosen, in words."""
+        return "accuracy" if self.by_accuracy or not self.probabilities else "loss"
 
     @property
     def is_separate(self) -> bool:

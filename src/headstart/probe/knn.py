@@ -144,6 +144,7 @@ class NearestNeighbours(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
+    noun = "number of neighbours"
     by_accuracy = True
     is_linear = False
 

@@ -75,6 +75,7 @@ class Logistic(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
+    noun = "value of C"
     smooths = True
 
     def __init__(

@@ -22,6 +22,7 @@ class Ridge(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
+    noun = "penalty"
     probabilities = False
 
     def __init__(

@@ -38,8 +38,7 @@ def log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]
     warn_of_duplicates(context.duplicates)
     options = table.Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
     lines = table.format_table(table.make_rows(phases, routes, options))
-    for line in lines:
-        log.info("  %s", line)
+    log.info("  %s", "\n  ".join(lines))  # one record: a sweep shows an equal table once
     context.run_log.log_text("strategy_table", lines)
 
 

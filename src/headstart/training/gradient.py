@@ -19,6 +19,7 @@ from headstart.runtime import signals
 from headstart.storage import checkpoints
 from headstart.strategy.plan import Phase, optimizer_groups
 from headstart.strategy.route import Route
+from headstart.tracking import progress
 from headstart.training.callbacks import PhaseMonitor
 from headstart.training.ema import WeightAverage
 from headstart.training.loss import TrainingLoss, class_weights
@@ -93,7 +94,10 @@ def _fit(
         newest = comm.all_gather(checkpoints.find_newest(monitor.folder) if comm.is_first() else None)[0]
         trainer = make_trainer(context.config.hardware, epochs, context.run.folder, callbacks)
         try:
-            trainer.fit(module, batches, val_batches, ckpt_path=newest)
+            work = monitor.work
+            work.total = epochs * len(batches)
+            with progress.show(work):
+                trainer.fit(module, batches, val_batches, ckpt_path=newest)
         except SystemExit:  # Lightning raises this for a signal that came after the last step
             signals.raise_if_stopped()
             raise KeyboardInterrupt from None  # Ctrl-C outside of `raise_on_signals`
