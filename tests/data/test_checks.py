@@ -196,7 +196,7 @@ def test_the_same_image_under_two_labels_is_named_with_both(
     copies = [f"{tmp_path}/{part}/b/copy{i}.png (dogs\\n, {part})" for i in range(3)]
     assert found["two_labels"] == [(f"{tmp_path}/train/a/{i}.png (cats, train)", copies[i]) for i in range(3)]
     warn_of_duplicates({"two_labels": found["two_labels"]})
-    assert "3 image(s) have another label than the same image, byte for byte, elsewhere:" in caplog.text
+    assert "3 images have another label than the same image, byte for byte, elsewhere:" in caplog.text
     assert all(f"\n    {one}  =  {other}" in caplog.text for one, other in found["two_labels"])
 
 

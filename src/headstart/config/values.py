@@ -10,6 +10,7 @@ from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.names import find_name_problems
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
+from headstart.config.words import count
 from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
@@ -245,4 +246,4 @@ def _schedule_problems(key: str, phase: PhaseConfig, scheduler: Mapping[str, Any
     warmup, epochs = scheduler.get("warmup_epochs") or 0, phase.epochs or 0
     if scheduler.get("sched") != "none" and _is_positive(warmup) and 0 < epochs <= warmup:
         fix = f"scheduler.warmup_epochs={epochs - 1}" if epochs > 1 else "scheduler=cosine"
-        yield f"scheduler.warmup_epochs={warmup}: all of the {epochs} epochs of {key}; use {fix}, or more epochs"
+        yield f"scheduler.warmup_epochs={warmup}: {key} has {count(epochs, 'epoch')}; use {fix}, or more epochs"

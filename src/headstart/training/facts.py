@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from headstart.config.schema import HardwareConfig
+from headstart.config.words import count
 from headstart.context import Context
 from headstart.data.checks import warn_of_duplicates
 from headstart.models import preprocessing
@@ -44,10 +45,10 @@ def log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]
 
 def _log_step_size(hardware_: HardwareConfig, batch: int, lr: float) -> None:
     log.info(
-        "  %d images per step: batches of %d, %d process(es), %d accumulated  |  lr %g, not scaled by it",
+        "  %d images per step: batches of %d, %s, %d accumulated  |  lr %g, not scaled by it",
         batch * hardware_.devices * hardware_.accumulate,
         batch,
-        hardware_.devices,
+        count(hardware_.devices, "process"),
         hardware_.accumulate,
         lr,
     )

@@ -1,7 +1,7 @@
 """How long a run will take, before it begins: from a trial of two steps of its network, cached for this machine.
 
-It is a rough figure, for a person who decides whether to wait: probes, checkpoints and the starts of libraries are left
-out, and layers are taken to cost the same at every depth.
+It is a rough figure, for a person who decides whether to wait: probes and checkpoints are left out, layers are taken
+to cost the same at every depth.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headstart.strategy.plan import Phase
 
 FOLDER = "trial"  # beside the timings of hardware.tune, which are of more rounds
+START = 2.0  # seconds for what every run does besides: it builds the network, reads the data, writes its files
 PASSES = 3.0  # forward passes that a training step costs: one forward, and two for the gradients
 
 
@@ -65,7 +66,7 @@ def forecast(config: RunConfig, phases: Sequence[Phase], sizes: Mapping[str, int
     batch, processes = config.data.batch_size, config.hardware.devices
     forward = step / batch / PASSES  # seconds an image
     changes = is_random(config.augment) or mixes(config.augment)
-    features = rest = 0.0
+    features, rest = 0.0, START
     for phase in phases:
         its = phase.config
         changing = changes and its.augment is not False and its.views is None
