@@ -190,7 +190,7 @@ def test_one_image_under_two_labels_or_in_two_parts_is_refused(
 ) -> None:
     monkeypatch.chdir(place)
     table(place, [*PLAIN, (f"{place}/flat/../cat0.png", "dog")])
-    refused("t.csv", r"line 6: the image '.*cat0.png' has the label 'dog', but 'cat' in line 2; one label an image is")
+    refused("t.csv", r"line 6: the image '.*cat0.png' has the label 'dog', but 'cat' in line 2; one label per image is")
     rows = [(*row, "train") for row in PLAIN]
     refused(
         table(place, [*rows, (*PLAIN[0], "test")], ("path", "label", "split")),

@@ -46,7 +46,11 @@ def digits() -> Source:
 
 
 def fashion_mnist(root: str | None = None) -> Source:
-    """Fashion-MNIST (28x28, grey) from Debian's package if it is installed, else downloaded to `root`."""
+    """Fashion-MNIST (28x28, grey) from Debian's package if it is installed, else downloaded to `root`.
+
+    Args:
+        root: the folder that it is downloaded to; null: data.
+    """
     if not FASHION_FOLDER.is_dir():
         return torchvision("FashionMNIST", root or "data")
 
