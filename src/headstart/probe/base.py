@@ -104,11 +104,6 @@ class Probe:
             raise UserError(f"probe.poolings={list(poolings)}: needs some of {', '.join(POOLINGS)}")
 
     @property
-    def criterion(self) -> str:
-        """The score by which a value is chosen, in words."""
-        return "accuracy" if self.by_accuracy or not self.probabilities else "loss"
-
-    @property
     def is_separate(self) -> bool:
         """Whether the head cannot replace the network's own, and is kept in a file of its own."""
         return not self.is_linear or self.layers != (-1,)

@@ -93,11 +93,11 @@ def describe_choice(probe: Any, fitted: ProbeFit, parts: Mapping[str, Any] | Non
     chosen = f"{best['value']:.3g}" + (f" with weight decay {best['weight_decay']:g}" if "and" in noun.split() else "")
     on = f" on {best['features']}" if parts else ""
     if len(fitted.table) == 1:
-        return f"{_name_probe(probe)}: {noun} {chosen}, on validation"
+        return f"{_name_probe(probe)}: {noun} {chosen}"
     tried = count(len(fitted.table) // max(1, len(parts or ())), noun)
     each = f" on each of {count(len(parts), 'set')} of features" if parts and len(parts) > 1 else ""
-    criterion = f"validation {getattr(probe, 'criterion', 'score')}"
-    return f"{_name_probe(probe)}: {tried} tried{each}, {chosen}{on} chosen on {criterion}"
+    by_loss = fitted.probabilities and not getattr(probe, "by_accuracy", False)
+    return f"{_name_probe(probe)}: {tried} tried{each}, {chosen}{on} chosen on validation {'loss' if by_loss else 'accuracy'}"
 
 
 def _name_probe(probe: Any) -> str:
