@@ -92,7 +92,6 @@ class Probe:
     probabilities = True
     by_accuracy = False  # whether to choose by accuracy and not by nll; on few images nll is the better measure
     is_linear = True  # whether the head is a linear layer, which can replace the network's own
-    noun = "value"  # what is tried: see `headstart.config.words`
     smooths = False  # whether the probe takes smoothed labels: then `fit` is given `smoothing`
 
     def __init__(self, values: Sequence[Any], refit: bool, layers: Sequence[int], poolings: Sequence[str]) -> None:

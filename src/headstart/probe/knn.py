@@ -144,7 +144,7 @@ class NearestNeighbours(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
-    noun = "number of neighbours"
+    noun = "number of neighbours"  # what is tried: `headstart.training.head`
     by_accuracy = True
     is_linear = False
 

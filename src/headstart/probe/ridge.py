@@ -22,7 +22,7 @@ class Ridge(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
-    noun = "penalty"
+    noun = "penalty"  # what is tried: `headstart.training.head`
     probabilities = False
 
     def __init__(

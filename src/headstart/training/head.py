@@ -97,7 +97,8 @@ def describe_choice(probe: Any, fitted: ProbeFit, parts: Mapping[str, Any] | Non
     tried = count(len(fitted.table) // max(1, len(parts or ())), noun)
     each = f" on each of {count(len(parts), 'set')} of features" if parts and len(parts) > 1 else ""
     by_loss = fitted.probabilities and not getattr(probe, "by_accuracy", False)
-    return f"{_name_probe(probe)}: {tried} tried{each}, {chosen}{on} chosen on validation {'loss' if by_loss else 'accuracy'}"
+    score = "loss" if by_loss else "accuracy"
+    return f"{_name_probe(probe)}: {tried} tried{each}, {chosen}{on} chosen on validation {score}"
 
 
 def _name_probe(probe: Any) -> str:
