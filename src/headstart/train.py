@@ -28,6 +28,7 @@ from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
 from headstart.strategy.plan import Phase, check_schedule, plan_phases
 from headstart.strategy.route import check_probes, choose_route
+from headstart.tracking import progress
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.facts import log_facts
 from headstart.training.phases import run_phases
@@ -37,6 +38,7 @@ from headstart.tuning.timing import TrialSetup
 log = logging.getLogger(__name__)
 
 
+@progress.watch_run()
 def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     """Run one experiment and return the content of its `result.json`; a completed one is not run again.
 
@@ -62,12 +64,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     with runs.lock_run(to_plain(config), digests) as this_run:
         done = this_run.read_result()
         if done is not None and not config.rerun:
-            accuracy = 100 * done["test"]["accuracy"]
-            log.info(
-                "%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", this_run.folder, accuracy
-            )
-            keep.say_if_missing(this_run.folder, config.keep)
-            return done
+            return _skip(done, this_run.folder, config.keep)
         this_run.begin(to_plain(config), overrides, fresh=done is not None)
         if tuned:
             this_run.update_state(tuned=tuned)
@@ -76,7 +73,9 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
         if config.hardware.devices == 1:
             work(config, this_run, digests, phases_done, data)
         else:
-            torchrun.start(to_plain(config), config.hardware, this_run, digests, phases_done)
+            with progress.pause():
+                orders = torchrun.Spec(to_plain(config), this_run, digests, phases_done, progress.export())
+                progress.add_shown(torchrun.start(orders, config.hardware))
         result = this_run.read_result()
         assert result is not None
     log.info(
@@ -115,7 +114,6 @@ def work(
             model = _create_model(config, data, device)
             earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-            measures = [build("measure", node) for node in config.measures.values()]
             context = Context(
                 config=config,
                 run=this_run,
@@ -126,19 +124,28 @@ def work(
                 device=device,
                 digests=digests,
                 duplicates=find_duplicates(data.parts, data.classes),
-                measures=measures,
+                measures=[build("measure", node) for node in config.measures.values()],
                 pretrained=_copy_pretrained(config, model),
             )
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
             log_facts(context, phases, routes)
             unlearnt = keep.digest_unlearnt(context, phases)
+            progress.end_facts()
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
                 seen.write_seen(this_run.folder, data.parts, earlier)
                 keep.save_weights(context, unlearnt, headless=outcomes[-1].probe_digest is not None)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
             keep.free(context)
+
+
+def _skip(done: runs.Result, folder: Path, kept: str) -> runs.Result:
+    accuracy = 100 * done["test"]["accuracy"]
+    log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", folder, accuracy)
+    keep.say_if_missing(folder, kept)
+    done.skipped = True
+    return done
 
 
 def _plan(config: RunConfig) -> list[Phase]:
@@ -177,17 +184,18 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
 
 def prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
     """Read and split the data of a run; `headstart data` shows what comes out."""
-    return prepare(
-        config.data,
-        image_size=config.data.image_size or spec.image_size,
-        crop_pct=spec.crop_pct,
-        interpolation=spec.interpolation,
-        workers=config.hardware.workers,
-        processes=config.hardware.devices,
-        cache_dir=config.cache,
-        resize=spec.resize,
-        mean=spec.mean,
-    )
+    with progress.task("reading the data"):
+        return prepare(
+            config.data,
+            image_size=config.data.image_size or spec.image_size,
+            crop_pct=spec.crop_pct,
+            interpolation=spec.interpolation,
+            workers=config.hardware.workers,
+            processes=config.hardware.devices,
+            cache_dir=config.cache,
+            resize=spec.resize,
+            mean=spec.mean,
+        )
 
 
 def _open_logger(config: RunConfig, this_run: runs.Run) -> RunLog:

@@ -5,13 +5,14 @@ sweepers. The jobs of a plain command and of a plain sweep are composed once, by
 directly to `headstart.train`.
 """
 
+import io
 import logging
 import os
 import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import Any
 
 import hydra
@@ -20,6 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from headstart.cli.callbacks import FolderRefused
+from headstart.cli.help import annotate
 from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs
 from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         raise refused.error from refused
     except SystemExit as stop:  # raised by the argument parser, and by Hydra after it has answered a query
         return 2 if stop.code == 1 else int(stop.code or 0)
-    summary.show_failures()
+    summary.show()
     return summary.code
 
 
@@ -101,8 +103,15 @@ def _answer(argv: Sequence[str]) -> None:
     """Let Hydra answer a query; if it cannot, report what is wrong with the command."""
     with suppress(Exception):  # where the command cannot even be quoted, Hydra says why
         sys.argv = ["headstart", *quote_arguments(argv)]
+    asks_for_help = parse_arguments(argv).help
+    page = io.StringIO()
     try:
-        _run_hydra(lambda composed: None)
+        with redirect_stdout(page) if asks_for_help else nullcontext():
+            _run_hydra(lambda composed: None)
+    except SystemExit:  # Hydra's end of an answer
+        if text := page.getvalue():
+            print(annotate(text), end="")
+        raise
     except HydraException as error:
         raise_if_any(_find_problems(argv) or [str(error).strip() or type(error).__name__])
     except Exception as error:

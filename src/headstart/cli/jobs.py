@@ -14,6 +14,7 @@ from hydra.types import HydraContext
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from headstart.cli.progress import Sweep
 from headstart.config import own_code
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError, as_user_error
@@ -30,8 +31,10 @@ class JobSummary:
     """How the jobs of one command ended."""
 
     done: int = 0
+    skipped: int = 0  # of those done: they were complete before
     failed: list[str] = field(default_factory=list)
     code: int = 0
+    closing: list[str] = field(default_factory=list)  # what is said after the last job of a sweep
 
     def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
         """Run one job; returns its validation accuracy, or the error, which is logged and counted.
@@ -49,6 +52,7 @@ class JobSummary:
             self._count(overrides, error)
             return error
         self.done += 1
+        self.skipped += result.skipped
         return float(result["val"]["accuracy"])
 
     def _count(self, overrides: list[str], error: Exception) -> None:
@@ -62,12 +66,14 @@ class JobSummary:
         self.failed.append(f"{' '.join(overrides)}: {reason}")
         self.code = max(self.code, 2 if isinstance(error, UserError) else 1)
 
-    def show_failures(self) -> None:
-        """Log which jobs failed, if there were several jobs."""
+    def show(self) -> None:
+        """Log how the jobs ended, if there were several: which failed, and why; how all can be compared."""
         if self.failed and self.done + len(self.failed) > 1:
             log.error("%d of %d jobs failed:", len(self.failed), self.done + len(self.failed))
             for line in self.failed:
                 log.error("  %s", line)
+        for line in self.closing:
+            log.info("%s", line)
 
 
 def list_hydra_targets() -> list[str]:
@@ -118,19 +124,28 @@ def run_jobs(command: Command, summary: JobSummary) -> None:
 
 def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
     assert command.composer is not None
+    sweep = Sweep(command.jobs)
+    sweep.announce()
     for number, job in enumerate(command.jobs):
         config = command.composer.launch_config(job.overrides)
         OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` is the same time in the whole sweep
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
-        run_job(_make_task(job, summary), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+        run_job(_make_task(job, summary, sweep), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+    summary.closing = sweep.describe_end(summary.done - summary.skipped, summary.skipped, len(summary.failed))
 
 
-def _make_task(job: Job, summary: JobSummary) -> Callable[[DictConfig], None]:
+def _make_task(job: Job, summary: JobSummary, sweep: Sweep | None = None) -> Callable[[DictConfig], None]:
     """Make the function that Hydra calls with its composed config; it runs the job with its checked config instead."""
 
     def task(_: DictConfig) -> None:
-        summary.run(job.task_overrides, lambda: job.config)
+        if sweep is None:
+            summary.run(job.task_overrides, lambda: job.config)
+            return
+        with sweep.show_next():
+            new = summary.done - summary.skipped
+            summary.run(job.task_overrides, lambda: job.config)
+            sweep.end_job(ran=summary.done - summary.skipped > new)
 
     return task
 

@@ -73,6 +73,11 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.explain import main as explain
 
         return explain([word for word in rest if word != "--explain"])
+    if "--help" in rest or "-h" in rest:
+        from headstart.cli import help as manual
+
+        if manual.find_words(rest):
+            return manual.main(rest)
     from headstart.cli import app
 
     return app.main(rest)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 
 from headstart.config import own_code
@@ -11,6 +12,7 @@ from headstart.config.names import find_name_problems
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
 from headstart.config.selection import SELECTIONS
+from headstart.config.words import count
 from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
@@ -70,26 +72,20 @@ def describe_range(key: str) -> str | None:
     return None
 
 
-def _get_value(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = getattr(config, part)
-    return config
-
-
 def find_value_problems(config: RunConfig) -> Iterator[str]:
     """Find wrong values in a typed config: of each key alone, and of several together."""
     for key, choices in CHOICES.items():
-        value = _get_value(config, key)
+        value = attrgetter(key)(config)
         if value not in choices:
             yield f"{key}={value}: must be {describe_range(key)}{did_you_mean(str(value), choices)}"
     for key, (low, high) in RANGES.items():
-        value = _get_value(config, key)
+        value = attrgetter(key)(config)
         if key == "data.split_seed" and value == config.seed:
             continue  # it is the seed, which is already reported
         if value is not None and not (low <= value and (high is None or value <= high)):
             yield f"{key}={value}: must be {describe_range(key)}{HINTS.get(key, '')}"
     for key in ABOVE_ZERO:
-        value = _get_value(config, key)
+        value = attrgetter(key)(config)
         if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
             yield f"{key}={value}: must be {describe_range(key)}"
     if config.hardware.devices == 0:
@@ -247,4 +243,4 @@ def _schedule_problems(key: str, phase: PhaseConfig, scheduler: Mapping[str, Any
     warmup, epochs = scheduler.get("warmup_epochs") or 0, phase.epochs or 0
     if scheduler.get("sched") != "none" and _is_positive(warmup) and 0 < epochs <= warmup:
         fix = f"scheduler.warmup_epochs={epochs - 1}" if epochs > 1 else "scheduler=cosine"
-        yield f"scheduler.warmup_epochs={warmup}: all of the {epochs} epochs of {key}; use {fix}, or more epochs"
+        yield f"scheduler.warmup_epochs={warmup}: {key} has {count(epochs, 'epoch')}; use {fix}, or more epochs"

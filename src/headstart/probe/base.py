@@ -123,27 +123,14 @@ class Probe:
             smoothing: of the labels that are fitted. Validation scores are computed with the labels as they are.
             parts: sets of features by name, each a range of columns; None means one set of all columns.
             seed: of what the fit draws at random.
-            select: one of `headstart.config.selection.BY_CLASS`, by which the value is chosen; of equals the lowest
-                nll. None: as above.
+            select: one of `headstart.config.selection.BY_CLASS`, of equals the lowest nll; None means as above.
         """
         parts = parts or {"all": slice(0, train_x.shape[1])}
         self._check(len(val_y), len(parts), weights, len(train_y), select)
         targets = Targets(train_y, classes, weights, smoothing)
         fits = self.solve([train_x[:, part] for part in parts.values()], targets, self.values, seed)
-        table = self._tabulate(parts, fits, val_x, val_y, classes)
-        if select is not None and len(val_y):
-            heads = (
-                (part, one.head(i))
-                for part, one in zip(parts.values(), fits, strict=True)
-                for i in range(len(one.facts))
-            )
-            for row, (part, head) in zip(table, heads, strict=True):
-                row[select] = measure_head(head, select, val_x[:, part], val_y)
-        rule = select or self.select
-        ranks = [
-            rank_scores(rule, row["val_accuracy"], row["val_nll"] or 0.0, row.get(rule)) for row in table if len(val_y)
-        ]
-        best = ranks.index(max(ranks)) if ranks else 0  # of equals the first, the most cautious; no rows: one value
+        table = self._tabulate(parts, fits, val_x, val_y, classes, select)
+        best = self._choose(table, select) if len(val_y) else 0  # of equals the first, the most cautious
         at, index = divmod(best, len(fits[0].facts))
         part, fitted = list(parts.values())[at], fits[at]
         scale = self.find_scale(fitted.head(index), val_x[:, part], val_y)
@@ -159,15 +146,29 @@ class Probe:
         head = head if len(parts) == 1 else nn.Sequential(Columns(part.start, part.stop), head)
         return ProbeFit(head, chosen, table, self.probabilities, scale)
 
+    def _choose(self, table: Sequence[Mapping[str, Any]], select: str | None) -> int:
+        """The row of the best value, of equals the first."""
+        rule = select or self.select
+        ranks = [rank_scores(rule, row["val_accuracy"], row["val_nll"] or 0.0, row.get(rule)) for row in table]
+        return ranks.index(max(ranks))
+
     def _tabulate(
-        self, parts: Mapping[str, slice], fits: Sequence[Fits], val_x: Tensor, val_y: Tensor, classes: int
+        self,
+        parts: Mapping[str, slice],
+        fits: Sequence[Fits],
+        val_x: Tensor,
+        val_y: Tensor,
+        classes: int,
+        select: str | None,
     ) -> list[dict[str, Any]]:
         """The validation scores of every value on every set of features, as a row each."""
         table: list[dict[str, Any]] = []
         for (name, part), fitted in zip(parts.items(), fits, strict=True):
             scores = score_values(fitted, val_x[:, part], val_y, classes)
-            for facts, accuracy, nll in zip(fitted.facts, *scores, strict=True):
+            for index, (facts, accuracy, nll) in enumerate(zip(fitted.facts, *scores, strict=True)):
                 row = {"features": name, **facts, "val_accuracy": accuracy}
+                if select is not None and len(val_y):
+                    row[select] = measure_head(fitted.head(index), select, val_x[:, part], val_y)
                 table.append(row | {"val_nll": nll if self.probabilities else None})
         return table
 

@@ -146,6 +146,7 @@ class NearestNeighbours(Probe):
     """
 
     select = ACCURACY
+    noun = "number of neighbours"  # what is tried: `headstart.training.head`
     is_linear = False
 
     def __init__(

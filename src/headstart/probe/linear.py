@@ -76,6 +76,7 @@ class Logistic(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
+    noun = "value of C"  # what is tried: `headstart.training.head`
     smooths = True
 
     def __init__(

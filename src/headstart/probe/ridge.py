@@ -29,6 +29,7 @@ class Ridge(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
+    noun = "penalty"  # what is tried: `headstart.training.head`
     probabilities = False
 
     def __init__(

@@ -15,6 +15,7 @@ from headstart.report.grids import MOST_ROWS, draw_pairs, draw_verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
+from headstart.report.quietly import draw_in
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import STYLE, Palette
 from headstart.report.worth import BUDGETS
@@ -41,9 +42,7 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
     if folder is None:
         pairs = evidence.paired_section(comparison, families, palette, [])
         return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
+    with draw_in(STYLE):
         return [
             *question_sections(comparison, folder),
             accuracy_section(comparison, palette, folder),

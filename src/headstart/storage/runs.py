@@ -109,6 +109,7 @@ class Result(dict[str, Any]):
     def __init__(self, values: Mapping[str, Any], folder: Path) -> None:
         super().__init__(values)
         self.folder = folder
+        self.skipped = False  # whether the run was complete when it was asked for
 
 
 def read_result(folder: Path) -> Result | None:

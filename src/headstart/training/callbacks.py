@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import signals
+from headstart.tracking import progress
 from headstart.training.best import BestWeights
 from headstart.training.module import PhaseModule
 
@@ -54,6 +55,7 @@ class PhaseMonitor(pl.Callback):
         self.logged_at, self.epoch_began = 0.0, 0.0
         self.position: dict[str, int] = {}  # the epoch and the batches done, for the checkpoint that is being written
         self.began = self.saved = time.monotonic()
+        self.work = progress.Task(phase, unit="batches")  # for the console; `gradient` shows it
         self.earlier_seconds = 0.0  # seconds that this phase took before it was interrupted
 
     @property
@@ -87,6 +89,7 @@ class PhaseMonitor(pl.Callback):
             position["batches"],
             len(self.batches),
         )
+        self.work.done = self.work.skipped = position["epoch"] * len(self.batches) + position["batches"]
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Offer the state that the phase starts from as epoch 0; not called if that is new, or the phase is resumed."""
@@ -100,11 +103,13 @@ class PhaseMonitor(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_began = time.monotonic()  # not called when an epoch is resumed in its middle
+        self.work.what = f"{self.phase}, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done = batch_idx + 1
+        self.work.done = trainer.current_epoch * int(trainer.num_training_batches) + done
         if done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
             self._finish_step(trainer, batches=done, epoch=trainer.current_epoch)
 

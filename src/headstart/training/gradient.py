@@ -20,6 +20,7 @@ from headstart.runtime import signals
 from headstart.storage import checkpoints
 from headstart.strategy.plan import Phase, optimizer_groups
 from headstart.strategy.route import Route
+from headstart.tracking import progress
 from headstart.training.best import BestWeights
 from headstart.training.callbacks import PhaseMonitor
 from headstart.training.ema import WeightAverage
@@ -48,8 +49,6 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         validated=None if average is None else average.module,
     )
     batches, val_batches = _make_loaders(context, phase, route, train, val)
-    if settings.hardware.compile and not batches.sampler.has_whole_batch:
-        log.info("  %s: nothing is compiled, because no batch has %d images", phase.name, settings.batch_size)
     best = BestWeights(
         context.model,
         context.best_weights(phase.name),
@@ -64,8 +63,8 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         batches=batches.sampler,
         checkpoint_every=context.config.checkpoint_every,
     )
-    callbacks = _make_callbacks(context, phase, average, monitor)
     assert phase.config.epochs is not None
+    callbacks = _make_callbacks(context, phase, average, monitor)
     trainer = make_trainer(context.config.hardware, phase.config.epochs, context.run.folder, callbacks)
     trainer.num_sanity_val_steps = math.inf if _is_start_fitted(context, index) else 0
     _fit(context, trainer, module, batches, val_batches, monitor)
@@ -99,7 +98,10 @@ def _fit(
         if newest is not None:
             trainer.num_sanity_val_steps = 0  # the checkpoint knows how good the start was
         try:
-            trainer.fit(module, batches, val_batches, ckpt_path=newest)
+            work = monitor.work
+            work.total = (trainer.max_epochs or 0) * len(batches)
+            with progress.show(work):
+                trainer.fit(module, batches, val_batches, ckpt_path=newest)
         except SystemExit:  # Lightning raises this for a signal that came after the last step
             signals.raise_if_stopped()
             raise KeyboardInterrupt from None  # Ctrl-C outside of `raise_on_signals`
@@ -163,6 +165,8 @@ def _make_loaders(context: Context, phase: Phase, route: Route, train: Pixels, v
     batches = make_loader(
         train, config.data.batch_size, shuffle=True, views=max(1, route.views), balanced=balanced, **common
     )
+    if config.hardware.compile and not batches.sampler.has_whole_batch:  # type: ignore[attr-defined] # `Batches`
+        log.info("  %s: nothing is compiled, because no batch has %d images", phase.name, config.data.batch_size)
     return batches, make_loader(val, config.data.batch_size, shuffle=False, **common)
 
 

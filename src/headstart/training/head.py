@@ -2,12 +2,14 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from headstart.config.selection import BY_CLASS
+from headstart.config.selection import BY_CLASS, LOSS
+from headstart.config.words import count
 from headstart.context import Context
 from headstart.distributed import comm
 from headstart.errors import UserError
@@ -18,6 +20,7 @@ from headstart.probe import head_file
 from headstart.probe.base import Probe, ProbeFit
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
+from headstart.tracking import progress
 from headstart.training.loss import class_weights
 from headstart.training.outcome import FittedPhase, Outcome
 
@@ -40,7 +43,8 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
     options |= _select_by(config.select, route)
     if route.is_refitted and getattr(route.probe, "is_linear", False):
         options["copies"] = max(1, route.views)
-    fitted = route.probe.fit(train, labels, val, val_labels, classes, importance, **options)
+    with progress.task(f"{phase.name}: fitting {_name_probe(route.probe)}"):
+        fitted = route.probe.fit(train, labels, val, val_labels, classes, importance, **options)
     seconds = time.monotonic() - began
     probe_digest = _save_head(context, phase, route, fitted)
     _report(context, phase, route, fitted, seconds)
@@ -81,13 +85,11 @@ def _select_by(select: str, route: FittedHead) -> dict[str, str]:
 def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit, seconds: float) -> None:
     best = fitted.chosen
     log.info(
-        "  %s  %d values tried, chosen %.3g%s by validation: acc %.1f %% (%d images)  |  %.2f s",
+        "  %s  %s: acc %.1f %% (%s)  |  %.2f s",
         phase.name,
-        len(fitted.table),
-        best["value"],
-        f" on {best['features']}" if route.columns else "",
+        describe_choice(route.probe, fitted, route.columns),
         100 * best["val_accuracy"],
-        len(context.data.val),
+        count(len(context.data.val), "image"),
         seconds,
     )
     context.run_log.log_epoch(
@@ -99,6 +101,29 @@ def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit,
         val_accuracy=best["val_accuracy"],
         seconds=seconds,
     )
+
+
+def describe_choice(probe: Any, fitted: ProbeFit, parts: Mapping[str, Any] | None = None) -> str:
+    """Say what was tried and chosen: `Ridge: 45 penalties tried, 0.178 chosen on validation accuracy`.
+
+    Args:
+        parts: sets of features, by name, among which the probe chose too.
+    """
+    best, noun = fitted.chosen, getattr(probe, "noun", "value")
+    chosen = f"{best['value']:.3g}" + (f" with weight decay {best['weight_decay']:g}" if "and" in noun.split() else "")
+    on = f" on {best['features']}" if parts else ""
+    if len(fitted.table) == 1:
+        return f"{_name_probe(probe)}: {noun} {chosen}"
+    tried = count(len(fitted.table) // max(1, len(parts or ())), noun)
+    each = f" on each of {count(len(parts), 'set')} of features" if parts and len(parts) > 1 else ""
+    by_loss = fitted.probabilities and getattr(probe, "select", LOSS) == LOSS
+    asked = [name.removeprefix("val_").replace("_", " ") for name in BY_CLASS if name in best]
+    score = asked[0] if asked else "loss" if by_loss else "accuracy"
+    return f"{_name_probe(probe)}: {tried} tried{each}, {chosen}{on} chosen on validation {score}"
+
+
+def _name_probe(probe: Any) -> str:
+    return type(probe).__name__
 
 
 def _save_head(context: Context, phase: Phase, route: FittedHead, fit: ProbeFit) -> str | None:
