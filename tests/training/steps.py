@@ -54,6 +54,7 @@ def by_lightning(folder: Path, batch: int, accumulate: int, devices: int = 1) ->
         optimizer={"_target_": "torch.optim.SGD", "lr": RATE},
         scheduler={"sched": "none"},
         hardware=hardware,
+        select="val_loss",
         batch_size=batch,
         seed=0,
         index=0,

@@ -106,6 +106,7 @@ MEANINGS = {
     "epochs": "Epochs of every phase that learns by gradient; a phase may name its own.",
     "label_smoothing": "The share of a label that is spread over all classes.",
     "class_weights": "balanced: each class counts as much in the loss, however few images it has.",
+    "keep": "Which weights stay when a run is complete: best: the final ones; all: checkpoints too; none: no weights.",
     "patience": "A phase stops after so many epochs without a better validation score; null: never.",
     "select": "By which validation score the best epoch is chosen; of equal accuracies the lower loss counts.",
     "output_dir": "The folder of all studies.",
