@@ -118,7 +118,7 @@ def test_a_file_that_something_else_wrote_is_neither_saved_nor_handed_on(tmp_pat
 def test_a_phase_hands_on_no_less_than_it_was_given(
     run_small: Callable[..., dict], caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = (*TWO_PHASES, "epochs=2", "optimizer.lr=0.05", "patience=1")
+    options = (*TWO_PHASES, "epochs=2", "optimizer.lr=0.05", "patience=1", "keep=all")
     result = run_small(*options)
     fitted, learned = result["phases"]
     assert learned["best_epoch"] == 0
