@@ -37,5 +37,5 @@ def test_it_is_said_that_nothing_is_compiled_without_a_whole_batch(
     monkeypatch.setattr(torch, "compile", lambda network: network)
     options = ("model=lenet5", "strategy=scratch", "data.batch_size=500", "epochs=1", "hardware.compile=true")
     n_train = run_small(*options, "hardware.accumulate=8")["n_train"]
-    assert f"{n_train} images per step: batches of {n_train}, 1 process(es), 1 accumulated" in caplog.text
+    assert f"{n_train} images per step: batches of {n_train}, 1 process, 1 accumulated" in caplog.text
     assert "nothing is compiled, because no batch has 500 images" in caplog.text
