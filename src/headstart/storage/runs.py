@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.config.effect import replace_what_has_no_effect
 from headstart.config.environment import hide
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
@@ -50,14 +51,15 @@ LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "d
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
     """The identity of a run: 8 hex digits of a digest of its resolved config and of `digests`.
 
-    Settings that cannot change the result are left out. The order of keys is ignored, except for phases and rates,
+    Settings that cannot change the result of any run are left out; those without effect on this one are replaced
+    (`headstart.config.effect`). The order of keys is ignored, except for phases and rates,
     where the order has a meaning.
 
     Args:
         digests: of the content of data and weights: the same path with other images gives another run.
     """
     # the names under `imports` stand in the digest of their code
-    kept = _drop_keys(config, (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
+    kept = _drop_keys(replace_what_has_no_effect(config), (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]
