@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headstart.config.schema import RunConfig
     from headstart.preflight.command import Job
     from headstart.runtime.version import __version__
-    from headstart.storage.runs import Result
+    from headstart.storage.records import Result
 
 __all__ = ["__version__", "compose", "run"]
 

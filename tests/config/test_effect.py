@@ -129,7 +129,7 @@ def test_the_probes_that_do_not_smooth_are_named() -> None:
     from headstart import probe
 
     own = (probe.Logistic, probe.Ridge, probe.NearestNeighbours, probe.LinearHeads)
-    assert effect.UNSMOOTHED == tuple(f"headstart.probe.{kind.__name__}" for kind in own if not kind.smooths)
+    assert tuple(f"headstart.probe.{kind.__name__}" for kind in own if not kind.smooths) == effect.UNSMOOTHED
 
 
 def test_default_settings_keep_the_identity_that_they_had() -> None:

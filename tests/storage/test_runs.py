@@ -201,7 +201,7 @@ def test_a_run_writes_through_no_link(name: str, tmp_path: Path) -> None:
     link.parent.mkdir(parents=True)
     link.symlink_to(elsewhere)
     with pytest.raises(UserError, match="is a symbolic link to"), runs.lock_run(config, DIGESTS) as run:
-        run.begin(config, [], fresh=False)
+        run.begin(config, [])
     assert [path.name for path in elsewhere.iterdir()] == [".profile"]
 
 

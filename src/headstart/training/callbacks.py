@@ -58,6 +58,7 @@ class PhaseMonitor(pl.Callback):
         self.model, self.phase, self.select, self.folder, self.run_log = model, phase, select, folder, run_log
         self.batches, self.checkpoint_every, self.with_saved_weights = batches, checkpoint_every, with_saved_weights
         self.epochs = 0
+        self.has_begun = False  # a checkpoint, if there was one, has been restored completely
         self.best: tuple[float, float] | None = None
         self.best_epoch, self.logged_at, self.epoch_began = -1, 0.0, 0.0
         self.position: dict[str, int] = {}  # the epoch and the batches done, for the checkpoint that is being written
@@ -97,6 +98,9 @@ class PhaseMonitor(pl.Callback):
             position["batches"],
             len(self.batches),
         )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_begun = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_began = time.monotonic()  # not called when an epoch is resumed in its middle
