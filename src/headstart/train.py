@@ -18,9 +18,10 @@ from headstart.data.checks import check_images, find_duplicates
 from headstart.data.dataset import Data, prepare
 from headstart.data.splits import Part
 from headstart.distributed import comm, torchrun
+from headstart.evaluation import keep
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
-from headstart.models import factory, preprocessing, weights
+from headstart.models import factory, preprocessing
 from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
@@ -61,10 +62,10 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
     digests |= digest_own_code(config)
     if (done := find_completed(config, digests)) is not None:
-        return skip(config, done)
+        return _skip(config, done)
     with runs.lock_run(to_plain(config), digests) as this_run:
         if (done := find_completed(config, digests)) is not None:  # another process has completed it meanwhile
-            return skip(config, done)
+            return _skip(config, done)
         this_run.begin(to_plain(config), overrides, config.rerun)
         if tuned:
             this_run.update_state(tuned=tuned)
@@ -84,6 +85,12 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
         this_run.folder,
     )
     return result
+
+
+def _skip(config: RunConfig, done: Result) -> Result:
+    skip(config, done)
+    keep.say_if_missing(done.folder, config.keep)
+    return done
 
 
 def work(
@@ -113,7 +120,6 @@ def work(
             earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
             measures = [build("measure", node) for node in config.measures.values()]
-            start = _copy_pretrained(config, model)
             context = Context(
                 config=config,
                 run=this_run,
@@ -125,16 +131,18 @@ def work(
                 digests=digests,
                 duplicates=find_duplicates(data.parts, data.classes),
                 measures=measures,
-                pretrained=start,
+                pretrained=_copy_pretrained(config, model),
             )
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
             log_facts(context, phases, routes)
+            unlearnt = keep.digest_unlearnt(context, phases)
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
                 seen.write_seen(this_run.folder, data.parts, earlier)
-                weights.save(model, this_run.folder / weights.FINAL)
+                keep.save_weights(context, unlearnt, headless=outcomes[-1].probe_digest is not None)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
+            keep.free(context)
 
 
 def _plan(config: RunConfig) -> list[Phase]:

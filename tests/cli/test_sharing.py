@@ -8,7 +8,8 @@ import fork_server
 
 STUDY = (
     "train", "-m", "model=lenet5", "strategy=feature_extraction", "strategy.start=scratch", "head=ridge",
-    "data.image_size=32", "data.train_per_class=4", "data.n_test=40", "hardware=cpu", "hardware.threads=1", "logger=csv",
+    "data.image_size=32", "data.train_per_class=4", "data.n_test=40", "hardware=cpu", "hardware.threads=1",
+    "logger=csv",
 )  # fmt: skip
 # Makes each run take a while, as real ones do.
 SLOW = """

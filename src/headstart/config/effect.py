@@ -108,7 +108,7 @@ def replace_what_has_no_effect(config: Config) -> dict[str, Any]:
         node = result
         for part in path:
             node[part] = node = dict(node[part])
-        node[name] = config["data"]["flip"] if value == "${data.flip}" else value
+        node[name] = config["data"].get("flip") if value == "${data.flip}" else value
     return result
 
 

@@ -10,11 +10,13 @@ from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.names import find_name_problems
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
+from headstart.config.selection import SELECTIONS
 from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
-    "select": ("val_accuracy", "val_loss"),
+    "keep": ("best", "all", "none"),
+    "select": SELECTIONS,
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
     "data.resize": ("auto", "crop", "squash", "pad"),
@@ -27,7 +29,6 @@ CHOICES = {
     "features.storage": ("auto", "memory", "mapped"),
     "logger.mode": ("auto", "online", "offline"),
 }
-STATISTICS = ("live", "frozen")
 # key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
 RANGES: dict[str, tuple[float, float | None]] = {
     "seed": (0, 2**32 - 1),
@@ -52,6 +53,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "hardware.workers": (0, 256),
     "hardware.threads": (1, 1024),
 }
+HINTS = {"epochs": "; strategy=feature_extraction fits a head without epochs"}
 ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", "hardware.clip")
 BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 
@@ -85,7 +87,7 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
         if key == "data.split_seed" and value == config.seed:
             continue  # it is the seed, which is already reported
         if value is not None and not (low <= value and (high is None or value <= high)):
-            yield f"{key}={value}: must be {describe_range(key)}"
+            yield f"{key}={value}: must be {describe_range(key)}{HINTS.get(key, '')}"
     for key in ABOVE_ZERO:
         value = _get_value(config, key)
         if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
@@ -188,15 +190,15 @@ def _strategy_problems(
             yield from _gradient_problems(key, phase, augment)
             yield from _schedule_problems(key, phase, scheduler)
             if phase.epochs is not None and phase.epochs < 1 and phase.epochs != epochs:  # else `epochs` is reported
-                yield f"{key}.epochs={phase.epochs}: must be at least 1"
+                yield f"{key}.epochs={phase.epochs}: must be at least 1; '~{key}' leaves the phase out"
 
 
 def _phase_problems(key: str, phase: PhaseConfig, augment: AugmentConfig) -> Iterator[str]:
     """Problems that any phase can have, with a probe or by gradient."""
     if (phase.epochs is None) == (phase.probe is None):
         yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
-    if phase.statistics not in STATISTICS:
-        yield f"{key}.statistics={phase.statistics}: must be one of {', '.join(STATISTICS)}"
+    if phase.statistics not in ("live", "frozen"):
+        yield f"{key}.statistics={phase.statistics}: must be one of live, frozen"
     if phase.views is not None:
         if phase.views < 1:
             yield f"{key}.views={phase.views}: must be at least 1"

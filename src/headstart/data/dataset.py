@@ -126,6 +126,15 @@ class Data:
         return ImageReader(part, size, self.interpolation, workers, self.image_size, self.resize, self.fill)
 
     @cached_property
+    def libraries(self) -> dict[str, str]:
+        """The versions of the libraries that decode and resize the images of any part (`ImageReader.libraries`)."""
+        return {
+            name: version
+            for part in self._all_parts.values()
+            for name, version in self.make_reader(part).libraries.items()
+        }
+
+    @cached_property
     def digest(self) -> str:
         """blake2b-128 hex of class names, source bytes and labels, unreadable images included; reads every file."""
         total = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)

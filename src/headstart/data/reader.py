@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import get_worker_info
 
 from headstart.data.decode import (
     DRAFT,
+    TORCH_MODES,
     decode,
     describe_fault,
     is_sound_photo,
@@ -22,7 +24,7 @@ from headstart.data.decode import (
     silence_pillow_forever,
     write_square,
 )
-from headstart.data.source import FileImages, is_encoded
+from headstart.data.source import ArrayImages, FileImages, is_encoded
 from headstart.data.square import Square
 from headstart.errors import UserError
 from headstart.runtime.hardware import usable_cores
@@ -62,6 +64,20 @@ class ImageReader:
             raise UserError(f"interpolation '{interpolation}' is unknown; use one of: {known}") from None
         self.part, self.size, self.square = part, size, Square(size, crop or size, resize, fill)
         self.threads = workers or (min(8, usable_cores()) if is_encoded(part.split.images) else 1)
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """The versions of the libraries whose code the pixels can depend on, without torch, which resizes.
+
+        Of encoded images only their content tells which are JPEG files: simplejpeg may decode any of them.
+        """
+        images = self.part.split.images
+        names: tuple[str, ...] = ("pillow",)
+        if is_encoded(images):
+            names = ("pillow", "simplejpeg")
+        elif isinstance(images, ArrayImages) and images.array.ndim == 4 and self.method in TORCH_MODES:
+            names = ()  # in colour and resized by torch
+        return {name: version(name) for name in names}
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Decode the images of these rows of the part; a UserError names those that cannot be read."""

@@ -137,11 +137,16 @@ def _sum_costs(
     }
 
 
+def list_versions() -> dict[str, str]:
+    """The versions of headstart and of the packages that decide a run's numbers."""
+    return {"headstart": __version__} | {name: version(name) for name in PACKAGES}
+
+
 def _describe_environment(context: Context) -> dict[str, Any]:
     state = context.run.read_state()
     return {
         "hardware": hardware.describe(context.config.hardware) | {"tuned": state.get("tuned")},
-        "versions": {"headstart": __version__} | {name: version(name) for name in PACKAGES},
+        "versions": list_versions(),
         "digests": context.digests,
         "config_hash": context.run.hash,
         "attempts": state.get("attempts", 1),

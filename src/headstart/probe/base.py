@@ -1,6 +1,5 @@
 """The base of all probes: fit a head per value and set of features, choose one by validation, refit it if asked."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -8,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from headstart.config.selection import LOSS, rank_scores
 from headstart.errors import UserError
 from headstart.models.stages import POOLINGS
 
@@ -41,12 +41,14 @@ class ProbeFit:
         chosen: the head's row of `table`, with its train_accuracy.
         table: a row per value and set of features: features, value, val_accuracy, val_nll, and what the solver reports.
         probabilities: whether the softmax of the logits gives probabilities.
+        scale: what the head's outputs are multiplied by to be logits; 1 if they are.
     """
 
     head: nn.Module
     chosen: dict[str, Any]
     table: list[dict[str, Any]]
     probabilities: bool
+    scale: float = 1.0
 
 
 class Fits(Protocol):
@@ -90,7 +92,7 @@ class Probe:
     """
 
     probabilities = True
-    by_accuracy = False  # whether to choose by accuracy and not by nll; on few images nll is the better measure
+    select = LOSS  # the rule by which a value is chosen; on few images nll is the better measure (`fit`)
     is_linear = True  # whether the head is a linear layer, which can replace the network's own
     smooths = False  # whether the probe takes smoothed labels: then `fit` is given `smoothing`
 
@@ -128,8 +130,8 @@ class Probe:
         """Fit every value on the training rows [n, d] and keep the one that is best on the validation rows [m, d].
 
         The best has the lowest nll; of equals, the higher accuracy, then the more cautious value. In
-        `benchmarks/choices.py` this gives 0.2 points more accuracy on other images than the choice by accuracy. A
-        probe without probabilities is chosen by accuracy alone; nearest neighbours by accuracy, then nll.
+        `benchmarks/choices.py` this gives 0.2 points more accuracy on other images than the choice by accuracy. Nearest
+        neighbours are chosen by accuracy, then nll; a probe without probabilities by accuracy alone.
 
         Args:
             weights: how much each training row counts [n], 0 or more; None means 1 each. In a refit a validation row
@@ -144,11 +146,11 @@ class Probe:
         targets = Targets(train_y, classes, weights, smoothing)
         fits = self.solve([train_x[:, part] for part in parts.values()], targets, self.values, seed)
         table = self._tabulate(parts, fits, val_x, val_y, classes)
-        # The table is sorted by set of features, then by value. With the index as the last key, the first of equals is
-        # chosen, which is the most cautious. Without validation rows the table has only one row.
-        best = min(range(len(table)), key=lambda at: (*self._sort_key(table[at]), at)) if len(val_y) else 0
+        ranks = [rank_scores(self.select, row["val_accuracy"], row["val_nll"] or 0.0) for row in table if len(val_y)]
+        best = ranks.index(max(ranks)) if ranks else 0  # of equals the first, the most cautious; no rows: one value
         at, index = divmod(best, len(fits[0].facts))
         part, fitted = list(parts.values())[at], fits[at]
+        scale = self.find_scale(fitted.head(index), val_x[:, part], val_y)
         if self.refit:
             weights = _join_weights(weights, copies, train_y, val_y, classes)
             train_x, train_y = torch.cat([train_x[:, part], val_x[:, part]]), torch.cat([train_y, val_y])
@@ -159,7 +161,7 @@ class Probe:
         head = fitted.head(index).eval()
         chosen = table[best] | {"train_accuracy": _measure_accuracy(head, train_x, train_y, classes)}
         head = head if len(parts) == 1 else nn.Sequential(Columns(part.start, part.stop), head)
-        return ProbeFit(head, chosen, table, self.probabilities)
+        return ProbeFit(head, chosen, table, self.probabilities, scale)
 
     def _tabulate(
         self, parts: Mapping[str, slice], fits: Sequence[Fits], val_x: Tensor, val_y: Tensor, classes: int
@@ -182,11 +184,9 @@ class Probe:
         if weights is not None and not (len(weights) == rows and bool((weights >= 0).all()) and bool(weights.any())):
             raise UserError("probe: weights of training images must be 0 or more each, and not all 0")
 
-    def _sort_key(self, row: Mapping[str, Any]) -> tuple[float, float]:
-        """The key by which rows of the table are compared: lower is better."""
-        nll, accuracy = row["val_nll"] if self.probabilities else 0.0, row["val_accuracy"]
-        nll = float("inf") if math.isnan(nll) else nll  # a head that diverged; no comparison with nan is true
-        return (-accuracy, nll) if self.by_accuracy else (nll, -accuracy)
+    def find_scale(self, head: nn.Module, x: Tensor, labels: Tensor) -> float:
+        """Find the factor that turns the head's scores of validation rows into logits; 1: they are logits."""
+        return 1.0
 
 
 def sort_values(values: Sequence[float], key: str, *, zero: bool = False) -> list[float]:

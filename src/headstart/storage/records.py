@@ -48,6 +48,13 @@ def read_result(folder: Path) -> Result | None:
     return Result(result, folder) if result["status"] == "completed" else None
 
 
+def is_completed(folder: Path) -> bool:
+    """Whether a run is complete; not if its `result.json` is damaged."""
+    with suppress(UserError):
+        return read_result(folder) is not None
+    return False
+
+
 def read_state(folder: Path) -> dict[str, Any]:
     """Read the `state.json` of a run; empty if there is none.
 

@@ -33,6 +33,7 @@ IRRELEVANT = (
     "cache_dir",
     "rerun",
     "checkpoint_every",
+    "keep",
     "figures",
     "head",  # if a strategy uses it, the strategy contains it
     "logger",

@@ -29,8 +29,8 @@ def find_completed(config: RunConfig, digests: Mapping[str, str | None]) -> Resu
     return read_result(folder)
 
 
-def skip(config: RunConfig, done: Result) -> Result:
-    """Say that the run with this config is complete, and return its result.
+def skip(config: RunConfig, done: Result) -> None:
+    """Say that the run with this config is complete, and which settings of it have no effect.
 
     Raises:
         UserError: its `result.json` is damaged.
@@ -45,7 +45,6 @@ def skip(config: RunConfig, done: Result) -> Result:
     else:
         if same is not None:
             log.info("  %s", same)
-    return done
 
 
 def _read_yaml(text: str) -> Any:

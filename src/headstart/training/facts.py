@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from headstart.config.schema import HardwareConfig
 from headstart.context import Context
+from headstart.data.batches import Batches
 from headstart.data.checks import warn_of_duplicates
 from headstart.models import preprocessing
 from headstart.strategy import table
@@ -32,7 +33,7 @@ def log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]
     )
     log.info("  %s", context.data.describe_classes())
     if not all(isinstance(route, FittedHead) for route in routes):
-        _log_step_size(config.hardware, config.data.batch_size, config.optimizer["lr"])
+        _log_step_size(config.hardware, config.data.batch_size, sizes["train"], config.optimizer["lr"])
     if depths := describe_depths(context.model):
         log.info("  %s", depths)
     warn_of_duplicates(context.duplicates)
@@ -43,12 +44,15 @@ def log_facts(context: Context, phases: Sequence[Phase], routes: Sequence[Route]
     context.run_log.log_text("strategy_table", lines)
 
 
-def _log_step_size(hardware_: HardwareConfig, batch: int, lr: float) -> None:
+def _log_step_size(hardware_: HardwareConfig, batch: int, images: int, lr: float) -> None:
+    batches = Batches(images, batch, shuffle=True, seed=0, phase="")
+    steps = batches.count_step_images(hardware_.accumulate)
     log.info(
-        "  %d images per step: batches of %d, %d process(es), %d accumulated  |  lr %g, not scaled by it",
-        batch * hardware_.devices * hardware_.accumulate,
-        batch,
-        hardware_.devices,
-        hardware_.accumulate,
+        "  %d images per step%s: batches of %d, %d process(es), %d accumulated  |  lr %g, not scaled by it",
+        steps[0],
+        f" (the last of an epoch: {steps[-1]})" if steps[-1] != steps[0] else "",
+        min(batch, -(-images // batches.world)),
+        batches.world,
+        min(hardware_.accumulate, len(batches)),
         lr,
     )

@@ -39,11 +39,12 @@ def fit_head(context: Context, phase: Phase, route: FittedHead) -> FittedPhase:
         options["copies"] = max(1, route.views)
     fitted = route.probe.fit(train, labels, val, val_labels, classes, importance, **options)
     seconds = time.monotonic() - began
-    probe_digest = _save_head(context, phase, route, fitted.head)
+    probe_digest = _save_head(context, phase, route, fitted)
     _report(context, phase, route, fitted, seconds)
     best = fitted.chosen
     details = {"chosen": best["value"], "tried": len(fitted.table)}
     details |= {"on": best["features"]} if route.columns else {}
+    details |= {"scale": fitted.scale} if probe_digest is None and fitted.scale != 1 else {}
     details |= {name: best[name] for name in ("weight_decay", "val_accuracy", "val_nll") if name in best}
     outcome = Outcome(
         phase=phase.name,
@@ -81,22 +82,26 @@ def _report(context: Context, phase: Phase, route: FittedHead, fitted: ProbeFit,
     )
 
 
-def _save_head(context: Context, phase: Phase, route: FittedHead, fitted: nn.Module) -> str | None:
+def _save_head(context: Context, phase: Phase, route: FittedHead, fit: ProbeFit) -> str | None:
     """Copy a fitted head into the network, or write it to a file of its own; returns the digest of that file.
 
-    All processes then load what the first one wrote.
+    All processes then load what the first one wrote. Scores (of `Ridge`) are scaled to logits in the network, because a
+    phase that follows minimises the cross-entropy of what they are.
     """
     head: Any = context.model.get_classifier()
+    fitted = fit.head
     # a head that was fitted on chosen stages is no layer of the network, even if it has the width of the network's head
     fits = isinstance(fitted, nn.Linear) and fitted.weight.numel() == head.weight.numel()
     separate = route.columns is not None or not fits
     if isinstance(fitted, nn.Linear) and not separate:
         with torch.no_grad():
-            head.weight.copy_(fitted.weight.reshape(head.weight.shape))
-            head.bias.copy_(fitted.bias)
+            head.weight.copy_(fit.scale * fitted.weight.reshape(head.weight.shape))
+            head.bias.copy_(fit.scale * fitted.bias)
+        if fit.scale != 1:
+            log.info("  %s  its scores are multiplied by %.3g, so that they are logits", phase.name, fit.scale)
     best = context.best_weights(phase.name)
     if comm.is_first():
-        weights.save(context.model, best)
+        weights.save(context.model, best, headless=separate)
         if separate:
             head_file.save(fitted, context.probe_head)
     comm.barrier()

@@ -20,6 +20,7 @@ from headstart.runtime.seeds import derive_seed, get_random_state, set_random_st
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
 from headstart.training.meters import make_meters
+from headstart.training.schedule import step_schedule
 
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
@@ -33,7 +34,6 @@ class PhaseSettings:
     """The settings of a phase from the run's config.
 
     Attributes:
-        select: the metric for the best epoch and for early stopping, val_accuracy or val_loss.
         index: the phase's number in the strategy; the seeds of its epochs are derived from it and the run's seed.
     """
 
@@ -41,7 +41,6 @@ class PhaseSettings:
     scheduler: dict[str, Any]
     hardware: HardwareConfig
     batch_size: int
-    select: str
     seed: int
     index: int
 
@@ -135,10 +134,21 @@ class PhaseModule(pl.LightningModule):
                 yield f"{meter}.{name}", metric
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        return self._step(batch, "learn")
+        return self._step(batch, "learn") * self._weigh(len(batch[1]), batch_index)
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         self._step(batch, "check")
+
+    def _weigh(self, images: int, batch_index: int) -> float:
+        """The weight of a batch's mean loss with which a step's gradient is the mean over all images of the step.
+
+        Lightning divides each loss by `accumulate`, and DDP averages gradients over the processes: both as if all
+        batches of a step, and all processes, had equally many images, and as if no batch of the step were missing.
+        """
+        accumulate = self.trainer.accumulate_grad_batches
+        loader: Any = self.trainer.train_dataloader
+        whole = loader.sampler.count_step_images(accumulate)[batch_index // accumulate]
+        return images * accumulate * comm.world_size() / whole
 
     def _step(self, batch: Any, meter: str) -> Tensor:
         learning = meter == "learn"
@@ -170,8 +180,6 @@ class PhaseModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.validation = self.read_meters("check")
-        selected = self.validation["accuracy" if self.settings.select == "val_accuracy" else "loss"]
-        self.log(self.settings.select, selected, logger=False, sync_dist=comm.world_size() > 1)  # for early stopping
 
     def _record_loss(self, loss: Tensor) -> None:
         """Record the first loss that is not finite, on the device; on a CPU it is checked at once, on a GPU later."""
@@ -227,8 +235,8 @@ class PhaseModule(pl.LightningModule):
         )
         if scheduler is None:
             return optimizer
-        scheduler.step_update(0)
+        step_schedule(scheduler, 0)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        scheduler.step_update(self.trainer.global_step)
+        step_schedule(scheduler, self.trainer.global_step)
