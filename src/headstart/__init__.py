@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headstart.preflight.command import Job
     from headstart.report.look import Compared
     from headstart.runtime.version import __version__
-    from headstart.storage.runs import Result
+    from headstart.storage.records import Result
 
 __all__ = ["__version__", "compare", "compose", "run"]
 

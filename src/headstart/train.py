@@ -26,6 +26,8 @@ from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
+from headstart.storage.records import Result
+from headstart.storage.skip import find_completed, skip
 from headstart.strategy.plan import Phase, check_schedule, plan_phases
 from headstart.strategy.route import check_probes, choose_route
 from headstart.tracking import progress
@@ -39,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 @progress.watch_run()
-def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
+def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     """Run one experiment and return the content of its `result.json`; a completed one is not run again.
 
     Args:
@@ -61,11 +63,12 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
     digests |= digest_own_code(config)
+    if (done := find_completed(config, digests)) is not None:
+        return _skip(config, done)
     with runs.lock_run(to_plain(config), digests) as this_run:
-        done = this_run.read_result()
-        if done is not None and not config.rerun:
-            return _skip(done, this_run.folder, config.keep)
-        this_run.begin(to_plain(config), overrides, fresh=done is not None)
+        if (done := find_completed(config, digests)) is not None:  # another process has completed it meanwhile
+            return _skip(config, done)
+        this_run.begin(to_plain(config), overrides, config.rerun)
         if tuned:
             this_run.update_state(tuned=tuned)
             log.info("  hardware.tune: %s", tune.describe_pin(tuned))
@@ -80,12 +83,19 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
         assert result is not None
     log.info(
         "  test accuracy %.1f %% on %d images  |  %.1f s  |  %s",
-        100 * result["test"]["accuracy"],
+        100 * result.read_accuracy("test"),
         result["n_test"],
         result["seconds"]["total"],
         this_run.folder,
     )
     return result
+
+
+def _skip(config: RunConfig, done: Result) -> Result:
+    skip(config, done)
+    keep.say_if_missing(done.folder, config.keep)
+    done.skipped = True
+    return done
 
 
 def work(
@@ -138,14 +148,6 @@ def work(
                 keep.save_weights(context, unlearnt, headless=outcomes[-1].probe_digest is not None)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
             keep.free(context)
-
-
-def _skip(done: runs.Result, folder: Path, kept: str) -> runs.Result:
-    accuracy = 100 * done["test"]["accuracy"]
-    log.info("%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", folder, accuracy)
-    keep.say_if_missing(folder, kept)
-    done.skipped = True
-    return done
 
 
 def _plan(config: RunConfig) -> list[Phase]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.errors import RunFailed
+from headstart.errors import RunFailed, UserError
 from headstart.models import weights
 from headstart.storage import checkpoints
 from headstart.training.best import BestWeights, read_facts
@@ -178,5 +178,5 @@ def test_a_resume_that_is_not_bit_equal_reports_no_other_epochs_score(
 
 def test_a_checkpoint_of_another_version_is_named(tmp_path: Path) -> None:
     path = checkpoints.write(tmp_path, 1, {"position": {}})
-    with pytest.raises(RunFailed, match=r"step-00000001.*was written by another version of headstart.*Delete it"):
+    with pytest.raises(UserError, match=r"step-00000001.*of another version of headstart.*rerun=true"):
         VerifiedCheckpoints().load_checkpoint(path)

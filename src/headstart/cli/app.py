@@ -18,8 +18,10 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from headstart.cli import sharing
 from headstart.cli.callbacks import FolderRefused
 from headstart.cli.help import annotate
 from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs
@@ -86,11 +88,17 @@ def _run(argv: Sequence[str], summary: JobSummary) -> None:
 
 def _run_composed(composed: DictConfig, summary: JobSummary) -> float:
     """Run a job that Hydra composed; its launcher or sweeper gets the accuracy, or the error."""
-    task: Any = HydraConfig.get().overrides.task
-    accuracy = summary.run(list(task), lambda: check_composed(composed))
-    if isinstance(accuracy, Exception):
-        raise accuracy
-    return accuracy
+    hydra_config: Any = HydraConfig.get()
+    summary.shares = hydra_config.mode == RunMode.MULTIRUN
+
+    def run() -> float:
+        summary.held.clear()
+        accuracy = summary.run(list(hydra_config.overrides.task), lambda: check_composed(composed))
+        if isinstance(accuracy, Exception):
+            raise accuracy
+        return accuracy
+
+    return sharing.run_after_others(run) if summary.shares else run()
 
 
 def _is_query(arguments: Namespace) -> bool:

@@ -19,6 +19,7 @@ from headstart.errors import RunFailed, UserError
 from headstart.models import factory, preprocessing
 from headstart.runtime import hardware
 from headstart.storage import runs
+from headstart.storage.records import Result, read_result
 from headstart.strategy.plan import plan_phases
 from headstart.tuning import forecast
 from headstart.tuning.forecast import Forecast
@@ -82,7 +83,7 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
     A job counts as complete if a run with its config is, on the data and weights that it had then; the job itself looks
     whether these are still the same.
     """
-    found: dict[Path, list[tuple[runs.Result, dict[str, Any]]]] = {}
+    found: dict[Path, list[tuple[Result, dict[str, Any]]]] = {}
     jobs: list[Expected] = []
     for config in configs:
         with suppress(UserError, RunFailed):  # weights of an earlier job of this sweep, which are not there yet
@@ -144,17 +145,17 @@ class Networks:
         return None if step is None else forecast.forecast(config, phases, sizes, step)
 
 
-def _read_runs(study: Path) -> Iterator[tuple[runs.Result, dict[str, Any]]]:
+def _read_runs(study: Path) -> Iterator[tuple[Result, dict[str, Any]]]:
     """The completed runs of a study with their configs; what cannot be read is left out."""
     for path in sorted(study.glob("*/result.json")):
-        result = runs.read_result(path.parent)
-        with suppress(OSError, ValueError, yaml.YAMLError):
+        with suppress(OSError, ValueError, yaml.YAMLError, UserError):
+            result = read_result(path.parent)
             kept = yaml.load((path.parent / "config.yaml").read_text("utf-8"), Loader=LOADER)
             if result is not None and isinstance(kept, dict):
                 yield result, kept
 
 
-def _is_run_of(config: RunConfig, result: runs.Result, kept: Mapping[str, Any]) -> bool:
+def _is_run_of(config: RunConfig, result: Result, kept: Mapping[str, Any]) -> bool:
     """Whether a completed run is that of a config, judging by its identity.
 
     Args:

@@ -14,11 +14,13 @@ from hydra.types import HydraContext
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from headstart.cli import sharing
 from headstart.cli.progress import Sweep
 from headstart.config import own_code
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError, as_user_error
 from headstart.preflight.command import Command, Job
+from headstart.storage.locks import HeldElsewhere
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ class JobSummary:
     failed: list[str] = field(default_factory=list)
     code: int = 0
     closing: list[str] = field(default_factory=list)  # what is said after the last job of a sweep
+    shares: bool = False  # whether other launches may run some of the jobs: in a sweep
+    held: list[HeldElsewhere] = field(default_factory=list)  # of the job that has just been tried
 
     def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
         """Run one job; returns its validation accuracy, or the error, which is logged and counted.
@@ -48,12 +52,19 @@ class JobSummary:
                 from headstart import train
 
                 result = train.run(checked, overrides)
+        except HeldElsewhere as error:
+            if self.shares:
+                self.held.append(error)
+            else:
+                self._count(overrides, error)
+            return error
         except Exception as error:
             self._count(overrides, error)
             return error
         self.done += 1
         self.skipped += result.skipped
-        return float(result["val"]["accuracy"])
+        return result.read_accuracy("val")
+        return result.read_accuracy("val")
 
     def _count(self, overrides: list[str], error: Exception) -> None:
         if os.environ.get("HEADSTART_DEBUG"):
@@ -126,11 +137,13 @@ def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, su
     assert command.composer is not None
     sweep = Sweep(command.jobs)
     sweep.announce()
-    for number, job in enumerate(command.jobs):
+    summary.shares = True
+    for number, job in sharing.take_turns(enumerate(command.jobs), summary.held):
         config = command.composer.launch_config(job.overrides)
         OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` is the same time in the whole sweep
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
+            config.hydra.sweep.dir = settings.hydra.sweep.dir
         run_job(_make_task(job, summary, sweep), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
     summary.closing = sweep.describe_end(summary.done - summary.skipped, summary.skipped, len(summary.failed))
 

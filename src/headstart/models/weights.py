@@ -18,7 +18,7 @@ from headstart.errors import UserError
 from headstart.models.checkpoint import unwrap
 from headstart.models.head import name_head_tensors
 from headstart.storage.files import write_whole
-from headstart.storage.runs import read_result
+from headstart.storage.records import is_completed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -51,7 +51,7 @@ def locate(weights: str) -> Path | None:
         hint = f"use one of {', '.join(SCHEMES)}"
         if scheme == "run":
             hint = "a completed run has it"
-            if read_result(Path(rest).expanduser()) is not None:
+            if is_completed(Path(rest).expanduser()):
                 hint = (
                     "this run is complete, but its weights were not kept (keep=none): start it again with the same "
                     "command and rerun=true keep=best"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from headstart.config.effect import NO_EFFECT
 from headstart.report.metric import Metric
 from headstart.report.study import Run, Study
 from headstart.storage.runs import IRRELEVANT
@@ -128,10 +129,11 @@ class Comparison:
 
     def settings(self, group: Group) -> str:
         """The row's values of the config keys that tell rows of one task apart, or an empty text; a key that its
-        config does not have at all, such as another model's argument, is left out.
+        config does not have at all, such as another model's argument, or that has no effect on it, is left out.
         """
         config = group.runs[0].config
         keys = [key for key in self.keys if not is_task_key(key) and (config is None or key in config)]
+        keys = [key for key in keys if group.keys[key] != NO_EFFECT]
         return " · ".join(f"{self.short(key)} {plain(group.keys[key])}" for key in keys)
 
     def short(self, key: str) -> str:
@@ -184,8 +186,8 @@ def is_ignored(key: str) -> bool:
 
 
 def differs(runs: Iterable[Run], key: str) -> bool:
-    """Whether a config key has more than one value among these runs; an absent key counts as null."""
-    return len({run.config.get(key) for run in runs if run.config is not None}) > 1
+    """Whether a config key has more than one value among the runs on which it has an effect; absent, it is null."""
+    return len({run.config.get(key) for run in runs if run.config is not None} - {NO_EFFECT}) > 1
 
 
 def follows_seed(runs: Iterable[Run], key: str) -> bool:

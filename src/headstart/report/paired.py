@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from headstart.config.effect import NO_EFFECT
 from headstart.report.folds import name_repeats, pool_answers
 from headstart.report.groups import Comparison, Group, Stat, stat
 from headstart.report.metric import Metric
@@ -179,13 +180,16 @@ def same_test(one: Run, other: Run) -> bool:
     if None not in digests:
         if digests[0] == digests[1]:
             return True
-        if _data_settings(one) == _data_settings(other):
+        if not _asked_otherwise(one, other):
             return False
     return one.answers is not None and other.answers is not None and one.answers.images == other.answers.images
 
 
-def _data_settings(run: Run) -> dict[str, object]:
-    return {key: value for key, value in (run.config or {}).items() if key.startswith("data.")}
+def _asked_otherwise(one: Run, other: Run) -> bool:
+    """Whether the settings of the data differ between two runs, apart from those without effect."""
+    ours, theirs = one.config or {}, other.config or {}
+    pairs = [(ours.get(key), theirs.get(key)) for key in {*ours, *theirs} if key.startswith("data.")]
+    return any(a != b and NO_EFFECT not in (a, b) for a, b in pairs)
 
 
 def common_runs(one: Group, other: Group) -> list[tuple[Run, Run]]:

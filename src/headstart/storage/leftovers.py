@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from headstart.storage.runs import read_result
+from headstart.storage.records import is_completed
 
 CHECKPOINTS = "checkpoints of completed runs"
 HALF_WRITTEN = "half-written files"
@@ -55,7 +55,7 @@ def find_checkpoints(run: Path) -> list[Leftover]:
 
     The final weights, which lie beside the phases' folders, are none of it.
     """
-    if read_result(run) is None:
+    if not is_completed(run):
         return []
     return _group(
         CHECKPOINTS, (entry for folder in _folders(run / "checkpoints") for entry in _files(folder, PASSED_ON))

@@ -51,6 +51,7 @@ class PhaseMonitor(pl.Callback):
         self.phase, self.best, self.folder, self.run_log = phase, best, best.path.parent, run_log
         self.batches, self.checkpoint_every = batches, checkpoint_every
         self.epochs = 0
+        self.has_begun = False  # a checkpoint, if there was one, has been restored completely
         self.start: dict[str, float | None] = {}  # validation scores of the state that the phase starts from
         self.logged_at, self.epoch_began = 0.0, 0.0
         self.position: dict[str, int] = {}  # the epoch and the batches done, for the checkpoint that is being written
@@ -90,6 +91,9 @@ class PhaseMonitor(pl.Callback):
             len(self.batches),
         )
         self.work.done = self.work.skipped = position["epoch"] * len(self.batches) + position["batches"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_begun = True
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Offer the state that the phase starts from as epoch 0; not called if that is new, or the phase is resumed."""

@@ -13,11 +13,13 @@ from headstart.config.instantiate import build
 from headstart.context import Context
 from headstart.data.loader import Pixels, make_loader
 from headstart.distributed import comm
+from headstart.errors import as_user_error
 from headstart.features.extractor import Extractor, open_extractor
 from headstart.features.views import extract_training_features
 from headstart.models import weights
 from headstart.runtime import signals
 from headstart.storage import checkpoints
+from headstart.storage.records import make_damage_error
 from headstart.strategy.plan import Phase, optimizer_groups
 from headstart.strategy.route import Route
 from headstart.tracking import progress
@@ -102,6 +104,10 @@ def _fit(
             work.total = (trainer.max_epochs or 0) * len(batches)
             with progress.show(work):
                 trainer.fit(module, batches, val_batches, ckpt_path=newest)
+        except Exception as error:
+            if newest is None or monitor.has_begun or as_user_error(error) is not None:
+                raise
+            raise make_damage_error(newest, error) from error
         except SystemExit:  # Lightning raises this for a signal that came after the last step
             signals.raise_if_stopped()
             raise KeyboardInterrupt from None  # Ctrl-C outside of `raise_on_signals`

@@ -13,6 +13,7 @@ from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
 from headstart.storage import checkpoints
+from headstart.storage.records import make_damage_error
 from headstart.training.lightning_internals import leave_signals_alone
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ class VerifiedCheckpoints(CheckpointIO):
                 "Delete it, and start the same command again"
             ) from error
         if "best" not in state:
-            raise RunFailed(
-                f"{path} was written by another version of headstart and is not read. Delete it, and start the same "
-                "command again: the phase starts anew"
-            )
+            raise make_damage_error(Path(path), "it holds no best weights")
         return state
 
     def remove_checkpoint(self, path: Any) -> None:
