@@ -64,7 +64,6 @@ class JobSummary:
         self.done += 1
         self.skipped += result.skipped
         return result.read_accuracy("val")
-        return result.read_accuracy("val")
 
     def _count(self, overrides: list[str], error: Exception) -> None:
         if os.environ.get("HEADSTART_DEBUG"):
@@ -144,18 +143,20 @@ def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, su
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
             config.hydra.sweep.dir = settings.hydra.sweep.dir
-        run_job(_make_task(job, summary, sweep), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+        run_job(_make_task(job, summary, sweep, number), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
     summary.closing = sweep.describe_end(summary.done - summary.skipped, summary.skipped, len(summary.failed))
 
 
-def _make_task(job: Job, summary: JobSummary, sweep: Sweep | None = None) -> Callable[[DictConfig], None]:
+def _make_task(
+    job: Job, summary: JobSummary, sweep: Sweep | None = None, number: int = 0
+) -> Callable[[DictConfig], None]:
     """Make the function that Hydra calls with its composed config; it runs the job with its checked config instead."""
 
     def task(_: DictConfig) -> None:
         if sweep is None:
             summary.run(job.task_overrides, lambda: job.config)
             return
-        with sweep.show_next():
+        with sweep.show_job(number):
             new = summary.done - summary.skipped
             summary.run(job.task_overrides, lambda: job.config)
             sweep.end_job(ran=summary.done - summary.skipped > new)

@@ -83,9 +83,9 @@ class Sweep:
         return later + max(0.0, now - (time.monotonic() - self.job_began))
 
     @contextmanager
-    def show_next(self) -> Iterator[None]:
-        """Around the next job: say which it is, and leave out what earlier jobs have said already."""
-        self.current, self.job_began = self.current + 1, time.monotonic()
+    def show_job(self, number: int) -> Iterator[None]:
+        """Around the job of this number, from 0: say which it is, and leave out what earlier jobs have said already."""
+        self.current, self.job_began = number, time.monotonic()
         label, left = name_job(self.current, self.jobs), self.left()
         with progress.watch_run(progress.Watch(label, self.left, self.shown)):
             log.info("%s%s", label, f"  |  about {spell_seconds(left)} left" if left else "")
