@@ -46,7 +46,7 @@ def test_ridge_scores_become_logits_that_are_about_as_good_as_a_logistic_heads(d
 
 
 def test_a_phase_after_a_ridge_head_starts_from_logits_with_the_same_answers(run_small: Callable[..., dict]) -> None:
-    options = ("model=lenet5", "head=ridge", "epochs=1")
+    options = ("model=lenet5", "head=ridge", "epochs=1", "keep=all")
     (alone,) = run_small("strategy=feature_extraction", "strategy.start=scratch", *options)["phases"]
     result = run_small("strategy=head_then_all", "strategy.start=scratch", *options)
     fitted, learned = result["phases"]

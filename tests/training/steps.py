@@ -55,7 +55,6 @@ def by_lightning(folder: Path, batch: int, accumulate: int, devices: int = 1) ->
         scheduler={"sched": "none"},
         hardware=hardware,
         batch_size=batch,
-        select="val_loss",
         seed=0,
         index=0,
     )
