@@ -104,10 +104,11 @@ def test_a_checkpoint_of_another_version_is_named_and_rerun_goes_on_without(tmp_
     folder = run(tmp_path, *GRADIENT).folder
     (folder / "result.json").unlink()
     runs.write_json(folder / "state.json", {"status": "interrupted", "done": []})
-    path = checkpoints.write(folder / "checkpoints" / "all", 3, {"written": "by others"})
-    for _ in range(2):
-        with pytest.raises(UserError, match=rf"{path.name} is damaged, or of another version .* rerun=true"):
-            run(tmp_path, *GRADIENT)
+    for step, content in enumerate(({"written": "by others"}, {"best": {"facts": None}, "epoch": "first"})):
+        path = checkpoints.write(folder / "checkpoints" / "all", step, content)
+        for _ in range(2):
+            with pytest.raises(UserError, match=rf"{path.name} is damaged, or of another version .* rerun=true"):
+                run(tmp_path, *GRADIENT)
     assert run(tmp_path, *GRADIENT, "rerun=true")["status"] == "completed"
 
 

@@ -71,8 +71,8 @@ def digest_key(key: dict[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def read_pins(path: Path) -> dict[str, Any]:
-    """Read the study's pins; none if there is no file or it is damaged."""
+def read_pins(path: Path, level: int = logging.WARNING) -> dict[str, Any]:
+    """Read the study's pins; none if there is no file or it is damaged, which is logged at this level."""
     try:
         pins = json.loads(path.read_text("utf-8"))
         for pin in pins.values():
@@ -80,6 +80,6 @@ def read_pins(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        log.warning("%s is damaged and is not used; the settings are measured again", path)
+        log.log(level, "%s is damaged and is not used; the settings are measured again", path)
         return {}
     return dict(pins)

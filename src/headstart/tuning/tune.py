@@ -57,7 +57,7 @@ def tune_hardware(
         RunFailed: another process has taken the measurement over.
     """
     key = digest_key(setup.network | {"precision": asked, "accelerator": setup.hardware.accelerator})
-    pin = read_pins(study / PINS).get(key)
+    pin = read_pins(study / PINS, logging.DEBUG).get(key)  # no lock where there is nothing to write
     if _lacks_trial(pin, steps):
         with locks.hold(study / LOCK, wait=True) as lock:  # a second run waits for the first one's pin
             pins = read_pins(study / PINS)
