@@ -20,9 +20,7 @@ TASK_KEYS = ("train_per_class", "train_fraction", "n_train", "n_test", "test_fra
 
 @dataclass(frozen=True)
 class Stat:
-    """A mean over runs, its standard deviation, and the half-width of its 95 % interval (both None for one
-    run).
-    """
+    """A mean over runs, its standard deviation and half-width of its 95 % interval (both None for one run)."""
 
     n: int
     mean: float
@@ -99,9 +97,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A study, grouped: its rows, the config keys that are columns, and those that change along with the
-    rows.
-    """
+    """A study, grouped: its rows, the config keys that are columns, and those that change along with the rows."""
 
     study: Study
     groups: list[Group]
