@@ -12,8 +12,8 @@ from scipy import stats
 
 from headstart.cli.compare import main
 from headstart.report.answers import Answers
-from headstart.report.groups import Comparison, compare
 from headstart.report.families import families
+from headstart.report.groups import Comparison, compare
 from headstart.report.paired import Family
 from headstart.report.study import Repeat, Run, read, read_run
 

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from headstart.report.decision import Decision, decide
-from headstart.report.groups import compare
 from headstart.report.families import families
+from headstart.report.groups import compare
 from headstart.report.study import read
 from report.studies import compared, half_width, table
 from study_files import write_run
@@ -67,7 +67,10 @@ def test_decision_takes_the_best_that_is_shown_to_be_better(outputs: Path) -> No
     assert p < 0.001
     assert "and the cheapest (shown: adjusted p < 0.001, 3 common seeds)" in said
     assert "for 12 times the time (60.0 s against 5.0 s)." in said
-    assert "Pretraining gains 40.8 ± 0.7 points (finetune over scratch; not among the planned tests: p < 0.001 by itself" in said
+    assert (
+        "Pretraining gains 40.8 ± 0.7 points (finetune over scratch; not among the planned tests: p < 0.001 by itself"
+        in said
+    )
 
 
 def test_decision_takes_the_cheaper_row_where_the_best_is_not_shown_to_be_better(outputs: Path) -> None:
@@ -118,7 +121,7 @@ def test_of_rows_equal_in_every_seed_the_cheaper_is_taken(seeds: int, outputs: P
     rescored(outputs, "scratch", [0.9, 0.91, 0.92][:seeds], 1)
     said = decided(outputs).sentence
     assert said.startswith("Take scratch (9")
-    assert "finetune is as accurate in every seed, and takes 60 times the time" in said
+    assert "finetune has the same accuracy in every seed, and takes 60 times the time" in said
 
 
 def test_a_row_that_lacks_a_seed_is_said_to_lose_where_it_does(

@@ -222,7 +222,7 @@ def test_each_row_is_tested_against_the_cheapest_or_the_reference(tmp_path: Path
 def test_a_wrong_reference_is_answered_with_the_nearest_name(tmp_path: Path) -> None:
     write_demo(tmp_path)
     comparison = compare(read(tmp_path / "demo"))
-    with pytest.raises(UserError, match="--reference: no row is called 'finetun'. Did you mean 'finetune'?"):
+    with pytest.raises(UserError, match=r"--reference: no row is called 'finetun'\. Did you mean 'finetune'"):
         families(comparison, "finetun")
     with pytest.raises(UserError, match="--reference and --all-pairs: give one of them"):
         families(comparison, "finetune", all_pairs=True)

@@ -3,18 +3,16 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from headstart.report.columns import percent
 from headstart.report.groups import Comparison, Group
 from headstart.report.paired import Family, Pair
 from headstart.report.phrases import evidence, points, price, score
-from headstart.report.stats.judge import ONE_SEED
+from headstart.report.stats.paired_test import ONE_SEED
 from headstart.report.stats.rule import LEVEL
 from headstart.report.worth import cheaper, cheapest
 
 # With two common seeds a t test has one degree of freedom: hardly anything is shown, so not showing says nothing.
 DECIDES = 3
 WEAK = 4
-NEAR = 0.02  # of accuracy: a row further behind is not taken for its price, however little is shown
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ def row_to_take(family: Family) -> Group:
 
     "Not shown" is here by the test alone, not corrected: the correction guards against finding differences where
     there are none, and would make rows look alike that are far apart, the more rows a study has. Seeds that scatter
-    show nothing either: so a row has to be within 2 points of the best, too, and no clearly cheaper row may be as
-    accurate. Fewer than three common seeds decide nothing; rows that are equal in every seed need no test.
+    show nothing either: so a row has to be near the best, too (within 2 points, or 0.05 nats), and no clearly cheaper
+    row may be as good. Fewer than three common seeds decide nothing; rows that are equal in every seed need no test.
     """
     best = family.rows[0]
     pairs = [family.between(best, row) for row in family.rows[1:] if cheaper(row, best)]
@@ -47,19 +45,21 @@ def row_to_take(family: Family) -> Group:
         pair.other
         for pair in pairs
         if _equal(pair)
-        or (pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR + 1e-9)
+        or (
+            pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= pair.metric.near + 1e-9
+        )
     ]
     return cheapest([row for row in alike if not _beaten(family, row)]) or best
 
 
 def _equal(pair: Pair) -> bool:
-    """Whether the rows have the same seeds, and the same accuracy in each."""
+    """Whether the rows have the same seeds, and the same score in each."""
     seeds = [{run.repeat for run in row.runs} for row in (pair.one, pair.other)]
     return pair.equal and seeds[0] == seeds[1] == set(pair.repeats)
 
 
 def _beaten(family: Family, row: Group) -> bool:
-    """Whether a clearly cheaper row is as accurate or more, over enough common seeds."""
+    """Whether a clearly cheaper row is as good or better, over enough common seeds."""
     pairs = [family.between(other, row) for other in family.rows if other is not row and cheaper(other, row)]
     return any(_equal(pair) or (len(pair.runs) >= DECIDES and pair.gain >= 0) for pair in pairs)
 
@@ -68,7 +68,7 @@ def _paragraph(comparison: Comparison, family: Family) -> str:
     rows = family.rows
     if len(rows) == 1:
         name = comparison.label(rows[0], within_task=True)
-        return f"{name} reaches an accuracy of {score(rows[0])}; there is no other row to compare it with."
+        return f"{name} reaches {rows[0].metric.phrase} of {score(rows[0])}; there is no other row to compare it with."
     row = row_to_take(family)
     lead = _best(comparison, family) if row is rows[0] else _cheaper(comparison, family, row)
     return " ".join([*lead, *_pretraining(comparison, family)])
@@ -77,13 +77,13 @@ def _paragraph(comparison: Comparison, family: Family) -> str:
 def _line(comparison: Comparison, family: Family) -> str:
     """A task's decision in one short sentence."""
     rows = family.rows
-    names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for row in rows]
+    names = [f"{comparison.label(row, within_task=True)} ({row.metric.text(row.score.mean)})" for row in rows]
     if len(rows) == 1:
         return f"{names[0]} is the only row."
     row = row_to_take(family)
     if row is rows[0]:
         pair = family.between(row, rows[1])
-        lead = "take" if family.tested else "by mean accuracy alone take"
+        lead = "take" if family.tested else f"by mean {row.metric.title} alone take"
         ahead = f"{points(pair, plus=True)} over {names[1]}"
         behind = f"though {points(pair.turned())} behind {names[1]} over common seeds"
         return f"{lead} {names[0]}, {ahead if pair.gain >= 0 else behind} ({evidence(pair, short=True)})."
@@ -104,14 +104,15 @@ def _best(comparison: Comparison, family: Family) -> list[str]:
     """Take the best row: what it gains over the next and over the cheapest."""
     best, following, least = family.rows[0], family.rows[1], cheapest(family.rows)
     name = comparison.label(best, within_task=True)
+    title = best.metric.title
     if any(pair.test.basis != ONE_SEED for pair in family.tested if pair.test):
-        lead = [f"Take {name}, the best by mean accuracy ({score(best)})."]
+        lead = [f"Take {name}, the best by mean {title} ({score(best)})."]
     elif family.tested:
         only = f"with one common {family.pairs[0].noun} the test images alone are tested"
-        lead = [f"By mean accuracy alone take {name} ({score(best)}); {only}."]
+        lead = [f"By mean {title} alone take {name} ({score(best)}); {only}."]
     else:
         why = family.between(best, following).untested
-        lead = [f"By mean accuracy alone take {name} ({score(best)}); with {why} nothing is tested."]
+        lead = [f"By mean {best.metric.title} alone take {name} ({score(best)}); with {why} nothing is tested."]
     place = "the next best and the cheapest" if following is least else "the next best"
     over = [_gain(comparison, family, family.between(best, following), place)]
     if least is not None and least is not best and least is not following:
@@ -132,12 +133,12 @@ def _gain(comparison: Comparison, family: Family, pair: Pair, place: str) -> str
 def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
     """Take a cheaper row than the best: the best is not shown to be better, and what it would cost."""
     best, least = family.rows[0], cheapest(family.rows)
-    pair = family.between(best, row)
+    pair, metric = family.between(best, row), row.metric.title
     name, rival = (comparison.label(side, within_task=True) for side in (row, best))
     said = [
-        f"Take {name} ({score(row)}): {rival} is as accurate in every {pair.noun}, and takes {price(pair)}."
+        f"Take {name} ({score(row)}): {rival} has the same {metric} in every {pair.noun}, and takes {price(pair)}."
         if _equal(pair)
-        else f"Take {name} ({score(row)}): {rival} has the best mean accuracy ({score(best)}), but that it is better is"
+        else f"Take {name} ({score(row)}): {rival} has the best mean {metric} ({score(best)}), but that it is better is"
         f" not shown ({points(pair, plus=True)}, {evidence(pair).split(': ')[1]}), and it takes {price(pair)}."
     ]
     if least is not None and least is not row:
@@ -167,8 +168,8 @@ def _pretraining(comparison: Comparison, family: Family) -> list[str]:
 
 
 def _span(pairs: list[Pair]) -> str:
-    values = [100 * pair.gain for pair in pairs]
-    return f"{min(values):+.1f} to {max(values):+.1f} points"
+    values, metric = [pair.gain for pair in pairs], pairs[0].metric
+    return f"{metric.number(min(values), '+')} to {metric.number(max(values), '+')} {metric.unit}"
 
 
 def _overall(comparison: Comparison, families: list[Family]) -> str:
@@ -181,7 +182,7 @@ def _overall(comparison: Comparison, families: list[Family]) -> str:
     parts.append(f"On {clear} of {len(families)} the best row is shown to be better than {rival}.")
     found = [pair for family in families for pair in pretraining(family)]
     if found:
-        parts.append(f"Pretraining changes accuracy by {_span(found)} over scratch.")
+        parts.append(f"Pretraining changes {found[0].metric.title} by {_span(found)} over scratch.")
     return " ".join(parts)
 
 
@@ -210,7 +211,8 @@ def tests_in_short(comparison: Comparison, families: list[Family]) -> list[str]:
     fewest = min(len(pair.runs) for pair in tested)
     if fewest == 1:
         lines.append(
-            "Where there is one common seed, McNemar's exact test compares these two trainings alone: other seeds may differ."
+            "Where there is one common seed, McNemar's exact test compares these two trainings alone: other seeds may"
+            " differ."
         )
     elif fewest <= WEAK and shown < len(tested):
         lines.append(f'With {fewest} common {tested[0].noun}s the test is weak: "not shown" is not "no difference".')

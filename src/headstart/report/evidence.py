@@ -5,6 +5,7 @@ from typing import Any
 from headstart.report.columns import duration, macs
 from headstart.report.decision import describe_family
 from headstart.report.groups import Comparison, Group
+from headstart.report.metric import Metric
 from headstart.report.paired import Family, Pair
 from headstart.report.phrases import p_value, points
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
@@ -17,7 +18,7 @@ PAIR_HEADS = [
     ("row", "", False),
     ("against", "", False),
     ("seeds", "Seeds that both rows have, tested on the same images.", True),
-    ("points", "Mean difference in test accuracy over the common seeds ± half-width of its 95 % interval.", True),
+    ("points", "Difference of the means over the common seeds ± half-width of its 95 % interval.", True),
     ("p of seeds", "Two-sided p value of the paired t test over seeds, these test images taken as given.", True),
     ("p of images", "Two-sided p value of the paired bootstrap of images, these trainings taken as given.", True),
     ("p", "Both counted together, by itself; for one seed McNemar’s exact test.", True),
@@ -42,9 +43,9 @@ def paired_section(
         f"Tested is {describe_family(comparison, families)}, over the seeds that both have, with Holm’s correction over"
         " these tests of a task"
         + (f" (family size {sizes}; {_span(seeds)} common seeds). " if tested else ". ")
-        + "Two kinds of chance stand side by side: another training (a paired t test over seeds), and other test images (a"
-        " paired bootstrap, which draws an image with all of its seeds). What is shown is decided on both together: the"
-        " variance of the mean difference is that over images plus what seeds add to it. "
+        + "Two kinds of chance stand side by side: another training (a paired t test over seeds), and other test images"
+        " (a paired bootstrap, which draws an image with all of its seeds). What is shown is decided on both together:"
+        " the variance of the mean difference is that over images plus what seeds add to it. "
         + (
             "The folds of a seed test every image once, so that the t test over folds holds both, and decides."
             if folds
@@ -55,12 +56,23 @@ def paired_section(
         caption += " Nothing is tested here: that takes two rows with a common seed and their predictions."
     elif min(seeds) <= 4:
         caption += (
-            f" With {min(seeds)} common seed{'s' if min(seeds) > 1 else ''} only differences that are large beside their"
-            " spread are shown: “not shown” does not mean “no difference”."
+            f" With {min(seeds)} common seed{'s' if min(seeds) > 1 else ''} only differences that are large beside"
+            " their spread are shown: “not shown” does not mean “no difference”."
         )
+    if not comparison.metric.over_images:
+        caption += f" {comparison.metric.title} is no mean over images, so seeds alone are tested, by the t test."
     if pictures:
         caption += " In the squares, coloured and bold differences are shown; pale ones are not."
     return Section("What is shown", caption, pictures, small=True, tables=_pair_tables(comparison, families, palette))
+
+
+def _in_unit(heads: list[tuple[str, str, bool]], metric: Metric) -> list[tuple[str, str, bool]]:
+    """Headings and their explanations with the metric's unit of differences in place of points."""
+    unit = metric.unit
+    return [
+        (head.replace("points", unit), note.replace("Points", unit.capitalize()), numeric)
+        for head, note, numeric in heads
+    ]
 
 
 def _span(values: list[int]) -> str:
@@ -78,7 +90,7 @@ def _pair_tables(comparison: Comparison, families: list[Family], palette: Palett
         count = f"all {len(shown)} pairs" if every else f"{len(shown)} of {len(family.pairs)} pairs; pairs.csv has all"
         folded = f"{title}{count}" if len(families) > 1 or len(shown) > MOST_OPEN else ""
         rows = [_pair_row(comparison, pair, palette) for pair in shown]
-        made.append(Listing(f"pairs-{place}", PAIR_HEADS, rows, folded=folded))
+        made.append(Listing(f"pairs-{place}", _in_unit(PAIR_HEADS, comparison.metric), rows, folded=folded))
     return made
 
 
@@ -91,7 +103,7 @@ def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell
     return [
         *names,
         number(len(pair.runs), str(len(pair.runs))),
-        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        number(pair.gain, points(pair, plus=True).removesuffix(f" {pair.metric.unit}")),
         *(number(p, "" if p is None else p_value(p).removeprefix("= ")) for p in p_values),
         words(verdict),
         number(here, f"{here:,}" if here is not None else ""),
@@ -106,7 +118,7 @@ def _row_cell(comparison: Comparison, group: Group, palette: Palette) -> Cell:
 WORTH_HEADS = [
     ("row", "", False),
     ("over", "", False),
-    ("points", "Accuracy gained over the other row ± half-width of the paired difference's 95 % interval.", True),
+    ("points", "Gained over the other row ± half-width of the paired difference's 95 % interval.", True),
     ("verdict", "Whether the paired test shows the difference.", False),
     ("extra time", "Seconds with a cold cache, difference of means.", True),
     ("points per minute", "Points gained per extra minute; “-” where that is within 10 %, or nothing gained.", True),
@@ -121,7 +133,7 @@ WORTH_HEADS = [
 
 def worth_section(comparison: Comparison, families: list[Family], palette: Palette) -> Section:
     """What more accuracy costs: against the cheapest row, and from one row of the frontier to the next."""
-    tables = []
+    tables, metric = [], comparison.metric
     for place, family in enumerate(families):
         title = f"{family.task}: " if len(families) > 1 else ""
         reference = cheapest(family.rows)
@@ -137,14 +149,16 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
             if steps and not same:
                 rows = [_worth_row(comparison, found, palette) for found in steps]
                 where = {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
-                tables.append(Listing(f"worth-{place}-{kind}", WORTH_HEADS, rows, **where))
+                heads = _in_unit(WORTH_HEADS, comparison.metric)
+                tables.append(Listing(f"worth-{place}-{kind}", heads, rows, **where))
     if not tables:
         return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
     caption = (
-        "Points of test accuracy beside what they cost more; where the test does not show a gain, points per minute and"
-        " per TMAC are no finding either. The multiply-adds are those of training and validation, with the backward"
-        " pass of the whole network as twice the forward pass; a backward pass through a part of it is not recorded,"
-        " and ≥, ≤ or ~ mark where that leaves one side, the other or both too low."
+        f"{metric.unit.capitalize()} of test {metric.title} beside what they cost more; where the test does not show a"
+        f" gain, {metric.unit} per minute and per TMAC are no finding either. The multiply-adds are those of training"
+        " and validation, with the backward pass of the whole network as twice the forward pass; a backward pass"
+        " through a part of it is not recorded, and ≥, ≤ or ~ mark where that leaves one side, the other or both too"
+        " low."
     )
     return Section("Is it worth it?", caption, [], tables=tables)
 
@@ -153,11 +167,11 @@ def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Ce
     pair = found.pair
     verdict = "shown" if pair.shown else "not shown" if pair.planned else "not tested"
     dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
-    minute = None if found.per_second is None or not dearer else 6000 * found.per_second
-    tera = None if found.per_gmac is None or pair.gain <= 0 else 1e5 * found.per_gmac
+    minute = None if found.per_second is None or not dearer else 60 * pair.metric.scale * found.per_second
+    tera = None if found.per_gmac is None or pair.gain <= 0 else 1000 * pair.metric.scale * found.per_gmac
     return [
         *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
-        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        number(pair.gain, points(pair, plus=True).removesuffix(f" {pair.metric.unit}")),
         words(verdict),
         number(found.seconds, _with_sign(found.seconds, duration)),
         number(minute, "" if minute is None else _short(minute)),

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from headstart.errors import UserError, did_you_mean
 from headstart.report.groups import Comparison, Group
-from headstart.report.paired import Family, Pair, judge_pair, make_pair
+from headstart.report.paired import Family, Pair, add_test, make_pair
 from headstart.report.stats.holm import holm
 from headstart.report.stats.rule import typical_excess
 from headstart.report.worth import cheapest
@@ -29,7 +29,9 @@ def families(comparison: Comparison, reference: str | None = None, all_pairs: bo
         if all_pairs:
             raise UserError("--reference and --all-pairs: give one of them; with all pairs there is no reference.")
         check_names(comparison, tasks, [reference], "--reference")
-    return [_test(task, rows, None if all_pairs else _pick(comparison, rows, reference)) for task, rows in tasks.items()]
+    return [
+        _test(task, rows, None if all_pairs else _pick(comparison, rows, reference)) for task, rows in tasks.items()
+    ]
 
 
 def _pick(comparison: Comparison, rows: list[Group], reference: str | None) -> Group:
@@ -45,7 +47,7 @@ def _test(task: str, rows: list[Group], reference: Group | None) -> Family:
     known = [pair.sample.excess() for pair in pairs if pair.sample is not None]
     excesses = [excess for excess in known if excess is not None]
     excess = float(typical_excess(excesses)) if excesses else 0.0
-    tested = [judge_pair(pair, excess) for pair in pairs]
+    tested = [add_test(pair, excess) for pair in pairs]
     return Family(task, rows, _correct(tested), reference, excess)
 
 

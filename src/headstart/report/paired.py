@@ -7,17 +7,21 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from headstart.config.effect import NO_EFFECT
 from headstart.report.folds import name_repeats, pool_answers
 from headstart.report.groups import Group, Stat, stat
-from headstart.report.stats.judge import Judgement, Sample, judge
-from headstart.report.stats.rule import LEVEL
-from headstart.report.study import Repeat, Run
+from headstart.report.metric import Metric
+from headstart.report.repeat import Repeat
+from headstart.report.stats.paired_test import NO_SPREAD, PairedTest, Sample, compute_test
+from headstart.report.stats.rule import LEAST_SPREAD, LEVEL
+from headstart.report.study import Run
+
 
 @dataclass(frozen=True)
 class Pair:
     """Two rows of one task over the seeds that both have, tested on the same images; differences are `one - other`.
 
-    `difference` is of test accuracies (0..1) over seeds, None without a common seed; `test` says what is shown by it
+    `difference` is of the metric over seeds, None without a common seed; `test` says what is shown by it
     (`headstart.report.stats.rule`), None where nothing can be tested; `adjusted` is its p value after Holm over the
     family, None for a pair outside of it. `alone` counts images, pooled over the seeds, that only `one` and only
     `other` got right, of `images`.
@@ -28,7 +32,7 @@ class Pair:
     runs: list[tuple[Run, Run]]
     difference: Stat | None
     sample: Sample | None = None
-    test: Judgement | None = None
+    test: PairedTest | None = None
     adjusted: float | None = None
     alone: tuple[int, int] | None = None
     images: int = 0
@@ -60,28 +64,35 @@ class Pair:
 
     @property
     def equal(self) -> bool:
-        """Whether both rows have the same accuracy in each of their common seeds."""
-        return bool(self.runs) and all(a.accuracy == b.accuracy for a, b in self.runs)
+        """Whether both rows have the same score in each of their common seeds."""
+        return bool(self.runs) and all(abs(a.score - b.score) < NO_SPREAD for a, b in self.runs)
 
     @property
     def gain(self) -> float:
-        """The difference of mean accuracies: over the common seeds, or of the rows' means where there are none."""
+        """By how much the first row's mean is better: over the common seeds, or of all seeds where there are none."""
         if self.difference is None:
-            return self.one.accuracy.mean - self.other.accuracy.mean
-        return self.difference.mean
+            return self.one.merit - self.other.merit
+        return self.metric.merit(self.difference.mean)
+
+    @property
+    def metric(self) -> Metric:
+        """What is compared."""
+        return self.one.metric
 
     @property
     def untested(self) -> str:
         """Why there is no test, in words; empty where there is one."""
         if self.test is not None:
             return ""
-        noun = self.noun
+        noun, why = self.noun, "no readable predictions"
+        if self.alone is not None:
+            why = f"and {self.metric.title} is no mean over images"
         if len(self.runs) < 2:
             both = {run.repeat for run in self.one.runs} & {run.repeat for run in self.other.runs}
             if len(both) > len(self.runs):
                 return f"{len(self.runs)} common {noun}s on the same test images" if self.runs else "other test images"
-            return f"one common {noun}, no readable predictions" if self.runs else f"no common {noun}"
-        return f"the same difference in every {noun}, no readable predictions"
+            return f"one common {noun}, {why}" if self.runs else f"no common {noun}"
+        return f"the same difference in every {noun}, {why}"
 
     @property
     def noun(self) -> str:
@@ -90,7 +101,7 @@ class Pair:
 
     def turned(self) -> Pair:
         """The same pair with its rows exchanged."""
-        found, judged = self.difference, self.test
+        found, test = self.difference, self.test
         difference = None if found is None else Stat(found.n, -found.mean, found.std, found.interval)
         alone = None if self.alone is None else (self.alone[1], self.alone[0])
         return replace(
@@ -100,7 +111,7 @@ class Pair:
             runs=[(b, a) for a, b in self.runs],
             difference=difference,
             sample=None if self.sample is None else self.sample.turned(),
-            test=None if judged is None else judged.turned(),
+            test=None if test is None else test.turned(),
             alone=alone,
         )
 
@@ -136,28 +147,43 @@ class Family:
             raise LookupError(f"{one.strategy} and {other.strategy} are not two rows of {self.task}")
         place = id(one), id(other)
         if place not in self._others:
-            self._others[place] = judge_pair(make_pair(one, other), self.excess)
+            self._others[place] = add_test(make_pair(one, other), self.excess)
         return self._others[place]
 
 
 def make_pair(one: Group, other: Group) -> Pair:
     """Pair two rows by their common seeds; nothing is tested yet."""
     runs = common_runs(one, other)
-    differences = [a.accuracy - b.accuracy for a, b in runs]
-    right = right_in_both(runs)
     if not runs:
         return Pair(one, other, runs, None)
-    scores = None if right is None else right[0].astype(np.float64) - right[1]
-    sample = Sample(np.array(differences), scores, folds=any(run.repeat.fold >= 0 for run, _ in runs))
+    differences = [a.score - b.score for a, b in runs]
+    right, metric = right_in_both(runs), one.metric
+    change = None if right is None else right[0].astype(np.float64) - right[1]
+    sample = Sample(
+        np.array(differences),
+        None if change is None or not metric.over_images else change * _weigh_images(runs, metric),
+        folds=any(run.repeat.fold >= 0 for run, _ in runs),
+        least_spread=LEAST_SPREAD if metric.share else 0.0,
+    )
     pair = Pair(one, other, runs, stat(differences), sample)
-    if scores is None:
+    if change is None:
         return pair
-    return replace(pair, alone=(int((scores > 0).sum()), int((scores < 0).sum())), images=scores.size)
+    return replace(pair, alone=(int((change > 0).sum()), int((change < 0).sum())), images=change.size)
 
 
-def judge_pair(pair: Pair, excess: float) -> Pair:
+def _weigh_images(runs: Sequence[tuple[Run, Run]], metric: Metric) -> np.ndarray | float:
+    """What an image counts, so that the mean over images is the metric: in balanced accuracy, each class the same."""
+    answers = pool_answers([run for run, _ in runs])
+    if metric.name != "balanced_accuracy" or not answers:
+        return 1.0
+    labels = answers[0].labels
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return len(labels) / (len(counts) * counts[place])
+
+
+def add_test(pair: Pair, excess: float) -> Pair:
     """Test a pair by itself, with what seeds add in the family's typical pair."""
-    return pair if pair.sample is None else replace(pair, test=judge(pair.sample, excess))
+    return pair if pair.sample is None else replace(pair, test=compute_test(pair.sample, excess))
 
 
 def same_test(one: Run, other: Run) -> bool:
@@ -173,13 +199,16 @@ def same_test(one: Run, other: Run) -> bool:
     if None not in digests:
         if digests[0] == digests[1]:
             return True
-        if _data_settings(one) == _data_settings(other):
+        if not _asked_otherwise(one, other):
             return False
     return one.answers is not None and other.answers is not None and one.answers.images == other.answers.images
 
 
-def _data_settings(run: Run) -> dict[str, object]:
-    return {key: value for key, value in (run.config or {}).items() if key.startswith("data.")}
+def _asked_otherwise(one: Run, other: Run) -> bool:
+    """Whether the settings of the data differ between two runs, apart from those without effect."""
+    ours, theirs = one.config or {}, other.config or {}
+    pairs = [(ours.get(key), theirs.get(key)) for key in {*ours, *theirs} if key.startswith("data.")]
+    return any(a != b and NO_EFFECT not in (a, b) for a, b in pairs)
 
 
 def common_runs(one: Group, other: Group) -> list[tuple[Run, Run]]:

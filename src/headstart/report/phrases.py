@@ -1,27 +1,27 @@
 """Numbers of a comparison in words: an accuracy, a difference, what shows it, and its price."""
 
-from headstart.report.columns import duration, macs, percent
+from headstart.report.columns import duration, macs
 from headstart.report.folds import name_repeats
 from headstart.report.groups import Group
 from headstart.report.paired import Pair
-from headstart.report.stats.judge import ONE_SEED, OVER_IMAGES
+from headstart.report.stats.paired_test import ONE_SEED, OVER_IMAGES
 from headstart.report.stats.rule import LEVEL
 from headstart.report.worth import GMACS, SECONDS, Budget
 
 
 def score(group: Group) -> str:
-    """A row's accuracy in words: `83.5 % ± 1.2, 3 seeds`."""
-    found, noun = group.accuracy, name_repeats(group.runs)
+    """A row's mean in words: `83.5 % ± 1.2, 3 seeds`."""
+    found, noun, metric = group.score, name_repeats(group.runs), group.metric
     if found.interval is None:
-        return f"{percent(found.mean)} %, 1 {noun}"
-    return f"{percent(found.mean)} % ± {percent(found.interval)}, {found.n} {noun}s"
+        return f"{metric.text(found.mean)}, 1 {noun}"
+    return f"{metric.text(found.mean)} ± {metric.number(found.interval)}, {found.n} {noun}s"
 
 
 def points(pair: Pair, plus: bool = False) -> str:
     """A pair's difference in points: `8.6 ± 2.1 points`, with its sign if asked for or negative."""
-    gain = 100 * pair.gain
-    written = f"{gain:+.1f}" if plus else f"{gain:.1f}"
-    return f"{written} points" if pair.half is None else f"{written} ± {100 * pair.half:.1f} points"
+    metric = pair.metric
+    width = "" if pair.half is None else f" ± {metric.number(pair.half)}"
+    return f"{metric.number(pair.gain, '+' if plus else '')}{width} {metric.unit}"
 
 
 def p_value(value: float) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.report.stats.enough import Enough, seeds_that_settle
-from headstart.report.stats.judge import Sample, judge
+from headstart.report.stats.paired_test import Sample, compute_test
 from headstart.report.stats.simulation import draw
 
 
@@ -20,7 +20,7 @@ def test_so_many_seeds_show_the_difference_in_four_of_five_repeats() -> None:
     assert found is not None
     assert found.seeds is not None
     studies = [scores[start : start + found.seeds] for start in range(0, 200 - found.seeds, found.seeds)]
-    shown = [judged.p <= 0.05 for study in studies if (judged := judge(Sample(study.mean(1), study)))]
+    shown = [test.p <= 0.05 for study in studies if (test := compute_test(Sample(study.mean(1), study)))]
     assert 0.7 < np.mean(shown) < 0.97
     more = seeds_that_settle(Sample(true, three), tests=20)
     assert more is not None

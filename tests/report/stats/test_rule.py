@@ -9,7 +9,7 @@ from scipy import stats
 from headstart.report.stats import rule
 from headstart.report.stats.holm import holm
 from headstart.report.stats.images import bootstrap, mcnemar
-from headstart.report.stats.judge import Sample, judge
+from headstart.report.stats.paired_test import Sample, compute_test
 from headstart.report.stats.simulation import DESIGNS, simulate
 
 
@@ -51,11 +51,11 @@ def test_mcnemar_is_the_exact_binomial_test(here: int, there: int) -> None:
 
 def test_without_images_the_rule_is_scipys_paired_t_test() -> None:
     one, other = np.array([0.91, 0.90, 0.93]), np.array([0.85, 0.88, 0.86])
-    found = judge(Sample(one - other))
+    found = compute_test(Sample(one - other))
     assert found is not None
     assert (found.basis, found.images) == ("seeds", None)
     assert found.p == found.p_seeds == pytest.approx(stats.ttest_rel(one, other).pvalue)
-    folds = judge(Sample((one - other), np.zeros((1, 30)), folds=True))
+    folds = compute_test(Sample((one - other), np.zeros((1, 30)), folds=True))
     assert folds is not None
     assert (folds.basis, folds.p) == ("seeds", found.p)
 
@@ -65,7 +65,7 @@ def test_a_difference_of_thirty_points_is_shown() -> None:
     scores = np.zeros((3, 102))
     for seed, (gained, lost) in enumerate([(30, 5), (38, 3), (46, 3)]):
         scores[seed, 10 : 10 + gained], scores[seed, 90 : 90 + lost] = 1, -1
-    found = judge(Sample(scores.mean(1), scores))
+    found = compute_test(Sample(scores.mean(1), scores))
     assert found is not None
     assert found.p_seeds is not None
     assert holm([found.p_seeds, 1, 1])[0] > rule.LEVEL
@@ -75,8 +75,8 @@ def test_a_difference_of_thirty_points_is_shown() -> None:
 def test_seeds_that_agree_by_luck_are_not_taken_at_their_word() -> None:
     scores = np.zeros((3, 2000))
     scores[:, :20] = 1  # one point in every seed, on the same images
-    alone = judge(Sample(scores.mean(1), scores, least_spread=0))
-    found, noisy = (judge(Sample(scores.mean(1), scores), excess) for excess in (0.0, 1e-3))
+    alone = compute_test(Sample(scores.mean(1), scores, least_spread=0))
+    found, noisy = (compute_test(Sample(scores.mean(1), scores), excess) for excess in (0.0, 1e-3))
     assert alone is not None
     assert found is not None
     assert noisy is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from headstart.report.stats.judge import NO_SPREAD, Sample
+from headstart.report.stats.paired_test import NO_SPREAD, Sample
 from headstart.report.stats.rule import LEVEL, combine, excess_of_seeds, least_excess
 
 POWER = 0.8

@@ -24,7 +24,7 @@ TOGETHER, OVER_SEEDS, OVER_IMAGES, ONE_SEED = "seeds and images", "seeds", "imag
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PairedTest:
     """A tested difference: `p` decides, and `basis` says on what; `half` is half of the 95 % interval by the same rule.
 
     `p_seeds` is the paired t test over seeds, None for one seed or without spread; `images` the paired bootstrap, None
@@ -37,7 +37,7 @@ class Judgement:
     p_seeds: float | None = None
     images: Bootstrap | None = None
 
-    def turned(self) -> Judgement:
+    def turned(self) -> PairedTest:
         """The same with the rows exchanged."""
         drawn = self.images
         return replace(self, images=None if drawn is None else Bootstrap(drawn.p, -drawn.high, -drawn.low))
@@ -101,7 +101,7 @@ def t_test(sample: Sample) -> tuple[float, float] | None:
     return float(two_sided(sample.gain, over_seeds, freedom)), float(half_width(over_seeds, freedom))
 
 
-def judge(sample: Sample, typical: float = 0.0) -> Judgement | None:
+def compute_test(sample: Sample, typical: float = 0.0) -> PairedTest | None:
     """Test one difference; None where nothing can be tested: no common repeat, or nothing that varies.
 
     * Two seeds or more on the same images: seeds and images together (`headstart.report.stats.rule`).
@@ -117,16 +117,16 @@ def judge(sample: Sample, typical: float = 0.0) -> Judgement | None:
     variance, seeds = sample.variance(), t_test(sample)
     p_seeds = None if seeds is None else seeds[0]
     if sample.scores is None:
-        return None if seeds is None else Judgement(*seeds, OVER_SEEDS, p_seeds)
+        return None if seeds is None else PairedTest(*seeds, OVER_SEEDS, p_seeds)
     drawn = bootstrap(sample.scores.mean(0))
     if sample.folds and sample.repeats > 1 and seeds is not None:
-        return Judgement(*seeds, OVER_SEEDS, p_seeds, drawn)
+        return PairedTest(*seeds, OVER_SEEDS, p_seeds, drawn)
     if sample.folds or sample.repeats == 1:
         total, freedom = combine(0.0, variance.over_images, 1, sample.n_images)
         whole = np.isin(sample.scores, (-1, 0, 1)).all() and len(sample.scores) == 1
         alone = int((sample.scores > 0).sum()), int((sample.scores < 0).sum())
         p = mcnemar(*alone) if whole else float(two_sided(sample.gain, total, freedom))
         basis = ONE_SEED if sample.repeats == 1 else OVER_IMAGES
-        return Judgement(p, float(half_width(total, freedom)), basis, p_seeds, drawn)
+        return PairedTest(p, float(half_width(total, freedom)), basis, p_seeds, drawn)
     p, half = decide(sample.gain, variance, sample.repeats, sample.n_images, typical, sample.least_spread)
-    return Judgement(float(p), float(half), TOGETHER if p_seeds is not None else OVER_IMAGES, p_seeds, drawn)
+    return PairedTest(float(p), float(half), TOGETHER if p_seeds is not None else OVER_IMAGES, p_seeds, drawn)
