@@ -73,6 +73,7 @@ def compare(
     metric: str = "accuracy",
     reference: str | None = None,
     all_pairs: bool = False,
+    keep: Sequence[str] = (),
     output_dir: str | Path = "outputs",
     plots: bool = True,
 ) -> Compared:
@@ -83,6 +84,7 @@ def compare(
         metric: what rows are ordered, tested and chosen by: accuracy, balanced_accuracy, f1, auroc or nll.
         reference: the row, by its name in the table, that every other one is tested against; None: the cheapest.
         all_pairs: test all pairs of rows instead.
+        keep: settings of a strategy that are compared, such as `optimizer.lr`, and not chosen on validation.
         output_dir: the folder of studies.
         plots: whether the report has plots.
 
@@ -91,7 +93,7 @@ def compare(
         report.
 
     Raises:
-        UserError: there is no such study, metric or row, or no completed run has it.
+        UserError: there is no such study, metric, row or setting, or no completed run has it.
     """
     from pathlib import Path
 
@@ -102,7 +104,7 @@ def compare(
 
     chosen = find_metric(metric)
     found = read_study(find(Path(output_dir), study), chosen)
-    return summarize(look_at(found, reference=reference, all_pairs=all_pairs), plots)
+    return summarize(look_at(found, reference=reference, all_pairs=all_pairs, keep=keep), plots)
 
 
 def _check(overrides: Sequence[str]) -> Job:

@@ -57,6 +57,14 @@ def make_parser() -> argparse.ArgumentParser:
         help="test all pairs of rows; the more is tested at once, the larger a difference must be to be shown",
     )
     parser.add_argument(
+        "--keep",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a setting whose values are compared, such as optimizer.lr; without it, of rows that differ only in"
+        " settings of one strategy (rates, lengths, regularisation), validation chooses one",
+    )
+    parser.add_argument(
         "--imports",
         action="append",
         default=[],
@@ -80,6 +88,8 @@ def main(argv: Sequence[str]) -> int:
     from headstart.report.judge import read_study
     from headstart.report.look import look_at
     from headstart.report.metric import find_metric
+    from headstart.report.settings import describe_choice
+    from headstart.report.settle import open_questions, questions_in_short
     from headstart.report.table import show
     from headstart.report.write import report
     from headstart.storage.plain_text import escape_controls
@@ -92,15 +102,19 @@ def main(argv: Sequence[str]) -> int:
     folder = find(options.output_dir, options.study)
     if options.study is None:
         console.print(escape_controls(f"No study named: taking {folder.name}, the most recently finished one."))
-    findings = look_at(
-        read_study(folder, metric), options.sort, options.between, options.reference, all_pairs=options.all_pairs
-    )
+    asked = {"reference": options.reference, "all_pairs": options.all_pairs, "keep": options.keep}
+    findings = look_at(read_study(folder, metric), options.sort, options.between, **asked)
     comparison, tested = findings.comparison, findings.families
     show(comparison, console)
     decision = decide(comparison, tested)
     findings_in_words = [decision.sentence, *decision.tasks, *tests_in_short(comparison, tested)]
+    chosen = [describe_choice(comparison, choice) for choice in findings.choices]
+    for line in chosen:
+        console.print(line)
     for line in filter(None, [not_counted(comparison.study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
+    for line in questions_in_short(comparison, tested, open_questions(tested)):
+        console.print(escape_controls(line), soft_wrap=line.startswith("headstart "))
     page = report(findings, plots=not options.no_plots) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     return 0

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart.report import evidence
@@ -17,6 +17,7 @@ from headstart.report.paired import Family
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
 from headstart.report.quietly import draw_in
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
+from headstart.report.settings import Choice, settings_sections
 from headstart.report.style import STYLE, Palette
 from headstart.report.worth import BUDGETS
 
@@ -27,11 +28,12 @@ MOST_CONTRASTS = 8
 
 @dataclass(frozen=True)
 class Findings:
-    """A comparison, its pairs by task, and the pairs that are looked into."""
+    """A comparison, its pairs by task, the pairs that are looked into, and the settings that were chosen before."""
 
     comparison: Comparison
     families: list[Family]
     contrasts: list[Contrast]
+    choices: list[Choice] = field(default_factory=list)
 
 
 def contents(findings: Findings, folder: Path | None) -> list[Section]:
@@ -39,14 +41,16 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
     comparison, families = findings.comparison, findings.families
     palette = Palette(comparison.groups)
     worth = evidence.worth_section(comparison, families, palette)
+    settings = settings_sections(comparison, findings.choices)
     if folder is None:
         pairs = evidence.paired_section(comparison, families, palette, [])
-        return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]
+        return [pairs, *settings, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]
     with draw_in(STYLE):
         return [
             *question_sections(comparison, folder),
             accuracy_section(comparison, palette, folder),
             evidence.paired_section(comparison, families, palette, _pair_pictures(findings, folder)),
+            *settings,
             worth,
             _budgets(findings, cost_pictures(comparison, palette, folder)),
             _classes(findings, _class_pictures(findings, palette, folder)),

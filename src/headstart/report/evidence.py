@@ -9,6 +9,7 @@ from headstart.report.metric import Metric
 from headstart.report.paired import Family, Pair
 from headstart.report.phrases import p_value, points
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
+from headstart.report.settle import describe_question, open_questions
 from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontier, cheaper, cheapest, over_cheapest
 
@@ -63,7 +64,22 @@ def paired_section(
         caption += f" {comparison.metric.title} is no mean over images, so seeds alone are tested, by the t test."
     if pictures:
         caption += " In the squares, coloured and bold differences are shown; pale ones are not."
-    return Section("What is shown", caption, pictures, small=True, tables=_pair_tables(comparison, families, palette))
+    return Section(
+        "What is shown",
+        caption,
+        pictures,
+        small=True,
+        points=_open(comparison, families),
+        tables=_pair_tables(comparison, families, palette),
+    )
+
+
+def _open(comparison: Comparison, families: list[Family]) -> list[str]:
+    """What would settle the differences that are not shown, with the command for it."""
+    found = open_questions(families)
+    lines = [" ".join([describe_question(comparison, one), *one.commands]) for one in found[:MOST_OPEN]]
+    rest = len(found) - len(lines)
+    return [*lines, f"{rest} more differences are open; decision.json has all."] if rest else lines
 
 
 def _in_unit(heads: list[tuple[str, str, bool]], metric: Metric) -> list[tuple[str, str, bool]]:

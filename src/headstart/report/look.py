@@ -1,5 +1,6 @@
 """Look at a study: group its runs, order the rows, test their differences, choose what to look into."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from headstart.report import csv_tables
 from headstart.report.columns import BY_NAME
 from headstart.report.contents import Findings
 from headstart.report.contrast import contrasts
-from headstart.report.decision import decide
 from headstart.report.families import families
 from headstart.report.groups import Comparison, Group, compare, natural
+from headstart.report.settings import choose_settings
 from headstart.report.study import Study
-from headstart.report.write import report, summary_table
+from headstart.report.write import record_decision, report, summary_table
 
 
 def look_at(
@@ -23,6 +24,7 @@ def look_at(
     reference: str | None = None,
     *,
     all_pairs: bool = False,
+    keep: Sequence[str] = (),
 ) -> Findings:
     """What a study's runs show.
 
@@ -31,15 +33,16 @@ def look_at(
         between: two rows by label that are looked into.
         reference: the row, by label, that every other one is tested against; None: the cheapest.
         all_pairs: test all pairs of rows.
+        keep: settings that are compared, and not chosen on validation (`headstart.report.settings`).
 
     Raises:
-        UserError: there is no such column, or no such row.
+        UserError: there is no such column, row or setting.
     """
-    comparison = compare(study)
+    comparison, choices = choose_settings(compare(study), keep)
     if sort:
         comparison = sort_rows(comparison, sort)
     tested = families(comparison, reference, all_pairs)
-    return Findings(comparison, tested, contrasts(comparison, tested, between))
+    return Findings(comparison, tested, contrasts(comparison, tested, between), choices)
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,29 @@ class Compared:
         decision: the row to take and what shows it, a sentence for the study and one for each of several tasks.
         rows: of summary.csv, by column; numbers in full precision, None where one is not known.
         pairs: of pairs.csv.
+        chosen: what was chosen on validation: a row, and the settings that it was chosen among.
+        open: differences that are not shown, and what would settle them: seeds, test images, commands.
         folder: of the report.
     """
 
     decision: list[str]
     rows: list[dict[str, Any]]
     pairs: list[dict[str, Any]]
+    chosen: list[dict[str, Any]]
+    open: list[dict[str, Any]]
     folder: Path
 
 
 def summarize(findings: Findings, plots: bool = True) -> Compared:
     """Write the report of what was found, and return what it says as plain values."""
     folder = report(findings, plots)
-    decision = decide(findings.comparison, findings.families)
-    tables = [summary_table(findings.comparison), csv_tables.pairs(findings.comparison, findings.families)]
+    found = record_decision(findings)
+    tables = [
+        summary_table(findings.comparison, findings.choices),
+        csv_tables.pairs(findings.comparison, findings.families),
+    ]
     rows, pairs = ([dict(zip(heads, cells, strict=True)) for cells in lines] for heads, lines in tables)
-    return Compared([decision.sentence, *decision.tasks], rows, pairs, folder)
+    return Compared(found["decision"], rows, pairs, found["chosen"], found["open"], folder)
 
 
 def sort_rows(comparison: Comparison, name: str) -> Comparison:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from headstart.storage.plain_text import plain_row
 
 if TYPE_CHECKING:
     from headstart.report.contents import Findings
+    from headstart.report.settings import Choice
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +52,10 @@ def report(findings: Findings, plots: bool = True) -> Path:
     comparison = findings.comparison
     target = comparison.study.folder / "report"
     with replace_folder(target) as folder:
-        _write(folder / "summary.csv", *summary_table(comparison))
-        write_runs(comparison, folder / "runs.csv")
+        _write(folder / "summary.csv", *summary_table(comparison, findings.choices))
+        write_runs(comparison, findings.choices, folder / "runs.csv")
+        text = json.dumps(record_decision(findings), indent=1, ensure_ascii=False)
+        (folder / "decision.json").write_text(text + "\n", encoding="utf-8")
         write_evidence(findings, folder)
         sections = contents(findings, folder if plots else None)
         (folder / "index.html").write_text(render(findings, sections), encoding="utf-8")
@@ -116,7 +120,36 @@ def summary_row(group: Group) -> list[Any]:
     return row
 
 
-def summary_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+def record_decision(findings: Findings) -> dict[str, Any]:
+    """What decision.json holds: the row to take in words, what was chosen on validation, and what is open."""
+    from headstart.report.decision import decide
+    from headstart.report.settings import record_choice
+    from headstart.report.settle import open_questions, record_question
+
+    comparison, families = findings.comparison, findings.families
+    decision = decide(comparison, families)
+    references = {
+        family.task: comparison.label(family.reference, within_task=True)
+        for family in families
+        if family.reference is not None
+    }
+    return {
+        "study": comparison.study.name,
+        "metric": comparison.metric.name,
+        "decision": [decision.sentence, *decision.tasks],
+        "reference": references or None,
+        "chosen": [record_choice(comparison, choice) for choice in findings.choices],
+        "open": [record_question(comparison, question) for question in open_questions(families)],
+    }
+
+
+def _with_folded(comparison: Comparison, choices: Sequence[Choice]) -> list[tuple[Group, bool]]:
+    """The rows that are compared, then those that were not chosen on validation."""
+    folded = [row for choice in choices for row in choice.others]
+    return [*((row, True) for row in comparison.groups), *((row, False) for row in folded)]
+
+
+def summary_table(comparison: Comparison, choices: Sequence[Choice] = ()) -> tuple[list[str], list[list[Any]]]:
     """The headings and rows of summary.csv: one row per group, in full precision.
 
     Columns: model, strategy, data; each config key that tells rows apart, by its dotted path; n (runs) and
@@ -124,30 +157,33 @@ def summary_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
     `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_interval` (half-width of the 95 %
     interval, Student's t). Then means over seeds: epochs, backbone_forwards, params_trainable, params_total,
     gmacs. Shares lie in 0..1, seconds are those with a cold cache. A cell is empty where the number is not
-    known for every run of the group, and std and interval are empty for one run.
+    known for every run of the group, and std and interval are empty for one run. Last, compared: false for settings
+    that were not chosen on validation, which stand below the others.
     """
     fixed = ["model", "strategy", "data"]
     numbers = summary_headings()
     rows = [
-        [group.model, group.strategy, group.data, *group.keys.values(), *summary_row(group)]
-        for group in comparison.groups
+        [group.model, group.strategy, group.data, *group.keys.values(), *summary_row(group), str(compared).lower()]
+        for group, compared in _with_folded(comparison, choices)
     ]
-    return [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows
+    return [*fixed, *key_headings(comparison, fixed + numbers), *numbers, "compared"], rows
 
 
-def write_runs(comparison: Comparison, path: Path) -> None:
+def write_runs(comparison: Comparison, choices: Sequence[Choice], path: Path) -> None:
     """Write one row per completed run, in full precision.
 
     Columns: run (folder), model, strategy, data, the config keys that tell rows apart, seed, fold, cached, seconds
     (with a cold cache), the numbers of result.json under their dotted paths (test.accuracy, seconds.fit,
-    ...), config_hash, wandb_id.
+    ...), config_hash, wandb_id; compared: false for settings that were not chosen on validation.
     """
     fixed = ["run", "model", "strategy", "data"]
     numbers = ["seed", "fold", "cached", "seconds", *RUN_NUMBERS, "config_hash", "wandb_id"]
     rows = [
-        [*_run_names(run), *group.keys.values(), *_run_row(run)] for group in comparison.groups for run in group.runs
+        [*_run_names(run), *group.keys.values(), *_run_row(run), str(compared).lower()]
+        for group, compared in _with_folded(comparison, choices)
+        for run in group.runs
     ]
-    _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows)
+    _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers, "compared"], rows)
 
 
 def write_evidence(findings: Findings, folder: Path) -> None:
