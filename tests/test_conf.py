@@ -18,7 +18,7 @@ COUNTS = {
     "augment": 3,
     "data": 33,
     "debug": 2,
-    "experiment": 17,
+    "experiment": 19,
     "head": 4,
     "hardware": 5,
     "logger": 3,

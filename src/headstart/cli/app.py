@@ -29,6 +29,7 @@ from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
 from headstart.errors import UserError
 from headstart.preflight.command import check_command, check_composed, examine
+from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import parse_arguments
 from headstart.preflight.quoting import quote_arguments
 from headstart.runtime import signals
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: lists every problem of the command; no job has run.
     """
-    resolvers.register()
+    register_resolvers()
     # OpenMP reads this when torch is loaded. By default a waiting thread keeps its core busy for long, and two runs at
     # the same time on 2 cores take many times as long as one after the other. With this setting each trained 2.5 times
     # as fast, and a single run was not measurably slower.

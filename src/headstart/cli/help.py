@@ -16,12 +16,13 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from headstart.config import keys, resolvers
+from headstart.config import keys
 from headstart.config.docstrings import describe_target
 from headstart.config.meanings import GROUPS, VALUES, find_example, find_general, find_meaning
 from headstart.config.validate import raise_if_any
 from headstart.config.values import CHOICES, describe_range
 from headstart.errors import UserError
+from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.overrides import Composer, without_hydra
 from headstart.preflight.parse import parse_overrides
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         UserError: there is no such key; the nearest names are in the message.
     """
-    resolvers.register()
+    register_resolvers()
     arguments = parse_arguments(argv)
     words = find_words(argv)
     manual = Manual(

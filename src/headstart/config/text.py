@@ -90,7 +90,12 @@ def settle_texts(config: RunConfig) -> RunConfig:
     config.cache_dir = None if config.cache_dir is None else expand_home(config.cache_dir)
     if config.model.weights.startswith("local-dir:~"):  # timm reads it; a file and `run:` are expanded when read
         config.model.weights = f"local-dir:{expand_home(config.model.weights.removeprefix('local-dir:'))}"
-    source = config.data.source
+    settle_source(config.data.source)
+    return config
+
+
+def settle_source(source: Any) -> None:
+    """The same for the arguments of a data source, in place; what is no mapping stays."""
     hints = {}
     if isinstance(source, dict) and any(isinstance(value, int | float) for value in source.values()):
         hints = list_argument_hints(str(source.get("_target_")), "source")
@@ -99,7 +104,6 @@ def settle_texts(config: RunConfig) -> RunConfig:
             source[name] = str(value)
         elif isinstance(value, str) and value.startswith("~"):
             source[name] = expand_home(value)
-    return config
 
 
 def find_argument_problems(config: RunConfig) -> Iterator[str]:

@@ -15,11 +15,12 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from headstart.config import environment, keys, resolvers
+from headstart.config import environment, keys
 from headstart.config.machine import missing_hardware
 from headstart.config.schema import RunConfig
 from headstart.config.validate import find_problems, raise_if_any
 from headstart.config.values import find_value_problems
+from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.overrides import Composed, Composer, without_hydra
 from headstart.preflight.parse import parse_overrides
@@ -104,7 +105,7 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
         libraries: if nothing else is wrong, also check what only torch and timm know.
         machine: the jobs will run on this machine: also check that it has the devices and the files of weights.
     """
-    resolvers.register()
+    register_resolvers()
     environment.forget()
     arguments = parse_arguments(argv)
     found = []
