@@ -32,7 +32,7 @@ def test_overrides_show_what_they_change(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_group_lists_its_choices_with_their_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     said = explain(capsys, "optimizer")
-    assert "  * adamw  Decoupled weight decay (Loshchilov & Hutter 2019); biases and norms are not decayed\n" in said
+    assert "  * adamw  Decoupled weight decay (Loshchilov & Hutter 2019); as in timm" in said
     assert "    sgd    SGD with Nesterov momentum" in said
 
 

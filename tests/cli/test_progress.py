@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import fork_server
 import pytest
 
-from headstart.cli import main
 from headstart.cli.forecast import Times, expect_jobs
 
 SMALL = ("model=lenet5", "hardware=cpu", "hardware.threads=1", "logger=csv", "data.image_size=32", "epochs=1")
@@ -15,13 +15,11 @@ FEW = ("data.train_per_class=4", "data.n_test=20", "strategy=scratch", "-m")
 
 
 @pytest.fixture
-def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", list(sys.argv))
-
+def sweep(tmp_path: Path) -> Callable[..., list[str]]:
     def run(*words: str, code: int = 0) -> list[str]:
-        assert main.main(["train", *SMALL, *FEW, *words]) == code
-        return capfd.readouterr().out.splitlines()
+        done = fork_server.run("train", *SMALL, *FEW, *words, cwd=tmp_path)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout.splitlines()
 
     return run
 

@@ -24,7 +24,7 @@ def cells(*labels: str) -> list[tuple[str, str]]:
     ],
 )
 def test_a_cell_with_several_labels_is_refused(labels: list[str]) -> None:
-    with pytest.raises(UserError, match=r"t\.csv, line \d+: the label '.+' in column 'kind' .* one label an image"):
+    with pytest.raises(UserError, match=r"t\.csv, line \d+: the label '.+' in column 'kind' .* one label per image"):
         check_labels(cells(*labels), "kind", "t.csv")
 
 

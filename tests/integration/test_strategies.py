@@ -250,7 +250,7 @@ def test_explain_prints_every_table_and_reads_no_data(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("parameters") == 2, "a table for each strategy, whatever the seed"
     assert "1,281 per class" in done.stdout
-    assert "frozen      2,353,408" in done.stdout
+    assert "frozen        2,353,408" in done.stdout
     assert list(tmp_path.iterdir()) == [], "nothing was written"
 
 

@@ -1,5 +1,6 @@
 """Batches of a part's images: rows of one uint8 tensor, or files that are decoded for each batch."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -114,6 +115,7 @@ class WorkerLoader(DataLoader[Batch]):
             for message in super().__iter__():
                 yield open_message(message, self.pin_memory)
         except (ConnectionError, EOFError) as error:  # a worker died while this process took a batch from it
+            time.sleep(1)  # torch's handler of SIGCHLD raises meanwhile, and names the worker and the signal
             raise RuntimeError(f"DataLoader worker (pid unknown) died: {error or type(error).__name__}") from error
 
 

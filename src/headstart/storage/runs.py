@@ -62,7 +62,9 @@ def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> st
         digests: of the content of data and weights: the same path with other images gives another run.
     """
     # the names under `imports` stand in the digest of their code
-    kept = _drop_keys(replace_what_has_no_effect(config), (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
+    kept = _drop_keys(replace_what_has_no_effect(config), (*IRRELEVANT, "imports"))
+    # the content of all images, used or not, says in `compare` which data they are; `data` is of those that are used
+    kept["digests"] = {name: digest for name, digest in digests.items() if name != "content"}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]
