@@ -25,8 +25,9 @@ def test_terminal_leads_with_table_decision_and_tests(outputs: Path, capsys: pyt
     compared(outputs, "demo")
     told = " ".join(capsys.readouterr().out.split("╯")[1].split())
     assert told.startswith("Left out") or told.startswith("Take ")
-    assert "Paired t tests over common seeds, Holm's correction over all of them: " in told
-    assert "of 3 differences shown" in told
+    assert "Tested: each row against feature_extraction" in told
+    assert "Holm's correction over them: " in told
+    assert "of 2 differences shown" in told
     assert "Differences are not tested" not in told
 
 

@@ -131,7 +131,7 @@ def test_page_leads_with_the_decision_and_has_the_evidence_without_plots(study: 
     text = (study / "demo/report/index.html").read_text("utf-8")
     places = [text.index(words) for words in ('class="decision">', 'id="summary"', "What is shown", "Is it worth it?")]
     assert places == sorted(places)
-    assert "Holm’s correction over all comparisons of a task (family size 10; 3 common seeds)" in text
+    assert "Holm’s correction over these tests of a task (family size 10; 3 common seeds)" in text
     assert "“not shown” does not mean “no difference”" in text
     assert "Best for each budget" in text
     assert "Images that changed verdict" in text

@@ -111,6 +111,7 @@ def test_new_report_replaces_the_old_one_whole(tmp_path: Path) -> None:
     assert "<img" not in text
     assert {path.name for path in (tmp_path / "demo/report").iterdir()} == {
         "index.html",
+        "decision.json",
         *("summary.csv", "runs.csv", "pairs.csv", "worth.csv"),
         *("per_class.csv", "class_differences.csv", "calibration.csv", "changed.csv"),
     }

@@ -28,12 +28,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="the folder of studies (default: outputs)",
     )
     parser.add_argument(
-        "--metric",
-        default="accuracy",
-        help="what rows are ordered, tested and chosen by: accuracy, balanced_accuracy, f1 (macro), auroc, or nll, of"
-        " which less is better (default: accuracy)",
-    )
-    parser.add_argument(
         "--sort",
         metavar="COLUMN",
         help="order rows by a column, best or smallest first, such as accuracy, seconds, nll, gmacs, strategy"
@@ -45,6 +39,27 @@ def make_parser() -> argparse.ArgumentParser:
         metavar=("ROW", "ROW"),
         help="two rows, by the names in the table, to compare class by class and image by image"
         " (default: the best against the next best and against the cheapest)",
+    )
+    parser.add_argument(
+        "--imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module of your own that defines figures, such as mylab.figures; nothing of a study's folder is imported"
+        " without it",
+    )
+    _add_statistics(parser)
+    parser.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
+    return parser
+
+
+def _add_statistics(parser: argparse.ArgumentParser) -> None:
+    """Add the options on what is compared and which differences are tested."""
+    parser.add_argument(
+        "--metric",
+        default="accuracy",
+        help="what rows are ordered, tested and chosen by: accuracy, balanced_accuracy, f1 (macro), auroc, or nll, of"
+        " which less is better (default: accuracy)",
     )
     parser.add_argument(
         "--reference",
@@ -64,16 +79,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="a setting whose values are compared, such as optimizer.lr; without it, of rows that differ only in"
         " settings of one strategy (rates, lengths, regularisation), validation chooses one",
     )
-    parser.add_argument(
-        "--imports",
-        action="append",
-        default=[],
-        metavar="MODULE",
-        help="a module of your own that defines figures, such as mylab.figures; nothing of a study's folder is imported"
-        " without it",
-    )
-    parser.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
-    return parser
 
 
 def main(argv: Sequence[str]) -> int:
