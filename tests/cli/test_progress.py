@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import fork_server
 import pytest
 
+import fork_server
 from headstart.cli.forecast import Times, expect_jobs
 
 SMALL = ("model=lenet5", "hardware=cpu", "hardware.threads=1", "logger=csv", "data.image_size=32", "epochs=1")

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from conftest import compose
 from data.images import write_image
-
 from headstart.preflight.command import examine
 from headstart.preflight.epochs import UNKNOWN, register_resolvers
 
