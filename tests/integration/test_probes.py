@@ -29,7 +29,7 @@ BESIDE = {
 }
 
 
-@pytest.mark.parametrize("kind", BESIDE)
+@pytest.mark.parametrize("kind", ["neighbours", pytest.param("layers", marks=pytest.mark.slow)])
 def test_a_head_beside_the_network_is_restored_when_its_run_goes_on(
     kind: str, run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -240,6 +240,7 @@ def test_a_rank_that_dies_takes_the_job_down_with_its_cause(dies: int, tmp_path:
     assert json.loads(state.read_text())["status"] == "failed"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ranks_forked")
 def test_a_signal_stops_all_ranks_at_a_step_and_the_run_ends_as_the_uninterrupted_one(tmp_path: Path) -> None:
     process, ranks = started(tmp_path / "stopped", "hardware.threads=1", epochs=20)

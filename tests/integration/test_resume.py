@@ -151,7 +151,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str
         pytest.param(SAVE, 2, "before", False, id="before a checkpoint"),
         pytest.param(SAVE, 3, "after", False, id="after a checkpoint at an epoch's end", marks=pytest.mark.slow),
         pytest.param(STEP, 10, "before", False, id="in the second phase", marks=pytest.mark.slow),
-        pytest.param(REPLACE, 9, "before", False, id="a file written, not yet in its place"),
+        pytest.param(REPLACE, 9, "before", False, id="a file written, not yet in its place", marks=pytest.mark.slow),
     ],
 )
 def test_a_live_run_that_was_killed_ends_as_if_it_had_not_been(
@@ -184,7 +184,7 @@ def test_how_batches_are_made_changes_nothing(
         pytest.param(STEP, 2, "after", True, id="in a phase on features", marks=pytest.mark.slow),
         pytest.param(BEST, 3, "before", False, id="while the final weights are written", marks=pytest.mark.slow),
         pytest.param(RESULT, 1, "before", False, id="before the result"),
-        pytest.param(RESULT, 1, "after", False, id="right after the result"),
+        pytest.param(RESULT, 1, "after", False, id="right after the result", marks=pytest.mark.slow),
     ],
 )
 def test_a_run_on_features_that_was_killed_ends_as_if_it_had_not_been(

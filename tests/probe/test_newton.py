@@ -41,7 +41,7 @@ def test_every_value_has_a_certificate(digits: Rows, rows: int) -> None:
         assert float(gap) <= 1e-4 * objective(weight, bias, x, y, c), c
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_smoothed_labels_reach_scikit_learns_objective_on_rows_repeated_for_every_class(
     weighted: bool, digits: Rows
 ) -> None:

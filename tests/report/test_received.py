@@ -63,7 +63,12 @@ def test_terminal_page_and_tables_hold_text_only(received: Path, capsys: pytest.
 
 @pytest.mark.parametrize(
     "target",
-    ["torch.utils.collect_env.run", "headstart.storage.files.write_text", "lab_evil.figures.Mine", "os.system"],
+    [
+        pytest.param("torch.utils.collect_env.run", marks=pytest.mark.slow),
+        pytest.param("headstart.storage.files.write_text", marks=pytest.mark.slow),
+        "lab_evil.figures.Mine",
+        "os.system",
+    ],
 )
 def test_a_figure_that_is_none_is_not_run(
     target: str, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,7 +26,7 @@ LAST_GROUP = (
 )
 
 
-@pytest.mark.parametrize("name", ["resnet18", "convnext_atto"])
+@pytest.mark.parametrize("name", [pytest.param("resnet18", marks=pytest.mark.slow), "convnext_atto"])
 def test_cached_and_live_partial_fine_tuning_end_in_the_same_weights(name: str, run_small: Callable[..., dict]) -> None:
     options = (*LAST_GROUP, "model=timm", f"model.name={name}", "model.weights=none")
     cached = run_small(*options)

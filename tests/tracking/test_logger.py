@@ -421,7 +421,7 @@ WEATHER = {
 }
 
 
-@pytest.mark.parametrize("status", WEATHER)
+@pytest.mark.parametrize("status", [pytest.param(500, marks=pytest.mark.slow), 401, 0])
 def test_bad_weather_costs_a_warning_and_seconds_and_the_run_lies_offline(tmp_path, server, status: int) -> None:
     server.status = status
     done = job(tmp_path, "auto", "one")

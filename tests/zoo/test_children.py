@@ -33,7 +33,11 @@ def hanging() -> Iterator[dict[str, int]]:
 
 @pytest.mark.parametrize(
     ("work", "reason"),
-    [("raising", "ValueError: a reason"), ("dying", "SIGKILL (out of memory?)"), ("hanging", "longer than 6 s")],
+    [
+        ("raising", "ValueError: a reason"),
+        ("dying", "SIGKILL (out of memory?)"),
+        pytest.param("hanging", "longer than 6 s", marks=pytest.mark.slow),
+    ],
 )
 def test_what_was_found_before_a_failure_is_kept(work: str, reason: str) -> None:
     found = children.run_in_process(f"zoo.test_children:{work}", timeout_s=6 if work == "hanging" else 60)

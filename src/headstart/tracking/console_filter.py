@@ -30,10 +30,13 @@ class ConsoleFilter(logging.Filter):
         if getattr(record, "is_progress", False) and self.draws:
             return False
         if self.shown is not None and record.levelno <= logging.WARNING:
-            text = record.getMessage()
-            if text in self.shown:
+            facts = vars(record)
+            if "is_repeated" not in facts:  # decided once, where several consoles show it
+                text = record.getMessage()
+                facts["is_repeated"] = text in self.shown
+                self.shown.add(text)
+            if facts["is_repeated"]:
                 return False
-            self.shown.add(text)
         self.clear()
         self.last_line = time.monotonic()
         return True
