@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from headstart.evaluation.metrics import save_predictions
-from headstart.measures.measure import write_rows
-from headstart.storage.plain_text import escape_all, escape_controls, plain_cell
+from headstart.measures.measure import read_rows, write_rows
+from headstart.storage.plain_text import escape_all, escape_controls, plain_cell, read_cell
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,22 @@ def test_a_formula_is_text(text: str) -> None:
 @pytest.mark.parametrize("value", ["-2", "+0.5", "-1e-5", ".5", "cat", "a=b", "", 3, -2.5, None, True])
 def test_what_is_no_formula_stays(value: object) -> None:
     assert plain_cell(value) is value or plain_cell(value) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "-a", "'-a", "''=x", "'quoted'", "-2", "'-2", "cat", "'", "", "@", " =1", "'cat"]
+)
+def test_a_cell_is_read_as_it_was_meant(text: str) -> None:
+    cell = plain_cell(text)
+    assert read_cell(cell) == text
+    assert not cell.startswith(("=", "@", "-a", " ="))
+
+
+def test_rows_that_are_written_again_stay(tmp_path: Path) -> None:
+    rows = [{"change": "-a", "accuracy": "-0.5"}, {"change": "'=b", "accuracy": "1"}]
+    for _ in range(3):
+        write_rows(tmp_path / "rows.csv", rows)
+        assert read_rows(tmp_path / "rows.csv") == rows
 
 
 def test_the_tables_of_a_run_hold_no_formula(tmp_path: Path) -> None:

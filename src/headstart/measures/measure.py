@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.storage.files import write_text
-from headstart.storage.plain_text import plain_cell
+from headstart.storage.plain_text import plain_cell, read_cell
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -41,7 +41,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a CSV file; none if there is no file."""
     if not path.exists():
         return []
-    return list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
+    rows = csv.DictReader(io.StringIO(path.read_text("utf-8")))
+    return [
+        {name: read_cell(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
+    ]
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.storage.plain_text import escape_controls
+from headstart.storage.plain_text import escape_controls, read_cell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +57,7 @@ def columns(path: Path, *names: str) -> list[tuple[str, ...]]:
         places = [heads.index(name) for name in names]
         most = max(places)
         rows = [row for row in reader if len(row) > most]
-    return [tuple(escape_controls(row[place]) for row in rows) for place in places]
+    return [tuple(read_cell(escape_controls(row[place])) for row in rows) for place in places]
 
 
 def read_answers(path: Path, classes: int, n_test: float | None) -> Answers | None:

@@ -16,7 +16,7 @@ from headstart.report.answers import Answers, read_answers
 from headstart.report.metric import ACCURACY, Metric
 from headstart.report.older import drop_top5
 from headstart.report.repeat import Repeat
-from headstart.storage.plain_text import escape_all, escape_controls
+from headstart.storage.plain_text import escape_all, escape_controls, read_cell
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 
@@ -136,7 +136,7 @@ class Run:
             return []
         with path.open(newline="", encoding="utf-8", errors="replace") as lines:
             rows = csv.DictReader(lines)
-            return [{key: escape_controls(value or "") for key, value in row.items() if key} for row in rows]
+            return [{key: read_cell(escape_controls(value or "")) for key, value in row.items() if key} for row in rows]
 
 
 @dataclass(frozen=True)

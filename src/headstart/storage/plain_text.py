@@ -27,12 +27,23 @@ def escape_all(value: Any) -> Any:
 def plain_cell(value: Any) -> Any:
     """Return a cell of a CSV file; a text that a spreadsheet would run as a formula gets a ' before it.
 
-    Numbers stay numbers, also as text (`-2`).
+    Numbers stay numbers, also as text (`-2`). `read_cell` takes the ' off again.
     """
     if not isinstance(value, str):
         return value
     text = escape_controls(value)
-    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text.strip()) else text
+    return f"'{text}" if _looks_like_formula(text) else text
+
+
+def read_cell(text: str) -> str:
+    """Return the text of which `plain_cell` made a cell, with its control characters as visible escapes."""
+    return text[1:] if text.startswith("'") and _looks_like_formula(text) else text
+
+
+def _looks_like_formula(text: str) -> bool:
+    """Whether a text without the ' at its start is a formula; so one that has them gets one more, and is told apart."""
+    bare = text.lstrip("'")
+    return FORMULA.match(bare) is not None and NUMBER.fullmatch(bare.strip()) is None
 
 
 def plain_row(row: Iterable[Any]) -> list[Any]:
