@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.config.rates import Parameter, parse_rates
 from headstart.errors import UserError
-from headstart.models.head import find_head
+from headstart.models.depths import find_stages
+from headstart.models.head import find_head, name_head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 
 def list_parameters(model: Any) -> list[Parameter]:
     """List every parameter of a timm model with its depth, in the model's order; UserError if the model has no head."""
-    in_head = {id(parameter) for parameter in find_head(model).parameters()}
-    groups, _ = _group(model)
-    body = sorted({groups[name] for name, p in model.named_parameters() if id(p) not in in_head})
-    depths = {group: len(body) - index for index, group in enumerate(body)}
+    find_head(model)
+    head = name_head(model)
+    stages, _ = find_stages(model, head)
+    deepest = max(stages.values(), default=-1) + 1
     norms = {
         id(parameter)
         for module in model.modules()
@@ -31,29 +32,9 @@ def list_parameters(model: Any) -> list[Parameter]:
         for parameter in module.parameters(recurse=False)
     }
     return [
-        Parameter(name, 0 if id(p) in in_head else depths[groups[name]], len(body), id(p) in norms, p.numel())
+        Parameter(name, 0 if name in head else deepest - stages[name], deepest, id(p) in norms, p.numel())
         for name, p in model.named_parameters()
     ]
-
-
-def _group(model: Any) -> tuple[dict[str, int], str]:
-    """The group of each parameter, from the input on, and why the whole backbone is one group; empty if it is not.
-
-    The order in which a network's layers are defined need not be the order in which they work, so depths are not
-    guessed.
-    """
-    from timm.models import group_parameters
-
-    one = dict.fromkeys((name for name, _ in model.named_parameters()), 0)
-    if not hasattr(model, "group_matcher"):
-        return one, "has no group_matcher"
-    try:
-        groups = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
-    except (AssertionError, AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
-        return one, f"has a group_matcher that does not work ({reason})"
-    missing = [name for name in one if name not in groups]
-    return (one, f"has a group_matcher without {missing[0]}") if missing else (groups, "")
 
 
 def describe_depths(model: Any) -> str:
@@ -61,7 +42,7 @@ def describe_depths(model: Any) -> str:
 
     Rates of the whole backbone are not affected.
     """
-    reason = _group(model)[1]
+    reason = find_stages(model, name_head(model))[1]
     return reason and f"{type(model).__name__} {reason}: its whole backbone is one depth, 1"
 
 
