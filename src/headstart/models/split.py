@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx, nn
 
+from headstart.models.head_dropout import find_head_dropout, has_dropout
 from headstart.models.tracing import trace
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ class NetworkSplit:
         prefix: turns images into features.
         rest: turns features into logits.
         at: where the network is split: `head`, or the name of the prefix's last node.
+        lacks_dropout: the network has dropout of which it is not known whether it belongs to the rest: train no head on
+            these features by gradient.
     """
 
     prefix: nn.Module
     rest: nn.Module
     at: str
+    lacks_dropout: bool = False
 
 
 class _Prefix(nn.Module):
@@ -105,9 +109,9 @@ def _are_equal(model: nn.Module, cut: NetworkSplit, example: Tensor) -> bool:
 def _split_at_head(model: Any) -> NetworkSplit:
     """Split before the classifier; the dropout that timm's `forward_head` applies before it goes to the rest."""
     head: Any = model.get_classifier()
-    drop = float(getattr(model, "drop_rate", 0.0) or 0.0)
-    rest = nn.Sequential(nn.Dropout(drop), head) if drop else nn.Sequential(head)
-    return NetworkSplit(_Prefix(model), rest, "head")
+    rates = find_head_dropout(model)
+    rest = nn.Sequential(*(nn.Dropout(rate) for rate in rates or ()), head)
+    return NetworkSplit(_Prefix(model), rest, "head", lacks_dropout=rates is None and has_dropout(model))
 
 
 def _split_inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:

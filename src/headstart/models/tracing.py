@@ -36,12 +36,13 @@ def trace(model: nn.Module) -> fx.GraphModule:
     Tracing runs the code once. `functional.dropout(x, training=self.training)` is recorded with the value that
     `self.training` has in that run, and does not follow a later change of the mode. A dropout module does.
     """
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.train()  # in eval mode some networks do not call their functional dropout, and it would not be recorded
     try:
         graph = _Tracer(model).trace(model)
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training
     traced = fx.GraphModule(model, graph)
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target is functional.dropout:

@@ -156,12 +156,15 @@ def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: i
     split = split_network(model, phase.trainable, example)
     if is_fitted:
         return _make_probe_route(model, phase, split, example, views)
+    why = "no frozen layers that can be split off"
+    if split is not None and split.lacks_dropout:
+        split, why = None, f"of {type(model).__name__} it is not known which dropout stands before the head"
     if split is not None:
         return CachedFeatures(split, views)
     if views:
         key = f"strategy.phases.{phase.name}.views"
-        raise UserError(f"{key}={views}: there are no frozen layers whose output could be cached; leave views out")
-    return LiveImages("no frozen layers that can be split off")
+        raise UserError(f"{key}={views}: nothing could be cached ({why}); leave views out")
+    return LiveImages(why)
 
 
 def check_probes(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> None:
