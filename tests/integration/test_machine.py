@@ -161,7 +161,7 @@ def test_output_that_nobody_takes_ends_no_run(ending: str, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_a_bar_and_else_what_a_pipe_shows(tmp_path: Path) -> None:
+def test_a_terminal_shows_the_lines_of_a_pipe_and_at_most_a_bar(tmp_path: Path) -> None:
     main, other = pty.openpty()
     line = [sys.executable, "-m", "headstart", "train", *SMALL.split()]
     with subprocess.Popen(line, stdin=other, stdout=other, stderr=other, cwd=tmp_path) as process:
@@ -179,7 +179,6 @@ def test_a_terminal_shows_a_bar_and_else_what_a_pipe_shows(tmp_path: Path) -> No
     assert process.returncode == 0
     assert b"test accuracy" in seen
     drawn = seen.split(b"\r\x1b[K")  # each bar is drawn over the one before it, and taken away before a line
-    assert any(b"so far" in part and b"\n" not in part for part in drawn)
     lines = b"".join(part for part in drawn if b"\n" in part)
     assert b"\x1b" not in lines
     assert b"so far" not in lines
