@@ -86,12 +86,13 @@ def test_the_uniform_interface(grouped: bool) -> None:
     features = model.forward_features(x)
     assert features.shape[1] == model.num_features
     assert model.forward_head(features, pre_logits=True).shape == (2, model.head_hidden_size)
-    for rules in RULES:
+    learning = ({"fc8"}, {"fc8", "fc7", "fc6"}, {"fc8", "fc7", "fc6", "conv5", "conv4", "conv3"})
+    for rules, layers in zip(RULES, learning, strict=True):
         learns = trainable(model, rules)
         found = split.split_network(model, learns, x)
         assert found is not None
         assert torch.allclose(found.rest.eval()(found.prefix.eval()(x)), model(x), atol=1e-5)
-        assert {name.split(".")[0] for name in learns} == set(["fc8", "fc7", "fc6"][: 1 + RULES.index(rules)])
+        assert {name.split(".")[0] for name in learns} == layers
     groups = timm.models.group_parameters(model, model.group_matcher(), reverse=True)
     assert sorted(set(groups.values())) == list(range(8))
     model.reset_classifier(3)

@@ -92,9 +92,10 @@ def test_auxiliary_classifiers_look_at_4a_and_4d() -> None:
         assert side.fc2.weight.shape == (1000, 1024)
         assert side.drop.p == 0.7
     depths = {parameter.name: parameter.depth for parameter in plan.list_parameters(model)}
-    assert depths["aux1.fc2.weight"] == depths["inception4a.branches.pool.1.conv.weight"] == 7
-    assert depths["aux2.fc2.weight"] == depths["inception4d.branches.pool.1.conv.weight"] == 4
-    assert set(depths.values()) == set(range(12)), "the head, nine modules, conv2, the stem"
+    assert (
+        depths["aux1.fc2.weight"] == depths["aux2.fc2.weight"] == depths["inception4a.branches.pool.1.conv.weight"] == 2
+    )
+    assert set(depths.values()) == set(range(6)), "the head, three stages of modules, conv2, the stem"
 
 
 @pytest.fixture(scope="module")
@@ -177,14 +178,22 @@ def test_the_uniform_interface() -> None:
         model.get_submodule(module)
 
 
-@pytest.mark.parametrize("deepest", [0, 1, 4, 8])
-def test_halves_make_the_whole_and_keep_its_auxiliary_loss(deepest: int) -> None:
+@pytest.mark.parametrize(
+    ("learning", "auxiliaries"),
+    [
+        ("fc", [False, False]),
+        ("fc|inception5b", [False, False]),
+        ("fc|inception5|inception4[de]|aux2", [False, True]),
+        ("fc|inception[45]|inception3b|aux", [True, True]),
+    ],
+)
+def test_halves_make_the_whole_and_keep_its_auxiliary_loss(learning: str, auxiliaries: list[bool]) -> None:
     """What lies behind the cut trains as in the whole network: the auxiliary classifiers that learn add their loss."""
     model = small(drop_rate=0.0).eval()
     for side in model.auxiliaries:
         side.drop.p = 0.0
     x, labels = torch.rand(2, 3, 64, 64), torch.tensor([0, 1])
-    rules = {f"depth0-{deepest}": 1, "all": None} if deepest else {"head": 1, "backbone": None}
+    rules = {f"name:^({learning})": 1, "all": None}
     learns = trainable(model, rules)
     phase = plan.plan_phases(model, {"p": _phase(rules)})[0]
     found = split.split_network(model, learns, x)
@@ -203,7 +212,7 @@ def test_halves_make_the_whole_and_keep_its_auxiliary_loss(deepest: int) -> None
         losses.append(loss.item())
         assert {name for name, p in model.named_parameters() if p.grad is not None} == learns
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert [side.training for side in model.auxiliaries] == [deepest >= 7, deepest >= 4]
+    assert [side.training for side in model.auxiliaries] == auxiliaries
 
 
 def _phase(rules: dict) -> Any:
