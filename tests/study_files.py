@@ -43,7 +43,7 @@ def scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     gaps = [abs((right[bins == k] - confidence[bins == k]).sum()) / n for k in range(1, BINS + 1)]
     return {
         "accuracy": float(right.mean()),
-        "top5": float((top5 == labels[:, None]).any(axis=1).mean()),
+        "top5": float((top5 == labels[:, None]).any(axis=1).mean()) if probabilities.shape[1] > 5 else None,
         "balanced_accuracy": float(np.mean([right[labels == k].mean() for k in sorted(set(labels.tolist()))])),
         "nll": float(-np.log(probabilities[np.arange(n), labels]).mean()),
         "ece": float(np.sum(gaps)),

@@ -1,7 +1,7 @@
 """headstart: experiments that compare networks and transfer strategies on image data, in accuracy and in cost.
 
-From Python, use `run` and `compose`. headstart's own networks are registered with timm as soon as both packages are
-imported. Importing headstart does not import torch.
+From Python, use `run`, `compose` and `compare`. headstart's own networks are registered with timm as soon as both
+packages are imported. Importing headstart does not import torch.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 from headstart.models.registration import register_with_timm
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headstart.config.schema import RunConfig
     from headstart.preflight.command import Job
+    from headstart.report.look import Compared
     from headstart.runtime.version import __version__
-    from headstart.storage.runs import Result
+    from headstart.storage.records import Result
 
-__all__ = ["__version__", "compose", "run"]
+__all__ = ["__version__", "compare", "compose", "run"]
 
 register_with_timm()
 
@@ -62,6 +65,35 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
         UserError: lists every problem of the config.
     """
     return _check(overrides).config
+
+
+def compare(
+    study: str | None = None, *, metric: str = "accuracy", output_dir: str | Path = "outputs", plots: bool = True
+) -> Compared:
+    """Compare the completed runs of a study and write its report, as `headstart compare` does.
+
+    Args:
+        study: its name; None: the most recently finished one.
+        metric: what rows are ordered, tested and chosen by: accuracy, balanced_accuracy, f1, auroc or nll.
+        output_dir: the folder of studies.
+        plots: whether the report has plots.
+
+    Returns:
+        The row to take in words, the rows and the tested pairs (as in summary.csv and pairs.csv), and the folder of the
+        report.
+
+    Raises:
+        UserError: there is no such study or metric, or no completed run has it.
+    """
+    from pathlib import Path
+
+    from headstart.report.find import find
+    from headstart.report.judge import read_study
+    from headstart.report.look import look_at, summarize
+    from headstart.report.metric import find_metric
+
+    chosen = find_metric(metric)
+    return summarize(look_at(read_study(find(Path(output_dir), study), chosen)), plots)
 
 
 def _check(overrides: Sequence[str]) -> Job:

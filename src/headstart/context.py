@@ -56,6 +56,7 @@ class Context:
                 "resize": self.data.resize,
                 "mean": self.input.mean,
                 "std": self.input.std,
+                "pixels": self.data.libraries,
             }
             | {name: digest for name, digest in self.digests.items() if name == "code"}
         )

@@ -18,15 +18,19 @@ from headstart.data.checks import check_images, find_duplicates
 from headstart.data.dataset import Data, prepare
 from headstart.data.splits import Part
 from headstart.distributed import comm, torchrun
+from headstart.evaluation import keep
 from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
-from headstart.models import factory, preprocessing, weights
+from headstart.models import factory, preprocessing
 from headstart.models.code import digest_own_code
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
+from headstart.storage.records import Result
+from headstart.storage.skip import find_completed, skip
 from headstart.strategy.plan import Phase, check_schedule, plan_phases
 from headstart.strategy.route import check_probes, choose_route
+from headstart.tracking import progress
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.facts import log_facts
 from headstart.training.phases import run_phases
@@ -36,7 +40,8 @@ from headstart.tuning.timing import TrialSetup
 log = logging.getLogger(__name__)
 
 
-def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
+@progress.watch_run()
+def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     """Run one experiment and return the content of its `result.json`; a completed one is not run again.
 
     Args:
@@ -58,15 +63,12 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
     source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
     digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
     digests |= digest_own_code(config)
+    if (done := find_completed(config, digests)) is not None:
+        return _skip(config, done)
     with runs.lock_run(to_plain(config), digests) as this_run:
-        done = this_run.read_result()
-        if done is not None and not config.rerun:
-            accuracy = 100 * done["test"]["accuracy"]
-            log.info(
-                "%s is complete (test accuracy %.1f %%): skipped; rerun=true runs it again", this_run.folder, accuracy
-            )
-            return done
-        this_run.begin(to_plain(config), overrides, fresh=done is not None)
+        if (done := find_completed(config, digests)) is not None:  # another process has completed it meanwhile
+            return _skip(config, done)
+        this_run.begin(to_plain(config), overrides, config.rerun)
         if tuned:
             this_run.update_state(tuned=tuned)
             log.info("  hardware.tune: %s", tune.describe_pin(tuned))
@@ -74,17 +76,26 @@ def run(config: RunConfig, overrides: Sequence[str]) -> runs.Result:
         if config.hardware.devices == 1:
             work(config, this_run, digests, phases_done, data)
         else:
-            torchrun.start(to_plain(config), config.hardware, this_run, digests, phases_done)
+            with progress.pause():
+                orders = torchrun.Spec(to_plain(config), this_run, digests, phases_done, progress.export())
+                progress.add_shown(torchrun.start(orders, config.hardware))
         result = this_run.read_result()
         assert result is not None
     log.info(
         "  test accuracy %.1f %% on %d images  |  %.1f s  |  %s",
-        100 * result["test"]["accuracy"],
+        100 * result.read_accuracy("test"),
         result["n_test"],
         result["seconds"]["total"],
         this_run.folder,
     )
     return result
+
+
+def _skip(config: RunConfig, done: Result) -> Result:
+    skip(config, done)
+    keep.say_if_missing(done.folder, config.keep)
+    done.skipped = True
+    return done
 
 
 def work(
@@ -113,8 +124,6 @@ def work(
             model = _create_model(config, data, device)
             earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
             factory.check_size(model, config.model.name, data.image_size, spec.image_size)
-            measures = [build("measure", node) for node in config.measures.values()]
-            start = _copy_pretrained(config, model)
             context = Context(
                 config=config,
                 run=this_run,
@@ -125,17 +134,20 @@ def work(
                 device=device,
                 digests=digests,
                 duplicates=find_duplicates(data.parts, data.classes),
-                measures=measures,
-                pretrained=start,
+                measures=[build("measure", node) for node in config.measures.values()],
+                pretrained=_copy_pretrained(config, model),
             )
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
             log_facts(context, phases, routes)
+            unlearnt = keep.digest_unlearnt(context, phases)
+            progress.end_facts()
             outcomes, extractor = run_phases(context, phases, routes, done)
             if this_run.leads:
                 seen.write_seen(this_run.folder, data.parts, earlier)
-                weights.save(model, this_run.folder / weights.FINAL)
+                keep.save_weights(context, unlearnt, headless=outcomes[-1].probe_digest is not None)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
+            keep.free(context)
 
 
 def _plan(config: RunConfig) -> list[Phase]:
@@ -174,17 +186,18 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
 
 def prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
     """Read and split the data of a run; `headstart data` shows what comes out."""
-    return prepare(
-        config.data,
-        image_size=config.data.image_size or spec.image_size,
-        crop_pct=spec.crop_pct,
-        interpolation=spec.interpolation,
-        workers=config.hardware.workers,
-        processes=config.hardware.devices,
-        cache_dir=config.cache,
-        resize=spec.resize,
-        mean=spec.mean,
-    )
+    with progress.task("reading the data"):
+        return prepare(
+            config.data,
+            image_size=config.data.image_size or spec.image_size,
+            crop_pct=spec.crop_pct,
+            interpolation=spec.interpolation,
+            workers=config.hardware.workers,
+            processes=config.hardware.devices,
+            cache_dir=config.cache,
+            resize=spec.resize,
+            mean=spec.mean,
+        )
 
 
 def _open_logger(config: RunConfig, this_run: runs.Run) -> RunLog:

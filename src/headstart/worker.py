@@ -6,16 +6,17 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from headstart.config import resolvers
 from headstart.config.schema import from_plain
-from headstart.distributed.torchrun import PATIENCE_AT_END, SPEC, STOP
+from headstart.distributed.torchrun import PATIENCE_AT_END, SHOWN, SPEC, STOP
 from headstart.errors import as_user_error
 from headstart.runtime import shutdown, signals
 from headstart.storage.runs import Run, log_to_file, write_json
+from headstart.tracking import progress
 from headstart.tracking.console import configure_logging
 
 
@@ -58,8 +59,14 @@ def _work(exchange: Path, number: int) -> None:
     configure_logging(quiet=number > 0)
     from headstart import train
 
-    with log_to_file(folder / "train.log") if number == 0 else nullcontext():
+    watch = progress.take_over(spec["progress"])
+    with ExitStack() as stack:
+        if number == 0:
+            stack.enter_context(progress.watch_run(watch))
+            stack.enter_context(log_to_file(folder / "train.log"))
         train.work(config, run, spec["digests"], spec["done"])
+    if number == 0:
+        write_json(exchange / SHOWN, sorted(watch.shown or ()))
     dist.destroy_process_group()
 
 

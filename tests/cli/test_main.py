@@ -72,7 +72,7 @@ def test_answers_without_torch(arguments: list[str], tmp_path: Path) -> None:
 
 def test_train_help_lists_groups_and_choices(tmp_path: Path) -> None:
     shown = headstart("train", "--help", cwd=tmp_path).stdout
-    groups = dict(re.findall(r"^(\w+): (.+)$", shown, flags=re.MULTILINE))
+    groups = dict(re.findall(r"^(\w+): (.+)$", shown.partition("Keys (key=value)")[0], flags=re.MULTILINE))
     assert {"feature_extraction", "finetune", "head_then_all", "scratch"} <= set(groups["strategy"].split(", "))
     assert groups["head"] == "gradient, knn, logistic, ridge"
     assert "hardware: auto, cpu" in shown

@@ -25,7 +25,11 @@ from headstart.errors import UserError
         ("data.group=regex:", "must be the name of a table's column, or regex: and a pattern"),
         ('data.group="regex:p(\\d"', "data.group=regex:p(\\d: the pattern is no regular expression"),
         ("seed=-1", "seed=-1"),
-        ("epochs=0", "epochs=0"),
+        ("epochs=0", "epochs=0: must be at least 1; strategy=feature_extraction fits a head without epochs"),
+        (
+            "strategy=head_then_all strategy.phases.all.epochs=0",
+            "all.epochs=0: must be at least 1; '~strategy.phases.all' leaves the phase out",
+        ),
         ("hardware.precision=fp8", "one of auto, 32, bf16, 16"),
         ("hardware.accelerator=cup", "did you mean cpu?"),
         ("strategy.start=pretraind", "did you mean pretrained?"),

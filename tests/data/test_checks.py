@@ -196,8 +196,19 @@ def test_the_same_image_under_two_labels_is_named_with_both(
     copies = [f"{tmp_path}/{part}/b/copy{i}.png (dogs\\n, {part})" for i in range(3)]
     assert found["two_labels"] == [(f"{tmp_path}/train/a/{i}.png (cats, train)", copies[i]) for i in range(3)]
     warn_of_duplicates({"two_labels": found["two_labels"]})
-    assert "3 image(s) have another label than the same image, byte for byte, elsewhere:" in caplog.text
+    assert "3 images have another label than the same image, byte for byte, elsewhere:" in caplog.text
     assert all(f"\n    {one}  =  {other}" in caplog.text for one, other in found["two_labels"])
+
+
+def test_a_pair_under_two_labels_is_listed_once(caplog: pytest.LogCaptureFixture) -> None:
+    pairs = [("test/b/1.png", "train/a/1.png"), ("test/a/2.png", "train/a/2.png")]
+    labels = [("train/a/1.png (a, train)", "test/b/1.png (b, test)")]
+    warn_of_duplicates({"train_test": pairs[1:], "two_labels": []})
+    warn_of_duplicates({"train_test": pairs, "two_labels": labels})
+    assert "  1 test image stands in train too, byte for byte:\n    test/a/2.png" in caplog.messages[0]
+    assert caplog.messages[1].startswith("  2 test images stand in train too, byte for byte:\n    test/a/2.png")
+    assert "".join(caplog.messages[1:]).count("test/b/1.png") == 1
+    assert "  1 image has another label than the same image" in caplog.messages[2]
 
 
 def test_duplicates_in_arrays_are_found_by_pixels() -> None:

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from data.images import PHOTOS, files, folder, jpegs, load, part_of, picture, read
 from headstart.data.checks import check_images
-from headstart.data.decode import ORIENTATION, _cut_strip, decode, is_sound_photo, to_rgb
+from headstart.data.decode import ORIENTATION, _cut_strip, decode, describe_fault, is_sound_photo, to_rgb
 from headstart.data.deep import turn_upright
 from headstart.errors import UserError
 
@@ -35,6 +35,13 @@ def test_only_plain_photographs_are_left_to_libjpeg_alone(tmp_path: Path) -> Non
         (tmp_path / f"{name}.jpg").write_bytes(plain[:place] + b"\xff\xe2\0\x0eICC_PROFILE\0" + plain[place:])
     names = sorted([path.name for path in tmp_path.iterdir()] + ["gone.jpg"])
     assert [name for name in names if is_sound_photo(str(tmp_path / name), 32)] == ["plain.jpg"]
+
+
+def test_a_fault_is_told_in_words_without_the_name_of_a_class() -> None:
+    assert describe_fault(OSError("image file is truncated")) == "image file is truncated"
+    assert describe_fault(SyntaxError("broken PNG file")) == "broken PNG file"
+    assert describe_fault(ValueError("no", "pixels")) == "('no', 'pixels')"
+    assert describe_fault(KeyError(7)) == "KeyError: 7"
 
 
 def test_tiny_and_endless_images_fill_the_square(tmp_path: Path) -> None:

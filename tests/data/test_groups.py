@@ -131,9 +131,9 @@ def test_groups_that_cannot_be_are_refused() -> None:
         find_groups(split, "patient")
     with pytest.raises(UserError, match="these images are no files"):
         find_groups(frames().train, "regex:(p)")
-    with pytest.raises(UserError, match=r"class 'c1' are of 2 group\(s\); 3 are needed to cut the parts"):
+    with pytest.raises(UserError, match=r"class 'c1' are of 2 groups; 3 are needed to cut the parts"):
         split_source(grouped(["a", "b", "c", "x", "y"] * 2, [0, 0, 0, 1, 1] * 2), group="any")
-    with pytest.raises(UserError, match=r"are of 2 group\(s\); 5 are needed for data\.folds=5"):
+    with pytest.raises(UserError, match=r"are of 2 groups; 5 are needed for data\.folds=5"):
         split_source(
             grouped([*"abcdef", "x", "y"] * 4, [0] * 6 + [1] * 2 + ([0] * 6 + [1] * 2) * 3),
             group="any",
@@ -144,7 +144,7 @@ def test_groups_that_cannot_be_are_refused() -> None:
 
 def test_groups_that_the_data_s_own_parts_share_are_refused() -> None:
     source = replace(frames(), test=frames(patients=3).train)
-    with pytest.raises(UserError, match=r"3 group\(s\) stand in both train and test of the data: p00, p01, p02; mend"):
+    with pytest.raises(UserError, match=r"3 groups in both train and test of the data: p00, p01, p02; mend"):
         split_source(source, group="patient")
 
 

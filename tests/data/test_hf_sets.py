@@ -129,7 +129,7 @@ def test_secret_labels_are_no_test_set(tmp_path: Path, caplog: pytest.LogCapture
 TEXT = datasets.Value("string")
 SEVERAL = datasets.Sequence(datasets.ClassLabel(names=NAMES))
 MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], dict[str, Any], str]] = {
-    "several labels": (lambda: {"train": table([[0, 1], [1]], SEVERAL)}, {"label": "kind"}, "several labels an image"),
+    "several labels": (lambda: {"train": table([[0, 1], [1]], SEVERAL)}, {"label": "kind"}, "several labels per image"),
     "lists as texts": (lambda: {"train": table(["a|b", "c"], TEXT)}, {"label": "kind"}, "looks like several labels"),
     "fractions": (
         lambda: {"train": table([0.5, 1.0], datasets.Value("float32"))},

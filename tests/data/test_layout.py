@@ -114,7 +114,7 @@ def test_a_root_that_is_one_folder_too_high_is_told(tmp_path: Path) -> None:
 
 
 def test_train_without_class_folders_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"train: its 1 image\(s\) are in no class folder; .*data=csv"):
+    with pytest.raises(UserError, match=r"train: no class folder holds its 1 image; .*data=csv"):
         sources.image_folder(make(tmp_path, "train/1.png", "test/2.png"))
 
 

@@ -148,6 +148,13 @@ def test_no_training_batch_of_one(n: int, size: int, shuffle: bool, lengths: lis
     assert len(batches) == len(lengths)
 
 
+def test_the_images_of_a_step_are_those_of_its_batches() -> None:
+    batches = Batches(33, 4, True, 0, "fit")  # the last of eight has five
+    assert batches.count_step_images(1) == [len(b) for b in batches]
+    assert batches.count_step_images(3) == [12, 12, 9]
+    assert batches.count_step_images(100) == [33]
+
+
 def makers(pixels: Pixels, size: int) -> list[bool]:
     """Of each batch, whether the thread that asks for it makes it; batches are compared with the images."""
     made, take = [], pixels.take

@@ -13,6 +13,7 @@ from timm.data import create_transform
 
 from data.images import PHOTOS, files, load, part_of
 from headstart.data.augment import Preprocess
+from headstart.data.reader import ImageReader
 from headstart.errors import UserError
 
 
@@ -33,6 +34,18 @@ def test_same_pixels_as_timm(photo: str, interpolation: str, size: int, crop_pct
     levels = 255 * torch.tensor(std).view(3, 1, 1) * (seen - expected).abs()
     assert levels.max() < (1e-3 if interpolation == "lanczos" else 2 + 1e-3)
     assert (levels > 1e-3).float().mean() < 0.01
+
+
+def test_pixels_depend_on_the_libraries_that_make_them_and_on_no_others(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    colour, grey = np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.uint8)
+    for part, interpolation, expected in (
+        (part_of(colour), "bicubic", set()),  # resized by torch
+        (part_of(colour), "lanczos", {"pillow"}),
+        (part_of(grey), "bicubic", {"pillow"}),
+        (files(tmp_path / "a.png"), "bicubic", {"pillow", "simplejpeg"}),
+    ):
+        assert ImageReader(part, 8, interpolation).libraries.keys() == expected
 
 
 def test_files_and_threads_give_the_same(tmp_path: Path) -> None:

@@ -190,14 +190,14 @@ def test_one_image_under_two_labels_or_in_two_parts_is_refused(
 ) -> None:
     monkeypatch.chdir(place)
     table(place, [*PLAIN, (f"{place}/flat/../cat0.png", "dog")])
-    refused("t.csv", r"line 6: the image '.*cat0.png' has the label 'dog', but 'cat' in line 2; one label an image is")
+    refused("t.csv", r"line 6: the image '.*cat0.png' has the label 'dog', but 'cat' in line 2; one label per image is")
     rows = [(*row, "train") for row in PLAIN]
     refused(
         table(place, [*rows, (*PLAIN[0], "test")], ("path", "label", "split")),
         r"line 6: the image 'cat0.png' has the part 'test', but 'train' in line 2",
     )
     assert len(sources.csv(table(place, [*PLAIN, *PLAIN])).train) == 4
-    assert "4 row(s) repeat an earlier row's image and label" in caplog.text
+    assert "4 rows repeat an earlier row's image and label" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_alike_labels_are_refused_in_a_table(place: Path) -> None:
     labels = zip(PLAIN, ("cat", "dog", "cat dog", "dog|cat"), strict=True)
     refused(
         table(place, [(row[0], label) for row, label in labels]),
-        "line 4: the label 'cat dog' in column 'label' looks like several labels; one label an image is needed",
+        "line 4: the label 'cat dog' in column 'label' looks like several labels; one label per image is needed",
     )
 
 

@@ -7,7 +7,15 @@ import sys
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 from torch.nn import functional
 
 from headstart.evaluation.metrics import (
@@ -15,9 +23,11 @@ from headstart.evaluation.metrics import (
     calibration_gaps,
     confidence_bins,
     evaluate,
+    list_classes,
     list_predictions,
     save_predictions,
 )
+from headstart.scores import auroc
 
 CASES = {
     "ten classes": (500, 10, None),
@@ -27,6 +37,7 @@ CASES = {
     "one image of two classes": (1, 2, None),
     "more classes than images": (9, 100, None),
     "exactly five classes": (50, 5, None),
+    "six classes": (60, 6, None),
 }
 
 
@@ -62,18 +73,26 @@ def test_numbers_are_those_of_scikit_learn(case: str) -> None:
     predicted, every = logits.argmax(1).numpy(), list(range(classes))
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
     assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, predicted))
+    assert found["f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert found["nll"] == pytest.approx(log_loss(labels, probabilities, labels=every), rel=1e-5)
+    if len(labels.unique()) < classes:
+        assert found["auroc"] is None, "scikit-learn refuses it too"
+    else:
+        chance = probabilities if classes > 2 else probabilities[:, 1]
+        assert found["auroc"] == pytest.approx(roc_auc_score(labels, chance, multi_class="ovr", average="macro"))
     if classes > 5:
         assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5, labels=every))
     else:
-        assert found["top5"] == 1.0
+        assert found["top5"] is None
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_numbers_are_those_of_torchmetrics(case: str) -> None:
     from torchmetrics.functional.classification import (
         multiclass_accuracy,
+        multiclass_auroc,
         multiclass_calibration_error,
+        multiclass_f1_score,
         multiclass_recall,
     )
 
@@ -85,7 +104,10 @@ def test_numbers_are_those_of_torchmetrics(case: str) -> None:
     assert found["nll"] == pytest.approx(float(functional.cross_entropy(logits, labels)))
     top = {k: multiclass_accuracy(logits, labels, classes, average="micro", top_k=k) for k in (1, min(5, classes))}
     assert found["accuracy"] == pytest.approx(float(top[1]))
-    assert found["top5"] == pytest.approx(float(top[min(5, classes)]))
+    assert found["top5"] == (pytest.approx(float(top[5])) if classes > 5 else None)
+    assert found["f1"] == pytest.approx(float(multiclass_f1_score(logits, labels, classes, average="macro")))
+    if found["auroc"] is not None:
+        assert found["auroc"] == pytest.approx(float(multiclass_auroc(logits, labels, classes)), abs=1e-6)
     assert found["ece"] == pytest.approx(float(multiclass_calibration_error(logits, labels, classes)), abs=1e-6)
 
 
@@ -171,8 +193,31 @@ def test_scores_without_probabilities_have_no_nll_and_no_ece() -> None:
     found = evaluate(logits, labels, probabilities=False)
     assert found["nll"] is None
     assert found["ece"] is None
+    assert found["auroc"] is None
+    assert found["f1"] == evaluate(logits, labels)["f1"]
     assert found["accuracy"] == evaluate(logits, labels)["accuracy"]
     assert all(row["confidence"] is None for row in list_predictions(logits, labels, ["x"] * 50, probabilities=False))
+
+
+def test_equal_probabilities_count_half_in_the_auroc() -> None:
+    odds = torch.randint(1, 4, (200, 2), generator=torch.Generator().manual_seed(0)) / 8
+    odds = torch.cat([odds, 1 - odds.sum(1, keepdim=True)], dim=1)
+    labels = torch.arange(200) % 3
+    expected = roc_auc_score(labels, odds, multi_class="ovr")
+    assert auroc(odds, labels) == pytest.approx(expected, abs=1e-12)
+    assert evaluate(torch.zeros(9, 3), labels[:9])["auroc"] == 0.5
+
+
+def test_each_class_has_the_recall_precision_and_f1_of_scikit_learn() -> None:
+    logits, labels = draw(80, 6, 3)
+    logits[:, 5] = -100.0  # never predicted
+    found = list_classes(logits, labels, "abcdef")
+    parts = precision_recall_fscore_support(labels, logits.argmax(1), labels=range(6), zero_division=np.nan)
+    for row, name, precision, recall, f1, images in zip(found, "abcdef", *parts, strict=True):
+        expected = {"recall": recall, "precision": precision, "f1": f1}
+        expected = {key: None if np.isnan(value) else pytest.approx(value) for key, value in expected.items()}
+        assert row == {"name": name, "images": images, **expected}
+    assert (found[3]["recall"], found[5]["precision"]) == (None, None)
 
 
 def test_equal_scores_rank_in_the_order_of_their_classes() -> None:
@@ -218,6 +263,14 @@ def test_predictions_agree_with_the_numbers_and_survive_the_file(tmp_path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
     with pytest.raises(ValueError, match="59 names for 60 images"):
         list_predictions(logits, labels, names[:-1])
+
+
+def test_of_five_classes_no_five_likeliest_are_listed(tmp_path) -> None:
+    rows = list_predictions(*draw(8, 5, None), ["x"] * 8)
+    save_predictions(tmp_path / "predictions.csv", rows, "abcde")
+    head, *lines = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert head == "index,name,label,predicted,confidence,label_name,predicted_name"
+    assert len(lines) == 8
 
 
 def test_importing_metrics_imports_neither_torch_nor_torchmetrics() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import metadata
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,23 @@ def test_a_refitted_head_reports_what_it_was_chosen_by(run_small: Callable[..., 
     assert again["val"]["nll"] == pytest.approx(plain["val"]["nll"], abs=1e-4)
     assert again["val"]["ece"] is None, "never measured before the refit"
     assert again["phases"][0]["weight_decay"] in (0.001, 0.1)
+
+
+def test_features_are_computed_again_by_other_versions_of_what_makes_them(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Grey digits are resized by Pillow, and their views drawn by kornia; no JPEG file is decoded."""
+    network = ("model=timm", "model.name=test_resnet", "model.weights=none", "strategy=cached_views")
+    options = (*network, "strategy.start=scratch", "strategy.phases.head.views=2", "augment=standard", "rerun=true")
+    assert not run_small(*options)["cached"]
+    for changed, cached in (("simplejpeg", True), ("pillow", False), ("kornia", False)):
+        with monkeypatch.context() as patch:
+            for module in ("data.reader", "features.views"):
+                patch.setattr(
+                    f"headstart.{module}.version",
+                    lambda name, changed=changed: "0" if name == changed else metadata.version(name),
+                )
+            assert run_small(*options)["cached"] == cached, changed
 
 
 def test_views_are_gathered_in_a_mapped_file_where_asked_for(

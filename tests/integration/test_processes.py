@@ -90,7 +90,7 @@ def ranks_forked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_two_processes_train_one_network_into_one_folder(tmp_path: Path) -> None:
     said = train(tmp_path, *DIGITS, *LIVE, *TWO, "logger=wandb", "logger.mode=offline", anew=True)
-    assert "12 images per step: batches of 6, 2 process(es), 1 accumulated  |  lr 0.001, not scaled by it" in said
+    assert "12 images per step (the last of an epoch: 4): batches of 6, 2 processes, 1 accumulated" in said
     assert said.count("test accuracy") == 1, "one process speaks"
     (result,) = results(tmp_path)
     assert result["hardware"]["devices"] == 2

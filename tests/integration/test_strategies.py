@@ -14,7 +14,6 @@ from statistics import fmean
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
 from torch.nn.modules.batchnorm import _NormBase
 
 import fork_server
@@ -23,7 +22,7 @@ from headstart.cli import explain
 from headstart.config import resolvers
 from headstart.config.schema import PhaseConfig
 from headstart.errors import UserError
-from headstart.models import weights
+from headstart.models import factory, weights
 from headstart.strategy import plan
 
 STRATEGIES = sorted(path.stem for path in (resolvers.config_folder() / "strategy").glob("*.yaml"))
@@ -139,7 +138,7 @@ def check(name: str, family: str, run_small: Callable[..., dict], folder: Path) 
         "optimizer.lr=0.01", f"data.image_size={SIDES.get(family, 32)}", "data.n_test=10",
         *(f"+model.args.{key}={value}" for key, value in ARGS.get(family, {}).items()),
     )  # fmt: skip
-    after = load_file(result["folder"] / weights.FINAL)
+    after = factory.read_tensors(result["folder"] / weights.FINAL)[0]
     moved = {key for key, value in after.items() if not torch.equal(value, before[key])}
     meant = {key for key in anatomy.depth if anatomy.learns(name, key)}
     following = {key for key in anatomy.statistics if anatomy.follows(name, key)}
@@ -156,12 +155,20 @@ def starts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("starts")
 
 
+@pytest.fixture
+def _start_is_no_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What moves is seen in an epoch's weights only, and one epoch may be worse than the fitted head before it."""
+    monkeypatch.setattr("headstart.training.gradient._is_start_fitted", lambda *_: False)
+
+
+@pytest.mark.usefixtures("_start_is_no_candidate")
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_what_moves_and_what_does_not(name: str, run_small: Callable[..., dict], starts: Path) -> None:
     check(name, "test_resnet", run_small, starts)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_start_is_no_candidate")
 @pytest.mark.parametrize(
     ("family", "name"),
     [(family, name) for family in FAMILIES for name in ("partial", "first_layers", *TRAINED[family])],
@@ -178,7 +185,7 @@ def test_a_network_without_norms_is_told_apart(run_small: Callable[..., dict]) -
 
 def test_frozen_statistics_stay_while_every_weight_learns(run_small: Callable[..., dict]) -> None:
     options = ("model=timm", "model.name=test_resnet", "strategy=scratch", "strategy.phases.all.statistics=frozen")
-    after = load_file(run_small(*options)["folder"] / weights.FINAL)
+    after = factory.read_tensors(run_small(*options)["folder"] / weights.FINAL)[0]
     statistics = {name: value for name, value in after.items() if name.endswith(("running_mean", "running_var"))}
     assert statistics
     assert all((value == ("var" in name)).all() for name, value in statistics.items()), "as a new network has them"
@@ -242,7 +249,7 @@ def test_explain_prints_every_table_and_reads_no_data(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("parameters") == 2, "a table for each strategy, whatever the seed"
-    assert "1,281 a class" in done.stdout
+    assert "1,281 per class" in done.stdout
     assert "frozen      2,353,408" in done.stdout
     assert list(tmp_path.iterdir()) == [], "nothing was written"
 

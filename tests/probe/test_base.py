@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from headstart.config.selection import BY_CLASS
 from headstart.errors import UserError
+from headstart.evaluation.metrics import evaluate
 from headstart.probe import LinearHeads, Logistic, NearestNeighbours, Ridge, head_file
 from probe.problems import Rows, widened
 
@@ -28,6 +30,28 @@ def test_the_lowest_nll_is_chosen_then_stronger_regularisation() -> None:
     assert [row["val_accuracy"] for row in sure.table] == [1.0, 1.0]
     assert sure.chosen["value"] == 10.0
     assert Ridge(grid=[0.1, 10.0]).fit(x, y, x, y, 2).chosen["value"] == 10.0  # no nll: the stronger wins
+
+
+@pytest.mark.parametrize("select", BY_CLASS)
+def test_a_value_is_chosen_by_what_select_names(select: str, digits: Rows) -> None:
+    """Three pixels and uneven classes: the value of the lowest nll is not that of the best score."""
+    x, y, val_x, val_y = digits
+    x, val_x = x[:, 16:19], val_x[:, 16:19]
+    keep = val_y < 2 + 8 * (torch.arange(len(val_y)) % 3 == 0)  # two classes have most of the images
+    val_x, val_y = val_x[keep], val_y[keep]
+    probe = Logistic(grid=[1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0], scale=0)
+    fitted = probe.fit(x, y, val_x, val_y, 10, select=select)
+    values = [row[select] for row in fitted.table]
+    assert fitted.chosen[select] == max(values) > min(values)
+    with torch.no_grad():
+        expected = evaluate(fitted.head(val_x.float()), val_y)[select.removeprefix("val_")]
+    assert fitted.chosen[select] == pytest.approx(expected, abs=1e-6)
+    assert fitted.chosen["value"] != probe.fit(x, y, val_x, val_y, 10).chosen["value"], "which is chosen by nll"
+
+
+def test_scores_that_are_no_probabilities_have_no_auroc_to_choose_by(digits: Rows) -> None:
+    with pytest.raises(UserError, match="select=val_auroc: needs probabilities, which Ridge does not give"):
+        Ridge(grid=[1.0, 2.0]).fit(*digits, 10, select="val_auroc")
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

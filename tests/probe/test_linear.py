@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from headstart.errors import UserError
 from headstart.probe import Logistic, Ridge
-from probe.problems import Rows, widened
+from probe.problems import Rows, reference, widened
 
 
 def test_the_head_is_folded_back_to_raw_features(digits: Rows) -> None:
@@ -49,6 +49,21 @@ def test_a_class_missing_from_training_is_never_predicted(digits: Rows) -> None:
     assert not fit.head.weight[4].any()
     assert float(fit.head.bias[4]) == -10
     assert float((logits.argmax(1) == val_y)[val_y != 4].float().mean()) > 0.9
+
+
+@pytest.mark.parametrize("c", [1e-3, 1.0])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_two_classes_have_scikit_learns_c(digits: Rows, classes: int, c: float) -> None:
+    """It has one vector for two classes, the difference of ours; the third class here has no rows."""
+    kept = digits[1] < 2
+    x, y = digits[0][kept], digits[1][kept]
+    fit = Logistic(scale=0, grid=[c], tolerance=1e-9).fit(x, y, x, y, classes)
+    weight, bias = reference(x, y, c)
+    assert weight.shape == (1, 64)
+    ours = fit.head.weight.detach().double(), fit.head.bias.detach().double()
+    for own, theirs in zip(ours, (weight[0], bias[0]), strict=True):
+        difference = own[1] - own[0]
+        assert float((difference - theirs).norm()) <= 1e-4 * float(theirs.norm())
 
 
 def test_one_class_alone_is_refused(digits: Rows) -> None:

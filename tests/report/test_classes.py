@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn.metrics import precision_recall_fscore_support
 
-from headstart.report.classes import ClassChange, most_changed
+from headstart.report.classes import ClassChange, most_changed, score_classes
 from headstart.report.groups import Stat
-from report.studies import read_results, table
+from report.studies import answered, read_results, table
 
 
 def test_recall_by_class(study: Path) -> None:
@@ -29,6 +30,31 @@ def test_recall_by_class(study: Path) -> None:
             low, high = stats.t.interval(0.95, 2, loc=values.mean(), scale=stats.sem(values))
             assert float(row["recall_interval"]) == pytest.approx((high - low) / 2)
             assert int(row["images"]) == 40
+
+
+def test_precision_and_f1_by_class(study: Path) -> None:
+    runs = read_results(study)
+    rows = [row for row in table(study, "per_class.csv") if row["row"] == "finetune"]
+    pairs = [
+        [(int(one["label"]), int(one["predicted"])) for one in runs["finetune", seed]["rows"]] for seed in range(3)
+    ]
+    found = [precision_recall_fscore_support(*zip(*seed, strict=True), labels=range(10)) for seed in pairs]
+    for row in rows:
+        precisions, f1s = ([seed[part][int(row["label"])] for seed in found] for part in (0, 2))
+        assert float(row["precision_mean"]) == pytest.approx(np.mean(precisions))
+        assert float(row["precision_std"]) == pytest.approx(np.std(precisions, ddof=1))
+        assert float(row["f1_mean"]) == pytest.approx(np.mean(f1s))
+    page = (study / "demo/report/index.html").read_text()
+    assert "finetune: recall, precision and F1 of 10 classes" in page
+
+
+def test_a_class_that_is_never_predicted_has_no_precision() -> None:
+    found = score_classes([answered([0, 1, 1], [1, 1, 2], [1.0] * 3)])
+    assert found is not None
+    recall, precision, f1 = zip(*map(found.over_seeds, range(3)), strict=True)
+    assert [one and one.mean for one in recall] == [0.0, 0.5, None]
+    assert [one and one.mean for one in precision] == [None, 0.5, 0.0]
+    assert [one and one.mean for one in f1] == [0.0, 0.5, 0.0]
 
 
 def test_class_differences(study: Path) -> None:

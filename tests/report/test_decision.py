@@ -114,7 +114,7 @@ def test_of_rows_equal_in_every_seed_the_cheaper_is_taken(seeds: int, outputs: P
     rescored(outputs, "scratch", [0.9, 0.91, 0.92][:seeds], 1)
     said = decided(outputs).sentence
     assert said.startswith("Take scratch (9")
-    assert "finetune is as accurate in every seed, and takes 60 times the time" in said
+    assert "finetune has the same accuracy in every seed, and takes 60 times the time" in said
 
 
 def test_a_row_that_lacks_a_seed_is_said_to_lose_where_it_does(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart.config.effect import NO_EFFECT
 from headstart.report.groups import stat
 from report.studies import compared, table
 from study_files import write_run
@@ -61,6 +62,42 @@ def test_setting_that_follows_the_strategy_is_said_but_no_column(
     assert len(rows) == 2
     assert "optimizer.lr" not in rows[0]
     assert "optimizer.lr is 0.001 in finetune, 0.01 in scratch" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_setting_without_effect_splits_no_row_and_is_a_dash_there(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for lr in (0.001, 0.01):
+        for seed in range(2):
+            write_run(outputs, strategy="finetune", seed=seed, changes={"optimizer.lr": lr})
+    for seed in range(2):  # the seeds had other rates, which a fitted head does not see
+        write_run(outputs, strategy="ridge", seed=seed, changes={"optimizer.lr": 0.1 + seed, "epochs": 3 + seed})
+    compared(outputs, "demo")
+    found = sorted((row["strategy"], row["optimizer.lr"], row["seeds"]) for row in table(outputs))
+    assert found == [("finetune", "0.001", "0 1"), ("finetune", "0.01", "0 1"), ("ridge", NO_EFFECT, "0 1")]
+    assert "lr –" not in capsys.readouterr().out
+
+
+def test_a_setting_that_only_some_strategies_heed_is_no_difference_between_them(
+    outputs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in range(2):
+        write_run(outputs, strategy="finetune", seed=seed, changes={"optimizer.lr": 0.001})
+        write_run(outputs, strategy="ridge", seed=seed, changes={"optimizer.lr": 0.01})
+    compared(outputs, "demo")
+    assert "optimizer.lr" not in table(outputs)[0]
+    assert "optimizer.lr is" not in capsys.readouterr().out
+
+
+def test_two_folders_of_one_run_count_once(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As earlier versions made them of two rates for a fitted head."""
+    whole = {"data.flip": False, "hardware.accumulate": 1}
+    for lr in (0.001, 0.01):
+        write_run(outputs, strategy="ridge", changes=whole | {"optimizer.lr": lr}, update={"digests": {"data": "d"}})
+    other = {"digests": {"data": "other images"}}
+    write_run(outputs, strategy="ridge", changes=whole | {"optimizer.lr": 0.1}, update=other)
+    compared(outputs, "demo")
+    assert "not counted: 1 repeated" in " ".join(capsys.readouterr().out.split())
 
 
 def test_stat_of_missing_and_single_values() -> None:

@@ -19,6 +19,7 @@ import torch
 import fork_server
 from headstart.errors import RunFailed, UserError
 from headstart.evaluation.metrics import save_predictions
+from headstart.evaluation.probabilities import save_probabilities
 from headstart.features.store import FeatureStore
 from headstart.models import weights
 from headstart.storage import checkpoints, files, runs
@@ -70,6 +71,14 @@ WRITERS: dict[str, tuple[str, Callable[[Path, int], Any]]] = {
         "predictions.csv",
         lambda folder, value: save_predictions(
             folder / "predictions.csv", [row | {"label": value} for row in ROWS], CLASSES
+        ),
+    ),
+    "probabilities": (
+        "predictions.npz",
+        lambda folder, value: save_probabilities(
+            folder / "predictions.npz",
+            {"test": (["x"] * 60, torch.full((60,), value), torch.randn(60, 9) + value)},
+            CLASSES,
         ),
     ),
     "weights": ("best.safetensors", lambda folder, value: weights.save(network(value), folder / "best.safetensors")),

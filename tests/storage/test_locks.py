@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from headstart.errors import RunFailed, UserError
-from headstart.storage import locks, runs
+from headstart.storage import locks, records, runs
 from headstart.storage.runs import Run
 
 LEASE = 1.0  # seconds
@@ -161,7 +161,7 @@ def test_a_lease_is_used_and_said_where_flock_fails_or_lets_everybody_in(flock: 
         (said,) = child.said
         assert said.startswith(f"log: this file system has no flock that other hosts see ({reason}): a lease is used")
         assert child.finish() == "completed"
-    assert runs.read_result(tmp_path) == {"status": "completed", "by": "first"}
+    assert records.read_result(tmp_path) == {"status": "completed", "by": "first"}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from timm.optim import create_optimizer_v2
 
 from conftest import FAMILIES, compose
 from headstart.config import resolvers
@@ -195,6 +197,34 @@ def test_optimizer_groups_hold_each_learning_parameter_once() -> None:
         for p in group["params"]:
             undecayed = p.ndim == 1
             assert group["weight_decay"] == (0.0 if undecayed else 0.05), names[id(p)]
+
+
+UNDECAYED = {  # what timm does not decay besides norms and what is called bias: how often, by the last word of its name
+    "resnet18": {},
+    "convnext_atto": {"gamma": 12},
+    "hgnetv2_b0": {"scale": 31},
+    "beit_base_patch16_224": {
+        "cls_token": 1, "gamma_1": 12, "gamma_2": 12, "q_bias": 12, "v_bias": 12, "relative_position_bias_table": 12,
+    },
+    "swinv2_tiny_window8_256": {"logit_scale": 12, "q_bias": 12, "v_bias": 12, "weight": 24},  # weight: of cpb_mlp
+    "xcit_nano_12_p8_224": {"cls_token": 1, "gamma1": 14, "gamma2": 14, "gamma3": 12, "weight": 1},  # of pos_embed.*
+    "vit_tiny_patch16_224": {"cls_token": 1, "pos_embed": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNDECAYED)
+def test_timms_own_optimizer_decays_the_same_parameters(name: str) -> None:
+    model = network(name)
+    (phase,) = plan.plan_phases(model, {"p": PhaseConfig(rates={"head": 1, "all": 0.1}, epochs=1)})
+    names = {id(p): key for key, p in model.named_parameters()}
+    theirs = create_optimizer_v2(model, "sgd", lr=0.1, weight_decay=0.05).param_groups
+    decay, expected = (
+        {names[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
+        for groups in (plan.optimizer_groups(model, phase, 0.1, 0.05), theirs)
+    )
+    assert decay == expected
+    plain = {p.name for p in plan.list_parameters(model) if p.is_norm or p.name.endswith(".bias")}
+    assert Counter(key.rpartition(".")[2] for key in decay if not decay[key] and key not in plain) == UNDECAYED[name]
 
 
 def test_frozen_statistics_leave_batch_norms_in_eval_while_their_weights_learn() -> None:

@@ -36,3 +36,22 @@ def test_a_record_of_another_version_is_not_used(
     record |= {"probe_digest": None} if "surplus" in change else {}
     assert read_outcome(record, best, best.parent / "none") is None
     assert "phase head was recorded by another version of headstart" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seconds": "2"},
+        {"epochs": None},
+        {"extractions": []},
+        {"extractions": {"train": {"seconds": 1.0}}},
+        {"extractions": {"train": 5}},
+        {"details": "none"},
+        {"weights": None},
+    ],
+)
+def test_a_record_of_other_types_is_not_used(
+    change: dict[str, object], best: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_outcome(HEAD.record(best) | change, best, best.parent / "none") is None
+    assert "its record in state.json is damaged: it is fitted again" in caplog.text

@@ -5,21 +5,25 @@ sweepers. The jobs of a plain command and of a plain sweep are composed once, by
 directly to `headstart.train`.
 """
 
+import io
 import logging
 import os
 import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from headstart.cli import sharing
 from headstart.cli.callbacks import FolderRefused
+from headstart.cli.help import annotate
 from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs
 from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
@@ -59,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         raise refused.error from refused
     except SystemExit as stop:  # raised by the argument parser, and by Hydra after it has answered a query
         return 2 if stop.code == 1 else int(stop.code or 0)
-    summary.show_failures()
+    summary.show()
     return summary.code
 
 
@@ -84,11 +88,17 @@ def _run(argv: Sequence[str], summary: JobSummary) -> None:
 
 def _run_composed(composed: DictConfig, summary: JobSummary) -> float:
     """Run a job that Hydra composed; its launcher or sweeper gets the accuracy, or the error."""
-    task: Any = HydraConfig.get().overrides.task
-    accuracy = summary.run(list(task), lambda: check_composed(composed))
-    if isinstance(accuracy, Exception):
-        raise accuracy
-    return accuracy
+    hydra_config: Any = HydraConfig.get()
+    summary.shares = hydra_config.mode == RunMode.MULTIRUN
+
+    def run() -> float:
+        summary.held.clear()
+        accuracy = summary.run(list(hydra_config.overrides.task), lambda: check_composed(composed))
+        if isinstance(accuracy, Exception):
+            raise accuracy
+        return accuracy
+
+    return sharing.run_after_others(run) if summary.shares else run()
 
 
 def _is_query(arguments: Namespace) -> bool:
@@ -101,8 +111,15 @@ def _answer(argv: Sequence[str]) -> None:
     """Let Hydra answer a query; if it cannot, report what is wrong with the command."""
     with suppress(Exception):  # where the command cannot even be quoted, Hydra says why
         sys.argv = ["headstart", *quote_arguments(argv)]
+    asks_for_help = parse_arguments(argv).help
+    page = io.StringIO()
     try:
-        _run_hydra(lambda composed: None)
+        with redirect_stdout(page) if asks_for_help else nullcontext():
+            _run_hydra(lambda composed: None)
+    except SystemExit:  # Hydra's end of an answer
+        if text := page.getvalue():
+            print(annotate(text), end="")
+        raise
     except HydraException as error:
         raise_if_any(_find_problems(argv) or [str(error).strip() or type(error).__name__])
     except Exception as error:

@@ -5,12 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from headstart.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from headstart.report.groups import Comparison
 
 DESCRIPTION = """\
 Compare the completed runs of a study: print a table over seeds and the row to take, and write
@@ -34,10 +28,16 @@ def make_parser() -> argparse.ArgumentParser:
         help="the folder of studies (default: outputs)",
     )
     parser.add_argument(
+        "--metric",
+        default="accuracy",
+        help="what rows are ordered, tested and chosen by: accuracy, balanced_accuracy, f1 (macro), auroc, or nll, of"
+        " which less is better (default: accuracy)",
+    )
+    parser.add_argument(
         "--sort",
         metavar="COLUMN",
         help="order rows by a column, best or smallest first, such as accuracy, seconds, nll, gmacs, strategy"
-        " (default: accuracy within each data set)",
+        " (default: the metric within each data set)",
     )
     parser.add_argument(
         "--between",
@@ -64,14 +64,12 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from headstart.config import own_code
-    from headstart.report.contents import Findings
-    from headstart.report.contrast import contrasts
     from headstart.report.decision import decide, tests_in_short
     from headstart.report.facts import caveats, not_counted
     from headstart.report.find import find
-    from headstart.report.groups import compare
-    from headstart.report.paired import families
-    from headstart.report.study import read
+    from headstart.report.judge import read_study
+    from headstart.report.look import look_at
+    from headstart.report.metric import find_metric
     from headstart.report.table import show
     from headstart.report.write import report
     from headstart.storage.plain_text import escape_controls
@@ -79,49 +77,18 @@ def main(argv: Sequence[str]) -> int:
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPED_WIDTH
+    metric = find_metric(options.metric)
     own_code.load(options.imports)
     folder = find(options.output_dir, options.study)
-    study = read(folder)
     if options.study is None:
-        console.print(f"No study named: taking {study.name}, the most recently finished one.")
-    if not study.runs:
-        raise UserError(f"Study {study.name} has no completed run to compare ({not_counted(study)}).")
-    comparison = compare(study)
-    if options.sort:
-        comparison = sort_rows(comparison, options.sort)
-    tested = families(comparison)
-    findings = Findings(comparison, tested, contrasts(comparison, tested, options.between))
+        console.print(escape_controls(f"No study named: taking {folder.name}, the most recently finished one."))
+    findings = look_at(read_study(folder, metric), options.sort, options.between)
+    comparison, tested = findings.comparison, findings.families
     show(comparison, console)
     decision = decide(comparison, tested)
     findings_in_words = [decision.sentence, *decision.tasks, *tests_in_short(comparison, tested)]
-    for line in filter(None, [not_counted(study), *findings_in_words, *caveats(comparison)]):
+    for line in filter(None, [not_counted(comparison.study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
     page = report(findings, plots=not options.no_plots) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     return 0
-
-
-def sort_rows(comparison: Comparison, name: str) -> Comparison:
-    """Sort the comparison's rows by one column: the best or the smallest value first, unknown values last."""
-    from dataclasses import replace
-
-    from headstart.report.columns import BY_NAME
-    from headstart.report.groups import Group, natural
-
-    keys = {alias: key for key in comparison.keys for alias in (key, comparison.short(key))}
-    names = ["model", "strategy", "data", "n", *BY_NAME, *keys]
-    name = name.removesuffix("_mean")
-    if name not in names:
-        hint = did_you_mean(name, names, " Did you mean {}?")
-        raise UserError(f"--sort {name}: no such column.{hint} Columns: {', '.join(dict.fromkeys(names))}.")
-
-    def rank(group: Group) -> tuple[tuple[int, float, str], ...]:
-        if name in BY_NAME:
-            found = group.over_runs(BY_NAME[name].value)
-            sign = -1.0 if BY_NAME[name].rising else 1.0
-            return natural(None if found is None else sign * found.mean)
-        if name == "n":
-            return natural(-len(group.runs))
-        return natural(group.keys[keys[name]] if name in keys else getattr(group, name))
-
-    return replace(comparison, groups=sorted(comparison.groups, key=rank))

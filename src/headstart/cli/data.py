@@ -23,7 +23,7 @@ examples:
   headstart data data=cifar10 augment=standard
 
 Files: summary.txt, classes.csv, problems.csv if there are problems, classes/CLASS.png (up to 24 images of each
-class, of all parts), augmented.png (a row an image: as evaluation sees it, then augmented samples).
+class, of all parts), augmented.png (a row per image: as evaluation sees it, then augmented samples).
 """
 
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     different = {repr(config): config for config in (_without_seed(job.config) for job in command.jobs)}
     for config in different.values():
         try:
-            tables.setdefault("\n".join([title(config), *format_table(_outline_rows(config), " a class")]))
+            tables.setdefault("\n".join([title(config), *format_table(_outline_rows(config), " per class")]))
         except UserError as error:
             problems.append(str(error))
     raise_if_any(list(dict.fromkeys(problems)))

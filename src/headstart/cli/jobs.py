@@ -14,10 +14,13 @@ from hydra.types import HydraContext
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from headstart.cli import sharing
+from headstart.cli.progress import Sweep
 from headstart.config import own_code
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError, as_user_error
 from headstart.preflight.command import Command, Job
+from headstart.storage.locks import HeldElsewhere
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +33,12 @@ class JobSummary:
     """How the jobs of one command ended."""
 
     done: int = 0
+    skipped: int = 0  # of those done: they were complete before
     failed: list[str] = field(default_factory=list)
     code: int = 0
+    closing: list[str] = field(default_factory=list)  # what is said after the last job of a sweep
+    shares: bool = False  # whether other launches may run some of the jobs: in a sweep
+    held: list[HeldElsewhere] = field(default_factory=list)  # of the job that has just been tried
 
     def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
         """Run one job; returns its validation accuracy, or the error, which is logged and counted.
@@ -45,11 +52,18 @@ class JobSummary:
                 from headstart import train
 
                 result = train.run(checked, overrides)
+        except HeldElsewhere as error:
+            if self.shares:
+                self.held.append(error)
+            else:
+                self._count(overrides, error)
+            return error
         except Exception as error:
             self._count(overrides, error)
             return error
         self.done += 1
-        return float(result["val"]["accuracy"])
+        self.skipped += result.skipped
+        return result.read_accuracy("val")
 
     def _count(self, overrides: list[str], error: Exception) -> None:
         if os.environ.get("HEADSTART_DEBUG"):
@@ -62,12 +76,14 @@ class JobSummary:
         self.failed.append(f"{' '.join(overrides)}: {reason}")
         self.code = max(self.code, 2 if isinstance(error, UserError) else 1)
 
-    def show_failures(self) -> None:
-        """Log which jobs failed, if there were several jobs."""
+    def show(self) -> None:
+        """Log how the jobs ended, if there were several: which failed, and why; how all can be compared."""
         if self.failed and self.done + len(self.failed) > 1:
             log.error("%d of %d jobs failed:", len(self.failed), self.done + len(self.failed))
             for line in self.failed:
                 log.error("  %s", line)
+        for line in self.closing:
+            log.info("%s", line)
 
 
 def list_hydra_targets() -> list[str]:
@@ -118,19 +134,32 @@ def run_jobs(command: Command, summary: JobSummary) -> None:
 
 def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
     assert command.composer is not None
-    for number, job in enumerate(command.jobs):
+    sweep = Sweep(command.jobs)
+    sweep.announce()
+    summary.shares = True
+    for number, job in sharing.take_turns(enumerate(command.jobs), summary.held):
         config = command.composer.launch_config(job.overrides)
         OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` is the same time in the whole sweep
         with open_dict(config):
             config.hydra.job.id, config.hydra.job.num = str(number), number
-        run_job(_make_task(job, summary), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+            config.hydra.sweep.dir = settings.hydra.sweep.dir
+        run_job(_make_task(job, summary, sweep, number), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
+    summary.closing = sweep.describe_end(summary.done - summary.skipped, summary.skipped, len(summary.failed))
 
 
-def _make_task(job: Job, summary: JobSummary) -> Callable[[DictConfig], None]:
+def _make_task(
+    job: Job, summary: JobSummary, sweep: Sweep | None = None, number: int = 0
+) -> Callable[[DictConfig], None]:
     """Make the function that Hydra calls with its composed config; it runs the job with its checked config instead."""
 
     def task(_: DictConfig) -> None:
-        summary.run(job.task_overrides, lambda: job.config)
+        if sweep is None:
+            summary.run(job.task_overrides, lambda: job.config)
+            return
+        with sweep.show_job(number):
+            new = summary.done - summary.skipped
+            summary.run(job.task_overrides, lambda: job.config)
+            sweep.end_job(ran=summary.done - summary.skipped > new)
 
     return task
 

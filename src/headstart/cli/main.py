@@ -13,6 +13,7 @@ VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
     "compare": "compare the runs of a study: table, plots, one HTML page",
     "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
+    "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
 
@@ -60,6 +61,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.data import main as data
 
         return data(rest)
+    if verb == "clean":
+        from headstart.cli.clean import main as clean
+
+        return clean(rest)
     if verb == "zoo":
         from headstart.zoo.command import main as zoo
 
@@ -68,6 +73,11 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.explain import main as explain
 
         return explain([word for word in rest if word != "--explain"])
+    if "--help" in rest or "-h" in rest:
+        from headstart.cli import help as manual
+
+        if manual.find_words(rest):
+            return manual.main(rest)
     from headstart.cli import app
 
     return app.main(rest)

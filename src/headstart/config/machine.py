@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.config.schema import HardwareConfig
+from headstart.config.words import count
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "32", "bf16", "16")
@@ -21,9 +22,10 @@ def missing_hardware(config: HardwareConfig) -> Iterator[str]:
     elif accelerator != "cpu" and gpus != 0:
         limit = None if gpus is None else gpus if accelerator == "gpu" else max(gpus, cores)
         if limit is not None and devices > limit:
-            yield f"hardware.devices={devices}: this machine has {gpus} GPU(s) and {cores} cores; -1 is all of them"
+            has = f"{count(gpus or 0, 'GPU')} and {count(cores, 'core')}"
+            yield f"hardware.devices={devices}: this machine has {has}; -1 is all of them"
     elif devices > cores:
-        yield f"hardware.devices={devices}: must be at most {cores}, one process a core of this machine; -1 is {cores}"
+        yield f"hardware.devices={devices}: must be at most {cores}, one per core of this machine; -1 is {cores}"
     if config.precision == "16" and (accelerator == "cpu" or gpus == 0):
         yield "hardware.precision=16: needs a GPU; use 32 or bf16 on a CPU"
 

@@ -14,7 +14,7 @@ Selectors:
 - `depth2`: one depth; `depth1-3`: a range; `depth4-`: from 4 to the stem
 - `stem0`: the backbone counted from the input, where the stem is 0; ranges as for `depth`
 - `norm`: weights and biases of normalisation layers
-- `bias`: parameters that are called bias
+- `bias`: parameters that are called bias, also `q_bias` or `bias_hh_l0`; not tables such as `attention_biases`
 - `name:REGEX`: parameters with a match of the regular expression anywhere in their name, such as `name:\\.bias$`; in a
   file only, because Hydra's command line takes no such keys
 
@@ -30,6 +30,7 @@ from headstart.errors import UserError
 
 WORDS = ("all", "head", "backbone", "last", "first", "norm", "bias")
 COUNTED = ("last", "first")  # take `groups`
+BIAS = re.compile(r"(\w+_)?bias(_[ih]h_l\d+(_reverse)?)?")  # the second half: torch's recurrent layers
 SPAN = re.compile(r"(?P<kind>depth|stem)(?P<low>\d+)(?P<dash>-)?(?P<high>(?<=-)\d+)?")
 
 
@@ -75,7 +76,7 @@ class Rule:
             "last": 0 < parameter.depth <= self.groups,
             "first": parameter.depth > 0 and from_stem < self.groups,
             "norm": parameter.is_norm,
-            "bias": parameter.name.rpartition(".")[2] == "bias",
+            "bias": BIAS.fullmatch(parameter.name.rpartition(".")[2]) is not None,
         }[self.selector]
 
 

@@ -159,6 +159,7 @@ class RunConfig:
     output_dir: str = MISSING
     cache_dir: str | None = MISSING
     checkpoint_every: float = 60.0
+    keep: str = "best"
     measures: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
     preprocessing: dict[str, Any] = field(default_factory=dict)  # filled in by the run, for `config.yaml`

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any
 
 from headstart.config import own_code
@@ -10,11 +11,14 @@ from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.names import find_name_problems
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
+from headstart.config.selection import SELECTIONS
+from headstart.config.words import count
 from headstart.errors import UserError, did_you_mean
 
 CHOICES = {
     "strategy.start": ("pretrained", "scratch"),
-    "select": ("val_accuracy", "val_loss"),
+    "keep": ("best", "all", "none"),
+    "select": SELECTIONS,
     "class_weights": ("none", "balanced"),
     "data.on_bad_image": ("raise", "skip"),
     "data.resize": ("auto", "crop", "squash", "pad"),
@@ -27,7 +31,6 @@ CHOICES = {
     "features.storage": ("auto", "memory", "mapped"),
     "logger.mode": ("auto", "online", "offline"),
 }
-STATISTICS = ("live", "frozen")
 # key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
 RANGES: dict[str, tuple[float, float | None]] = {
     "seed": (0, 2**32 - 1),
@@ -52,6 +55,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "hardware.workers": (0, 256),
     "hardware.threads": (1, 1024),
 }
+HINTS = {"epochs": "; strategy=feature_extraction fits a head without epochs"}
 ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", "hardware.clip")
 BELOW_ONE = ("data.val_fraction", "data.test_fraction")
 
@@ -68,26 +72,20 @@ def describe_range(key: str) -> str | None:
     return None
 
 
-def _get_value(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = getattr(config, part)
-    return config
-
-
 def find_value_problems(config: RunConfig) -> Iterator[str]:
     """Find wrong values in a typed config: of each key alone, and of several together."""
     for key, choices in CHOICES.items():
-        value = _get_value(config, key)
+        value = attrgetter(key)(config)
         if value not in choices:
             yield f"{key}={value}: must be {describe_range(key)}{did_you_mean(str(value), choices)}"
     for key, (low, high) in RANGES.items():
-        value = _get_value(config, key)
+        value = attrgetter(key)(config)
         if key == "data.split_seed" and value == config.seed:
             continue  # it is the seed, which is already reported
         if value is not None and not (low <= value and (high is None or value <= high)):
-            yield f"{key}={value}: must be {describe_range(key)}"
+            yield f"{key}={value}: must be {describe_range(key)}{HINTS.get(key, '')}"
     for key in ABOVE_ZERO:
-        value = _get_value(config, key)
+        value = attrgetter(key)(config)
         if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
             yield f"{key}={value}: must be {describe_range(key)}"
     if config.hardware.devices == 0:
@@ -188,15 +186,15 @@ def _strategy_problems(
             yield from _gradient_problems(key, phase, augment)
             yield from _schedule_problems(key, phase, scheduler)
             if phase.epochs is not None and phase.epochs < 1 and phase.epochs != epochs:  # else `epochs` is reported
-                yield f"{key}.epochs={phase.epochs}: must be at least 1"
+                yield f"{key}.epochs={phase.epochs}: must be at least 1; '~{key}' leaves the phase out"
 
 
 def _phase_problems(key: str, phase: PhaseConfig, augment: AugmentConfig) -> Iterator[str]:
     """Problems that any phase can have, with a probe or by gradient."""
     if (phase.epochs is None) == (phase.probe is None):
         yield f"{key}: give it either epochs (it learns by gradient) or a probe (its head is fitted), not both"
-    if phase.statistics not in STATISTICS:
-        yield f"{key}.statistics={phase.statistics}: must be one of {', '.join(STATISTICS)}"
+    if phase.statistics not in ("live", "frozen"):
+        yield f"{key}.statistics={phase.statistics}: must be one of live, frozen"
     if phase.views is not None:
         if phase.views < 1:
             yield f"{key}.views={phase.views}: must be at least 1"
@@ -245,4 +243,4 @@ def _schedule_problems(key: str, phase: PhaseConfig, scheduler: Mapping[str, Any
     warmup, epochs = scheduler.get("warmup_epochs") or 0, phase.epochs or 0
     if scheduler.get("sched") != "none" and _is_positive(warmup) and 0 < epochs <= warmup:
         fix = f"scheduler.warmup_epochs={epochs - 1}" if epochs > 1 else "scheduler=cosine"
-        yield f"scheduler.warmup_epochs={warmup}: all of the {epochs} epochs of {key}; use {fix}, or more epochs"
+        yield f"scheduler.warmup_epochs={warmup}: {key} has {count(epochs, 'epoch')}; use {fix}, or more epochs"

@@ -52,6 +52,14 @@ class Batches(Sampler[torch.Tensor]):
         """Whether a batch has exactly the number of rows that was asked for."""
         return any(stop - start == self.joint for start, stop in pairwise(self.bounds))
 
+    def count_step_images(self, accumulate: int) -> list[int]:
+        """The images of each optimizer step of an epoch, over all processes, if a step takes `accumulate` batches.
+
+        The last step takes the batches that are left.
+        """
+        firsts = range(0, len(self), accumulate)
+        return [self.bounds[min(first + accumulate, len(self))] - self.bounds[first] for first in firsts]
+
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 

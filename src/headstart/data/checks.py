@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.config.words import count
 from headstart.data.dataset import Data
 from headstart.data.filenames import escape_name, list_names
 from headstart.data.reader import list_faults
@@ -164,8 +165,18 @@ def warn_of_duplicates(found: Mapping[str, list[tuple[str, str]]]) -> None:
         if not pairs:
             continue
         if key == "two_labels":
-            problem, limit = "image(s) have another label than the same image, byte for byte, elsewhere", 10
+            limit, verb = 10, "has" if len(pairs) == 1 else "have"
+            problem = f"{count(len(pairs), 'image')} {verb} another label than the same image, byte for byte, elsewhere"
         else:
-            problem, limit = f"test image(s) stand in {key.removesuffix('_test')} too, byte for byte", 3
+            limit, verb = 3, "stands" if len(pairs) == 1 else "stand"
+            problem = f"{count(len(pairs), 'test image')} {verb} in {key.removesuffix('_test')} too, byte for byte"
+            pairs = list_once(pairs, found["two_labels"])
         shown = "".join(f"\n    {one}  =  {other}" for one, other in pairs[:limit])
-        log.warning("  %d %s:%s%s", len(pairs), problem, shown, "\n    …" * (len(pairs) > limit))
+        more = "\n    …" * (len(pairs) > limit)
+        log.warning("  %s%s", problem, f":{shown}{more}" if shown else "; the pairs are listed with their labels")
+
+
+def list_once(pairs: Sequence[tuple[str, str]], two_labels: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The pairs (test's name, the other's) that are not listed already as those with two labels."""
+    listed = {frozenset(name.rpartition(" (")[0] for name in pair) for pair in two_labels}
+    return [pair for pair in pairs if frozenset(pair) not in listed]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.data.content import digest_content, digest_listing, find_constant_parts
 from headstart.data.filenames import escape_name
 from headstart.data.parts import read_parts
 from headstart.data.source import ArrayImages
@@ -48,6 +49,8 @@ class Data:
         pixel_range: tuple[float, float] | None = None,
         resize: str = "crop",
         fill: tuple[int, int, int] = (0, 0, 0),
+        listing: str = "",
+        constant: tuple[str, ...] = ("test",),
     ) -> None:
         self.classes = classes
         self.parts = parts
@@ -60,6 +63,7 @@ class Data:
         self.pixel_range = pixel_range  # values of deep images that become black and white; None if no image is deep
         self.skipped: dict[str, list[str]] = {"train": [], "val": []}  # names of the unreadable images left out
         self._all_parts = dict(parts)
+        self._listing, self._constant = listing, constant  # see `headstart.data.content`
         self._workers = workers
 
     @property
@@ -126,12 +130,26 @@ class Data:
         return ImageReader(part, size, self.interpolation, workers, self.image_size, self.resize, self.fill)
 
     @cached_property
+    def libraries(self) -> dict[str, str]:
+        """The versions of the libraries that decode and resize the images of any part (`ImageReader.libraries`)."""
+        return {
+            name: version
+            for part in self._all_parts.values()
+            for name, version in self.make_reader(part).libraries.items()
+        }
+
+    @cached_property
     def digest(self) -> str:
         """blake2b-128 hex of class names, source bytes and labels, unreadable images included; reads every file."""
         total = hashlib.blake2b(repr(self.classes).encode(), digest_size=16)
         for name in ("train", "val", "test"):
             total.update(self._all_parts[name].digest().encode())
         return total.hexdigest()
+
+    @cached_property
+    def content(self) -> str:
+        """A digest of the images, unreadable ones included, that is the same for every seed and fold."""
+        return digest_content(self._listing, [self._all_parts[name] for name in self._constant])
 
     @cached_property
     def adaptations(self) -> list[str]:
@@ -177,6 +195,7 @@ def prepare(
     from headstart.data.pixel_range import set_pixel_range
 
     classes, parts = read_parts(data_cfg, cache_dir)
+    listing, constant = digest_listing(classes, parts), find_constant_parts(parts, data_cfg.folds)
     parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
     stored_size = math.floor(image_size / crop_pct)
     need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
@@ -191,6 +210,8 @@ def prepare(
         pixel_range=pixel_range,
         resize=resize if data_cfg.resize == "auto" else data_cfg.resize,
         fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
+        listing=listing,
+        constant=constant,
     )
 
 

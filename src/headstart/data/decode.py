@@ -49,7 +49,7 @@ def describe_fault(error: Exception) -> str:
         return "no image in a format that Pillow knows"
     if isinstance(error, OSError) and error.strerror:
         return f"it cannot be opened: {error.strerror}"
-    if isinstance(error, ValueError) and len(error.args) == 1:
+    if isinstance(error, OSError | ValueError | SyntaxError) and str(error):  # Pillow's own words for what it found
         return escape_name(str(error))
     return escape_name(f"{type(error).__name__}: {error}")
 

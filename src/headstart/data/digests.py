@@ -11,7 +11,6 @@ files when it decodes them, or leaves them out.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from headstart.storage.shards import Bytes, Shards
-
-log = logging.getLogger(__name__)
+from headstart.tracking import progress
 
 WIDTH = 16  # bytes of a digest
 SHARD = 65_536  # files that are remembered together: what a crash of a long first reading can cost
@@ -53,8 +51,6 @@ class Contents:
             keys = _rows(stamps)
             found, values = self._look_up(keys)
             missing = np.flatnonzero(~found)
-            if len(missing):
-                log.info("reading %s of %s image files for their digests, once", f"{len(missing):,}", f"{len(paths):,}")
             blocks = _blocks([paths[at] for at in missing.tolist()])
             done = _reported(pool.map(_read, blocks), len(missing))
             for start in range(0, len(missing), SHARD):
@@ -144,13 +140,8 @@ def _read(paths: Sequence[str]) -> list[tuple[bytes, bool]]:
 
 
 def _reported(done: Iterable[list[tuple[bytes, bool]]], total: int) -> Iterator[tuple[bytes, bool]]:
-    """What was read, one by one; says every 10 s how far it is, and how long the rest will take."""
-    count, began = 0, time.monotonic()
-    last = began
-    for some in done:
-        yield from some
-        count, now = count + len(some), time.monotonic()
-        if now - last > 10:
-            last = now
-            left = (now - began) * (total - count) / count
-            log.info("  read %s of %s files; about %.0f s to go", f"{count:,}", f"{total:,}", left)
+    """What was read, one by one; shown while it lasts."""
+    with progress.task("reading files for their digests, once", total, "files") as work:
+        for some in done:
+            yield from some
+            work.done += len(some)

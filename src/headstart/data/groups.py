@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.config.words import count
 from headstart.data.balance import choose_groups, count_classes
 from headstart.data.filenames import escape_name, list_names
 from headstart.data.ranks import rank_keys
@@ -62,7 +63,7 @@ def raise_if_shared(source: Source, group: str) -> None:
         both = sorted(groups.get(one, set()) & groups.get(other, set()))
         if both:
             raise UserError(
-                f"data.group={group}: {len(both)} group(s) stand in both {one} and {other} of the data: "
+                f"data.group={group}: {count(len(both), 'group')} in both {one} and {other} of the data: "
                 f"{list_names(both, 5)}; mend the data's own parts, or give all images without them so that they are "
                 "cut by group"
             )
@@ -94,8 +95,8 @@ class Grouped:
         if counts.min() < needed:
             poor = classes[int(counts.argmin())]
             raise UserError(
-                f"data.group={self.setting}: the images of class '{poor}' are of {counts.min()} group(s); {needed} are "
-                f"needed {what}, because no group may stand in two parts"
+                f"data.group={self.setting}: the images of class '{poor}' are of {count(int(counts.min()), 'group')}; "
+                f"{needed} are needed {what}, because no group may stand in two parts"
             )
 
     def take_share(self, rows: np.ndarray, fraction: float, left: int, seed: int, stream: int) -> np.ndarray:

@@ -56,7 +56,7 @@ def _check_one_label(prefix: str, name: str, feature: Any) -> str:
     if isinstance(feature, ClassLabel) or dtype.startswith(("int", "uint", "string", "large_string", "bool")):
         return name
     if isinstance(feature, list) or type(feature).__name__ in ("List", "LargeList", "Sequence"):
-        raise UserError(f"{prefix}{name}: has several labels an image ({_show_type(feature)}); one is needed")
+        raise UserError(f"{prefix}{name}: has several labels per image ({_show_type(feature)}); one is needed")
     raise UserError(f"{prefix}{name}: is a column of {_show_type(feature)}, not of classes, numbers or texts")
 
 

@@ -38,7 +38,7 @@ def check_labels(cells: Sequence[Cell], column: str, origin: str) -> None:
     for text in find_several(first):
         raise UserError(
             f"{first[text]}: the label '{escape_name(text)}' in column '{column}' looks like several labels; one label "
-            "an image is needed. If it is the name of one class, join its words with _"
+            "per image is needed. If it is the name of one class, join its words with _"
         )
 
 

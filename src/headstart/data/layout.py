@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
+from headstart.config.words import count
 from headstart.data.filenames import escape_name, list_names
 from headstart.data.part_names import find_part, find_part_word
 from headstart.data.walk import Folder, Unused, find_images, scan
@@ -164,7 +165,7 @@ def _unwrap(folder: Folder) -> Folder:
 
 def _refuse_flat(tree: Tree) -> None:
     train = _unwrap(tree.of("train")[0])
-    what = f"its {len(train.images)} image(s) are in no class folder" if train.images else "the folder is empty"
+    what = f"no class folder holds its {count(len(train.images), 'image')}" if train.images else "the folder is empty"
     raise UserError(
         f"{_show(train)}: {what}; make one folder per class in it. If a table has the labels:"
         " data=csv data.source.path=FILE.csv"
@@ -190,7 +191,7 @@ def _ask(tree: Tree, reason: str, joined: str = "") -> None:
 
 def _describe(child: Folder) -> str:
     content = [f"folders {list_names([path.name for path in child.folders])}"] if child.folders else []
-    content += [f"{len(child.images)} image(s)"] if child.images else []
+    content += [count(len(child.images), "image")] if child.images else []
     return f"{_quote(child)}: {' and '.join(content) or 'no images'}"
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.utils.data import get_worker_info
 
 from headstart.data.decode import (
     DRAFT,
+    TORCH_MODES,
     decode,
     describe_fault,
     is_sound_photo,
@@ -22,15 +22,14 @@ from headstart.data.decode import (
     silence_pillow_forever,
     write_square,
 )
-from headstart.data.source import FileImages, is_encoded
+from headstart.data.source import ArrayImages, FileImages, is_encoded
 from headstart.data.square import Square
 from headstart.errors import UserError
 from headstart.runtime.hardware import usable_cores
+from headstart.tracking import progress
 
 if TYPE_CHECKING:
     from headstart.data.splits import Part
-
-log = logging.getLogger(__name__)
 
 CHUNK = 32  # rows given to a thread at a time, at most
 
@@ -63,6 +62,20 @@ class ImageReader:
         self.part, self.size, self.square = part, size, Square(size, crop or size, resize, fill)
         self.threads = workers or (min(8, usable_cores()) if is_encoded(part.split.images) else 1)
 
+    @property
+    def libraries(self) -> dict[str, str]:
+        """The versions of the libraries whose code the pixels can depend on, without torch, which resizes.
+
+        Of encoded images only their content tells which are JPEG files: simplejpeg may decode any of them.
+        """
+        images = self.part.split.images
+        names: tuple[str, ...] = ("pillow",)
+        if is_encoded(images):
+            names = ("pillow", "simplejpeg")
+        elif isinstance(images, ArrayImages) and images.array.ndim == 4 and self.method in TORCH_MODES:
+            names = ()  # in colour and resized by torch
+        return {name: version(name) for name in names}
+
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Decode the images of these rows of the part; a UserError names those that cannot be read."""
         silence_pillow_forever()
@@ -79,11 +92,11 @@ class ImageReader:
     def read_with_faults(self) -> tuple[torch.Tensor, dict[int, str]]:
         """Decode all images; also returns the faults of those that cannot be read, by row."""
         images, target = self._allocate(len(self.part))
-        return images, self._read_all(target, "read")
+        return images, self._read_all(target, "reading")
 
     def find_faults(self) -> dict[int, str]:
         """Find the faults of images that cannot be read, by row; no image is kept."""
-        return self._read_all(None, "checked")
+        return self._read_all(None, "checking")
 
     def _raise_if_bad(self, images: torch.Tensor, bad: Mapping[int, str]) -> torch.Tensor:
         if bad:
@@ -97,8 +110,9 @@ class ImageReader:
 
     def _read_all(self, target: np.ndarray | None, verb: str) -> dict[int, str]:
         bad: dict[int, str] = {}
-        with silence_pillow():
-            report_progress(self._decode_rows(range(len(self.part)), target, bad), len(self.part), verb)
+        with silence_pillow(), progress.task(f"{verb} the images", len(self.part)) as work:
+            for done in self._decode_rows(range(len(self.part)), target, bad):
+                work.done += done
         return bad
 
     def _decode_rows(self, rows: Sequence[int], target: np.ndarray | None, bad: dict[int, str]) -> Iterator[int]:
@@ -151,16 +165,3 @@ def list_faults(part: Part, bad: Mapping[int, str], indent: str = "  ") -> str:
     """The first ten of a part's unreadable images and their faults, one line each."""
     lines = [f"\n{indent}{part.split.names[part.rows[row]]}: {bad[row]}" for row in sorted(bad)[:10]]
     return "".join(lines) + (f"\n{indent}…" if len(bad) > 10 else "")
-
-
-def report_progress(done: Iterator[int], total: int, verb: str) -> None:
-    """Sum up the counts and log the progress every 10 s, with an estimate of the time left."""
-    count, began = 0, time.monotonic()
-    last = began
-    for n in done:
-        count += n
-        now = time.monotonic()
-        if now - last > 10:
-            last = now
-            left = (now - began) * (total - count) / count
-            log.info("  %s %s of %s images; about %.0f s to go", verb, f"{count:,}", f"{total:,}", left)

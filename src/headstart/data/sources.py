@@ -46,7 +46,11 @@ def digits() -> Source:
 
 
 def fashion_mnist(root: str | None = None) -> Source:
-    """Fashion-MNIST (28x28, grey) from Debian's package if it is installed, else downloaded to `root`."""
+    """Fashion-MNIST (28x28, grey) from Debian's package if it is installed, else downloaded to `root`.
+
+    Args:
+        root: the folder that it is downloaded to; null: data.
+    """
     if not FASHION_FOLDER.is_dir():
         return torchvision("FashionMNIST", root or "data")
 
@@ -91,7 +95,10 @@ def _read_idx(path: Path) -> np.ndarray:
 def torchvision(name: str, root: str = "data", **options: Any) -> Source:
     """A classification set of torchvision by its class name, with the splits of its authors.
 
-    `options` are passed to its constructor. It is downloaded to `root` if it is not there.
+    Args:
+        name: of the class in torchvision.datasets, such as CIFAR10.
+        root: the folder of the set; it is downloaded to it if it is not there.
+        options: arguments of its constructor.
     """
     from headstart.data import torchvision_sets
 
@@ -102,7 +109,10 @@ def image_folder(root: str, layout: str = "auto") -> Source:
     """A folder with train (and val, test) folders of class folders, or one folder of class folders.
 
     The classes are the sorted names of the class folders of train. Images may be in subfolders of these, at any depth.
-    `layout` says what the folders in `root` are: `splits` or `classes`; `auto` finds it out, and refuses to guess.
+
+    Args:
+        root: the folder of the images.
+        layout: what the folders in `root` are: `splits` or `classes`; `auto` finds it out, and refuses to guess.
     """
     from headstart.data import folders
 
@@ -123,6 +133,7 @@ def csv(
     """A table with a header, separated by commas, semicolons or tabs, with a row for each image.
 
     Args:
+        path: the file of the table.
         image: the column of the image files; they are relative to the table's folder, or to `images`.
         label: the column of the classes, one for each image.
         split: the column that contains train, val and test; `auto` finds it, null cuts the parts.
@@ -153,6 +164,7 @@ def hf_datasets(
         image: the column of images; null: found by its type.
         label: the column of classes, one for each image; null: found by its type or its name.
         train: the set's split for training; null: found by its name, as are `val` and `test`.
+        val, test: the set's splits for these parts; they are cut from train where the set has none.
         config: the set's configuration, if it has several.
         revision: the version on the hub: a branch, a tag or a commit.
         group: the column that says what an image belongs to, such as a patient; see `data.group`.

@@ -24,6 +24,7 @@ from functools import cached_property
 import numpy as np
 
 from headstart.config.values import find_fold_problem
+from headstart.config.words import count
 from headstart.data.cut import TEST_SEED, TEST_STREAM, TRAIN_STREAM, Cut
 from headstart.data.filenames import list_names
 from headstart.data.groups import Grouped, raise_if_shared
@@ -181,7 +182,7 @@ def _check_settings(
 
 def _shrink(part: Part, n: int, classes: int) -> Part:
     if n > len(part):
-        raise UserError(f"data.n_test={n}: the test set has {len(part)} images")
+        raise UserError(f"data.n_test={n}: the test set has {count(len(part), 'image')}")
     ranks = rank_keys(part.split.stable_keys(), TEST_SEED, TEST_STREAM)
     ordered = order_by_class(ranks, part.split.labels, part.rows, classes)
     return Part(part.split, take_first(ordered, apportion(np.array([len(rows) for rows in ordered]), n, 0)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.data.checks import find_duplicates
+from headstart.data.checks import find_duplicates, list_once
 from headstart.data.headers import Header, read_headers
 from headstart.data.splits import Part
 
@@ -104,6 +104,9 @@ class Summary:
         for kind, found in kinds.items():
             lines.append(f"{len(found):,} image{'s' * (len(found) > 1)} {kind}:")
             limit = 10 if kind == "under two labels" else most
+            if kind.endswith("and test"):
+                known = list_once([(problem.image, problem.detail) for problem in found], self.duplicates["two_labels"])
+                found = [problem for problem in found if (problem.image, problem.detail) in known]
             between = ": " if kind.startswith("unreadable") else "  =  "
             lines += [f"    {problem.image}{between}{problem.detail}" for problem in found[:limit]]
             lines += ["    …"] * (len(found) > limit)

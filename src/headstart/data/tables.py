@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headstart.config.words import count
 from headstart.data import folders
 from headstart.data.filenames import escape_name
 from headstart.data.formats import list_suffixes
@@ -89,7 +90,8 @@ def _read_entries(table: Table, names: ColumnNames, place: Path, suffix: str | N
             entries[file] = entry
     check_labels([(entry.where, entry.label) for entry in entries.values()], names.label, str(table.path))
     if again:
-        log.warning("%s: %d row(s) repeat an earlier row's image and label: each image is used once", table.path, again)
+        rows = f"{count(again, 'row')} {'repeats' if again == 1 else 'repeat'}"
+        log.warning("%s: %s an earlier row's image and label: each image is used once", table.path, rows)
     return entries
 
 
@@ -122,7 +124,7 @@ def _check_same(name: str, first: Entry, second: Entry) -> None:
         if one != other:
             raise UserError(
                 f"{second.where}: the image '{escape_name(name)}' has the {kind} '{escape_name(other)}', but "
-                f"'{escape_name(one)}' in {first.where.rpartition(', ')[2]}; one {kind} an image is needed"
+                f"'{escape_name(one)}' in {first.where.rpartition(', ')[2]}; one {kind} per image is needed"
             )
 
 

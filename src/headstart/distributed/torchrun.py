@@ -16,7 +16,7 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,39 @@ from headstart.storage.runs import Run, write_json
 
 GRACE = 5  # seconds for the other ranks to end after one has failed
 PATIENCE_AT_END = 30  # seconds that the others wait for rank 0 to close its files when the run is stopped
-SPEC, STOP, DEATHS = "run.json", "stop", "deaths.json"
+SPEC, STOP, DEATHS, SHOWN = "run.json", "stop", "deaths.json", "shown.json"
 
 
-def start(
-    config: Mapping[str, Any],
-    hardware: HardwareConfig,
-    run: Run,
-    digests: Mapping[str, str | None],
-    done: list[dict[str, Any]],
-) -> None:
-    """Run a locked and begun run on `hardware.devices` processes; returns when it is complete.
+@dataclass(frozen=True)
+class Spec:
+    """What the ranks are told.
 
-    Args:
+    Attributes:
         config: of the run, as plain containers.
+        run: locked and begun.
         done: the records of the phases that an earlier attempt finished.
+        progress: `headstart.tracking.progress.export`, for the console of rank 0.
+    """
+
+    config: Mapping[str, Any]
+    run: Run
+    digests: Mapping[str, str | None]
+    done: list[dict[str, Any]]
+    progress: Mapping[str, Any]
+
+    def make_plain(self) -> dict[str, Any]:
+        return {
+            "config": hide(self.config),  # the ranks have the same environment
+            "run": asdict(self.run) | {"folder": str(self.run.folder.resolve())},
+            "digests": dict(self.digests),
+            "done": self.done,
+            "progress": dict(self.progress),
+            "path": sys.path,  # where code of one's own is found, which may be beside a script that called headstart
+        }
+
+
+def start(spec: Spec, hardware: HardwareConfig) -> list[str]:
+    """Run a run on `hardware.devices` processes; returns, when it is complete, the facts that rank 0 has shown.
 
     Raises:
         UserError, RunFailed: the error of the first rank that failed, or the signal that killed it.
@@ -50,17 +68,10 @@ def start(
     """
     with tempfile.TemporaryDirectory(prefix="headstart-") as name:
         exchange = Path(name)
-        spec = {
-            "config": hide(config),  # the ranks have the same environment
-            "run": asdict(run) | {"folder": str(run.folder.resolve())},
-            "digests": dict(digests),
-            "done": done,
-            "path": sys.path,  # where code of one's own is found, which may be beside a script that called headstart
-        }
-        write_json(exchange / SPEC, spec)
+        write_json(exchange / SPEC, spec.make_plain())
         threads = hardware.threads or max(1, (os.cpu_count() or 1) // hardware.devices)
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(GRACE)}
-        locks = () if run.lock is None else (run.lock,)  # held until the agent has ended too
+        locks = () if spec.run.lock is None else (spec.run.lock,)  # held until the agent has ended too
         command = (sys.executable, "-m", "headstart.distributed.torchrun", str(exchange))
         with subprocess.Popen(command, env=environment, start_new_session=True, pass_fds=locks) as agent:
             try:
@@ -70,6 +81,8 @@ def start(
                     agent.terminate()
         if agent.returncode:
             raise _find_cause(exchange, agent.returncode)
+        shown: list[str] = json.loads((exchange / SHOWN).read_text("utf-8"))
+        return shown
 
 
 def _wait(agent: subprocess.Popen[bytes], exchange: Path) -> None:

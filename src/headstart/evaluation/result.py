@@ -5,31 +5,33 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from torch import Tensor
+
 from headstart.context import Context
-from headstart.evaluation import metrics
+from headstart.evaluation import metrics, probabilities
 from headstart.evaluation.evaluate import Evaluation
 from headstart.features.extractor import Extraction
 from headstart.models.cost import count_gmacs
 from headstart.runtime import hardware
 from headstart.runtime.version import __version__
+from headstart.scores import NAMES
 from headstart.storage.redact import mask
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
-from headstart.tracking.logger import SCORES
 from headstart.training.outcome import Outcome
 
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
 
 
 def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequence[Outcome], began: float) -> None:
-    """Test once, write `predictions.csv` and `result.json`, and send the result to the logger.
+    """Test once, write predictions.csv, predictions.npz and `result.json`, and send the result to the logger.
 
     Args:
         began: when this attempt began, by `time.monotonic`.
     """
     context, last = evaluation.context, outcomes[-1]
     data, started = context.data, time.monotonic()
-    val = _validate(evaluation, last)
+    val, val_scores = _validate(evaluation, last)
     scores, speed = evaluation.time_logits(data.test, "test")
     testing = time.monotonic() - started
     for measure in context.measures:
@@ -39,6 +41,9 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     test = metrics.evaluate(scores, data.test.labels, last.probabilities)
     rows = metrics.list_predictions(scores, data.test.labels, data.test.names, last.probabilities)
     metrics.save_predictions(context.run.folder / "predictions.csv", rows, data.classes)
+    parts = {"test": (data.test.names, data.test.labels, scores)}
+    parts |= {} if val_scores is None else {"val": (data.val.names, data.val.labels, val_scores)}
+    probabilities.save_probabilities(context.run.folder / probabilities.NAME, parts, data.classes, last.probabilities)
     extractions = _list_extractions(evaluation, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]
     testing -= sum(cost.own_seconds - cost.earlier_seconds for cost in late)
@@ -46,6 +51,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
         {"status": "completed"}
         | _describe_run(context)
         | {"test": test, "val": val}
+        | {"per_class": metrics.list_classes(scores, data.test.labels, data.classes)}
         | {"preprocessing": context.config.preprocessing}
         | _count_sizes(evaluation, phases)
         | _sum_costs(evaluation, outcomes, extractions, testing, began)
@@ -56,12 +62,17 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     context.run.complete(result)
 
 
-def _validate(evaluation: Evaluation, last: Outcome) -> dict[str, float | None]:
-    """The validation scores; for a head that was refitted on validation images, the scores by which it was chosen."""
+def _validate(evaluation: Evaluation, last: Outcome) -> tuple[dict[str, float | None], Tensor | None]:
+    """The validation scores, and the outputs [n, classes] that they are of.
+
+    For a head that was refitted on validation images: the scores by which it was chosen, and None.
+    """
     route, val = evaluation.route, evaluation.context.data.val
     if isinstance(route, FittedHead) and route.is_refitted:
-        return dict.fromkeys(SCORES) | {name: last.details.get(f"val_{name}") for name in ("accuracy", "nll")}
-    return metrics.evaluate(evaluation.compute_logits(val, "val"), val.labels, last.probabilities)
+        known = {name: last.details.get(f"val_{name}") for name in NAMES}
+        return known, None
+    scores = evaluation.compute_logits(val, "val")
+    return metrics.evaluate(scores, val.labels, last.probabilities), scores
 
 
 def _list_extractions(evaluation: Evaluation, outcomes: Sequence[Outcome]) -> list[dict[str, Extraction]]:
@@ -137,12 +148,17 @@ def _sum_costs(
     }
 
 
+def list_versions() -> dict[str, str]:
+    """The versions of headstart and of the packages that decide a run's numbers."""
+    return {"headstart": __version__} | {name: version(name) for name in PACKAGES}
+
+
 def _describe_environment(context: Context) -> dict[str, Any]:
     state = context.run.read_state()
     return {
         "hardware": hardware.describe(context.config.hardware) | {"tuned": state.get("tuned")},
-        "versions": {"headstart": __version__} | {name: version(name) for name in PACKAGES},
-        "digests": context.digests,
+        "versions": list_versions(),
+        "digests": {**context.digests, "content": context.data.content},
         "config_hash": context.run.hash,
         "attempts": state.get("attempts", 1),
         "wandb_id": context.run.id if context.config.logger.wandb else None,

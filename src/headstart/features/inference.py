@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -12,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from headstart.runtime import hardware
+from headstart.tracking import progress
 
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
-
-log = logging.getLogger(__name__)
 
 
 def run_inference(
@@ -36,15 +33,14 @@ def run_inference(
     Args:
         batch: `batch(start, stop)` returns the inputs of these rows, on any device. It is called in ascending order.
         rows: which rows to compute.
-        what: name of the work in the progress lines; one line is logged every few seconds.
+        what: name of the work in the progress lines.
         batch_size: rows per call of the network.
     """
     device = next(chain(network.parameters(), network.buffers())).device
     network.eval()
     outputs: Tensor | None = None
     n = rows.stop - rows.start
-    began = logged_at = time.monotonic()
-    with torch.inference_mode(), hardware.autocast(config, device):
+    with torch.inference_mode(), hardware.autocast(config, device), progress.task(what, n) as work:
         for start in range(rows.start, rows.stop, batch_size):
             stop = min(start + batch_size, rows.stop)
             inputs = batch(start, stop).to(device)
@@ -58,11 +54,7 @@ def run_inference(
             if outputs is None:
                 outputs = torch.empty((n, *result.shape[1:]), dtype=result.dtype)
             outputs[start - rows.start : stop - rows.start] = result
-            now = time.monotonic()
-            if now - logged_at > 3:
-                logged_at = now
-                done = stop - rows.start
-                log.info("  %s: %d of %d images, %.0f images/s", what, done, n, done / (now - began))
+            work.done = stop - rows.start
     assert outputs is not None, "no inputs"
     # autograd refuses tensors made in inference mode; a copy made outside of it may be trained on
     return outputs.clone() if outputs.is_inference() else outputs

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from headstart.config.schema import is_random
 from headstart.distributed import comm
 from headstart.features.buffer import FeatureBuffer
 from headstart.features.extractor import Extraction, Extractor
@@ -83,11 +85,12 @@ def extract_view_features(
     """Extract features [n, views, ...] of the training images; the cost of each view is added to `costs`."""
     config, train = context.config, context.data.train
     n, buffer = len(train), FeatureBuffer(len(train) * views, config.features.storage)
+    drawn_by = {"kornia": version("kornia")} if is_random(config.augment) else {}
     for view in range(views):
         seed = derive_seed(config.seed, phase, view)
-        # Added to the cache key: the transform, the version of its code, the seed, and the list of all images, because
-        # the augmentation of a row depends on its number: with other images in the set, a view is different.
-        view_key = {"augment": vars(config.augment), "code": TRANSFORM, "seed": seed, "images": train.ids}
+        # Added to the cache key: the transform, the versions of its code and of kornia, the seed, and the list of all
+        # images, because the augmentation of a row depends on its number: with other images a view is different.
+        view_key = {"augment": vars(config.augment), "code": TRANSFORM, "seed": seed, "images": train.ids} | drawn_by
         extract = _ViewExtractor(
             split,
             context.preprocess(config.augment),

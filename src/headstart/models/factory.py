@@ -6,14 +6,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import RunFailed, UserError, as_user_error, did_you_mean, nearest_names
-from headstart.models import checkpoint, hub, published_files, tensor_order
+from headstart.models import checkpoint, hub, learnt, published_files, tensor_order
 from headstart.models import weights as stored
 from headstart.models.timm_internals import find_new_name, read_folder_config
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from headstart.config.schema import ModelConfig
 
@@ -105,8 +106,7 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
         raise UserError(
             "model.weights=none, but the strategy starts from pretrained weights: give it weights, or strategy=scratch"
         )
-    path = stored.locate(config.weights)
-    model, notes = _load_by_timm(config) if path is None else _load_file(config, path)
+    model, notes = _load(config)
     _refuse_nan(config, model)
     if stored.read_classes(config.weights) == list(classes):
         notes.append("head kept: the run was trained on the same classes")
@@ -117,6 +117,30 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
         if stored.is_headless(config.weights):
             notes.append(f"the run's own head is a probe in its own file ({stored.PROBE}), which is not used")
     return model, notes
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Read all tensors of a network's file, and sentences on parts of it that are not used.
+
+    The one way to the tensors of a run's weights: the file may hold only what the run learnt.
+
+    Raises:
+        UserError: the file is damaged, or its base is not what it was.
+    """
+    content, notes = stored.read(path)
+    return learnt.join(path, content, stored.read_facts(path), _load_base), notes
+
+
+def _load_base(name: str, args: Mapping[str, Any], weights: str) -> Any:
+    from headstart.config.schema import ModelConfig
+
+    return _load(ModelConfig(name, weights, dict(args)))[0]
+
+
+def _load(config: ModelConfig) -> tuple[Any, list[str]]:
+    """Load `model.weights`, with the number of outputs that they were trained with."""
+    path = stored.locate(config.weights)
+    return _load_by_timm(config) if path is None else _load_file(config, path)
 
 
 def _refuse_nan(config: ModelConfig, model: Any) -> None:
@@ -178,7 +202,7 @@ def _load_file(config: ModelConfig, path: Path) -> tuple[Any, list[str]]:
 
     with torch.device("meta"):
         model = _build(config)
-    content, notes = stored.read(path)
+    content, notes = read_tensors(path)
     state, left_out, by_order = checkpoint.rename_tensors(content, model, path)
     head = f"{model.pretrained_cfg.get('classifier', 'classifier')}.weight"
     outputs = len(state[head]) if head in state else model.num_classes

@@ -39,4 +39,10 @@ def name_head(model: Any) -> frozenset[str]:
     return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in inside)
 
 
+def name_head_tensors(model: Any) -> frozenset[str]:
+    """The names of the head's tensors in a state dict, buffers too; none for a network without a head."""
+    stems = {name.rpartition(".")[0] for name in name_head(model)}
+    return frozenset(name for name in model.state_dict() if any(name.startswith(f"{stem}.") for stem in stems))
+
+
 _ADVICE = "choose a network that ends in one classifier"

@@ -204,7 +204,7 @@ def _read_timm_config(cfg: Any, source: str) -> Input:
     channels, height, width = resolved["input_size"]
     if not channels == len(resolved["mean"]) == len(resolved["std"]) == 3:
         raise UserError(
-            f"{source}: takes images of {channels} channel(s), but here they have three: choose another network"
+            f"{source}: takes images of {channels} channel{'s' * (channels != 1)}, not of three: choose another network"
         )
     if height != width:
         log.warning("  %s was trained on images of %d x %d pixels; here they are square", source, width, height)

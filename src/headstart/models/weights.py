@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.errors import UserError
 from headstart.models.checkpoint import unwrap
+from headstart.models.head import name_head_tensors
 from headstart.storage.files import write_whole
+from headstart.storage.records import is_completed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMES = ("imagenet", "none", "FILE", "local-dir:FOLDER", "hf-hub:ID", "package:MODULE", "run:FOLDER")
 BEST = "best.safetensors"  # in a phase's folder: the weights that it passes on to the next phase
 FINAL = Path("checkpoints") / BEST
+FACTS = "headstart"  # in the metadata of a file of weights: what `save` wrote about them, as JSON
 PROBE = "probe.safetensors"  # in a run's folder: the head of a probe that is no layer of the network
 
 
@@ -44,7 +48,14 @@ def locate(weights: str) -> Path | None:
         return _find_in_package(rest)
     path = Path(rest).expanduser() / FINAL if scheme == "run" else Path(weights).expanduser()
     if not path.is_file():
-        hint = "a completed run has it" if scheme == "run" else f"use one of {', '.join(SCHEMES)}"
+        hint = f"use one of {', '.join(SCHEMES)}"
+        if scheme == "run":
+            hint = "a completed run has it"
+            if is_completed(Path(rest).expanduser()):
+                hint = (
+                    "this run is complete, but its weights were not kept (keep=none): start it again with the same "
+                    "command and rerun=true keep=best"
+                )
         raise UserError(f"model.weights={weights}: there is no file {path}; {hint}")
     return path
 
@@ -107,7 +118,16 @@ def digest_source(weights: str) -> str:
     path = locate(weights)
     if path is None:
         raise UserError(f"model.weights={weights}: is no file of this machine; use one of {', '.join(SCHEMES)}")
-    return digest_file(path)
+    return _digest_run_file(path) or digest_file(path)
+
+
+def _digest_run_file(path: Path) -> str | None:
+    """The digest of the network in a file that `save` wrote with facts; the facts that compute nothing do not count."""
+    facts = read_facts(path)
+    if not facts:
+        return None
+    text = json.dumps(facts.get("base"), sort_keys=True) + digest_tensors(read(path)[0])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _digest_folder(folder: Path) -> str:
@@ -141,17 +161,74 @@ def is_headless(weights: str) -> bool:
     return scheme == "run" and (Path(folder).expanduser() / PROBE).is_file()
 
 
-def save(model: nn.Module, path: Path) -> None:
-    """Write the network's tensors as safetensors, completely or not at all."""
-    from safetensors.torch import save_model
+def save(
+    model: nn.Module,
+    path: Path,
+    *,
+    headless: bool = False,
+    left_out: Collection[str] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the network's tensors as safetensors, completely or not at all.
 
-    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    Args:
+        headless: the network's own head was not trained, because a probe takes its place: it is not written, so that
+            nobody takes it for a trained one.
+        left_out: the names of other tensors that are not written.
+        facts: for people and for `read_facts`; they are plain values.
+    """
+    from safetensors.torch import save_file
+
+    facts, without = dict(facts or {}), set(left_out)
+    if headless:
+        own_head = name_head_tensors(model)
+        facts["headless"], without = sorted(own_head), without | own_head
+    state = _separate({name: tensor for name, tensor in model.state_dict().items() if name not in without})
+    size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    # one entry, because safetensors writes several in an order that differs from process to process
+    metadata = {FACTS: json.dumps(facts, sort_keys=True, ensure_ascii=False)} if facts else None
     with write_whole(path, size) as part:
-        save_model(model, str(part))
+        save_file(state, part, metadata=metadata)
+
+
+def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, each in memory of its own: safetensors takes no others, and a reader wants every name."""
+    separate: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in state.items():
+        plain = tensor.detach().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        separate[name] = plain.clone() if place in places else plain
+        places.add(place)
+    return separate
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read what `save` wrote about the tensors; empty for files of others. No tensor is read."""
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
+    except (SafetensorError, OSError, ValueError):  # `read` says what is wrong with it
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Load all tensors that `save` wrote into the network."""
-    from safetensors.torch import load_model
+    """Load all tensors that `save` wrote into the network; the head that a probe takes the place of stays as it is.
 
-    load_model(model, str(path))
+    Raises:
+        UserError: the file does not hold the rest of the network.
+    """
+    from safetensors.torch import load_file
+
+    missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    lacking = set(missing) - set(read_facts(path).get("headless", ()))
+    for names, words in ((lacking, "lacks"), (unexpected, "has, unlike this network,")):
+        if names:
+            raise UserError(
+                f"{path} does not hold the whole of this network: it {words} {', '.join(sorted(names)[:3])}"
+            )

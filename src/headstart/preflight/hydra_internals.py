@@ -18,6 +18,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra import __version__ as hydra_version
@@ -28,6 +29,7 @@ from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.default_element import ResultDefault
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
@@ -81,6 +83,20 @@ class Loader:
     def has_option(self, group: str, name: str) -> bool:
         """Whether a config group offers this choice."""
         return bool(self._loader.repository.config_exists(f"{group}/{name}"))
+
+    def groups(self) -> list[str]:
+        """The config groups, without Hydra's own and those inside others."""
+        found = self._loader.repository.get_group_options("", results_filter=ObjectType.GROUP)
+        return [name for name in found if name != "hydra"]
+
+    def read_option(self, group: str, name: str) -> tuple[Path | None, bool, Any]:
+        """The file of a choice, whether its keys count from the top of the config, and its content."""
+        loaded = self._loader.repository.load_config(f"{group}/{name}")
+        if loaded is None:
+            return None, False, OmegaConf.create()
+        root = loaded.path.removeprefix("file://") if loaded.path.startswith("file://") else None
+        path = None if root is None else Path(root) / group / f"{name}.yaml"
+        return path, loaded.header.get("package") == "_global_", loaded.config
 
     def defaults(self, choices: Sequence[str]) -> Defaults:
         """The files that overrides such as ``model=resnet18`` choose; raises what Hydra raises for a bad one."""

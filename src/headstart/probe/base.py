@@ -1,17 +1,16 @@
 """The base of all probes: fit a head per value and set of features, choose one by validation, refit it if asked."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from headstart.config.selection import LOSS, rank_scores
 from headstart.errors import UserError
 from headstart.models.stages import POOLINGS
-
-ELEMENTS = 2**24  # limit for an array of logits [values, rows, classes], or of features in float32
+from headstart.probe.scoring import Fits, measure_accuracy, measure_head, score_values
 
 
 @dataclass(frozen=True)
@@ -41,29 +40,14 @@ class ProbeFit:
         chosen: the head's row of `table`, with its train_accuracy.
         table: a row per value and set of features: features, value, val_accuracy, val_nll, and what the solver reports.
         probabilities: whether the softmax of the logits gives probabilities.
+        scale: what the head's outputs are multiplied by to be logits; 1 if they are.
     """
 
     head: nn.Module
     chosen: dict[str, Any]
     table: list[dict[str, Any]]
     probabilities: bool
-
-
-class Fits(Protocol):
-    """Heads fitted on the same rows, one per value that is tried."""
-
-    @property
-    def facts(self) -> Sequence[dict[str, Any]]:
-        """For each value: the value itself, and what the solver reports of it."""
-        ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Logits [values, n, classes] of features [n, d]."""
-        ...
-
-    def head(self, index: int) -> nn.Module:
-        """The head of one value, as a module of its own."""
-        ...
+    scale: float = 1.0
 
 
 class Columns(nn.Module):
@@ -90,7 +74,7 @@ class Probe:
     """
 
     probabilities = True
-    by_accuracy = False  # whether to choose by accuracy and not by nll; on few images nll is the better measure
+    select = LOSS  # the rule by which a value is chosen; on few images nll is the better measure (`fit`)
     is_linear = True  # whether the head is a linear layer, which can replace the network's own
     smooths = False  # whether the probe takes smoothed labels: then `fit` is given `smoothing`
 
@@ -124,12 +108,13 @@ class Probe:
         copies: int = 1,
         parts: Mapping[str, slice] | None = None,
         seed: int = 0,
+        select: str | None = None,
     ) -> ProbeFit:
         """Fit every value on the training rows [n, d] and keep the one that is best on the validation rows [m, d].
 
         The best has the lowest nll; of equals, the higher accuracy, then the more cautious value. In
-        `benchmarks/choices.py` this gives 0.2 points more accuracy on other images than the choice by accuracy. A
-        probe without probabilities is chosen by accuracy alone; nearest neighbours by accuracy, then nll.
+        `benchmarks/choices.py` this gives 0.2 points more accuracy on other images than the choice by accuracy. Nearest
+        neighbours are chosen by accuracy, then nll; a probe without probabilities by accuracy alone.
 
         Args:
             weights: how much each training row counts [n], 0 or more; None means 1 each. In a refit a validation row
@@ -138,17 +123,17 @@ class Probe:
             smoothing: of the labels that are fitted. Validation scores are computed with the labels as they are.
             parts: sets of features by name, each a range of columns; None means one set of all columns.
             seed: of what the fit draws at random.
+            select: one of `headstart.config.selection.BY_CLASS`, of equals the lowest nll; None means as above.
         """
         parts = parts or {"all": slice(0, train_x.shape[1])}
-        self._check(len(val_y), len(parts), weights, len(train_y))
+        self._check(len(val_y), len(parts), weights, len(train_y), select)
         targets = Targets(train_y, classes, weights, smoothing)
         fits = self.solve([train_x[:, part] for part in parts.values()], targets, self.values, seed)
-        table = self._tabulate(parts, fits, val_x, val_y, classes)
-        # The table is sorted by set of features, then by value. With the index as the last key, the first of equals is
-        # chosen, which is the most cautious. Without validation rows the table has only one row.
-        best = min(range(len(table)), key=lambda at: (*self._sort_key(table[at]), at)) if len(val_y) else 0
+        table = self._tabulate(parts, fits, val_x, val_y, classes, select)
+        best = self._choose(table, select) if len(val_y) else 0  # of equals the first, the most cautious
         at, index = divmod(best, len(fits[0].facts))
         part, fitted = list(parts.values())[at], fits[at]
+        scale = self.find_scale(fitted.head(index), val_x[:, part], val_y)
         if self.refit:
             weights = _join_weights(weights, copies, train_y, val_y, classes)
             train_x, train_y = torch.cat([train_x[:, part], val_x[:, part]]), torch.cat([train_y, val_y])
@@ -157,24 +142,43 @@ class Probe:
         else:
             train_x = train_x[:, part]
         head = fitted.head(index).eval()
-        chosen = table[best] | {"train_accuracy": _measure_accuracy(head, train_x, train_y, classes)}
+        chosen = table[best] | {"train_accuracy": measure_accuracy(head, train_x, train_y, classes)}
         head = head if len(parts) == 1 else nn.Sequential(Columns(part.start, part.stop), head)
-        return ProbeFit(head, chosen, table, self.probabilities)
+        return ProbeFit(head, chosen, table, self.probabilities, scale)
+
+    def _choose(self, table: Sequence[Mapping[str, Any]], select: str | None) -> int:
+        """The row of the best value, of equals the first."""
+        rule = select or self.select
+        ranks = [rank_scores(rule, row["val_accuracy"], row["val_nll"] or 0.0, row.get(rule)) for row in table]
+        return ranks.index(max(ranks))
 
     def _tabulate(
-        self, parts: Mapping[str, slice], fits: Sequence[Fits], val_x: Tensor, val_y: Tensor, classes: int
+        self,
+        parts: Mapping[str, slice],
+        fits: Sequence[Fits],
+        val_x: Tensor,
+        val_y: Tensor,
+        classes: int,
+        select: str | None,
     ) -> list[dict[str, Any]]:
         """The validation scores of every value on every set of features, as a row each."""
         table: list[dict[str, Any]] = []
         for (name, part), fitted in zip(parts.items(), fits, strict=True):
-            scores = _score(fitted, val_x[:, part], val_y, classes)
-            for facts, accuracy, nll in zip(fitted.facts, *scores, strict=True):
+            scores = score_values(fitted, val_x[:, part], val_y, classes)
+            for index, (facts, accuracy, nll) in enumerate(zip(fitted.facts, *scores, strict=True)):
                 row = {"features": name, **facts, "val_accuracy": accuracy}
+                if select is not None and len(val_y):
+                    row[select] = measure_head(fitted.head(index), select, val_x[:, part], val_y)
                 table.append(row | {"val_nll": nll if self.probabilities else None})
         return table
 
-    def _check(self, validated: int, parts: int, weights: Tensor | None, rows: int) -> None:
-        """Raise UserError if there are no images to choose by, or if the rows' weights are not valid."""
+    def _check(self, validated: int, parts: int, weights: Tensor | None, rows: int, select: str | None) -> None:
+        """Raise UserError if there are no images or probabilities to choose by, or if rows' weights are not valid."""
+        if select == "val_auroc" and not self.probabilities:
+            raise UserError(
+                f"select={select}: needs probabilities, which {type(self).__name__} does not give; use select=val_f1 "
+                "or head=logistic"
+            )
         if not validated and len(self.values) * parts > 1:
             raise UserError(
                 "probe: choosing among several values needs validation images; raise data.val_fraction, or try one"
@@ -182,11 +186,9 @@ class Probe:
         if weights is not None and not (len(weights) == rows and bool((weights >= 0).all()) and bool(weights.any())):
             raise UserError("probe: weights of training images must be 0 or more each, and not all 0")
 
-    def _sort_key(self, row: Mapping[str, Any]) -> tuple[float, float]:
-        """The key by which rows of the table are compared: lower is better."""
-        nll, accuracy = row["val_nll"] if self.probabilities else 0.0, row["val_accuracy"]
-        nll = float("inf") if math.isnan(nll) else nll  # a head that diverged; no comparison with nan is true
-        return (-accuracy, nll) if self.by_accuracy else (nll, -accuracy)
+    def find_scale(self, head: nn.Module, x: Tensor, labels: Tensor) -> float:
+        """Find the factor that turns the head's scores of validation rows into logits; 1: they are logits."""
+        return 1.0
 
 
 def sort_values(values: Sequence[float], key: str, *, zero: bool = False) -> list[float]:
@@ -215,36 +217,3 @@ def _mean_weights(weights: Tensor, labels: Tensor, others: Tensor, classes: int)
     sums = torch.zeros(classes, dtype=weights.dtype, device=weights.device).index_add_(0, labels, weights)
     counts = labels.bincount(minlength=classes)
     return torch.where(counts > 0, sums / counts.clamp_min(1), 1.0).to(weights.dtype)[others]
-
-
-def _score(fitted: Fits, x: Tensor, labels: Tensor, classes: int) -> tuple[list[float | None], list[float | None]]:
-    """Compute accuracy and nll (mean negative log-likelihood) of each value; None without rows.
-
-    The nll of a row is `logsumexp(z) - z[y]` of its logits z. Sums over rows are in double precision.
-    """
-    count = len(fitted.facts)
-    if not len(labels):
-        return [None] * count, [None] * count
-    hits, nll = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
-    for rows, own in _chunks(x, labels, count * classes):
-        logits = fitted.logits(rows)
-        hits += (logits.argmax(2) == own).double().sum(1).cpu()
-        true = logits.gather(2, own.expand(count, -1)[..., None])[..., 0]
-        nll += (logits.logsumexp(2) - true).double().sum(1).cpu()
-    return (hits / len(labels)).tolist(), (nll / len(labels)).tolist()
-
-
-def _measure_accuracy(head: nn.Module, x: Tensor, labels: Tensor, classes: int) -> float:
-    """The share of rows that a head classifies correctly."""
-    hits = 0
-    with torch.no_grad():
-        for rows, own in _chunks(x, labels, classes):
-            hits += int((head(rows).argmax(1) == own).sum())
-    return hits / len(labels)
-
-
-def _chunks(x: Tensor, labels: Tensor, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows in float32 and their labels, in chunks; neither a chunk nor its `width` outputs per row exceed ELEMENTS."""
-    size = max(1, ELEMENTS // max(width, x.shape[1]))
-    for rows, own in zip(x.split(size), labels.split(size), strict=True):
-        yield rows.float(), own

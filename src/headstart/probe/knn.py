@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headstart.config.selection import ACCURACY
 from headstart.errors import UserError
 from headstart.probe.base import Probe, Targets
 
@@ -144,7 +145,8 @@ class NearestNeighbours(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
-    by_accuracy = True
+    select = ACCURACY
+    noun = "number of neighbours"  # what is tried: `headstart.training.head`
     is_linear = False
 
     def __init__(

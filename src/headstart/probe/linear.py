@@ -65,7 +65,8 @@ class Logistic(Probe):
 
     Args:
         grid: values of C in scikit-learn's objective `C * sum_i weight_i loss_i + ||head||^2 / 2`. The bias is not
-            penalised. A small C is strong regularisation.
+            penalised. A small C is strong regularisation. For two classes scikit-learn's head is one vector, and so
+            is this penalty: that of the difference of the two classes' weights.
         tolerance: a value is solved when a Newton step promises to lower its objective by less than this share.
         max_iterations: the most Newton steps per value.
         scale: features are divided by their standard deviation to this power before the penalty is applied, and the
@@ -75,6 +76,7 @@ class Logistic(Probe):
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
+    noun = "value of C"  # what is tried: `headstart.training.head`
     smooths = True
 
     def __init__(
@@ -126,6 +128,10 @@ class Logistic(Probe):
         spread = x.square().mean(0).sqrt()
         factor = (spread + 1e-3 * spread.mean()).clamp_min(1e-12) ** -self.scale
         x, basis, penalty = whiten(x * factor)
+        if targets.classes == 2:
+            # scikit-learn has one head v for two classes, the difference of ours. By symmetry ours are v / 2 and
+            # -v / 2, so that ||W||^2 = ||v||^2 / 2: twice the penalty gives scikit-learn's objective.
+            penalty = 2 * penalty
         problem = Problem(x, targets, penalty)
         found, steps, converged = solve_path(problem, values, self.tolerance, self.max_iterations)
         heads, bias = found[..., :-1], found[..., -1]

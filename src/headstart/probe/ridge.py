@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.probe.base import Probe, Targets, sort_values
 from headstart.probe.linear import GRID, ROWS, Heads
+from headstart.probe.temperature import fit_scale
 
 
 class Ridge(Probe):
@@ -16,12 +17,19 @@ class Ridge(Probe):
 
     It takes no smoothed labels: they would scale and shift the scores of all classes alike, and change no prediction.
 
+    Its scores lie about between 0 and 1, and a softmax of them is nearly uniform. So a head that becomes the network's
+    is multiplied by the factor that gives the validation images the highest likelihood (`headstart.probe.temperature`):
+    a phase of gradient steps that follows starts from logits. No prediction changes. With 20 digits a class and 3 seeds
+    that phase (6 epochs) ended at 92.3 and 87.5 % at rates 1e-3 and 2e-4, NLL 0.32 and 0.39; unscaled at 93.3 and
+    83.7 %, NLL 0.31 and 1.72, because epochs at a low rate do not make up for scores without a scale.
+
     Args:
         grid: penalties alpha in `sum_i weight_i ||x_i w - y_i||^2 + alpha ||w||^2` on centred features. A large
             alpha is strong regularisation.
         refit, layers, poolings: as in `headstart.probe.base.Probe`.
     """
 
+    noun = "penalty"  # what is tried: `headstart.training.head`
     probabilities = False
 
     def __init__(
@@ -32,6 +40,11 @@ class Ridge(Probe):
         poolings: Sequence[str] = ("avg",),
     ) -> None:
         super().__init__(sort_values(grid, "grid")[::-1], refit, layers, poolings)  # from strong to weak regularisation
+
+    @torch.no_grad()
+    def find_scale(self, head: nn.Module, x: Tensor, labels: Tensor) -> float:
+        """Find the factor that turns the scores into logits; before a refit, which uses the validation rows."""
+        return fit_scale(head(x.float()), labels)
 
     def solve(self, parts: Sequence[Tensor], targets: Targets, values: Sequence[Any], seed: int) -> list[Heads]:
         """Fit a head for each penalty on each set of features."""

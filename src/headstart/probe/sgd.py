@@ -11,6 +11,7 @@ from torch.nn import functional
 from headstart.errors import UserError
 from headstart.probe.base import Probe, Targets, sort_values
 from headstart.probe.linear import Heads
+from headstart.tracking import progress
 
 ROWS = 8192  # rows converted to float32 together for their mean and variance
 WIDE = 64  # rows of a gradient from which on its transpose is faster to compute (measured on 2 threads)
@@ -60,6 +61,7 @@ class LinearHeads(Probe):
             raise UserError(f"probe.momentum={momentum}: must be at least 0 and below 1")
         if str(precision) not in PRODUCTS:
             raise UserError(f"probe.precision={precision}: one of {', '.join(PRODUCTS)}")
+        self.noun = "learning rate" if len(decays) == 1 else "pair of learning rate and weight decay"
         self.epochs, self.batch_size, self.momentum = epochs, batch_size, momentum
         self.dtype = PRODUCTS[str(precision)]
 
@@ -74,15 +76,16 @@ class LinearHeads(Probe):
         # of mean 1, so that weighted rows do not change the size of a step
         importance = None if weights is None else (weights / weights.mean()).float()
         generator = torch.Generator().manual_seed(seed)
-        done, steps = 0, self.epochs * math.ceil(len(labels) / self.batch_size)
-        for _ in range(self.epochs):
-            for rows in torch.randperm(len(labels), generator=generator).to(labels.device).split(self.batch_size):
-                # cosine from 1 to (almost) 0 over all steps
-                optimizer.param_groups[0]["lr"] = 0.5 * (1 + math.cos(math.pi * done / steps))
-                for stack in stacks:
-                    stack.differentiate(rows, labels[rows], None if importance is None else importance[rows])
-                optimizer.step()
-                done += 1
+        steps = self.epochs * math.ceil(len(labels) / self.batch_size)
+        with progress.task("training linear heads", steps, "steps") as work:
+            for _ in range(self.epochs):
+                for rows in torch.randperm(len(labels), generator=generator).to(labels.device).split(self.batch_size):
+                    # cosine from 1 to (almost) 0 over all steps
+                    optimizer.param_groups[0]["lr"] = 0.5 * (1 + math.cos(math.pi * work.done / steps))
+                    for stack in stacks:
+                        stack.differentiate(rows, labels[rows], None if importance is None else importance[rows])
+                    optimizer.step()
+                    work.done += 1
         facts = [{"value": lr, "weight_decay": decay, "iterations": steps} for lr, decay in values]
         return [stack.make_heads(facts) for stack in stacks]
 

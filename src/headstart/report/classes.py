@@ -1,7 +1,8 @@
-"""Recall class by class: of every row, and the differences between two rows."""
+"""Recall, precision and F1 class by class, and the differences in recall between two rows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from headstart.report.groups import Comparison, Stat, stat
 from headstart.report.paired import Pair
 from headstart.report.study import Run
 from headstart.report.style import INK, MUTED, Palette, percent_limits, save, sheet, shorten
+from headstart.scores import class_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,10 +23,29 @@ ALL_SHOWN = 24
 NAME_LENGTH = 26
 
 
-def recalls(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Recall of each class by seed, [seeds, classes], NaN for a class without test images, and the images of each
-    class [classes]; None where a run has no readable predictions or the seeds differ in their test images.
-    The folds of a seed are one test set.
+@dataclass(frozen=True)
+class ClassScores:
+    """Recall, precision and F1 of each class by seed, float64 [seeds, classes], NaN where one is not defined.
+
+    `images` are those of each class in the test set, int64 [classes].
+    """
+
+    images: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    f1: np.ndarray
+
+    def over_seeds(self, label: int) -> list[Stat | None]:
+        """Recall, precision and F1 of one class over the seeds; None where one is not defined in every seed."""
+        return [
+            stat([None if math.isnan(value) else value for value in found[:, label].tolist()])
+            for found in (self.recall, self.precision, self.f1)
+        ]
+
+
+def score_classes(runs: Sequence[Run]) -> ClassScores | None:
+    """Each class's scores by seed; None where a run has no readable predictions or the seeds differ in their test
+    images. The folds of a seed are one test set.
     """
     import numpy as np
 
@@ -33,8 +54,10 @@ def recalls(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     n = len(runs[0].classes)
     images = np.bincount(known[0].labels, minlength=n)
+    predicted = np.stack([np.bincount(one.predicted, minlength=n) for one in known])
     hits = np.stack([np.bincount(one.labels[one.right], minlength=n) for one in known])
-    return np.where(images > 0, hits / np.maximum(images, 1), np.nan), images
+    with np.errstate(invalid="ignore"):
+        return ClassScores(images, *class_scores(images, predicted, hits))
 
 
 @dataclass(frozen=True)
@@ -51,11 +74,11 @@ class ClassChange:
 
 def changes(pair: Pair) -> list[ClassChange]:
     """Each class that has test images, in label order; empty where predictions cannot be read."""
-    sides = [recalls([runs[side] for runs in pair.runs]) for side in (0, 1)] if pair.runs else [None]
+    sides = [score_classes([runs[side] for runs in pair.runs]) for side in (0, 1)] if pair.runs else [None]
     known = [side for side in sides if side is not None]
     if len(known) < 2:
         return []
-    (one, images), (other, _) = known
+    images, one, other = known[0].images, known[0].recall, known[1].recall
     found = []
     for label, name in enumerate(pair.one.runs[0].classes):
         difference = stat((one[:, label] - other[:, label]).tolist())

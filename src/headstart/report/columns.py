@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from headstart.report.compute import is_lower_bound, training_gmacs
 from headstart.report.groups import Group, Stat
+from headstart.report.metric import Metric
 from headstart.report.study import Run
 
 
@@ -29,7 +30,7 @@ class Column:
         found = group.over_runs(self.value)
         if found is None:
             return "-"
-        if self.name == "accuracy":
+        if self.name == group.metric.name:
             return self.with_interval(found, plus_minus)
         more = "≥ " if self.name == "training_gmacs" and any(is_lower_bound(run) for run in group.runs) else ""
         return more + self.write(found.mean)
@@ -105,6 +106,25 @@ COLUMNS = (
         rising=True,
     ),
     Column(
+        "f1",
+        "macro F1 %",
+        "Mean over classes of F1, the harmonic mean of recall and precision, so that each class counts the same.",
+        _at("test.f1"),
+        percent,
+        spread=True,
+        rising=True,
+    ),
+    Column(
+        "auroc",
+        "AUROC %",
+        "Chance that an image of a class gets a higher probability of it than one of another class, mean over classes;"
+        " not known without probabilities or where a class has no test image.",
+        _at("test.auroc"),
+        percent,
+        spread=True,
+        rising=True,
+    ),
+    Column(
         "nll",
         "NLL",
         "Negative log-likelihood of the right class in nats; less is better; not known where a probe gives no"
@@ -159,3 +179,8 @@ COLUMNS = (
     ),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
+
+
+def order_columns(metric: Metric) -> list[Column]:
+    """All columns, that of the metric first."""
+    return sorted(COLUMNS, key=lambda column: column.name != metric.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headstart.report import evidence
 from headstart.report.calibration import draw_reliability, reliability
+from headstart.report.class_tables import list_classes
 from headstart.report.classes import draw_changes
 from headstart.report.confusion import leading
 from headstart.report.contrast import Contrast
@@ -14,6 +15,7 @@ from headstart.report.grids import MOST_ROWS, draw_pairs, draw_verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
+from headstart.report.quietly import draw_in
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import STYLE, Palette
 from headstart.report.worth import BUDGETS
@@ -40,9 +42,7 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
     if folder is None:
         pairs = evidence.paired_section(comparison, families, palette, [])
         return [pairs, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
+    with draw_in(STYLE):
         return [
             *question_sections(comparison, folder),
             accuracy_section(comparison, palette, folder),
@@ -58,12 +58,16 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
 
 
 def _pair_pictures(findings: Findings, folder: Path) -> list[Picture]:
-    pictures = []
+    pictures, metric = [], findings.comparison.metric
     for place, family in enumerate(findings.families, start=1):
         if len(family.rows) >= MATRIX_FROM:
             path = draw_pairs(findings.comparison, family, folder / f"pairs-{place:02d}.png")
             few = f", the best {MOST_ROWS} of {len(family.rows)} rows" if len(family.rows) > MOST_ROWS else ""
-            title = family.task if len(findings.families) > 1 else "Points of accuracy, row less column"
+            title = (
+                family.task
+                if len(findings.families) > 1
+                else f"{metric.unit.capitalize()} of {metric.title}, row less column"
+            )
             wide = len(family.rows) > HALF_PAGE
             pictures.append(Picture(path, f"Differences between rows, {title}", f"{title}{few}.", wide=wide))
     return pictures
@@ -73,14 +77,16 @@ def _budgets(findings: Findings, pictures: list[Picture]) -> Section:
     points = evidence.budget_points(findings.comparison, findings.families)
     if not points:
         return Section("Best for each budget", "No run says what it took.", [])
+    metric = findings.comparison.metric
     caption = (
-        "The best mean accuracy for a limit on time, multiply-adds or trained parameters; by the means alone, so look"
-        " above for what is shown."
+        f"The best mean {metric.title} for a limit on time, multiply-adds or trained parameters; by the means alone, so"
+        " look above for what is shown."
     )
     if pictures:
         caption += (
-            " Up is more accurate, left is cheaper; the stepped line joins the rows that no row of equal or lower cost"
-            " beats, the bar is the 95 % interval of accuracy, and small dots are single seeds."
+            f" {'Up' if metric.rising else 'Down'} is better, left is cheaper; the stepped line joins the"
+            " rows that no row of equal or lower cost beats, the bar is its 95 % interval, and small dots are single"
+            " seeds."
         )
         if any(budget.of(row) == 0 for budget in BUDGETS for row in findings.comparison.groups):
             caption += " A row that costs nothing has no place on such an axis."
@@ -118,8 +124,10 @@ def _classes_in_words(contrast: Contrast) -> str:
 def _classes(findings: Findings, pictures: list[Picture]) -> Section:
     title = "Class by class"
     known = [contrast for contrast in findings.contrasts if contrast.classes]
+    tables = list_classes(findings.comparison, findings.families, findings.contrasts)
     if not known:
-        return Section(title, "There are no two rows with readable predictions of the same test images.", [])
+        words_ = "There are no two rows with readable predictions of the same test images."
+        return Section(title, words_, [], tables=tables)
     undrawn = known[len(pictures) :]
     points = [f"{_describe_contrast(one, findings)}. {_classes_in_words(one)}" for one in undrawn]
     caption = (
@@ -128,7 +136,7 @@ def _classes(findings: Findings, pictures: list[Picture]) -> Section:
         " many classes the most changed ones are partly chance. Of more than 24 classes those are drawn; per_class.csv"
         " and class_differences.csv have all."
     )
-    return Section(title, caption, pictures, points=points)
+    return Section(title, caption, pictures, points=points, tables=tables)
 
 
 CHANGED_HEADS = [

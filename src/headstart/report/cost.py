@@ -1,4 +1,4 @@
-"""Accuracy against what it costs, and the best row for each budget."""
+"""The metric against what it costs, and the best row for each budget."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
+from headstart.report.metric import Metric
 from headstart.report.style import INK, MUTED, Palette, percent_limits, place_labels, save, sheet
 from headstart.report.worth import SECONDS, Budget, frontier
 
@@ -20,16 +21,27 @@ TIME_STEPS = (
 
 
 def reach(group: Group) -> list[float]:
-    """A row's accuracies and the ends of its interval, within 0..1: what a plot must have room for."""
-    found = group.accuracy
+    """A row's scores and the ends of its interval, where there can be any: what a plot must have room for."""
+    found, most = group.score, 1.0 if group.metric.share else float("inf")
     ends = (
-        [] if found.interval is None else [max(0.0, found.mean - found.interval), min(1.0, found.mean + found.interval)]
+        []
+        if found.interval is None
+        else [max(0.0, found.mean - found.interval), min(most, found.mean + found.interval)]
     )
-    return [run.accuracy for run in group.runs] + ends
+    return [run.score for run in group.runs] + ends
+
+
+def score_limits(metric: Metric, values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:
+    """Axis limits around values of a metric as they are drawn; those of a share are percent."""
+    if metric.share:
+        return percent_limits(values, margin)
+    low, high = min(values), max(values)
+    room = max(margin * (high - low), 0.02)
+    return max(0.0, low - room), high + room
 
 
 def draw_cost(comparison: Comparison, palette: Palette, budget: Budget, path: Path) -> Path | None:
-    """Draw accuracy against a cost with the frontier of the best rows, a panel per task; None where no row has any."""
+    """Draw the metric against a cost with the frontier of the best rows, a panel per task; None if no row has any."""
     tasks = {
         task: known for task, rows in comparison.tasks().items() if (known := [row for row in rows if budget.of(row)])
     }
@@ -48,7 +60,7 @@ def draw_cost(comparison: Comparison, palette: Palette, budget: Budget, path: Pa
             axes.set_title(task)
     for axes, rows in zip(panels, tasks.values(), strict=True):
         names = [comparison.settings(row) if across > 1 else comparison.label(row, within_task=True) for row in rows]
-        spots = [(_cost(row, budget), 100 * row.accuracy.mean) for row in rows]
+        spots = [(_cost(row, budget), row.metric.scale * row.score.mean) for row in rows]
         taken = spots + list(_along(frontier(rows, budget), axes.get_xlim()[1]))
         place_labels(axes, [(*spot, name) for spot, name in zip(spots, names, strict=True) if name], taken)
     return save(figure, path)
@@ -61,15 +73,16 @@ def _cost(group: Group, budget: Budget) -> float:
 
 
 def _panel(axes: Axes, rows: Sequence[Group], palette: Palette, budget: Budget) -> None:
+    scale = rows[0].metric.scale
     for row in rows:
-        colour, found = palette.colour(row), row.accuracy
-        x, y = _cost(row, budget), 100 * found.mean
+        colour, found = palette.colour(row), row.score
+        x, y = _cost(row, budget), scale * found.mean
         if found.interval is not None:
-            ends = [y - 100 * found.interval, y + 100 * found.interval]
+            ends = [y - scale * found.interval, y + scale * found.interval]
             axes.plot([x, x], ends, color=colour, linewidth=5, alpha=0.28, solid_capstyle="butt", zorder=2)
             axes.plot(
                 [budget.value(run) or x for run in row.runs],
-                [100 * run.accuracy for run in row.runs],
+                [scale * run.score for run in row.runs],
                 ".",
                 color=colour,
                 markersize=6,
@@ -83,7 +96,7 @@ def _panel(axes: Axes, rows: Sequence[Group], palette: Palette, budget: Budget) 
     right = axes.get_xlim()[1]
     axes.step(
         [*(cost for cost, _ in best), right],
-        [100 * row.accuracy.mean for _, row in [*best, best[-1]]],
+        [scale * row.score.mean for _, row in [*best, best[-1]]],
         where="post",
         color=INK,
         linewidth=1.1,
@@ -95,21 +108,23 @@ def _panel(axes: Axes, rows: Sequence[Group], palette: Palette, budget: Budget) 
 def _along(best: Sequence[tuple[float, Group]], right: float) -> Iterator[tuple[float, float]]:
     """Places on the frontier's line, for labels to keep off."""
     for place, (cost, row) in enumerate(best):
-        y, end = 100 * row.accuracy.mean, best[place + 1][0] if place + 1 < len(best) else right
+        scale = row.metric.scale
+        y, end = scale * row.score.mean, best[place + 1][0] if place + 1 < len(best) else right
         yield from ((cost * (end / cost) ** (step / 40), y) for step in range(41))
         if place + 1 < len(best):
-            above = 100 * best[place + 1][1].accuracy.mean
+            above = scale * best[place + 1][1].score.mean
             yield from ((end, y + (above - y) * step / 20) for step in range(21))
 
 
 def _axes(axes: Axes, rows: Sequence[Group], budget: Budget) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+    metric = rows[0].metric
     costs = [cost for row in rows for run in row.runs if (cost := budget.value(run))]
     axes.set_xscale("log")
     low, high = min(costs) / 1.6, max(costs) * 1.6
     axes.set_xlim(low, high)
-    axes.set_ylim(*percent_limits([100 * value for row in rows for value in reach(row)], margin=0.1))
+    axes.set_ylim(*score_limits(metric, [metric.scale * value for row in rows for value in reach(row)], margin=0.1))
     write: Callable[[float], str] = _clock if budget is SECONDS else lambda value: budget.write(value).replace(".0", "")
     steps = [step for step in (TIME_STEPS if budget is SECONDS else _decades(low, high)) if low <= step <= high]
     axes.xaxis.set_major_locator(FixedLocator(steps[:: -(-len(steps) // 7)] if steps else [low, high]))
@@ -118,7 +133,7 @@ def _axes(axes: Axes, rows: Sequence[Group], budget: Budget) -> None:
     axes.grid(axis="both")
     axes.tick_params(length=0)
     axes.set_xlabel(f"{budget.axis} (log scale)", color=MUTED)
-    axes.set_ylabel("test accuracy, %", color=MUTED)
+    axes.set_ylabel(metric.axis, color=MUTED)
 
 
 def _decades(low: float, high: float) -> list[float]:

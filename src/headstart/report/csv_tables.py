@@ -5,9 +5,9 @@ from typing import Any
 
 from headstart.evaluation.metrics import ECE_BINS
 from headstart.report.calibration import reliability
-from headstart.report.classes import recalls
+from headstart.report.classes import score_classes
 from headstart.report.contrast import Contrast
-from headstart.report.groups import Comparison, stat
+from headstart.report.groups import Comparison
 from headstart.report.paired import Family, Pair
 from headstart.report.worth import along_frontier, over_cheapest
 
@@ -21,17 +21,17 @@ def _names(comparison: Comparison, pair: Pair) -> list[str]:
 def pairs(comparison: Comparison, families: list[Family]) -> Table:
     """The headings and rows of pairs.csv, in full precision.
 
-    Columns: task; row and against; seeds (common ones, separated by spaces); difference (of mean test accuracies
-    over them, 0..1), std (n - 1 in the denominator) and interval (half-width of the 95 % interval, Student's t) of
-    the differences; p (two-sided); p_adjusted (Holm over the task's tests); family (how many those are); shown;
-    why_untested; right_alone, there_alone and images (pooled over seeds).
+    Columns: task; row and against; metric (what is compared); seeds (common ones, separated by spaces); difference (of
+    the metric's means over them, row less against, shares in 0..1), std (n - 1 in the denominator) and interval
+    (half-width of the 95 % interval, Student's t) of the differences; p (two-sided); p_adjusted (Holm over the task's
+    tests); family (how many those are); shown; why_untested; right_alone, there_alone and images (pooled over seeds).
     """
-    heads = ["task", "row", "against", "seeds", "difference", "std", "interval", "p", "p_adjusted", "family", "shown"]
-    heads += ["why_untested", "right_alone", "there_alone", "images"]
+    heads = ["task", "row", "against", "metric", "seeds", "difference", "std", "interval", "p", "p_adjusted", "family"]
+    heads += ["shown", "why_untested", "right_alone", "there_alone", "images"]
     rows = []
     for family in families:
         for pair in family.pairs:
-            names = _names(comparison, pair)
+            names = [*_names(comparison, pair), pair.metric.name]
             found = pair.difference
             numbers = [None] * 3 if found is None else [found.mean, found.std, found.interval]
             alone = pair.alone or (None, None)
@@ -47,13 +47,13 @@ def pairs(comparison: Comparison, families: list[Family]) -> Table:
 def gains(comparison: Comparison, families: list[Family]) -> Table:
     """The headings and rows of worth.csv, in full precision.
 
-    Columns: task; row; over (the reference); step (`cheapest` or `frontier`); seeds (common ones); gain and
-    gain_interval (accuracy 0..1, half-width of its 95 % interval); p_adjusted; extra_seconds; extra_gmacs;
-    gain_per_second; gain_per_gmac; gmacs_bound (how extra_gmacs is to be read: `>=` or `<=` where the multiply-adds of
-    one side are a lower bound, `~` where both
-    are). A cell is empty where the number is not known, or where nothing extra is spent.
+    Columns: task; row; over (the reference); metric; step (`cheapest` or `frontier`); seeds (common ones); gain and
+    gain_interval (by how much the metric is better, shares in 0..1, half-width of its 95 % interval); p_adjusted;
+    extra_seconds; extra_gmacs; gain_per_second; gain_per_gmac; gmacs_bound (how extra_gmacs is to be read: `>=` or `<=`
+    where the multiply-adds of one side are a lower bound, `~` where both are). A cell is empty where the number is not
+    known, or where nothing extra is spent.
     """
-    heads = ["task", "row", "over", "step", "seeds", "gain", "gain_interval", "p_adjusted", "extra_seconds"]
+    heads = ["task", "row", "over", "metric", "step", "seeds", "gain", "gain_interval", "p_adjusted", "extra_seconds"]
     heads += ["extra_gmacs", "gain_per_second", "gain_per_gmac", "gmacs_bound"]
     rows = []
     for family in families:
@@ -65,30 +65,35 @@ def gains(comparison: Comparison, families: list[Family]) -> Table:
                 bound = found.mark.strip().replace("≥", ">=").replace("≤", "<=")
                 interval = None if pair.difference is None else pair.difference.interval
                 cells = [len(pair.runs), pair.gain, interval, pair.adjusted, found.seconds, found.gmacs]
-                rows.append([family.task, *names, kind, *cells, found.per_second, found.per_gmac, bound])
+                about = [family.task, *names, pair.metric.name, kind]
+                rows.append([*about, *cells, found.per_second, found.per_gmac, bound])
     return heads, rows
 
 
-def recall_by_class(comparison: Comparison, families: list[Family]) -> Table:
+def scores_by_class(comparison: Comparison, families: list[Family]) -> Table:
     """The headings and rows of per_class.csv, in full precision: every class of every row.
 
-    Columns: task; row; class and label; images (of the class in the test set); seeds (how many); recall_mean,
-    recall_std (n - 1 in the denominator) and recall_interval (half-width of the 95 % interval, Student's t) over
-    them. Rows without readable predictions are left out, and so are classes without test images.
+    Columns: task; row; class and label; images (of the class in the test set); seeds (how many); for recall, precision
+    and f1 `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_interval` (half-width of the 95 %
+    interval, Student's t) over them. Precision is empty where a seed never predicts the class. Rows without readable
+    predictions are left out, and so are classes without test images.
     """
-    heads = ["task", "row", "class", "label", "images", "seeds", "recall_mean", "recall_std", "recall_interval"]
+    heads = ["task", "row", "class", "label", "images", "seeds"]
+    heads += [f"{name}_{end}" for name in ("recall", "precision", "f1") for end in ("mean", "std", "interval")]
     rows = []
     for family in families:
         for group in family.rows:
-            found = recalls(group.runs)
+            found = score_classes(group.runs)
             if found is None:
                 continue
-            shares, images = found
             for label, name in enumerate(group.runs[0].classes):
-                over = stat(shares[:, label].tolist())
-                if images[label] and over is not None:
-                    numbers = [int(images[label]), over.n, over.mean, over.std, over.interval]
-                    rows.append([family.task, comparison.label(group, within_task=True), name, label, *numbers])
+                if not found.images[label]:
+                    continue
+                cells = [family.task, comparison.label(group, within_task=True), name, label]
+                cells += [int(found.images[label]), len(found.recall)]
+                for over in found.over_seeds(label):
+                    cells += [None] * 3 if over is None else [over.mean, over.std, over.interval]
+                rows.append(cells)
     return heads, rows
 
 

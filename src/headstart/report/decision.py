@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from headstart.report.columns import duration, macs, percent
+from headstart.report.columns import duration, macs
 from headstart.report.folds import name_repeats
 from headstart.report.groups import Comparison, Group
 from headstart.report.paired import LEVEL, NO_SPREAD, Family, Pair
@@ -12,7 +12,6 @@ from headstart.report.worth import GMACS, SECONDS, Budget, cheaper, cheapest
 # With two common seeds a t test has one degree of freedom: hardly anything is shown, so not showing says nothing.
 DECIDES = 3
 WEAK = 4
-NEAR = 0.02  # of accuracy: a row further behind is not taken for its price, however little is shown
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ def row_to_take(family: Family) -> Group:
 
     "Not shown" is here by the test alone, not corrected: the correction guards against finding differences where
     there are none, and would make rows look alike that are far apart, the more rows a study has. Seeds that scatter
-    show nothing either: so a row has to be within 2 points of the best, too, and no clearly cheaper row may be as
-    accurate. Fewer than three common seeds decide nothing; rows that are equal in every seed need no test.
+    show nothing either: so a row has to be near the best, too (within 2 points, or 0.05 nats), and no clearly cheaper
+    row may be as good. Fewer than three common seeds decide nothing; rows that are equal in every seed need no test.
     """
     best = family.rows[0]
     pairs = [family.between(best, row) for row in family.rows[1:] if cheaper(row, best)]
@@ -45,37 +44,38 @@ def row_to_take(family: Family) -> Group:
         pair.other
         for pair in pairs
         if _equal(pair)
-        or (pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= NEAR + 1e-9)
+        or (
+            pair.p is not None and pair.p > LEVEL and len(pair.runs) >= DECIDES and pair.gain <= pair.metric.near + 1e-9
+        )
     ]
     return cheapest([row for row in alike if not _beaten(family, row)]) or best
 
 
 def _equal(pair: Pair) -> bool:
-    """Whether the rows have the same seeds, and the same accuracy in each."""
+    """Whether the rows have the same seeds, and the same score in each."""
     seeds = [{run.repeat for run in row.runs} for row in (pair.one, pair.other)]
     return seeds[0] == seeds[1] == set(pair.repeats) and pair.p is None and abs(pair.gain) < NO_SPREAD
 
 
 def _beaten(family: Family, row: Group) -> bool:
-    """Whether a clearly cheaper row is as accurate or more, over enough common seeds."""
+    """Whether a clearly cheaper row is as good or better, over enough common seeds."""
     pairs = [family.between(other, row) for other in family.rows if other is not row and cheaper(other, row)]
     return any(_equal(pair) or (len(pair.runs) >= DECIDES and pair.gain >= 0) for pair in pairs)
 
 
 def score(group: Group) -> str:
-    """A row's accuracy in words: `83.5 % ± 1.2, 3 seeds`."""
-    found, noun = group.accuracy, name_repeats(group.runs)
+    """A row's mean in words: `83.5 % ± 1.2, 3 seeds`."""
+    found, noun, metric = group.score, name_repeats(group.runs), group.metric
     if found.interval is None:
-        return f"{percent(found.mean)} %, 1 {noun}"
-    return f"{percent(found.mean)} % ± {percent(found.interval)}, {found.n} {noun}s"
+        return f"{metric.text(found.mean)}, 1 {noun}"
+    return f"{metric.text(found.mean)} ± {metric.number(found.interval)}, {found.n} {noun}s"
 
 
 def points(pair: Pair, plus: bool = False) -> str:
     """A pair's difference in points: `8.6 ± 2.1 points`, with its sign if asked for or negative."""
-    gain = 100 * pair.gain
-    written = f"{gain:+.1f}" if plus else f"{gain:.1f}"
-    half = None if pair.difference is None else pair.difference.interval
-    return f"{written} points" if half is None or pair.p is None else f"{written} ± {100 * half:.1f} points"
+    metric, half = pair.metric, None if pair.difference is None else pair.difference.interval
+    width = "" if half is None or pair.p is None else f" ± {metric.number(half)}"
+    return f"{metric.number(pair.gain, '+' if plus else '')}{width} {metric.unit}"
 
 
 def p_value(value: float) -> str:
@@ -112,7 +112,7 @@ def _paragraph(comparison: Comparison, family: Family) -> str:
     rows = family.rows
     if len(rows) == 1:
         name = comparison.label(rows[0], within_task=True)
-        return f"{name} reaches an accuracy of {score(rows[0])}; there is no other row to compare it with."
+        return f"{name} reaches {rows[0].metric.phrase} of {score(rows[0])}; there is no other row to compare it with."
     row = row_to_take(family)
     lead = _best(comparison, family) if row is rows[0] else _cheaper(comparison, family, row)
     return " ".join([*lead, *_pretraining(comparison, family)])
@@ -121,13 +121,13 @@ def _paragraph(comparison: Comparison, family: Family) -> str:
 def _line(comparison: Comparison, family: Family) -> str:
     """A task's decision in one short sentence."""
     rows = family.rows
-    names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for row in rows]
+    names = [f"{comparison.label(row, within_task=True)} ({row.metric.text(row.score.mean)})" for row in rows]
     if len(rows) == 1:
         return f"{names[0]} is the only row."
     row = row_to_take(family)
     if row is rows[0]:
         pair = family.between(row, rows[1])
-        lead = "take" if family.tested else "by mean accuracy alone take"
+        lead = "take" if family.tested else f"by mean {row.metric.title} alone take"
         ahead = f"{points(pair, plus=True)} over {names[1]}"
         behind = f"though {points(pair.turned())} behind {names[1]} over common seeds"
         return f"{lead} {names[0]}, {ahead if pair.gain >= 0 else behind} ({_short(pair)})."
@@ -153,10 +153,10 @@ def _best(comparison: Comparison, family: Family) -> list[str]:
     best, following, least = family.rows[0], family.rows[1], cheapest(family.rows)
     name = comparison.label(best, within_task=True)
     if family.tested:
-        lead = [f"Take {name}, the best by mean accuracy ({score(best)})."]
+        lead = [f"Take {name}, the best by mean {best.metric.title} ({score(best)})."]
     else:
         why = family.between(best, following).untested
-        lead = [f"By mean accuracy alone take {name} ({score(best)}); with {why} nothing is tested."]
+        lead = [f"By mean {best.metric.title} alone take {name} ({score(best)}); with {why} nothing is tested."]
     place = "the next best and the cheapest" if following is least else "the next best"
     over = [_gain(comparison, family, family.between(best, following), place)]
     if least is not None and least is not best and least is not following:
@@ -177,12 +177,12 @@ def _gain(comparison: Comparison, family: Family, pair: Pair, place: str) -> str
 def _cheaper(comparison: Comparison, family: Family, row: Group) -> list[str]:
     """Take a cheaper row than the best: the best is not shown to be better, and what it would cost."""
     best, least = family.rows[0], cheapest(family.rows)
-    pair = family.between(best, row)
+    pair, metric = family.between(best, row), row.metric.title
     name, rival = (comparison.label(side, within_task=True) for side in (row, best))
     said = [
-        f"Take {name} ({score(row)}): {rival} is as accurate in every {pair.noun}, and takes {price(pair)}."
+        f"Take {name} ({score(row)}): {rival} has the same {metric} in every {pair.noun}, and takes {price(pair)}."
         if _equal(pair)
-        else f"Take {name} ({score(row)}): {rival} has the best mean accuracy ({score(best)}), but that it is better is"
+        else f"Take {name} ({score(row)}): {rival} has the best mean {metric} ({score(best)}), but that it is better is"
         f" not shown ({points(pair, plus=True)}, {evidence(pair).split(': ')[1]}), and it takes {price(pair)}."
     ]
     if least is not None and least is not row:
@@ -212,8 +212,8 @@ def _pretraining(comparison: Comparison, family: Family) -> list[str]:
 
 
 def _span(pairs: list[Pair]) -> str:
-    values = [100 * pair.gain for pair in pairs]
-    return f"{min(values):+.1f} to {max(values):+.1f} points"
+    values, metric = [pair.gain for pair in pairs], pairs[0].metric
+    return f"{metric.number(min(values), '+')} to {metric.number(max(values), '+')} {metric.unit}"
 
 
 def _overall(comparison: Comparison, families: list[Family]) -> str:
@@ -225,7 +225,7 @@ def _overall(comparison: Comparison, families: list[Family]) -> str:
     parts.append(f"On {clear} of {len(families)} the best row is shown to be better than the next best.")
     found = [pair for family in families for pair in pretraining(family)]
     if found:
-        parts.append(f"Pretraining changes accuracy by {_span(found)} over scratch.")
+        parts.append(f"Pretraining changes {found[0].metric.title} by {_span(found)} over scratch.")
     return " ".join(parts)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from headstart.report.columns import duration, macs
 from headstart.report.decision import p_value, points
 from headstart.report.groups import Comparison, Group
+from headstart.report.metric import ACCURACY, Metric
 from headstart.report.paired import Family, Pair
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.style import Palette
@@ -13,10 +14,10 @@ from headstart.report.worth import BUDGETS, SECONDS, Step, advice, along_frontie
 MOST_PAIRS, MOST_OPEN = 60, 10
 
 PAIR_HEADS = [
-    ("row", "The row with the better mean accuracy.", False),
+    ("row", "The row with the better mean.", False),
     ("against", "", False),
     ("seeds", "Seeds that both rows have, tested on the same images.", True),
-    ("points", "Mean difference in test accuracy over the common seeds ± half-width of its 95 % interval.", True),
+    ("points", "By how much its mean over the common seeds is better ± half-width of the 95 % interval.", True),
     ("p", "Two-sided p value of the paired t test, by itself.", True),
     ("adjusted p", "After Holm's correction for all tests of the task.", True),
     ("verdict", "Shown: the adjusted p value is at most 0.05.", False),
@@ -36,7 +37,8 @@ def paired_section(
     if not any(family.pairs for family in families):
         return Section("What is shown", "There is one row only, so there is nothing to compare.", [])
     caption = (
-        "Each two rows are compared over the seeds that both have: a paired t test of the differences in test accuracy,"
+        "Each two rows are compared over the seeds that both have: a paired t test of the differences in"
+        f" test {comparison.metric.title},"
         " with Holm’s correction over all comparisons of a task"
         + (f" (family size {sizes}; {_span(seeds)} common seeds)." if tested else ".")
         + " Seeds are the unit of repetition, since a run's images share one training; counts of images therefore"
@@ -54,9 +56,23 @@ def paired_section(
             f" With {min(seeds)} common seeds the test has {_freedom(min(seeds))} and shows only differences that are"
             " large beside their spread: “not shown” does not mean “no difference”."
         )
+    if comparison.metric is not ACCURACY:
+        caption += (
+            " Counts of images are of right and wrong classes, whatever the metric: a test by images would be of"
+            " accuracy alone."
+        )
     if pictures:
         caption += " In the squares, coloured and bold differences are shown; pale ones are not."
     return Section("What is shown", caption, pictures, small=True, tables=_pair_tables(comparison, families, palette))
+
+
+def _in_unit(heads: list[tuple[str, str, bool]], metric: Metric) -> list[tuple[str, str, bool]]:
+    """Headings and their explanations with the metric's unit of differences in place of points."""
+    unit = metric.unit
+    return [
+        (head.replace("points", unit), note.replace("Points", unit.capitalize()), numeric)
+        for head, note, numeric in heads
+    ]
 
 
 def _freedom(seeds: int) -> str:
@@ -78,7 +94,7 @@ def _pair_tables(comparison: Comparison, families: list[Family], palette: Palett
         count = f"all {len(shown)} pairs" if every else f"{len(shown)} of {len(family.pairs)} pairs; pairs.csv has all"
         folded = f"{title}{count}" if len(families) > 1 or len(shown) > MOST_OPEN else ""
         rows = [_pair_row(comparison, pair, palette) for pair in shown]
-        made.append(Listing(f"pairs-{place}", PAIR_HEADS, rows, folded=folded))
+        made.append(Listing(f"pairs-{place}", _in_unit(PAIR_HEADS, comparison.metric), rows, folded=folded))
     return made
 
 
@@ -89,7 +105,7 @@ def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell
     return [
         *names,
         number(len(pair.runs), str(len(pair.runs))),
-        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        number(pair.gain, points(pair, plus=True).removesuffix(f" {pair.metric.unit}")),
         number(pair.p, "" if pair.p is None else p_value(pair.p).removeprefix("= ")),
         number(pair.adjusted, "" if pair.adjusted is None else p_value(pair.adjusted).removeprefix("= ")),
         words(verdict),
@@ -105,7 +121,7 @@ def _row_cell(comparison: Comparison, group: Group, palette: Palette) -> Cell:
 WORTH_HEADS = [
     ("row", "", False),
     ("over", "", False),
-    ("points", "Accuracy gained over the other row ± half-width of the paired difference's 95 % interval.", True),
+    ("points", "Gained over the other row ± half-width of the paired difference's 95 % interval.", True),
     ("verdict", "Whether the paired test shows the difference.", False),
     ("extra time", "Seconds with a cold cache, difference of means.", True),
     ("points per minute", "Points gained per extra minute; “-” where that is within 10 %, or nothing gained.", True),
@@ -120,7 +136,7 @@ WORTH_HEADS = [
 
 def worth_section(comparison: Comparison, families: list[Family], palette: Palette) -> Section:
     """What more accuracy costs: against the cheapest row, and from one row of the frontier to the next."""
-    tables = []
+    tables, metric = [], comparison.metric
     for place, family in enumerate(families):
         title = f"{family.task}: " if len(families) > 1 else ""
         reference = cheapest(family.rows)
@@ -136,14 +152,16 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
             if steps and not same:
                 rows = [_worth_row(comparison, found, palette) for found in steps]
                 where = {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
-                tables.append(Listing(f"worth-{place}-{kind}", WORTH_HEADS, rows, **where))
+                heads = _in_unit(WORTH_HEADS, comparison.metric)
+                tables.append(Listing(f"worth-{place}-{kind}", heads, rows, **where))
     if not tables:
         return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
     caption = (
-        "Points of test accuracy beside what they cost more; where the test does not show a gain, points per minute and"
-        " per TMAC are no finding either. The multiply-adds are those of training and validation, with the backward"
-        " pass of the whole network as twice the forward pass; a backward pass through a part of it is not recorded,"
-        " and ≥, ≤ or ~ mark where that leaves one side, the other or both too low."
+        f"{metric.unit.capitalize()} of test {metric.title} beside what they cost more; where the test does not show a"
+        f" gain, {metric.unit} per minute and per TMAC are no finding either. The multiply-adds are those of training"
+        " and validation, with the backward pass of the whole network as twice the forward pass; a backward pass"
+        " through a part of it is not recorded, and ≥, ≤ or ~ mark where that leaves one side, the other or both too"
+        " low."
     )
     return Section("Is it worth it?", caption, [], tables=tables)
 
@@ -152,11 +170,11 @@ def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Ce
     pair = found.pair
     verdict = "shown" if pair.shown else "not shown" if pair.p is not None else "not tested"
     dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
-    minute = None if found.per_second is None or not dearer else 6000 * found.per_second
-    tera = None if found.per_gmac is None or pair.gain <= 0 else 1e5 * found.per_gmac
+    minute = None if found.per_second is None or not dearer else 60 * pair.metric.scale * found.per_second
+    tera = None if found.per_gmac is None or pair.gain <= 0 else 1000 * pair.metric.scale * found.per_gmac
     return [
         *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
-        number(pair.gain, points(pair, plus=True).removesuffix(" points")),
+        number(pair.gain, points(pair, plus=True).removesuffix(f" {pair.metric.unit}")),
         words(verdict),
         number(found.seconds, _with_sign(found.seconds, duration)),
         number(minute, "" if minute is None else _short(minute)),

@@ -4,19 +4,23 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from headstart.config.effect import NO_EFFECT
+from headstart.report.configs import flatten
+from headstart.report.datasets import describe_contents
 from headstart.report.folds import CAVEAT
 from headstart.report.groups import Comparison, Group, natural, plain, split_by
-from headstart.report.study import Repeat, Run, Study, flatten
+from headstart.report.repeat import Repeat
+from headstart.report.study import Run, Study
 
 MEASURED = ("peak", "free", "used", "seconds", "bytes")
 
 
 def caveats(comparison: Comparison) -> list[str]:
-    """What weakens the comparison, one sentence each: settings or hardware that change, repeated or lacking seeds,
-    lost configs.
+    """What weakens the comparison, one sentence each: other data of one name, settings or hardware that change,
+    repeated or lacking seeds, lost configs.
     """
     runs = comparison.study.runs
-    found = []
+    found = describe_contents(runs)
     if comparison.along:
         settings = "; ".join(_setting(comparison, key) for key in comparison.along)
         found.append(f"Settings that change along with the rows: {settings}.")
@@ -53,7 +57,7 @@ def _setting(comparison: Comparison, key: str) -> str:
         return None if run.config is None else run.config.get(key)
 
     firsts = sorted((group.runs[0] for group in comparison.groups), key=lambda run: natural(value(run)))
-    parts = split_by(firsts, lambda run: (value(run),))
+    parts = split_by((run for run in firsts if value(run) != NO_EFFECT), lambda run: (value(run),))
     return f"{key} is " + ", ".join(f"{plain(value(rows[0]))} in {_holders(comparison, rows)}" for rows in parts)
 
 

@@ -33,7 +33,14 @@ def draw_pairs(comparison: Comparison, family: Family, path: Path) -> Path:
         ink = MUTED if not pair.shown else "white" if abs(pair.gain) > 0.6 * widest else INK
         weight = "bold" if pair.shown else "normal"
         axes.text(
-            across, up, f"{100 * pair.gain:+.1f}", ha="center", va="center", fontsize=7.5, color=ink, weight=weight
+            across,
+            up,
+            pair.metric.number(pair.gain, "+"),
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color=ink,
+            weight=weight,
         )
     axes.set_xlim(-0.5, n - 0.5)
     axes.set_ylim(n - 0.5, -0.5)

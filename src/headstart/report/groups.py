@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from headstart.config.effect import NO_EFFECT
+from headstart.report.metric import Metric
 from headstart.report.study import Run, Study
 from headstart.storage.runs import IRRELEVANT
 
@@ -18,9 +20,7 @@ TASK_KEYS = ("train_per_class", "train_fraction", "n_train", "n_test", "test_fra
 
 @dataclass(frozen=True)
 class Stat:
-    """A mean over runs, its standard deviation, and the half-width of its 95 % interval (both None for one
-    run).
-    """
+    """A mean over runs, its standard deviation and half-width of its 95 % interval (both None for one run)."""
 
     n: int
     mean: float
@@ -69,6 +69,23 @@ class Group:
         return found
 
     @property
+    def metric(self) -> Metric:
+        """What the study is compared by."""
+        return self.runs[0].metric
+
+    @property
+    def score(self) -> Stat:
+        """The metric over the group's runs."""
+        found = stat([run.score for run in self.runs])
+        assert found is not None
+        return found
+
+    @property
+    def merit(self) -> float:
+        """The mean of the metric, with its sign such that more is better: rows are ordered by it."""
+        return self.metric.merit(self.score.mean)
+
+    @property
     def from_scratch(self) -> bool:
         """Whether the group's weights started random."""
         return self.runs[0].from_scratch
@@ -80,14 +97,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A study, grouped: its rows, the config keys that are columns, and those that change along with the
-    rows.
-    """
+    """A study, grouped: its rows, the config keys that are columns, and those that change along with the rows."""
 
     study: Study
     groups: list[Group]
     keys: list[str]
     along: list[str]
+
+    @property
+    def metric(self) -> Metric:
+        """What the rows are compared by."""
+        return self.groups[0].metric
 
     def label(self, group: Group, within_task: bool = False) -> str:
         """What tells this row from the study's other rows (or from those of its own task), in a few words.
@@ -105,10 +125,11 @@ class Comparison:
 
     def settings(self, group: Group) -> str:
         """The row's values of the config keys that tell rows of one task apart, or an empty text; a key that its
-        config does not have at all, such as another model's argument, is left out.
+        config does not have at all, such as another model's argument, or that has no effect on it, is left out.
         """
         config = group.runs[0].config
         keys = [key for key in self.keys if not is_task_key(key) and (config is None or key in config)]
+        keys = [key for key in keys if group.keys[key] != NO_EFFECT]
         return " · ".join(f"{self.short(key)} {plain(group.keys[key])}" for key in keys)
 
     def short(self, key: str) -> str:
@@ -119,12 +140,12 @@ class Comparison:
         return next((end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)), key)
 
     def tasks(self) -> dict[str, list[Group]]:
-        """The groups by task (data and its cut), each best accuracy first; the key is the task's name."""
+        """The groups by task (data and its cut), each best score first; the key is the task's name."""
         found: dict[str, list[Group]] = defaultdict(list)
         for group in sorted(self.groups, key=lambda group: natural(group.data, *group.keys.values())):
             cut = [f"{self.short(key)} {plain(group.keys[key])}" for key in self.keys if is_task_key(key)]
             found[", ".join([group.data, *cut])].append(group)
-        return {task: sorted(rows, key=lambda row: -row.accuracy.mean) for task, rows in found.items()}
+        return {task: sorted(rows, key=lambda row: -row.merit) for task, rows in found.items()}
 
 
 def is_task_key(key: str) -> bool:
@@ -161,8 +182,8 @@ def is_ignored(key: str) -> bool:
 
 
 def differs(runs: Iterable[Run], key: str) -> bool:
-    """Whether a config key has more than one value among these runs; an absent key counts as null."""
-    return len({run.config.get(key) for run in runs if run.config is not None}) > 1
+    """Whether a config key has more than one value among the runs on which it has an effect; absent, it is null."""
+    return len({run.config.get(key) for run in runs if run.config is not None} - {NO_EFFECT}) > 1
 
 
 def follows_seed(runs: Iterable[Run], key: str) -> bool:

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.columns import COLUMNS, Column, duration, percent
+from headstart.report.columns import Column, duration, order_columns
 from headstart.report.decision import decide
 from headstart.report.facts import caveats, hardware, not_counted, sizes, versions
 from headstart.report.groups import Comparison, Group, plain
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from headstart.report.contents import Findings
 
 
-# The multiply-adds of training stand for the images that went through the backbone; summary.csv has both.
-PAGE_COLUMNS = [column for column in COLUMNS if column.name != "backbone_forwards"]
 # Title, explanation, whether its cells are numbers.
 RUN_HEADS = [
     ("folder", "", False),
     ("row", "", False),
     ("seed", "", True),
-    ("accuracy %", "", True),
+    ("score", "The number that the study is compared by.", True),
     ("time", "", True),
     ("W&B id", "", False),
 ]
@@ -42,6 +40,7 @@ def render(findings: Findings, sections: Sequence[Section]) -> str:
     comparison = findings.comparison
     return template("template.html").render(
         study=comparison.study.name,
+        metric=comparison.metric,
         shared=list(headings(comparison).values()),
         decision=decide(comparison, findings.families),
         caveats=caveats(comparison),
@@ -100,18 +99,30 @@ def rows(comparison: Comparison) -> list[list[Cell]]:
 
 
 def telling(comparison: Comparison) -> list[Column]:
-    """The columns in which rows differ, and the accuracy; of a single row all."""
+    """The metric, and the columns in which rows differ; of a single row all that are known."""
     groups = comparison.groups
     return [
         column
-        for column in PAGE_COLUMNS
-        if column.name == "accuracy" or len(groups) == 1 or len({column.text(group) for group in groups}) > 1
+        for column in page_columns(comparison)
+        if column.name == comparison.metric.name
+        or len(groups) == 1
+        or len({column.text(group) for group in groups}) > 1
+    ]
+
+
+def page_columns(comparison: Comparison) -> list[Column]:
+    """The columns that some row knows; the multiply-adds of training stand for the images through the backbone."""
+    return [
+        column
+        for column in order_columns(comparison.metric)
+        if column.name != "backbone_forwards"
+        and any(group.over_runs(column.value) is not None for group in comparison.groups)
     ]
 
 
 def same_for_all(comparison: Comparison) -> str:
     """The columns that are left out of the table because all rows agree, with their value."""
-    left_out = [column for column in PAGE_COLUMNS if column not in telling(comparison)]
+    left_out = [column for column in page_columns(comparison) if column not in telling(comparison)]
     return ", ".join(f"{column.title} {column.text(comparison.groups[0])}" for column in left_out)
 
 
@@ -120,7 +131,7 @@ def _numbers(columns: list[Column], group: Group, best: bool) -> list[Cell]:
     for column in columns:
         found = group.over_runs(column.value)
         value = "" if found is None else repr(found.mean)
-        cells.append(Cell(column.text(group), value, numeric=True, bold=best and column.name == "accuracy"))
+        cells.append(Cell(column.text(group), value, numeric=True, bold=best and column.name == group.metric.name))
     return cells
 
 
@@ -135,7 +146,7 @@ def run_rows(comparison: Comparison) -> list[list[Cell]]:
                     Cell(run.name, run.name),
                     Cell(comparison.label(group), comparison.label(group)),
                     Cell(str(run.repeat), repr(run.repeat.place), numeric=True),
-                    Cell(percent(run.accuracy), repr(run.accuracy), numeric=True),
+                    Cell(run.metric.text(run.score), repr(run.score), numeric=True),
                     Cell(
                         "-" if seconds is None else duration(seconds),
                         "" if seconds is None else repr(seconds),

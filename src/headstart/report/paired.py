@@ -8,22 +8,25 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from headstart.config.effect import NO_EFFECT
 from headstart.report.folds import name_repeats, pool_answers
 from headstart.report.groups import Comparison, Group, Stat, stat
-from headstart.report.study import Repeat, Run
+from headstart.report.metric import Metric
+from headstart.report.repeat import Repeat
+from headstart.report.study import Run
 
 if TYPE_CHECKING:
     import numpy as np
 
 LEVEL = 0.05
-NO_SPREAD = 1e-12  # accuracies are shares of whole images: what lies below is rounding
+NO_SPREAD = 1e-12  # scores are shares of whole images, or means over them: what lies below is rounding
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two rows of one task over the seeds that both have, tested on the same images; differences are `one - other`.
 
-    `difference` is of test accuracies (0..1), None without a common seed; `p` is two-sided, `adjusted` after Holm
+    `difference` is of the metric, None without a common seed; `p` is two-sided, `adjusted` after Holm
     over the task's tests, and both are None where nothing can be tested. `alone` counts images, pooled over the
     seeds, that only `one` and only `other` got right, of `images`.
     """
@@ -49,10 +52,15 @@ class Pair:
 
     @property
     def gain(self) -> float:
-        """The difference of mean accuracies: over the common seeds, or of the rows' means where there are none."""
+        """By how much the first row's mean is better: over the common seeds, or of all seeds where there are none."""
         if self.difference is None:
-            return self.one.accuracy.mean - self.other.accuracy.mean
-        return self.difference.mean
+            return self.one.merit - self.other.merit
+        return self.metric.merit(self.difference.mean)
+
+    @property
+    def metric(self) -> Metric:
+        """What is compared."""
+        return self.one.metric
 
     @property
     def untested(self) -> str:
@@ -153,7 +161,7 @@ def t_tests(pairs: Sequence[Pair]) -> list[float | None]:
 
     # All pairs with as many seeds in one call: a call takes 0.4 ms, and 100 rows have 4,950 pairs.
     for places in by_seeds.values():
-        one, other = ([[runs[side].accuracy for runs in pairs[place].runs] for place in places] for side in (0, 1))
+        one, other = ([[runs[side].score for runs in pairs[place].runs] for place in places] for side in (0, 1))
         for place, p in zip(places, stats.ttest_rel(one, other, axis=1).pvalue.tolist(), strict=True):
             found[place] = p
     return found
@@ -172,13 +180,16 @@ def same_test(one: Run, other: Run) -> bool:
     if None not in digests:
         if digests[0] == digests[1]:
             return True
-        if _data_settings(one) == _data_settings(other):
+        if not _asked_otherwise(one, other):
             return False
     return one.answers is not None and other.answers is not None and one.answers.images == other.answers.images
 
 
-def _data_settings(run: Run) -> dict[str, object]:
-    return {key: value for key, value in (run.config or {}).items() if key.startswith("data.")}
+def _asked_otherwise(one: Run, other: Run) -> bool:
+    """Whether the settings of the data differ between two runs, apart from those without effect."""
+    ours, theirs = one.config or {}, other.config or {}
+    pairs = [(ours.get(key), theirs.get(key)) for key in {*ours, *theirs} if key.startswith("data.")]
+    return any(a != b and NO_EFFECT not in (a, b) for a, b in pairs)
 
 
 def common_runs(one: Group, other: Group) -> list[tuple[Run, Run]]:
@@ -206,7 +217,7 @@ def right_in_both(runs: Sequence[tuple[Run, Run]]) -> tuple[np.ndarray, np.ndarr
 
 def _pair(one: Group, other: Group) -> Pair:
     runs = common_runs(one, other)
-    difference = stat([a.accuracy - b.accuracy for a, b in runs])
+    difference = stat([a.score - b.score for a, b in runs])
     right = right_in_both(runs)
     if right is None:
         return Pair(one, other, runs, difference)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.confusion import draw_confusions
-from headstart.report.cost import draw_cost, reach
+from headstart.report.cost import draw_cost, reach, score_limits
 from headstart.report.curves import draw_curves
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions import figures_asked_for
 from headstart.report.sections import Picture, Section
-from headstart.report.style import Palette, percent_limits, save, sheet
+from headstart.report.style import Palette, save, sheet
 from headstart.report.worth import BUDGETS, SECONDS, tells
 
 if TYPE_CHECKING:
@@ -27,26 +27,28 @@ def question_sections(comparison: Comparison, folder: Path) -> list[Section]:
 
 
 def accuracy_section(comparison: Comparison, palette: Palette, folder: Path) -> Section:
-    """Test accuracy of every row, with intervals and seeds."""
-    path = draw_accuracy(comparison, palette, folder / "accuracy.png")
+    """The metric of every row, with intervals and seeds."""
+    metric = comparison.metric
+    path = draw_accuracy(comparison, palette, folder / f"{metric.name}.png")
     caption = (
-        "Each row's large mark is its mean test accuracy, the bar its 95 % interval (none for one seed), and"
+        f"Each row's large mark is its mean test {metric.title}, the bar its 95 % interval (none for one seed), and"
         " each small dot below it one seed."
     )
-    return Section("Accuracy", caption, [Picture(path, "Test accuracy of each row with intervals and single seeds")])
+    title = metric.title[0].upper() + metric.title[1:]
+    return Section(title, caption, [Picture(path, f"Test {metric.title} of each row with intervals and single seeds")])
 
 
 def cost_pictures(comparison: Comparison, palette: Palette, folder: Path) -> list[Picture]:
-    """Accuracy against time, multiply-adds of training and trained parameters, as far as they are known."""
+    """The metric against time, multiply-adds of training and trained parameters, as far as they are known."""
     tasks = comparison.tasks()
     alone = len(tasks) == 1
     pictures = []
     for budget in BUDGETS:
         if budget is not SECONDS and not any(tells(rows, budget) for rows in tasks.values()):
             continue
-        path = draw_cost(comparison, palette, budget, folder / f"accuracy_vs_{budget.name}.png")
+        path = draw_cost(comparison, palette, budget, folder / f"{comparison.metric.name}_vs_{budget.name}.png")
         if path is not None:
-            alt = f"Test accuracy against {budget.axis}, logarithmic axis"
+            alt = f"Test {comparison.metric.title} against {budget.axis}, logarithmic axis"
             pictures.append(Picture(path, alt, wide=budget is SECONDS or not alone))
     return pictures
 
@@ -97,8 +99,9 @@ def draw_accuracy(comparison: Comparison, palette: Palette, path: Path) -> Path:
     axes = figure.add_subplot()
     for y, group in places:
         _accuracy_row(axes, y, group, palette)
-    values = [100 * value for _, group in places for value in reach(group)]
-    low, high = percent_limits(values)
+    metric = comparison.metric
+    values = [metric.scale * value for _, group in places for value in reach(group)]
+    low, high = score_limits(metric, values)
     axes.set_xlim(low, high)
     axes.set_ylim(max(y for y, _ in places) + 0.6, -0.6)
     axes.set_yticks([y for y, _ in places], [comparison.label(group, within_task=True) for _, group in places])
@@ -107,10 +110,10 @@ def draw_accuracy(comparison: Comparison, palette: Palette, path: Path) -> Path:
         axes.text(low, y, f" {task}", weight="bold", va="center", fontsize=10)
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("test accuracy, %")
+    axes.set_xlabel(metric.axis)
     for y, group in places:
         axes.annotate(
-            f"{100 * group.accuracy.mean:.1f}",
+            metric.number(group.score.mean),
             (1.01, y),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -120,14 +123,14 @@ def draw_accuracy(comparison: Comparison, palette: Palette, path: Path) -> Path:
 
 
 def _accuracy_row(axes: Axes, y: float, group: Group, palette: Palette) -> None:
-    colour, found = palette.colour(group), group.accuracy
+    colour, found, scale = palette.colour(group), group.score, group.metric.scale
     if found.interval is not None:
-        ends = [100 * (found.mean - found.interval), 100 * (found.mean + found.interval)]
+        ends = [scale * (found.mean - found.interval), scale * (found.mean + found.interval)]
         axes.plot(ends, [y, y], color=colour, linewidth=7, alpha=0.28, solid_capstyle="butt", zorder=2)
-        seeds = [100 * run.accuracy for run in group.runs]
+        seeds = [scale * run.score for run in group.runs]
         axes.plot(seeds, [y + 0.29] * len(seeds), ".", color=colour, markersize=6, markeredgewidth=0, zorder=3)
     axes.plot(
-        [100 * found.mean],
+        [scale * found.mean],
         [y],
         palette.mark(group),
         color=colour,

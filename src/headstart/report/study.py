@@ -9,42 +9,34 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
-
+from headstart.report import configs
 from headstart.report.answers import Answers, read_answers
+from headstart.report.metric import ACCURACY, Metric
+from headstart.report.older import drop_top5
+from headstart.report.repeat import Repeat
 from headstart.storage.plain_text import escape_all, escape_controls
-from headstart.storage.runs import LATER
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class Repeat(NamedTuple):
-    """Which repeat of an experiment a run is: its seed, and its fold (-1 without cross-validation)."""
-
-    seed: int
-    fold: int = -1
-
-    @property
-    def place(self) -> float:
-        """A number to sort by: seeds, and the folds between them."""
-        return self.seed + (self.fold + 1) / 1000
-
-    def __str__(self) -> str:
-        return str(self.seed) if self.fold < 0 else f"{self.seed}/fold{self.fold}"
 
 
 @dataclass(frozen=True)
 class Run:
     """One completed run: its folder, its `result.json`, and its flattened config (None where it could not be
     read).
+
+    Attributes:
+        metric: what it is judged by.
+        content: tells its data from other data of the same name in the study; empty where there are none.
     """
 
     folder: Path
     result: Mapping[str, Any]
     config: Mapping[str, Any] | None
+    metric: Metric = ACCURACY
+    content: str = ""
+    identity: str | None = None  # None: not known
 
     @property
     def name(self) -> str:
@@ -63,8 +55,8 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The data's name in `result.json`."""
-        return str(self.result["data"])
+        """The data's name in `result.json`, with what tells it from other data of this name."""
+        return str(self.result["data"]) + (f" [{self.content}]" if self.content else "")
 
     @property
     def seed(self) -> int:
@@ -81,6 +73,11 @@ class Run:
     def accuracy(self) -> float:
         """Test accuracy in 0..1; `read` lets no run through without one."""
         return float(self.result["test"]["accuracy"])
+
+    @property
+    def score(self) -> float:
+        """The test part's number by which it is judged; `judge` lets no run through without one."""
+        return float(self.result["test"][self.metric.name])
 
     @property
     def cached(self) -> bool:
@@ -163,31 +160,12 @@ class Study:
     skipped: list[Skipped]
 
 
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Turn nested mappings into one with dotted keys; lists and empty mappings become JSON text."""
-    if isinstance(node, Mapping) and node:
-        pairs = [flatten(value, f"{prefix}.{key}" if prefix else str(key)) for key, value in node.items()]
-        return {key: value for pair in pairs for key, value in pair.items()}
-    if isinstance(node, list | Mapping):
-        node = json.dumps(node, default=str)
-    return {prefix: node} if prefix else {}
-
-
 def load_json(path: Path) -> Mapping[str, Any]:
     """Read a JSON object; a ValueError or OSError says why it could not be read."""
     loaded = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(loaded, dict):
         raise ValueError("it is not a JSON object")
     return escape_all(loaded)
-
-
-def load_config(path: Path) -> dict[str, Any] | None:
-    """Read and flatten a run's `config.yaml`, with keys that came later; None where it is missing or does not parse."""
-    try:
-        loaded = escape_all(yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER))
-        return {**LATER, **flatten(loaded)} if isinstance(loaded, dict) else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return None
 
 
 def lacking(run: Run) -> str | None:
@@ -215,7 +193,10 @@ def read_run(folder: Path) -> Run | Skipped:
     status = result.get("status")
     if status != "completed":
         return Skipped(name, str(status or "without status"))
-    run = Run(folder, result, load_config(folder / "config.yaml"))
+    config = configs.load_config(folder / "config.yaml")
+    run = Run(folder, drop_top5(result), None)
+    if config is not None:
+        run = Run(folder, run.result, configs.flatten_config(config), identity=configs.identify(config, result))
     problem = lacking(run)
     return Skipped(name, "unreadable", f"result.json: {problem}") if problem else run
 
@@ -237,8 +218,22 @@ def run_folders(study: Path) -> Iterator[Path]:
             yield folder
 
 
+def _count_once(found: list[Run | Skipped]) -> list[Run | Skipped]:
+    """Of runs with one identity, the first counts: earlier versions made two where a setting had no effect."""
+    first: dict[str, str] = {}
+    counted: list[Run | Skipped] = []
+    for run in found:
+        known = run.identity if isinstance(run, Run) else None
+        other = run.name if known is None else first.setdefault(known, run.name)
+        again = other != run.name
+        counted.append(
+            Skipped(run.name, "repeated", f"the same run as {other}: what differs has no effect") if again else run
+        )
+    return counted
+
+
 def read(folder: Path) -> Study:
     """Read every run of a study."""
-    found = [read_run(run) for run in run_folders(folder)]
+    found = _count_once([read_run(run) for run in run_folders(folder)])
     runs = [run for run in found if isinstance(run, Run)]
     return Study(escape_controls(folder.name), folder, runs, [run for run in found if isinstance(run, Skipped)])

@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-SHOWN = ("accuracy", "balanced_accuracy", "nll", "ece", "seconds", "params_trainable", "gmacs")
-# Left out in this order where the width does not suffice; summary.csv and the page have them all.
+SHOWN = ("accuracy", "balanced_accuracy", "nll", "ece", "seconds", "params_trainable", "gmacs")  # the metric is first
+# Left out in this order where the width does not suffice, but for the metric; summary.csv and the page have them all.
 SPARE = ("gmacs", "balanced_accuracy", "ece", "nll")
 
 
 def best_rows(comparison: Comparison) -> set[int]:
-    """The ids of the groups with the best accuracy of their task."""
-    return {
-        id(row) for rows in comparison.tasks().values() for row in rows if row.accuracy.mean == rows[0].accuracy.mean
-    }
+    """The ids of the groups with the best score of their task."""
+    return {id(row) for rows in comparison.tasks().values() for row in rows if row.merit == rows[0].merit}
 
 
 def headings(comparison: Comparison) -> dict[str, str]:
@@ -69,7 +67,7 @@ def build(comparison: Comparison, columns: list[str], plus_minus: str = "±") ->
         bold = id(group) in best
         cells = [Text(cell) for cell in names(comparison, group).values()]
         numbers = [
-            Text(BY_NAME[name].text(group, plus_minus), style="bold" if bold and name == "accuracy" else "")
+            Text(BY_NAME[name].text(group, plus_minus), style="bold" if bold and name == group.metric.name else "")
             for name in columns
         ]
         table.add_row(*cells, Text(str(len(group.runs))), *numbers, end_section=id(group) in breaks)
@@ -81,10 +79,12 @@ def show(comparison: Comparison, console: Console) -> None:
     cell.
     """
     plus_minus = "±" if console.encoding.startswith("utf") else "+-"
-    columns = list(SHOWN)
+    metric = comparison.metric.name
+    wished = list(dict.fromkeys([metric, *SHOWN]))
+    columns = list(wished)
     room = console.width
     for name in ("", *SPARE):
-        columns = [column for column in columns if column != name]
+        columns = [column for column in columns if column != name or column == metric]
         table = build(comparison, columns, plus_minus)
         wanted = table.__rich_measure__(console, console.options.update(max_width=10_000)).maximum
         if wanted <= room:
@@ -93,6 +93,6 @@ def show(comparison: Comparison, console: Console) -> None:
         console.width = max(room, wanted)
     console.print(table)
     console.width = room
-    hidden = [BY_NAME[name].title for name in SHOWN if name not in columns]
+    hidden = [BY_NAME[name].title for name in wished if name not in columns]
     if hidden:
         console.print(f"Left out for want of width: {', '.join(hidden)}; the report has them.")

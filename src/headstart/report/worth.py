@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from headstart.report import pareto
-from headstart.report.columns import BY_NAME, count, duration, macs, percent
+from headstart.report.columns import BY_NAME, count, duration, macs
 from headstart.report.compute import is_lower_bound
 from headstart.report.groups import Comparison, Group
 from headstart.report.paired import Family, Pair
@@ -42,7 +42,7 @@ SECONDS, GMACS, _ = BUDGETS
 
 def frontier(rows: list[Group], budget: Budget) -> list[tuple[float, Group]]:
     """The rows that no row of equal or lower cost beats, with their costs, cheapest first."""
-    return pareto.frontier(rows, budget.of, lambda row: row.accuracy.mean)
+    return pareto.frontier(rows, budget.of, lambda row: row.merit)
 
 
 def tells(rows: list[Group], budget: Budget) -> bool:
@@ -88,12 +88,12 @@ class Step:
 
     @property
     def per_second(self) -> float | None:
-        """Accuracy (0..1) gained per extra second; None where it takes no more time."""
+        """What is gained of the metric per extra second; None where it takes no more time."""
         return self.pair.gain / self.seconds if self.seconds is not None and self.seconds > 0 else None
 
     @property
     def per_gmac(self) -> float | None:
-        """Accuracy (0..1) gained per extra 10^9 multiply-adds; None where it takes no more of them."""
+        """What is gained of the metric per extra 10^9 multiply-adds; None where it takes no more of them."""
         return self.pair.gain / self.gmacs if self.gmacs is not None and self.gmacs > 0 else None
 
 
@@ -129,7 +129,7 @@ def advice(comparison: Comparison, family: Family, budget: Budget) -> str:
     found = frontier(family.rows, budget)
     if not tells(family.rows, budget):
         return ""
-    names = [f"{comparison.label(row, within_task=True)} ({percent(row.accuracy.mean)} %)" for _, row in found]
+    names = [f"{comparison.label(row, within_task=True)} ({row.metric.text(row.score.mean)})" for _, row in found]
     limits = [budget.write(cost) + budget.unit for cost, _ in found]
     axis = budget.axis[0].upper() + budget.axis[1:]
     if len(found) == 1:

@@ -16,6 +16,7 @@ from headstart.errors import RunFailed
 from headstart.report.columns import COLUMNS
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
+from headstart.scores import NAMES
 from headstart.storage.plain_text import plain_row
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 STALE_AFTER_S = 3600.0
 SHARES = ("test.", "val.", "seconds.")
 RUN_NUMBERS = (
-    *(f"{part}.{name}" for part in ("test", "val") for name in ("accuracy", "top5", "balanced_accuracy", "nll", "ece")),
+    *(f"{part}.{name}" for part in ("test", "val") for name in NAMES),
     *(
         "n_train",
         "n_val",
@@ -49,7 +50,7 @@ def report(findings: Findings, plots: bool = True) -> Path:
     comparison = findings.comparison
     target = comparison.study.folder / "report"
     with replace_folder(target) as folder:
-        write_summary(comparison, folder / "summary.csv")
+        _write(folder / "summary.csv", *summary_table(comparison))
         write_runs(comparison, folder / "runs.csv")
         write_evidence(findings, folder)
         sections = contents(findings, folder if plots else None)
@@ -115,11 +116,11 @@ def summary_row(group: Group) -> list[Any]:
     return row
 
 
-def write_summary(comparison: Comparison, path: Path) -> None:
-    """Write one row per group, in full precision.
+def summary_table(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+    """The headings and rows of summary.csv: one row per group, in full precision.
 
     Columns: model, strategy, data; each config key that tells rows apart, by its dotted path; n (runs) and
-    seeds (separated by spaces). Then, for accuracy, balanced_accuracy, top5, nll, ece and seconds,
+    seeds (separated by spaces). Then, for accuracy, balanced_accuracy, top5, f1, auroc, nll, ece and seconds,
     `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_interval` (half-width of the 95 %
     interval, Student's t). Then means over seeds: epochs, backbone_forwards, params_trainable, params_total,
     gmacs. Shares lie in 0..1, seconds are those with a cold cache. A cell is empty where the number is not
@@ -131,7 +132,7 @@ def write_summary(comparison: Comparison, path: Path) -> None:
         [group.model, group.strategy, group.data, *group.keys.values(), *summary_row(group)]
         for group in comparison.groups
     ]
-    _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows)
+    return [*fixed, *key_headings(comparison, fixed + numbers), *numbers], rows
 
 
 def write_runs(comparison: Comparison, path: Path) -> None:
@@ -156,7 +157,7 @@ def write_evidence(findings: Findings, folder: Path) -> None:
     comparison, families, contrasts = findings.comparison, findings.families, findings.contrasts
     _write(folder / "pairs.csv", *csv_tables.pairs(comparison, families))
     _write(folder / "worth.csv", *csv_tables.gains(comparison, families))
-    _write(folder / "per_class.csv", *csv_tables.recall_by_class(comparison, families))
+    _write(folder / "per_class.csv", *csv_tables.scores_by_class(comparison, families))
     _write(folder / "class_differences.csv", *csv_tables.class_differences(comparison, contrasts))
     _write(folder / "calibration.csv", *csv_tables.confidence_bins(comparison, families))
     _write(folder / "changed.csv", *csv_tables.changed_images(comparison, contrasts))

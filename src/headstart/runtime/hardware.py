@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.config.words import count
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def resolve_hardware(config: HardwareConfig) -> HardwareConfig:
         accelerator = "gpu" if gpus else "cpu"
     if accelerator == "gpu" and gpus < max(1, config.devices):
         raise UserError(
-            f"hardware.accelerator=gpu with hardware.devices={config.devices}, but torch sees {gpus} CUDA devices: "
-            "use hardware=auto or hardware=cpu"
+            f"hardware.accelerator=gpu with hardware.devices={config.devices}, but torch sees "
+            f"{count(gpus, 'CUDA device')}: use hardware=auto or hardware=cpu"
         )
     precision = config.precision
     if precision == "auto":
@@ -38,7 +39,9 @@ def resolve_hardware(config: HardwareConfig) -> HardwareConfig:
     if devices == -1:
         devices = gpus if accelerator == "gpu" else cores
     if accelerator == "cpu" and devices > cores:
-        raise UserError(f"hardware.devices={devices}: this machine has {cores} cores; use at most one process a core")
+        raise UserError(
+            f"hardware.devices={devices}: this machine has {count(cores, 'core')}; use at most one process per core"
+        )
     if precision == "16" and accelerator == "cpu":
         raise UserError("hardware.precision=16 needs a GPU: use 32 or bf16 on a CPU")
     return replace(config, accelerator=accelerator, precision=precision, devices=devices)

@@ -38,6 +38,14 @@ MOUNTS = Path("/proc/self/mountinfo")
 ENDED = "ended\n"  # last line of a lock file whose lease was released
 
 
+class HeldElsewhere(UserError):
+    """Another living process holds the lock of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.owner = path, _read_owner(path)
+        super().__init__(f"{path.parent} is being run by {self.owner}: wait for it, or stop it")
+
+
 @dataclass(frozen=True)
 class Lock:
     """A lock that this process holds.
@@ -59,7 +67,8 @@ def hold(path: Path, wait: bool = False) -> Iterator[Lock]:
         wait: wait until no other process holds the lock, instead of raising.
 
     Raises:
-        UserError: another process holds the lock (its pid and host are named), or the file cannot be written.
+        HeldElsewhere: another process holds the lock; its pid and host are named.
+        UserError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +113,7 @@ def _flock(path: Path, descriptor: int, wait: bool) -> str | None:
         return f"mount option {option}"
     try:
         if not lock_descriptor(descriptor, blocking=wait, poll_interval=POLL):
-            raise _make_refusal(path)
+            raise HeldElsewhere(path)
         with path.open("a") as second:  # a second lock must be refused, else flock does nothing here
             if lock_descriptor(second.fileno(), blocking=False):
                 return "flock does not keep other processes out"
@@ -191,7 +200,7 @@ def _acquire(lease: SoftReadWriteLock, path: Path, wait: bool) -> None:
         try:
             lease.acquire_write(timeout=LEASE + HEARTBEAT)
         except Timeout:
-            raise _make_refusal(path) from None
+            raise HeldElsewhere(path) from None
 
 
 def _describe_process() -> str:
@@ -210,10 +219,6 @@ def _read_owner(path: Path) -> str:
     with suppress(OSError):  # on SMB a file that another process has locked cannot be read
         return _read(path).partition("\n")[0].strip() or "another process"
     return "another process"
-
-
-def _make_refusal(path: Path) -> UserError:
-    return UserError(f"{path.parent} is being run by {_read_owner(path)}: wait for it, or stop it")
 
 
 def _make_write_error(path: Path, error: OSError) -> UserError:

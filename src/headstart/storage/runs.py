@@ -15,16 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headstart.config.effect import replace_what_has_no_effect
 from headstart.config.environment import hide
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
-from headstart.storage import locks
+from headstart.storage import locks, records
 from headstart.storage.files import LogFile, refuse_link, write_text
 from headstart.storage.redact import Formatter, mask
 
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
+# What a run that begins anew removes, with its checkpoints.
+OUTPUTS = ("result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv", "probe.safetensors")
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
     "study",
@@ -32,6 +35,7 @@ IRRELEVANT = (
     "cache_dir",
     "rerun",
     "checkpoint_every",
+    "keep",
     "figures",
     "head",  # if a strategy uses it, the strategy contains it
     "logger",
@@ -50,14 +54,15 @@ LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "d
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
     """The identity of a run: 8 hex digits of a digest of its resolved config and of `digests`.
 
-    Settings that cannot change the result are left out. The order of keys is ignored, except for phases and rates,
+    Settings that cannot change the result of any run are left out; those without effect on this one are replaced
+    (`headstart.config.effect`). The order of keys is ignored, except for phases and rates,
     where the order has a meaning.
 
     Args:
         digests: of the content of data and weights: the same path with other images gives another run.
     """
     # the names under `imports` stand in the digest of their code
-    kept = _drop_keys(config, (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
+    kept = _drop_keys(replace_what_has_no_effect(config), (*IRRELEVANT, "imports")) | {"digests": dict(digests)}
     kept["strategy"]["phases"] = [
         [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
     ]
@@ -100,24 +105,6 @@ def _replace_non_finite(value: Any) -> Any:
     return value
 
 
-class Result(dict[str, Any]):
-    """The content of a completed run's `result.json`, and its folder."""
-
-    def __init__(self, values: Mapping[str, Any], folder: Path) -> None:
-        super().__init__(values)
-        self.folder = folder
-
-
-def read_result(folder: Path) -> Result | None:
-    """Read the `result.json` of a completed run; None if the run is not complete."""
-    try:
-        result = json.loads((folder / "result.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    completed = isinstance(result, dict) and result.get("status") == "completed"
-    return Result(result, folder) if completed else None
-
-
 @dataclass(frozen=True)
 class Run:
     """The folder of a run, locked by this process."""
@@ -139,12 +126,19 @@ class Run:
         """The W&B id: known before training, and the same each time this run is started."""
         return f"{self.study}-{self.hash}"
 
-    def read_result(self) -> Result | None:
+    def read_result(self) -> records.Result | None:
         """Read the result; None if the run is not complete."""
-        return read_result(self.folder)
+        return records.read_result(self.folder)
 
-    def begin(self, config: Mapping[str, Any], overrides: Sequence[str], fresh: bool) -> None:
-        """Prepare the folder and write the config; an interrupted attempt is continued, unless `fresh` starts again."""
+    def begin(self, config: Mapping[str, Any], overrides: Sequence[str], rerun: bool = False) -> None:
+        """Prepare the folder and write the config; an interrupted attempt is continued.
+
+        Args:
+            rerun: start again from nothing what is complete, has failed, or left damaged files.
+
+        Raises:
+            UserError: an earlier attempt left damaged files.
+        """
         from omegaconf import OmegaConf
 
         for folder in (
@@ -156,9 +150,9 @@ class Run:
             for half_written in folder.glob(".*"):
                 if half_written.is_file() and half_written.name != LOCK:
                     half_written.unlink()
-        before = self.read_state()
-        if fresh or before.get("status") == "completed":
-            for name in ("result.json", "state.json", "predictions.csv", "metrics.csv", "probe.safetensors"):
+        before = self._read_what_is_continued(rerun)
+        if before is None:
+            for name in OUTPUTS:
                 (self.folder / name).unlink(missing_ok=True)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             before = {}
@@ -166,13 +160,20 @@ class Run:
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(list(overrides)))))
         self.update_state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
 
+    def _read_what_is_continued(self, rerun: bool) -> dict[str, Any] | None:
+        """Read the state of an attempt that is continued; None if the run starts from nothing."""
+        try:
+            state, done = self.read_state(), self.read_result()
+        except UserError:
+            if not rerun:
+                raise
+            return None
+        over = state.get("status") == "completed" or (rerun and state.get("status") == "failed")
+        return None if done is not None or over else state
+
     def read_state(self) -> dict[str, Any]:
         """Read `state.json`; empty if there is none."""
-        try:
-            state = json.loads((self.folder / "state.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return state if isinstance(state, dict) else {}
+        return records.read_state(self.folder)
 
     def update_state(self, **facts: Any) -> None:
         """Write facts to `state.json`: status, phase, its index, and the records of finished phases.
@@ -195,6 +196,11 @@ class Run:
         self.update_state(status="completed")
 
 
+def find_folder(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> Path:
+    """The folder of the run with a resolved config."""
+    return Path(config["output_dir"]) / config["study"] / make_name(config, digests)
+
+
 @contextmanager
 def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> Iterator[Run]:
     """Make and lock the folder of the run with a resolved config; inside this context, log to its `train.log`.
@@ -202,23 +208,23 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
     Raises:
         UserError: another process holds the lock (its pid and host are named), or the folder cannot be written.
     """
-    title = make_name(config, digests)
-    folder = Path(config["output_dir"]) / config["study"] / title
+    folder = find_folder(config, digests)
     refuse_link(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output_dir: cannot make {folder}: {error.strerror or error}") from error
     with locks.hold(folder / LOCK) as lock, log_to_file(folder / "train.log") as handler:
-        hash_ = title.rpartition("-")[2]
-        run = Run(folder, title, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
+        hash_ = folder.name.rpartition("-")[2]
+        run = Run(folder, folder.name, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
         try:
             yield run
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt | Stopped) else "failed"
             reason = mask(f"{type(error).__name__}: {error}")
             trace = sys.exc_info() if status == "failed" else None
-            with suppress(RunFailed, OSError):  # if the disk is full, the first error has to be raised, not this one
+            # if the disk is full, or the state is damaged, the first error has to be raised, not this one
+            with suppress(RunFailed, OSError, UserError):
                 handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, reason, (), trace))
                 run.update_state(status=status, error=reason)
             raise

@@ -178,19 +178,29 @@ def train_mode(module: nn.Module, statistics: str = "live") -> None:
 
 
 def optimizer_groups(model: nn.Module, phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:
-    """Group the parameters that learn in `phase` by their rate; biases and norm weights have no weight decay.
+    """Group the parameters that learn in `phase` by their rate; those that timm does not decay have no weight decay.
 
-    With `weight_decay` None all groups have the optimizer's own default.
+    These are parameters of one dimension, biases, and what the network's `no_weight_decay()` names. With `weight_decay`
+    None all groups have the optimizer's own default.
     """
-    norm_or_bias = {p.name for p in list_parameters(model) if p.is_norm or p.name.endswith(".bias")}
+    undecayed = _list_undecayed(model)
     groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         rate = phase.rates[name]
         if rate is None:
             continue
-        plain = name in norm_or_bias
+        plain = id(parameter) in undecayed
         group = groups.setdefault((rate, plain), {"params": [], "lr": lr * rate, "rate": rate})
         if weight_decay is not None:
             group["weight_decay"] = 0.0 if plain else weight_decay
         group["params"].append(parameter)
     return list(groups.values())
+
+
+def _list_undecayed(model: Any) -> set[int]:
+    """The ids of the learning parameters that timm's own optimizers would not decay."""
+    from timm.optim import param_groups_weight_decay
+
+    named = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
+    groups = param_groups_weight_decay(model, weight_decay=1.0, no_weight_decay_list=named)
+    return {id(parameter) for group in groups if not group["weight_decay"] for parameter in group["params"]}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headstart.config.schema import AugmentConfig, PhaseConfig
+from headstart.config.words import count
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead, Route
 
@@ -41,7 +42,7 @@ def _describe_phase(phase: PhaseConfig, route: Route, options: Options) -> str:
         words += smoothed if route.takes_smoothing else []
         idle = {"label_smoothing": smoothed and not route.takes_smoothing, "patience": options.patience}
         return ", ".join(words) + _list_idle([*mixing, *(name for name, on in idle.items() if on)])
-    words = [f"{phase.epochs} epochs", f"lr {phase.lr or options.lr:g}"]
+    words = [count(phase.epochs or 0, "epoch"), f"lr {phase.lr or options.lr:g}"]
     words += [f"stops after {options.patience} without gain"] if options.patience else []
     words += smoothed
     words += [] if phase.augment is False else [f"{name} {strength:g}" for name, strength in mixing.items()]
@@ -61,8 +62,8 @@ def format_table(table: Iterable[Row], heads: str = "") -> list[str]:
     """Format the table as aligned text; `heads` is appended to the parameters of a row of depth 'head'."""
     cells = [("phase", "depth", "rate", "parameters", "")]
     previous: str | None = None
-    for phase, depth, rate, count, frozen, caching, work in table:
-        counted = f"{count:,}{heads if depth == 'head' else ''}"
+    for phase, depth, rate, size, frozen, caching, work in table:
+        counted = f"{size:,}{heads if depth == 'head' else ''}"
         name, text = ("", "") if phase == previous else (phase, f"{work}; {caching}")
         cells.append((name, depth, "frozen" if frozen else f"{rate:g}", counted, text))
         previous = phase

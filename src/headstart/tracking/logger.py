@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from headstart import scores
 from headstart.config.environment import hide
 from headstart.storage.files import append_text, write_text, write_whole
+from headstart.storage.records import make_damage_error
 from headstart.storage.redact import mask
 from headstart.tracking.wandb_names import LONGEST, fit_names
 from headstart.tracking.wandb_reach import is_switched_off
@@ -18,9 +20,8 @@ from headstart.tracking.wandb_run import LoggerSettings, WandbRun
 
 NUMBERS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "lr", "seconds")
 COLUMNS = ("phase", "epoch", "step", *NUMBERS)
-SCORES = ("accuracy", "top5", "balanced_accuracy", "nll", "ece")
 SUMMARY = (
-    *(f"{part}.{score}" for part in ("test", "val") for score in SCORES),
+    *(f"{part}.{score}" for part in ("test", "val") for score in scores.NAMES),
     *(f"seconds.{part}" for part in ("features", "fit", "test", "total")),
     *("params.total", "params.trainable", "gmacs", "epochs", "backbone_forwards", "images_per_second"),
     *("cached", "n_train", "n_val", "n_test"),
@@ -34,10 +35,13 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows: dict[tuple[str, int], dict[str, Any]] = {}
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # a last line without a line end was cut by a crash
-        for row in csv.DictReader(io.StringIO(whole)):
-            self._rows[row["phase"], int(row["epoch"])] = {column: row.get(column) for column in COLUMNS}
+        try:
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            whole = text[: text.rfind("\n") + 1]  # a last line without a line end was cut by a crash
+            for row in csv.DictReader(io.StringIO(whole)):
+                self._rows[row["phase"], int(row["epoch"])] = {column: row.get(column) for column in COLUMNS}
+        except (ValueError, TypeError, LookupError, csv.Error) as error:
+            raise make_damage_error(path, error) from error
         if whole != text or not whole or not whole.startswith(",".join(COLUMNS)):
             self._rewrite()
 

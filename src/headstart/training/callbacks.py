@@ -1,22 +1,19 @@
-"""The callback that saves a phase's best weights and checkpoints and writes its curves while it trains."""
+"""The callback that has a phase's best weights kept, saves checkpoints and writes curves while the phase trains."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
-from torch import nn
 
 from headstart.distributed import comm
 from headstart.errors import RunFailed
-from headstart.models import weights
 from headstart.runtime import signals
+from headstart.tracking import progress
+from headstart.training.best import BestWeights
 from headstart.training.module import PhaseModule
 
 if TYPE_CHECKING:
@@ -29,39 +26,37 @@ NOT_DUE, DUE = 0, -1  # sent by rank 0 between two steps: whether a checkpoint i
 
 
 class PhaseMonitor(pl.Callback):
-    """Saves the weights of the best epoch and the checkpoints, writes the curves, and logs the progress.
+    """Offers each epoch to `BestWeights`, saves checkpoints, writes the curves, and logs the progress.
+
+    A fitted state that the phase starts from is validated before the first step (as Lightning's "sanity check", over
+    all validation images) and offered as epoch 0: a phase never hands on less than it was given.
 
     A checkpoint is written between two steps when `checkpoint_every` seconds have passed, and when a stop is requested,
     after which the run stops.
 
     Args:
-        model: the whole network, all of whose weights are saved.
-        folder: of the phase, for the best weights and the checkpoints.
+        best: the best weights; checkpoints are saved beside their file.
         batches: the training loader's sampler; after a resume it skips the batches that are done.
-        select: `val_accuracy` (of equals the lower `val_loss`) or `val_loss`.
-        with_saved_weights: inside this context the network has the weights to save, if these are not the ones that
-            learn.
     """
 
     def __init__(
         self,
         *,
-        model: nn.Module,
         phase: str,
-        select: str,
-        folder: Path,
+        best: BestWeights,
         run_log: RunLog,
         batches: Batches,
         checkpoint_every: float,
-        with_saved_weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self.model, self.phase, self.select, self.folder, self.run_log = model, phase, select, folder, run_log
-        self.batches, self.checkpoint_every, self.with_saved_weights = batches, checkpoint_every, with_saved_weights
+        self.phase, self.best, self.folder, self.run_log = phase, best, best.path.parent, run_log
+        self.batches, self.checkpoint_every = batches, checkpoint_every
         self.epochs = 0
-        self.best: tuple[float, float] | None = None
-        self.best_epoch, self.logged_at, self.epoch_began = -1, 0.0, 0.0
+        self.has_begun = False  # a checkpoint, if there was one, has been restored completely
+        self.start: dict[str, float | None] = {}  # validation scores of the state that the phase starts from
+        self.logged_at, self.epoch_began = 0.0, 0.0
         self.position: dict[str, int] = {}  # the epoch and the batches done, for the checkpoint that is being written
         self.began = self.saved = time.monotonic()
+        self.work = progress.Task(phase, unit="batches")  # for the console; `gradient` shows it
         self.earlier_seconds = 0.0  # seconds that this phase took before it was interrupted
 
     @property
@@ -70,24 +65,22 @@ class PhaseMonitor(pl.Callback):
         return self.earlier_seconds + time.monotonic() - self.began
 
     def state_dict(self) -> dict[str, Any]:
-        best = None if self.best is None else list(self.best)
         spent = time.monotonic() - self.epoch_began
-        return {"best": best, "best_epoch": self.best_epoch, "seconds": self.seconds, "epoch_seconds": spent}
+        return {"start": self.start, "seconds": self.seconds, "epoch_seconds": spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        best = state_dict["best"]
-        self.best = None if best is None else (best[0], best[1])
-        self.best_epoch, self.earlier_seconds = state_dict["best_epoch"], state_dict["seconds"]
+        self.start, self.earlier_seconds = state_dict["start"], state_dict["seconds"]
         self.epoch_began = time.monotonic() - state_dict["epoch_seconds"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        checkpoint["position"] = self.position
+        checkpoint["position"], checkpoint["best"] = self.position, self.best.pack()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        self.best.unpack(checkpoint["best"])
         position = checkpoint["position"]
         self.batches.epoch, self.batches.skip = position["epoch"], position["batches"]
         log.info(
@@ -97,14 +90,30 @@ class PhaseMonitor(pl.Callback):
             position["batches"],
             len(self.batches),
         )
+        self.work.done = self.work.skipped = position["epoch"] * len(self.batches) + position["batches"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_begun = True
+
+    def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Offer the state that the phase starts from as epoch 0; not called if that is new, or the phase is resumed."""
+        assert isinstance(pl_module, PhaseModule)
+        checked = pl_module.validation
+        known = math.isfinite(checked["loss"])  # a random start may overflow
+        self.start = {"val_accuracy": checked["accuracy"], "val_loss": checked["loss"] if known else None}
+        if known:
+            self.best.offer(0, checked)
+        log.info("  %s  start  |  val loss %.3f  acc %.1f %%", self.phase, checked["loss"], 100 * checked["accuracy"])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_began = time.monotonic()  # not called when an epoch is resumed in its middle
+        self.work.what = f"{self.phase}, epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         done = batch_idx + 1
+        self.work.done = trainer.current_epoch * int(trainer.num_training_batches) + done
         if done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0:
             self._finish_step(trainer, batches=done, epoch=trainer.current_epoch)
 
@@ -120,13 +129,17 @@ class PhaseMonitor(pl.Callback):
         epoch, now = trainer.current_epoch, time.monotonic()
         self.epochs = epoch + 1
         self._record(trainer, learned, checked, now - self.epoch_began)
-        self._keep_if_best(checked)
+        self.best.offer(self.epochs, checked)
+        if self.best.is_overdue(self.epochs):
+            trainer.should_stop = True
         last = trainer.should_stop or epoch + 1 == pl_module.epochs
         if now - self.logged_at > 2 or last:
             self.logged_at = now
             self._log_epoch(trainer, learned, checked, now - self.epoch_began)
         if trainer.should_stop and epoch + 1 < pl_module.epochs:
-            log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best_epoch)
+            log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best.epoch)
+        if last and self.best.epoch == 0:
+            self._warn_of_no_gain()
         if not last:
             self._finish_step(trainer, batches=0, epoch=epoch + 1)
 
@@ -147,13 +160,17 @@ class PhaseMonitor(pl.Callback):
             seconds=seconds,
         )
 
-    def _keep_if_best(self, checked: dict[str, float]) -> None:
-        score = (checked["accuracy"], -checked["loss"]) if self.select == "val_accuracy" else (-checked["loss"], 0.0)
-        if self.best is None or score > self.best:
-            self.best, self.best_epoch = score, self.epochs
-            if comm.is_first():
-                with self.with_saved_weights():
-                    weights.save(self.model, self.folder / weights.BEST)
+    def _warn_of_no_gain(self) -> None:
+        log.warning(
+            "  %s  none of its %d epochs was better on validation (%s) than the start: accuracy %.1f %%, loss %.3f. "
+            "The phase changes nothing: the weights that it started from are kept. Try a lower optimizer.lr, or more "
+            "epochs",
+            self.phase,
+            self.epochs,
+            self.best.select,
+            100 * (self.start["val_accuracy"] or 0),
+            self.start["val_loss"],
+        )
 
     def _log_epoch(
         self, trainer: pl.Trainer, learned: dict[str, float], checked: dict[str, float], seconds: float

@@ -1,24 +1,29 @@
 """A phase that learns by gradient under Lightning, on images or on the features of its frozen prefix."""
 
 import logging
+import math
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 
 from headstart.config.instantiate import build
 from headstart.context import Context
 from headstart.data.loader import Pixels, make_loader
 from headstart.distributed import comm
+from headstart.errors import as_user_error
 from headstart.features.extractor import Extractor, open_extractor
 from headstart.features.views import extract_training_features
 from headstart.models import weights
 from headstart.runtime import signals
 from headstart.storage import checkpoints
+from headstart.storage.records import make_damage_error
 from headstart.strategy.plan import Phase, optimizer_groups
 from headstart.strategy.route import Route
+from headstart.tracking import progress
+from headstart.training.best import BestWeights
 from headstart.training.callbacks import PhaseMonitor
 from headstart.training.ema import WeightAverage
 from headstart.training.loss import TrainingLoss, class_weights
@@ -46,23 +51,25 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         validated=None if average is None else average.module,
     )
     batches, val_batches = _make_loaders(context, phase, route, train, val)
-    if settings.hardware.compile and not batches.sampler.has_whole_batch:
-        log.info("  %s: nothing is compiled, because no batch has %d images", phase.name, settings.batch_size)
-    best = context.best_weights(phase.name)
-    options = {} if average is None else {"with_saved_weights": average.use_average}
-    monitor = PhaseMonitor(
-        model=context.model,
-        phase=phase.name,
+    best = BestWeights(
+        context.model,
+        context.best_weights(phase.name),
         select=context.config.select,
-        folder=best.parent,
+        patience=context.config.patience,
+        with_saved_weights=nullcontext if average is None else average.use_average,
+    )
+    monitor = PhaseMonitor(
+        phase=phase.name,
+        best=best,
         run_log=context.run_log,
         batches=batches.sampler,
         checkpoint_every=context.config.checkpoint_every,
-        **options,
     )
-    callbacks = _make_callbacks(context, phase, average, monitor)
     assert phase.config.epochs is not None
-    _fit(context, module, phase.config.epochs, callbacks, batches, val_batches, monitor)
+    callbacks = _make_callbacks(context, phase, average, monitor)
+    trainer = make_trainer(context.config.hardware, phase.config.epochs, context.run.folder, callbacks)
+    trainer.num_sanity_val_steps = math.inf if _is_start_fitted(context, index) else 0
+    _fit(context, trainer, module, batches, val_batches, monitor)
     images = len(context.data.train)
     outcome = Outcome(
         phase=phase.name,
@@ -70,10 +77,10 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         cut_at=route.split.at if route.split else None,
         epochs=monitor.epochs,
         images=monitor.epochs * images,
-        live_forwards=0 if route.split else monitor.epochs * (images + len(val)),
+        live_forwards=0 if route.split else monitor.epochs * (images + len(val)) + len(val) * bool(monitor.start),
         seconds=monitor.seconds,
         extractions={} if extractor is None else dict(extractor.costs),
-        details={"best_epoch": monitor.best_epoch},
+        details={"best_epoch": best.epoch} | ({"start": monitor.start} if monitor.start else {}),
         earlier_seconds=monitor.earlier_seconds,
     )
     return FittedPhase(outcome, extractor)
@@ -81,9 +88,8 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
 
 def _fit(
     context: Context,
+    trainer: pl.Trainer,
     module: PhaseModule,
-    epochs: int,
-    callbacks: list[pl.Callback],
     batches: Any,
     val_batches: Any,
     monitor: PhaseMonitor,
@@ -91,15 +97,36 @@ def _fit(
     """Train from the newest checkpoint, if there is one, and put the best weights into the network."""
     with signals.defer_signals():
         newest = comm.all_gather(checkpoints.find_newest(monitor.folder) if comm.is_first() else None)[0]
-        trainer = make_trainer(context.config.hardware, epochs, context.run.folder, callbacks)
+        if newest is not None:
+            trainer.num_sanity_val_steps = 0  # the checkpoint knows how good the start was
         try:
-            trainer.fit(module, batches, val_batches, ckpt_path=newest)
+            work = monitor.work
+            work.total = (trainer.max_epochs or 0) * len(batches)
+            with progress.show(work):
+                trainer.fit(module, batches, val_batches, ckpt_path=newest)
+        except Exception as error:
+            if newest is None or monitor.has_begun or as_user_error(error) is not None:
+                raise
+            raise make_damage_error(newest, error) from error
         except SystemExit:  # Lightning raises this for a signal that came after the last step
             signals.raise_if_stopped()
             raise KeyboardInterrupt from None  # Ctrl-C outside of `raise_on_signals`
     context.model.to(context.device)  # Lightning leaves it on the CPU
     comm.barrier()  # rank 0 has written the best weights
-    weights.load(context.model, monitor.folder / weights.BEST)
+    monitor.best.load()
+
+
+def _is_start_fitted(context: Context, index: int) -> bool:
+    """Whether the head that a phase starts from was fitted to these classes, so that the start counts as epoch 0.
+
+    That is so after another phase, and with the head of another run (`headstart.models.factory.create`). A new head is
+    random: after a few epochs at chance level an untrained network would be handed on, and validating it costs a pass.
+    """
+    config = context.config
+    if index > 0:
+        return True
+    pretrained = config.strategy.start == "pretrained"
+    return pretrained and weights.read_classes(config.model.weights) == list(context.data.classes)
 
 
 def _make_settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
@@ -144,6 +171,8 @@ def _make_loaders(context: Context, phase: Phase, route: Route, train: Pixels, v
     batches = make_loader(
         train, config.data.batch_size, shuffle=True, views=max(1, route.views), balanced=balanced, **common
     )
+    if config.hardware.compile and not batches.sampler.has_whole_batch:  # type: ignore[attr-defined] # `Batches`
+        log.info("  %s: nothing is compiled, because no batch has %d images", phase.name, config.data.batch_size)
     return batches, make_loader(val, config.data.batch_size, shuffle=False, **common)
 
 
@@ -167,17 +196,6 @@ def _make_callbacks(
     context: Context, phase: Phase, average: WeightAverage | None, monitor: PhaseMonitor
 ) -> list[pl.Callback]:
     """Make the callbacks; `PhaseMonitor` comes last, because its checkpoints must hold the state of the others."""
-    config = context.config
     made: list[pl.Callback] = [average] if average else []
-    if config.patience is not None:
-        mode = "max" if config.select == "val_accuracy" else "min"
-        rule = EarlyStopping(
-            config.select,
-            patience=config.patience,
-            mode=mode,
-            check_finite=False,
-            check_on_train_epoch_end=False,  # else Lightning calls it after `PhaseMonitor`
-        )
-        made.append(rule)
     watching = [measure.watch(context.model, context.run.folder, phase.name) for measure in context.measures]
     return [*made, monitor, *filter(None, watching)]

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.utilities import dim_zero_cat
+
+from headstart import scores
 
 
 class MeanLoss(Metric):
@@ -24,6 +27,27 @@ class MeanLoss(Metric):
 
     def compute(self) -> Tensor:
         return self.total / self.images
+
+
+class OutputScore(Metric):
+    """A score that needs the outputs of all validation images together (`headstart.scores.measure`)."""
+
+    outputs: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.add_state("outputs", [], dist_reduce_fx="cat")
+        self.add_state("labels", [], dist_reduce_fx="cat")
+
+    def update(self, outputs: Tensor, labels: Tensor) -> None:
+        """Add a batch of logits [n, C] and labels [n]."""
+        self.outputs.append(outputs.float())
+        self.labels.append(labels)
+
+    def compute(self) -> float:
+        return scores.measure(self.name, dim_zero_cat(self.outputs), dim_zero_cat(self.labels))
 
 
 def make_meters(classes: int) -> nn.ModuleDict:

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from headstart.config import instantiate
+from headstart.config.selection import BY_CLASS
 from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
 from headstart.runtime.seeds import derive_seed, get_random_state, set_random_state
 from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
-from headstart.training.meters import make_meters
+from headstart.training.meters import OutputScore, make_meters
+from headstart.training.schedule import step_schedule
 
 if TYPE_CHECKING:
     from headstart.config.schema import HardwareConfig
@@ -33,7 +35,7 @@ class PhaseSettings:
     """The settings of a phase from the run's config.
 
     Attributes:
-        select: the metric for the best epoch and for early stopping, val_accuracy or val_loss.
+        select: the rule by which the best epoch is chosen (`headstart.config.selection`).
         index: the phase's number in the strategy; the seeds of its epochs are derived from it and the run's seed.
     """
 
@@ -82,13 +84,11 @@ class PhaseModule(pl.LightningModule):
         # auxiliary classifiers (`headstart.models.architectures.auxiliary`), each with a loss of its own
         self.auxiliary: list[Any] = [part for part in network.modules() if hasattr(part, "auxiliary_loss")]
         self.restored: dict[str, Any] | None = None
-        self.validation: dict[str, float] = {}  # loss and accuracy of the newest validation
-        self.meters: Any = nn.ModuleDict(
-            {
-                name: make_meters(loss.classes)
-                for name in ("learn", "check")  # "train" is a method of every module
-            }
-        )
+        self.validation: dict[str, float] = {}  # loss, accuracy, and what `select` names, of the newest validation
+        names = ("learn", "check")  # "train" is a method of every module
+        self.meters: Any = nn.ModuleDict({name: make_meters(loss.classes) for name in names})
+        # not among the meters: between two steps, when a checkpoint is written, it is empty
+        self.selected = OutputScore(settings.select.removeprefix("val_")) if settings.select in BY_CLASS else None
 
     def train(self, mode: bool = True) -> PhaseModule:
         """Put the network in training mode, except its frozen parts, which stay in eval mode."""
@@ -135,10 +135,21 @@ class PhaseModule(pl.LightningModule):
                 yield f"{meter}.{name}", metric
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        return self._step(batch, "learn")
+        return self._step(batch, "learn") * self._weigh(len(batch[1]), batch_index)
 
     def validation_step(self, batch: Any, batch_index: int) -> None:
         self._step(batch, "check")
+
+    def _weigh(self, images: int, batch_index: int) -> float:
+        """The weight of a batch's mean loss with which a step's gradient is the mean over all images of the step.
+
+        Lightning divides each loss by `accumulate`, and DDP averages gradients over the processes: both as if all
+        batches of a step, and all processes, had equally many images, and as if no batch of the step were missing.
+        """
+        accumulate = self.trainer.accumulate_grad_batches
+        loader: Any = self.trainer.train_dataloader
+        whole = loader.sampler.count_step_images(accumulate)[batch_index // accumulate]
+        return images * accumulate * comm.world_size() / whole
 
     def _step(self, batch: Any, meter: str) -> Tensor:
         learning = meter == "learn"
@@ -160,6 +171,8 @@ class PhaseModule(pl.LightningModule):
         loss = (self.objective if learning else functional.cross_entropy)(logits.float(), targets)
         self.meters[meter]["loss"].update(loss.detach(), len(labels))
         self.meters[meter]["accuracy"].update(logits.detach(), labels)
+        if self.selected is not None and not learning:
+            self.selected.update(logits.detach(), labels)
         if learning:  # not in the meter, so that its loss can be compared with the validation loss
             for part in self.auxiliary:
                 loss = loss + part.auxiliary_loss(self.objective, targets)
@@ -170,8 +183,9 @@ class PhaseModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.validation = self.read_meters("check")
-        selected = self.validation["accuracy" if self.settings.select == "val_accuracy" else "loss"]
-        self.log(self.settings.select, selected, logger=False, sync_dist=comm.world_size() > 1)  # for early stopping
+        if self.selected is not None:
+            self.validation[self.settings.select] = float(self.selected.compute())
+            self.selected.reset()
 
     def _record_loss(self, loss: Tensor) -> None:
         """Record the first loss that is not finite, on the device; on a CPU it is checked at once, on a GPU later."""
@@ -227,8 +241,8 @@ class PhaseModule(pl.LightningModule):
         )
         if scheduler is None:
             return optimizer
-        scheduler.step_update(0)
+        step_schedule(scheduler, 0)
         return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        scheduler.step_update(self.trainer.global_step)
+        step_schedule(scheduler, self.trainer.global_step)

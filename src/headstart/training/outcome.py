@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from headstart.features.extractor import Extraction, Extractor
 from headstart.models import weights
@@ -50,13 +50,28 @@ def read_outcome(record: Mapping[str, Any], best: Path, probe: Path) -> Outcome 
         probe: the file of its head, if that is no layer of the network.
     """
     facts = dict(record)
-    if facts.keys() != {"weights", *(field.name for field in fields(Outcome))}:
-        log.warning("phase %s was recorded by another version of headstart: it is fitted again", facts.get("phase"))
+    digest = facts.pop("weights", None)
+    known = isinstance(digest, str) and _has_fields(facts, Outcome)
+    if not known or not all(_has_fields(cost, Extraction) for cost in facts["extractions"].values()):
+        log.warning(
+            "phase %s was recorded by another version of headstart, or its record in state.json is damaged: it is "
+            "fitted again",
+            facts.get("phase"),
+        )
         return None
-    for path, meant in ((best, facts.pop("weights")), (probe, facts.get("probe_digest"))):
+    for path, meant in ((best, digest), (probe, facts.get("probe_digest"))):
         if meant is not None and (not path.is_file() or weights.digest_file(path) != meant):
             log.warning("%s is damaged or missing: its phase is fitted again", path)
             return None
     facts["extractions"] = {part: Extraction(**cost) for part, cost in facts["extractions"].items()}
     spent = facts["seconds"] + sum(cost.own_seconds for cost in facts["extractions"].values())
     return Outcome(**facts | {"earlier_seconds": spent})
+
+
+def _has_fields(facts: Any, kind: type) -> bool:
+    """Whether a record has exactly the fields of a dataclass, each with a value of its type."""
+    types = get_type_hints(kind)
+    if not isinstance(facts, Mapping) or facts.keys() != {each.name for each in fields(kind)}:
+        return False
+    plain = {float: (float, int)} | {each: get_origin(each) for each in types.values() if get_origin(each) is dict}
+    return all(isinstance(value, plain.get(types[name], types[name])) for name, value in facts.items())

@@ -4,10 +4,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from headstart.context import Context
+from headstart.data.filenames import list_names
 from headstart.distributed import comm
+from headstart.errors import UserError
 from headstart.features.extractor import Extractor
 from headstart.models import weights
 from headstart.runtime import signals
@@ -30,6 +33,7 @@ def run_phases(
     Returns:
         The outcomes, and the last phase's feature extractor if this attempt used one.
     """
+    _check_selection(context)
     outcomes: list[Outcome] = []
     records: list[dict[str, Any]] = []
     extractor = None
@@ -57,6 +61,18 @@ def run_phases(
         if signum:
             raise signals.Stopped(signum)
     return outcomes, extractor
+
+
+def _check_selection(context: Context) -> None:
+    """Raise UserError if `select` names a score that the validation images do not have."""
+    part, classes = context.data.parts["val"], context.data.classes
+    counts = np.bincount(part.labels, minlength=len(classes))
+    if context.config.select == "val_auroc" and not counts.all():
+        without = [name for name, count in zip(classes, counts.tolist(), strict=True) if not count]
+        raise UserError(
+            f"select=val_auroc: needs a validation image of every class, and these have none: {list_names(without)}. "
+            "Use select=val_f1, or more validation images (data.val_fraction)"
+        )
 
 
 def fit_phase(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:

@@ -13,6 +13,7 @@ from headstart.distributed import comm
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
 from headstart.storage import checkpoints
+from headstart.storage.records import make_damage_error
 from headstart.training.lightning_internals import leave_signals_alone
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class VerifiedCheckpoints(CheckpointIO):
                 f"{path} holds more than plain tensors and numbers, and is not read: headstart did not write it. "
                 "Delete it, and start the same command again"
             ) from error
+        if "best" not in state:
+            raise make_damage_error(Path(path), "it holds no best weights")
         return state
 
     def remove_checkpoint(self, path: Any) -> None:

@@ -25,7 +25,7 @@ PINS, LOCK = ".tune.json", ".tune.lock"
 class TimingFile:
     """The file of the timings of one network at one size on this machine; a failed setting is not stored."""
 
-    def __init__(self, setup: TrialSetup, cache: Path | None) -> None:
+    def __init__(self, setup: TrialSetup, cache: Path | None, folder: str = "tune") -> None:
         import timm
 
         facts = hardware.describe(setup.hardware)
@@ -37,7 +37,7 @@ class TimingFile:
             "batch_size": setup.batch_size,
             "limit": setup.hardware.threads,
         }
-        self.path = None if cache is None else cache / "tune" / f"{digest_key(self.key)}.json"
+        self.path = None if cache is None else cache / folder / f"{digest_key(self.key)}.json"
 
     def read(self) -> dict[Setting, Timing]:
         """Read the stored timings; a damaged file counts as empty."""
@@ -63,7 +63,7 @@ class TimingFile:
         try:
             write_json(self.path, {"key": mask(self.key), "times": rows})
         except RunFailed as error:
-            log.warning("hardware.tune: %s; the run goes on without", error)
+            log.warning("times of steps: %s; the run goes on without", error)
 
 
 def digest_key(key: dict[str, Any]) -> str:
@@ -71,8 +71,8 @@ def digest_key(key: dict[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def read_pins(path: Path) -> dict[str, Any]:
-    """Read the study's pins; none if there is no file or it is damaged."""
+def read_pins(path: Path, level: int = logging.WARNING) -> dict[str, Any]:
+    """Read the study's pins; none if there is no file or it is damaged, which is logged at this level."""
     try:
         pins = json.loads(path.read_text("utf-8"))
         for pin in pins.values():
@@ -80,6 +80,6 @@ def read_pins(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        log.warning("%s is damaged and is not used; the settings are measured again", path)
+        log.log(level, "%s is damaged and is not used; the settings are measured again", path)
         return {}
     return dict(pins)

@@ -91,7 +91,7 @@ class Trial:
         self.images = torch.randn(batch, 3, side, side, device=device)
         self.labels = torch.randint(setup.classes, (batch,), device=device)
 
-    def time(self, settings: Iterable[Setting]) -> dict[Setting, Timing]:
+    def time(self, settings: Iterable[Setting], rounds: int = ROUNDS) -> dict[Setting, Timing]:
         """Measure the median step of each setting, in turns, so that other load on the machine affects all settings.
 
         A setting that raises an error, or whose loss is not finite, gets the reason instead.
@@ -99,7 +99,7 @@ class Trial:
         found = {setting: Timing() for setting in settings}
         steps: dict[Setting, list[float]] = {setting: [] for setting in found}
         racing, began = list(found), time.monotonic()
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for setting in racing:
                 try:
                     first, *rest = self._run_turn(setting)

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,16 +57,18 @@ def tune_hardware(
         RunFailed: another process has taken the measurement over.
     """
     key = digest_key(setup.network | {"precision": asked, "accelerator": setup.hardware.accelerator})
-    with locks.hold(study / LOCK, wait=True) as lock:  # a second run waits for the first one's pin
-        pins = read_pins(study / PINS)
-        pin = pins.get(key)
-        picked = Setting(**pin["setting"]) if pin else None
-        if pin is None or (steps and not pin["steps"]):
-            tried = [picked] if picked else list_candidates(setup.hardware, asked)
-            pin = _choose(setup, TimingFile(setup, cache), steps, tried)
-            if pin["images_per_second"]:  # else nothing could be measured, and the next run tries again
-                locks.raise_if_lost(study / LOCK, lock.claim)
-                write_json(study / PINS, pins | {key: pin})
+    pin = read_pins(study / PINS, logging.DEBUG).get(key)  # no lock where there is nothing to write
+    if _lacks_trial(pin, steps):
+        with locks.hold(study / LOCK, wait=True) as lock:  # a second run waits for the first one's pin
+            pins = read_pins(study / PINS)
+            pin = pins.get(key)
+            if _lacks_trial(pin, steps):
+                tried = [Setting(**pin["setting"])] if pin else list_candidates(setup.hardware, asked)
+                pin = _choose(setup, TimingFile(setup, cache), steps, tried)
+                if pin["images_per_second"]:  # else nothing could be measured, and the next run tries again
+                    locks.raise_if_lost(study / LOCK, lock.claim)
+                    write_json(study / PINS, pins | {key: pin})
+    assert pin is not None
     picked = Setting(**pin["setting"])
     if picked.compile and not has_compiler(setup.hardware.accelerator):
         raise UserError(
@@ -171,6 +173,11 @@ def _may_pay_off(setup: TrialSetup, steps: int, usual: Timing) -> bool:
         "tried" if tried else "not tried", steps, steps * (usual.seconds - hoped), guess,
     )  # fmt: skip
     return tried
+
+
+def _lacks_trial(pin: Mapping[str, Any] | None, steps: int) -> bool:
+    """Whether a pin has to be made, or measured for training too."""
+    return pin is None or bool(steps and not pin["steps"])
 
 
 def _make_pin(batch_size: int, picked: Setting, times: dict[Setting, Timing], steps: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.report.quietly import draw_in
 from headstart.report.style import BASELINE, COLOURS, MUTED, STYLE, percent_limits, place_labels, save, sheet
 from headstart.zoo.rows import Row, frontier
 from headstart.zoo.tables import COSTS
@@ -21,12 +22,11 @@ LABELLED = 40  # with more points than this, only those on the frontier have nam
 
 def draw(rows: Sequence[Row], path: Path) -> Path | None:
     """Draw a panel for each cost that is known for two or more networks with published accuracies; None without any."""
-    import matplotlib
 
     panels = {cost: known for cost in COSTS if len(known := _select_known(rows, cost)) > 1}
     if not panels:
         return None
-    with matplotlib.rc_context(STYLE):
+    with draw_in(STYLE):
         figure = sheet(9.4, 5.6 * len(panels))
         drawn = [
             (figure.add_subplot(len(panels), 1, place), cost, known)

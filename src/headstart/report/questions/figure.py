@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.config.effect import NO_EFFECT
 from headstart.report.groups import Comparison, Group, Stat, natural, plain
 from headstart.report.sections import Picture, Section
 from headstart.report.style import COLOURS, INK, Palette
@@ -57,7 +58,8 @@ def value(group: Group, key: str) -> Any:
     """A row's value of a dotted config key, of `model`, `strategy` or `data`."""
     if key in ("model", "strategy", "data"):
         return getattr(group, key)
-    return (group.runs[0].config or {}).get(key)
+    found = (group.runs[0].config or {}).get(key)
+    return None if found == NO_EFFECT else found
 
 
 def name_of(group: Group, keys: Sequence[str]) -> str:

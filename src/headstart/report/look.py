@@ -1,0 +1,80 @@
+"""Look at a study: group its runs, order the rows, test their differences, choose what to look into."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import UserError, did_you_mean
+from headstart.report import csv_tables
+from headstart.report.columns import BY_NAME
+from headstart.report.contents import Findings
+from headstart.report.contrast import contrasts
+from headstart.report.decision import decide
+from headstart.report.groups import Comparison, Group, compare, natural
+from headstart.report.paired import families
+from headstart.report.study import Study
+from headstart.report.write import report, summary_table
+
+
+def look_at(study: Study, sort: str | None = None, between: tuple[str, str] | None = None) -> Findings:
+    """What a study's runs show.
+
+    Args:
+        sort: the column by which rows are ordered.
+        between: two rows by label that are looked into.
+
+    Raises:
+        UserError: there is no such column, or no such row.
+    """
+    comparison = compare(study)
+    if sort:
+        comparison = sort_rows(comparison, sort)
+    tested = families(comparison)
+    return Findings(comparison, tested, contrasts(comparison, tested, between))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What `headstart.compare` returns.
+
+    Attributes:
+        decision: the row to take and what shows it, a sentence for the study and one for each of several tasks.
+        rows: of summary.csv, by column; numbers in full precision, None where one is not known.
+        pairs: of pairs.csv.
+        folder: of the report.
+    """
+
+    decision: list[str]
+    rows: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    folder: Path
+
+
+def summarize(findings: Findings, plots: bool = True) -> Compared:
+    """Write the report of what was found, and return what it says as plain values."""
+    folder = report(findings, plots)
+    decision = decide(findings.comparison, findings.families)
+    tables = [summary_table(findings.comparison), csv_tables.pairs(findings.comparison, findings.families)]
+    rows, pairs = ([dict(zip(heads, cells, strict=True)) for cells in lines] for heads, lines in tables)
+    return Compared([decision.sentence, *decision.tasks], rows, pairs, folder)
+
+
+def sort_rows(comparison: Comparison, name: str) -> Comparison:
+    """Sort the comparison's rows by one column: the best or the smallest value first, unknown values last."""
+    keys = {alias: key for key in comparison.keys for alias in (key, comparison.short(key))}
+    names = ["model", "strategy", "data", "n", *BY_NAME, *keys]
+    name = name.removesuffix("_mean")
+    if name not in names:
+        hint = did_you_mean(name, names, " Did you mean {}?")
+        raise UserError(f"--sort {name}: no such column.{hint} Columns: {', '.join(dict.fromkeys(names))}.")
+
+    def rank(group: Group) -> tuple[tuple[int, float, str], ...]:
+        if name in BY_NAME:
+            found = group.over_runs(BY_NAME[name].value)
+            sign = -1.0 if BY_NAME[name].rising else 1.0
+            return natural(None if found is None else sign * found.mean)
+        if name == "n":
+            return natural(-len(group.runs))
+        return natural(group.keys[keys[name]] if name in keys else getattr(group, name))
+
+    return replace(comparison, groups=sorted(comparison.groups, key=rank))
