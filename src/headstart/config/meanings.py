@@ -19,7 +19,7 @@ MEANINGS = {
     PHASE: "One phase: how long it lasts, and at what rate each part of the network learns.",
     f"{PHASE}.rates": "By part of the network: what the learning rate is multiplied by; null is frozen. Parts are all, "
     "head, backbone, last, first, norm, bias, depth1-3, stem0-1 or name:REGEX; the first that matches counts. "
-    "{rate: r, decay: d} gives r x d^depth; last and first take groups: how many stages.",
+    "{rate: r, decay: d} gives r x d^depth; last and first take groups, the number of stages.",
     f"{PHASE}.epochs": "How many epochs the phase learns by gradient; null if it has a probe.",
     f"{PHASE}.probe": "What fits the head on cached features, in place of epochs; ${head.probe}: the group head.",
     f"{PHASE}.augment": "Whether training images are augmented; null: as the group augment says, false: never.",

@@ -9,8 +9,8 @@ Selectors:
 - `all`: every parameter
 - `head`: the module that timm's `get_classifier()` returns (depth 0)
 - `backbone`: everything else (depth 1 and deeper)
-- `last`: the `groups` groups next to the head, one by default: `last: {rate: 1, groups: 2}`
-- `first`: the `groups` groups next to the input, one by default
+- `last`: the `groups` stages next to the head, one by default: `last: {rate: 1, groups: 2}`
+- `first`: the `groups` stages next to the input, one by default; the stem is one
 - `depth2`: one depth; `depth1-3`: a range; `depth4-`: from 4 to the stem
 - `stem0`: the backbone counted from the input, where the stem is 0; ranges as for `depth`
 - `norm`: weights and biases of normalisation layers
@@ -18,7 +18,7 @@ Selectors:
 - `name:REGEX`: parameters with a match of the regular expression anywhere in their name, such as `name:\\.bias$`; in a
   file only, because Hydra's command line takes no such keys
 
-Depths are timm's `group_matcher(coarse=True)` groups, the head taken out, counted back from the head.
+Depths are the stages of the backbone, counted back from the head: `headstart.models.depths` says what a stage is.
 """
 
 import re
