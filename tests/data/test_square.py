@@ -49,6 +49,6 @@ def test_images_of_which_much_is_cut_are_counted(tmp_path: Path) -> None:
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
     parts = {"train": files(*sorted(tmp_path.iterdir()))}
     (words,) = describe_cuts(parts, Square(36, 32))
-    assert words.startswith("data.resize=crop: 2 images (4) lose more than a third of their longer side")
+    assert words.startswith("data.resize=crop: 2 of 4 images lose more than a third of their longer side")
     assert describe_cuts({"train": files(tmp_path / "square.png")}, Square(36, 32)) == []
     assert describe_cuts(parts, Square(36, 32, "squash")) == describe_cuts(parts, Square(36, 32, "pad")) == []

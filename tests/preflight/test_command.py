@@ -114,6 +114,17 @@ def test_mistakes_in_a_file_of_ones_own_are_told_with_the_file(here: Path, capsy
     assert "did you mean data.n_train?" in lines["data.n_trian=4"]
 
 
+@pytest.mark.parametrize("option", ["--config-dir", "-cd"])
+def test_a_folder_of_configs_can_be_in_the_home_folder(
+    option: str, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = here / "home" / "own" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nseed: abc\n", "utf-8")
+    monkeypatch.setenv("HOME", str(here / "home"))
+    assert f"(in {file})" in refused([f"{option}=~/own", "experiment=mine"], here, capsys)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -53,6 +53,7 @@ def _run(verb: str, rest: list[str]) -> int:
     from headstart.storage.redact import refuse_secrets
 
     refuse_secrets(rest)
+    rest = [_expand_home(word) for word in rest]
     if verb == "compare":
         from headstart.cli.compare import main as compare
 
@@ -81,6 +82,12 @@ def _run(verb: str, rest: list[str]) -> int:
     from headstart.cli import app
 
     return app.main(rest)
+
+
+def _expand_home(word: str) -> str:
+    """Expand `~` in `--config-dir=~/configs`, which shells leave as it is."""
+    option, equals, folder = word.partition("=")
+    return f"{option}={os.path.expanduser(folder)}" if equals and option in ("--config-dir", "-cd") else word  # noqa: PTH111
 
 
 def _reject_verb(verb: str) -> int:

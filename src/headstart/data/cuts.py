@@ -26,9 +26,9 @@ def describe_cuts(parts: Mapping[str, Part], square: Square) -> list[str]:
     if not cut:
         return []
     total = sum(map(len, parts.values()))
-    of = f"{total:,}" if len(shapes) == total else f"{len(shapes):,} looked at of {total:,}"
+    looked_at = "" if len(shapes) == total else f" (of {total:,}, these were looked at)"
     return [
-        f"data.resize=crop: {cut:,} images ({of}) lose more than a third of their longer side at its ends; "
+        f"data.resize=crop: {cut:,} of {len(shapes):,} images{looked_at} lose more than a third of their longer side at its ends; "
         "data.resize=squash or pad keeps all of it"
     ]
 
