@@ -219,6 +219,19 @@ def test_each_row_is_tested_against_the_cheapest_or_the_reference(tmp_path: Path
         assert outside.p is not None
 
 
+def test_a_reference_that_scatters_does_not_widen_the_interval_of_other_rows(tmp_path: Path) -> None:
+    for seed, skill in enumerate((0.2, 2.4, 4.0)):
+        write_run(tmp_path, strategy="scratch", seed=seed, skill=skill)
+        for strategy in ("finetune", "head_then_all"):
+            write_run(tmp_path, strategy=strategy, seed=seed)
+    (family,) = families(compare(read(tmp_path / "demo")), "scratch")
+    rows = {row.strategy: row for row in family.rows}
+    outside = family.between(rows["head_then_all"], rows["finetune"]).test
+    assert outside is not None
+    assert outside.half < 0.06
+    assert all(pair.test is not None and pair.test.half > 0.4 for pair in family.pairs)
+
+
 def test_a_wrong_reference_is_answered_with_the_nearest_name(tmp_path: Path) -> None:
     write_demo(tmp_path)
     comparison = compare(read(tmp_path / "demo"))

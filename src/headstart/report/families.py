@@ -8,9 +8,8 @@ from itertools import combinations
 
 from headstart.errors import UserError, did_you_mean
 from headstart.report.groups import Comparison, Group
-from headstart.report.paired import Family, Pair, add_test, make_pair
+from headstart.report.paired import Family, Pair, add_test, find_excess, make_pair
 from headstart.report.stats.holm import holm
-from headstart.report.stats.rule import typical_excess
 from headstart.report.worth import cheapest
 
 
@@ -44,9 +43,7 @@ def _test(task: str, rows: list[Group], reference: Group | None) -> Family:
         pairs = [make_pair(one, other) for one, other in combinations(rows, 2)]
     else:
         pairs = [make_pair(row, reference) for row in rows if row is not reference]
-    known = [pair.sample.excess() for pair in pairs if pair.sample is not None]
-    excesses = [excess for excess in known if excess is not None]
-    excess = float(typical_excess(excesses)) if excesses else 0.0
+    excess = find_excess(pairs)
     tested = [add_test(pair, excess) for pair in pairs]
     return Family(task, rows, _correct(tested), reference, excess)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from headstart.report.groups import Group, Stat, stat
 from headstart.report.metric import Metric
 from headstart.report.repeat import Repeat
 from headstart.report.stats.paired_test import NO_SPREAD, PairedTest, Sample, compute_test
-from headstart.report.stats.rule import LEAST_SPREAD, LEVEL
+from headstart.report.stats.rule import LEAST_SPREAD, LEVEL, typical_excess
 from headstart.report.study import Run
 
 
@@ -121,7 +123,7 @@ class Family:
     """A task's rows, best first, and the pairs that are tested, with Holm's correction over them.
 
     Each row is tested against `reference`, as `row - reference`; without one, all pairs are, the better row first.
-    `excess` is what seeds add to the variance of a typical pair (`headstart.report.stats.rule`).
+    `excess` is what seeds add to the variance of a typical one of `pairs` (`headstart.report.stats.rule`).
     """
 
     task: str
@@ -147,8 +149,20 @@ class Family:
             raise LookupError(f"{one.strategy} and {other.strategy} are not two rows of {self.task}")
         place = id(one), id(other)
         if place not in self._others:
-            self._others[place] = add_test(make_pair(one, other), self.excess)
+            self._others[place] = add_test(make_pair(one, other), self._excess_without_reference)
         return self._others[place]
+
+    @cached_property
+    def _excess_without_reference(self) -> float:
+        """The excess of a typical pair without the reference: what its runs scatter is no matter of other pairs."""
+        rows = [row for row in self.rows if row is not self.reference]
+        return find_excess([make_pair(one, other) for one, other in combinations(rows, 2)])
+
+
+def find_excess(pairs: Iterable[Pair]) -> float:
+    """The excess of seeds of a typical one of these pairs; 0 if none of them says it."""
+    known = [excess for pair in pairs if pair.sample is not None and (excess := pair.sample.excess()) is not None]
+    return float(typical_excess(known)) if known else 0.0
 
 
 def make_pair(one: Group, other: Group) -> Pair:
