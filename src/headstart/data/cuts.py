@@ -28,8 +28,8 @@ def describe_cuts(parts: Mapping[str, Part], square: Square) -> list[str]:
     total = sum(map(len, parts.values()))
     looked_at = "" if len(shapes) == total else f" (of {total:,}, these were looked at)"
     return [
-        f"data.resize=crop: {cut:,} of {len(shapes):,} images{looked_at} lose more than a third of their longer side at its "
-        "ends; data.resize=squash or pad keeps all of it"
+        f"data.resize=crop: {cut:,} of {len(shapes):,} images{looked_at} lose more than a third of their longer side "
+        "at its ends; data.resize=squash or pad keeps all of it"
     ]
 
 
