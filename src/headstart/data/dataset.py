@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBED = 16  # images that are examined to find out how the images have to be adapted
 SHOWN_CLASSES = 10  # at the start of a run
 
 
@@ -153,23 +152,10 @@ class Data:
 
     @cached_property
     def adaptations(self) -> list[str]:
-        """Sentences that say how images are changed, in addition to cropping, judging from a few training images."""
-        from PIL import Image
+        """Sentences that say how images are changed, in addition to cropping."""
+        from headstart.data.shapes import describe_changes
 
-        from headstart.data.cuts import describe_cuts
-        from headstart.data.decode import silence_pillow
-
-        part, grey, shortest = self.parts["train"], False, self.stored_size
-        with silence_pillow():
-            for row in part.rows[:: max(1, len(part) // PROBED)]:
-                image = part.split.images[int(row)]
-                picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-                grey |= picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
-                shortest = min(shortest, *picture.size)
-        words = ["grey images repeated to 3 channels"] if grey else []
-        if shortest < self.stored_size:
-            words.append(f"{shortest} px images resized up to {self.stored_size} px")
-        return words + describe_cuts(self.parts, Square(self.stored_size, self.image_size, self.resize))
+        return describe_changes(self.parts, Square(self.stored_size, self.image_size, self.resize))
 
 
 def prepare(
