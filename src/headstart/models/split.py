@@ -46,7 +46,7 @@ class NetworkSplit:
     lacks_dropout: bool = False
 
 
-class _Prefix(nn.Module):
+class PreLogits(nn.Module):
     """The network up to its pre-logits features [n, d], what timm calls `num_features` or `head_hidden_size`."""
 
     def __init__(self, model: Any) -> None:
@@ -111,7 +111,7 @@ def _split_at_head(model: Any) -> NetworkSplit:
     head: Any = model.get_classifier()
     rates = find_head_dropout(model)
     rest = nn.Sequential(*(nn.Dropout(rate) for rate in rates or ()), head)
-    return NetworkSplit(_Prefix(model), rest, "head", lacks_dropout=rates is None and has_dropout(model))
+    return NetworkSplit(PreLogits(model), rest, "head", lacks_dropout=rates is None and has_dropout(model))
 
 
 def _split_inside(model: nn.Module, trainable: frozenset[str]) -> NetworkSplit | None:
