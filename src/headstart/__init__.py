@@ -1,7 +1,7 @@
 """headstart: experiments that compare networks and transfer strategies on image data, in accuracy and in cost.
 
-From Python, use `run`, `compose`, `compare` and `load`. headstart's own networks are registered with timm as soon as both
-packages are imported. Importing headstart does not import torch.
+From Python, use `run`, `compose`, `compare` and `load`. headstart's own networks are registered with timm as soon as
+both packages are imported. Importing headstart does not import torch.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from headstart.data.reader import ImageReader
 from headstart.data.workers import Batch, Message, kill_workers_at_exit, leave, open_message, pack, prepare_worker
 from headstart.errors import UserError
 
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 PREFETCHED = 2  # batches that a thread of this process prepares while one is used
 LARGE = 2**20  # bytes of a batch in memory; for smaller ones a thread costs more than it gains

@@ -94,7 +94,7 @@ def _build(folder: Path, config: RunConfig, result: Result, device: torch.device
 def _join(network: Any, route: Route, own_head: nn.Module | None) -> nn.Module:
     """The network from images to logits, in eval mode: with its own head, or with a fitted one behind a part of it."""
     if own_head is None:
-        return network.eval()  # type: ignore[no-any-return]
+        return network.eval()
     assert isinstance(route, FittedHead)
     return nn.Sequential(route.split.prefix, route.make_classifier(network, own_head)).eval()
 
