@@ -39,9 +39,13 @@ def write_digits(folder: Path, each: int = 12, *, bits: int = 8) -> Path:
     return folder
 
 
-@cache
 def digits(bits: int = 8) -> Path:
     """The folder of the digits that the runs were trained on."""
+    return _digits(bits)
+
+
+@cache
+def _digits(bits: int) -> Path:
     return write_digits(Path(_scratch.name) / f"digits{bits}", bits=bits)
 
 
@@ -51,5 +55,12 @@ def make_run(kind: str, *more: str, bits: int = 8) -> Any:
     from headstart import train
 
     source = ("data=image_folder", f"data.source.root={digits(bits)}")
-    overrides = (*source, *SMALL, "data.test_fraction=0.4", *KINDS[kind], f"output_dir={Path(_scratch.name) / 'outputs'}", *more)
+    overrides = (
+        *source,
+        *SMALL,
+        "data.test_fraction=0.4",
+        *KINDS[kind],
+        f"output_dir={Path(_scratch.name) / 'outputs'}",
+        *more,
+    )
     return train.run(compose(*overrides), list(overrides))

@@ -63,7 +63,7 @@ def test_the_batch_size_changes_nothing_but_rounding(kind: str) -> None:
     found = [probabilities(network, network.predict(images, top=10, batch_size=size)) for size in (64, 1, 7)]
     assert all(np.abs(found[0] - other).max() <= 1e-5 for other in found[1:])
     features = [network.features(images, batch_size=size) for size in (64, 7)]
-    assert torch.allclose(*features, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(*features, atol=1e-4)
 
 
 def test_features_are_what_the_head_reads() -> None:
@@ -140,7 +140,14 @@ def test_a_broken_image_is_named_and_the_others_keep_their_answers(tmp_path: Pat
     network = headstart.load(make_run("fitted").folder)
     sound = sorted(map(str, digits().rglob("*.png")))[:5]
     (tmp_path / "broken.png").write_bytes(Path(sound[0]).read_bytes()[:60])
-    mixed: list[Any] = [*sound[:2], str(tmp_path / "broken.png"), str(tmp_path / "none.png"), *sound[2:], [1, 2], np.zeros(3)]
+    mixed: list[Any] = [
+        *sound[:2],
+        str(tmp_path / "broken.png"),
+        str(tmp_path / "none.png"),
+        *sound[2:],
+        [1, 2],
+        np.zeros(3),
+    ]
     found = network.predict(mixed, top=1, batch_size=3)
     assert [each.image for each in found] == [*mixed[:7], 7, 8]
     assert [each.error is None for each in found] == [True, True, False, False, True, True, True, False, False]
