@@ -44,10 +44,11 @@ def measure(repeats: int) -> list[Figure]:
                 ratio = median(ours / other for ours, other in zip(speeds[OURS], speeds[name], strict=True))
                 note = f"{shown[OURS]} and {shown[name]} images/s"
                 figures.append(Figure(f"{size} px: {OURS} / {name}", ratio, "x", at_least=0.95, note=note))
-        return [*figures, _measure_memory(root, repeats)]
+        return [*figures, measure_memory(root, repeats)]
 
 
-def _measure_memory(root: Path, repeats: int) -> Figure:
+def measure_memory(root: Path, repeats: int) -> Figure:
+    """How much more memory the command takes for many files than for few."""
     folders = {count: root / str(count) for count in (FEW, MANY)}
     for count, folder in folders.items():
         write_small_files(folder, count)
