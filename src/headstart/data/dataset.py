@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -183,19 +182,19 @@ def prepare(
     classes, parts = read_parts(data_cfg, cache_dir)
     listing, constant = digest_listing(classes, parts), find_constant_parts(parts, data_cfg.folds)
     parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
-    stored_size = math.floor(image_size / crop_pct)
-    need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
+    square = Square.make(image_size, crop_pct, resize if data_cfg.resize == "auto" else data_cfg.resize, mean)
+    need = processes * sum(map(len, parts.values())) * 3 * square.size**2
     return Data(
         classes,
         {name: _copy_rows(part) for name, part in parts.items()},
         image_size=image_size,
-        stored_size=stored_size,
+        stored_size=square.size,
         interpolation=interpolation,
         workers=workers,
         streamed=_must_stream(data_cfg.storage, need),
         pixel_range=pixel_range,
-        resize=resize if data_cfg.resize == "auto" else data_cfg.resize,
-        fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
+        resize=square.resize,
+        fill=square.fill,
         listing=listing,
         constant=constant,
     )

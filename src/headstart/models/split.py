@@ -44,7 +44,7 @@ class NetworkSplit:
     at: str
 
 
-class _Prefix(nn.Module):
+class PreLogits(nn.Module):
     """The network up to its pre-logits features [n, d], what timm calls `num_features` or `head_hidden_size`."""
 
     def __init__(self, model: Any) -> None:
@@ -161,7 +161,7 @@ def _split_at_head(model: Any, training: bool) -> NetworkSplit:
             random = [layers[str(node.target)] for node in traced.graph.nodes if _is_random(node, layers)]
         except Exception as error:  # any dropout will then be missing in the rest, so that the halves differ
             log.debug("cannot be traced after its features: %r", error)
-    return NetworkSplit(_Prefix(model), nn.Sequential(*random, model.get_classifier()), "head")
+    return NetworkSplit(PreLogits(model), nn.Sequential(*random, model.get_classifier()), "head")
 
 
 def _trace(model: nn.Module, training: bool) -> tuple[fx.GraphModule, dict[str, nn.Module]]:
