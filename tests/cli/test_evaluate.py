@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import fork_server
 from headstart.cli.evaluate import choose_data
+from headstart.cli.main import main
 from headstart.errors import UserError
-from headstart.predict.run import read_config
+from headstart.predict.run import load_run, read_config
 from predict.runs import digits, make_run
 
+Evaluate = Callable[..., tuple[str, str]]
+_load = cache(load_run)
 
-def evaluate(*arguments: str | Path, cwd: Path, code: int = 0) -> tuple[str, str]:
-    """Run `headstart evaluate`; returns standard output and error."""
-    done = fork_server.run("evaluate", *map(str, arguments), cwd=cwd)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
+
+@pytest.fixture
+def evaluate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Evaluate:
+    """Runs `headstart evaluate` in this process, loading each network once; returns its two streams."""
+    monkeypatch.setattr("headstart.predict.run.load_run", _load)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, code: int = 0) -> tuple[str, str]:
+        capsys.readouterr()
+        found = main(["evaluate", *map(str, arguments)])
+        shown = capsys.readouterr()
+        assert found == code, shown
+        return shown.out, shown.err
+
+    return run
 
 
 def list_files(folder: Path) -> dict[str, int]:
@@ -29,10 +42,10 @@ def list_files(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("kind", ["neighbours", pytest.param("fine-tuned", marks=pytest.mark.slow)])
-def test_a_runs_own_test_images_give_its_own_numbers(kind: str, tmp_path: Path) -> None:
+def test_a_runs_own_test_images_give_its_own_numbers(kind: str, evaluate: Evaluate, tmp_path: Path) -> None:
     result = make_run(kind)
     before = list_files(result.folder)
-    shown, _ = evaluate(result.folder, "--json", "--out", "found", cwd=tmp_path)
+    shown, _ = evaluate(result.folder, "--json", "--out", "found")
     found: dict[str, Any] = json.loads(shown)
     assert {name: found[name] for name in ("test", "per_class", "n_test", "classes")} == {
         name: result[name] for name in ("test", "per_class", "n_test", "classes")
@@ -46,27 +59,27 @@ def test_a_runs_own_test_images_give_its_own_numbers(kind: str, tmp_path: Path) 
     assert (tmp_path / "found" / "predictions.csv").read_text() == own
 
 
-def test_classes_are_matched_by_name(tmp_path: Path) -> None:
+def test_classes_are_matched_by_name(evaluate: Evaluate, tmp_path: Path) -> None:
     """Other data in which the classes 0 to 6 are missing, so that each of its classes has another number."""
     run = make_run("neighbours").folder
     for name in ("7", "8", "9"):
         shutil.copytree(digits() / name, tmp_path / "photos" / name)
-    shown, said = evaluate(run, "photos", "--part", "all", "--json", cwd=tmp_path)
+    shown, said = evaluate(run, "photos", "--part", "all", "--json")
     found = json.loads(shown)
     assert found["n_test"] == 36
     assert found["test"]["accuracy"] > 0.6, "by number they would all be wrong"
     assert found["classes_without_images"] == [str(at) for at in range(7)]
     assert "stand in what the run was trained or validated on" in said
     shutil.copytree(digits() / "1", tmp_path / "photos" / "eleven")
-    _, said = evaluate(run, "photos", "--part", "all", cwd=tmp_path, code=2)
+    _, said = evaluate(run, "photos", "--part", "all", code=2)
     assert "does not know 1 class of these images: eleven" in said
-    table, _ = evaluate(run, "photos", "--part", "all", "--skip-unknown", cwd=tmp_path)
+    table, _ = evaluate(run, "photos", "--part", "all", "--skip-unknown")
     assert "left out, unknown to the run: eleven (12 images)" in table
     assert "classes without an image here: 0, 1, 2, 3, 4, 5, 6" in table
     assert "36 images (all)" in table
 
 
-def test_mistakes_are_answered_in_words_with_code_2(tmp_path: Path) -> None:
+def test_mistakes_are_answered_in_words_with_code_2(evaluate: Evaluate) -> None:
     folder = make_run("neighbours").folder
     own = read_config(folder)
     for words, reason in {
@@ -79,8 +92,8 @@ def test_mistakes_are_answered_in_words_with_code_2(tmp_path: Path) -> None:
             choose_data(own, words, None)
     config, _ = choose_data(own, ["data.n_test=20"], None)
     assert (config.n_test, config.source, config.split_seed) == (20, own.data.source, own.data.split_seed)
-    _, said = evaluate("lenet5", cwd=tmp_path, code=2)
+    _, said = evaluate("lenet5", code=2)
     assert "is no folder of a run" in said
-    _, said = evaluate(folder, "--out", folder / "more", cwd=tmp_path, code=2)
+    _, said = evaluate(folder, "--out", folder / "more", code=2)
     assert "lies in the run's folder" in said
     assert not (folder / "more").exists()

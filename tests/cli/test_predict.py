@@ -5,28 +5,45 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import fork_server
-import headstart
 from headstart.cli.image_words import list_images
+from headstart.cli.main import main
 from headstart.errors import UserError
-from predict.runs import digits, make_run
+from headstart.predict.load import load as load_network
+from predict.runs import digits, load, make_run
+
+Predict = Callable[..., tuple[str, str]]
 
 
-def predict(*arguments: str | Path, cwd: Path, code: int = 0, before: str = "") -> tuple[str, str]:
-    """Run `headstart predict`; returns standard output and error."""
-    done = fork_server.run("predict", *map(str, arguments), cwd=cwd, before=before)
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout, done.stderr
+@pytest.fixture
+def predict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Predict:
+    """Runs `headstart predict` in this process, loading each network once; returns its two streams."""
+    monkeypatch.setattr("headstart.predict.load.load", _load)
+
+    def run(*arguments: str | Path, cwd: Path, code: int = 0) -> tuple[str, str]:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        found = main(["predict", *map(str, arguments)])
+        shown = capsys.readouterr()
+        assert found == code, shown
+        return shown.out, shown.err
+
+    return run
+
+
+_load = cache(load_network)
 
 
 @pytest.fixture(scope="module")
 def run() -> Path:
+    """The folder of a completed run."""
     return Path(make_run("neighbours").folder)
 
 
@@ -43,7 +60,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_table_json_csv_and_python_agree(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_table_json_csv_and_python_agree(predict: Predict, run: Path, photos: Path, tmp_path: Path) -> None:
     asked = (run, photos, "--top", "3", "--csv", "answers.csv")
     table, said = predict(*asked, "--figure", "sheet.png", cwd=tmp_path, code=1)
     assert "1 of 6 images cannot be read" in said
@@ -53,7 +70,7 @@ def test_table_json_csv_and_python_agree(run: Path, photos: Path, tmp_path: Path
     found = {line["image"]: line for line in map(json.loads, lines.splitlines())}
     with (tmp_path / "answers.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    network = headstart.load(run, "cpu")
+    network = load("neighbours")
     for each, row in zip(
         network.predict(sorted(found), top=3), sorted(rows, key=lambda row: row["image"]), strict=False
     ):
@@ -76,17 +93,18 @@ def test_table_json_csv_and_python_agree(run: Path, photos: Path, tmp_path: Path
         assert (sheet.width, sheet.height) == (3 * 392, 2 * 160)
 
 
-def test_formulas_in_names_are_defused_in_the_table(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_formulas_in_names_are_defused_in_the_table(predict: Predict, run: Path, photos: Path, tmp_path: Path) -> None:
     predict(run, "=1+1.png", "--csv", tmp_path / "answers.csv", cwd=photos)
     assert (tmp_path / "answers.csv").read_text().splitlines()[1].startswith("'=1+1.png,")
 
 
-def test_paths_come_from_standard_input_and_patterns(run: Path, photos: Path) -> None:
+def test_paths_come_from_standard_input_and_patterns(predict: Predict, run: Path, photos: Path) -> None:
     listed = photos.parent / "list.txt"
     listed.write_text("photos/more/c.png\n\nnone.png\nphotos/a.png\n")
     before = f"import os; os.dup2(os.open({str(listed)!r}, os.O_RDONLY), 0)"
-    lines, _ = predict(run, "-", "--json", "--top", "1", cwd=photos.parent, code=1, before=before)
-    found = [json.loads(line) for line in lines.splitlines()]
+    done = fork_server.run("predict", str(run), "-", "--json", "--top", "1", cwd=photos.parent, before=before)
+    assert done.returncode == 1, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["image"] for line in found] == ["photos/more/c.png", "none.png", "photos/a.png"]
     assert found[1]["error"] == "there is no such file"
     lines, _ = predict(run, "photos/**/[bc].png", "--json", "--top", "1", cwd=photos.parent)
@@ -109,7 +127,7 @@ def test_words_without_an_image_are_refused(tmp_path: Path) -> None:
         list_images([str(tmp_path / "*.png")])
 
 
-def test_mistakes_are_answered_in_words_with_code_2(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_mistakes_are_answered_in_words_with_code_2(predict: Predict, run: Path, photos: Path, tmp_path: Path) -> None:
     _, said = predict(run, photos / "notes.txt", cwd=tmp_path, code=2)
     assert "none of the images could be read" in said
     _, said = predict("lenet5", photos / "a.png", cwd=tmp_path, code=2)
@@ -119,7 +137,7 @@ def test_mistakes_are_answered_in_words_with_code_2(run: Path, photos: Path, tmp
     assert predict("lenet5", photos / "a.png", "--untrained", "--json", cwd=tmp_path)[0].count("class ") == 5
 
 
-def test_the_range_of_16_bits_can_be_given(run: Path, tmp_path: Path) -> None:
+def test_the_range_of_16_bits_can_be_given(predict: Predict, run: Path, tmp_path: Path) -> None:
     deep = next(digits(16).rglob("*.png"))
     _, said = predict(run, deep, cwd=tmp_path, code=2)
     assert "none of the images" in said

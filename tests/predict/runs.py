@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+import headstart
 from conftest import SMALL, compose
+from headstart.predict.network import Network
 
 PROBE = "strategy.phases.head.probe"
 FITTED = ("strategy=feature_extraction",)
@@ -64,3 +66,9 @@ def make_run(kind: str, *more: str, bits: int = 8) -> Any:
         *more,
     )
     return train.run(compose(*overrides), list(overrides))
+
+
+@cache
+def load(kind: str, *, bits: int = 8) -> Network:
+    """The network of such a run; tests do not change it."""
+    return headstart.load(make_run(kind, bits=bits).folder, "cpu")

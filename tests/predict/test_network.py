@@ -13,10 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-import headstart
 from headstart.errors import UserError
 from headstart.predict.network import Network, Prediction
-from predict.runs import digits, make_run
+from predict.runs import digits, load, make_run
 
 SLOW = pytest.mark.slow
 
@@ -39,7 +38,7 @@ def probabilities(network: Network, found: list[Prediction]) -> np.ndarray:
 )
 def test_a_runs_test_images_get_the_numbers_of_its_predictions(kind: str) -> None:
     folder = make_run(kind).folder
-    network = headstart.load(folder)
+    network = load(kind)
     with (folder / "predictions.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     found = network.predict([row["name"] for row in rows], top=10)
@@ -58,7 +57,7 @@ def test_a_runs_test_images_get_the_numbers_of_its_predictions(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", ["fine-tuned", "neighbours", pytest.param("stages", marks=SLOW)])
 def test_the_batch_size_changes_nothing_but_rounding(kind: str) -> None:
-    network = headstart.load(make_run(kind).folder)
+    network = load(kind)
     images = sorted(map(str, digits().rglob("*.png")))[:65]
     found = [probabilities(network, network.predict(images, top=10, batch_size=size)) for size in (64, 1, 7)]
     assert all(np.abs(found[0] - other).max() <= 1e-5 for other in found[1:])
@@ -67,19 +66,19 @@ def test_the_batch_size_changes_nothing_but_rounding(kind: str) -> None:
 
 
 def test_features_are_what_the_head_reads() -> None:
-    network = headstart.load(make_run("fitted").folder)
+    network = load("fitted")
     images = sorted(map(str, digits().rglob("*.png")))[:5]
     features = network.features(images)
     assert features.shape == (5, 1280)
     with torch.inference_mode():
         logits = network.network.get_classifier()(features)
     assert np.abs(logits.softmax(1).numpy() - probabilities(network, network.predict(images, top=10))).max() <= 1e-5
-    stages = headstart.load(make_run("neighbours").folder)
+    stages = load("neighbours")
     assert torch.allclose(stages.features(images), features, atol=1e-5), "neighbours are found among the same features"
 
 
 def test_paths_images_and_arrays_are_one_image(tmp_path: Path) -> None:
-    network = headstart.load(make_run("neighbours").folder)
+    network = load("neighbours")
     photo = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
     Image.fromarray(photo).save(path := tmp_path / "photo.png")
     opened = Image.open(path)
@@ -93,7 +92,7 @@ def test_paths_images_and_arrays_are_one_image(tmp_path: Path) -> None:
 
 
 def test_a_large_jpeg_that_is_opened_is_decoded_as_its_file_is(tmp_path: Path) -> None:
-    network = headstart.load(make_run("neighbours").folder)
+    network = load("neighbours")
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((600, 400)).save(path := tmp_path / "photo.jpg")
     memory = io.BytesIO(path.read_bytes())
@@ -117,7 +116,7 @@ def _draw_formats(folder: Path) -> dict[str, list[str]]:
 
 
 def test_unusual_files_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
-    network = headstart.load(make_run("neighbours").folder)
+    network = load("neighbours")
     names = [str(tmp_path / name) for name in _draw_formats(tmp_path)]
     for name, pixels in zip(names, network.decode(names).float(), strict=True):
         left, right = pixels[..., :8].mean(), pixels[..., -8:].mean()
@@ -128,16 +127,16 @@ def test_unusual_files_are_seen_as_a_person_sees_them(tmp_path: Path) -> None:
 def test_16_bits_get_the_range_of_the_runs_own_images(tmp_path: Path) -> None:
     folder = make_run("neighbours", bits=16).folder
     assert json.loads((folder / "result.json").read_text())["preprocessing"]["pixel_range"] == [0.0, 4095.0]
-    network = headstart.load(folder)
+    network = load("neighbours", bits=16)
     with np.load(folder / "predictions.npz") as stored:
         names, expected = stored["test_names"].tolist(), stored["test_probabilities"]
     assert np.array_equal(probabilities(network, network.predict(names, top=10)), expected)
-    (other,) = headstart.load(make_run("neighbours").folder).predict(names[0])
+    (other,) = load("neighbours").predict(names[0])
     assert "more than 8 bits" in str(other.error), "a run on 8 bits does not know what is black and white in 16"
 
 
 def test_a_broken_image_is_named_and_the_others_keep_their_answers(tmp_path: Path) -> None:
-    network = headstart.load(make_run("fitted").folder)
+    network = load("fitted")
     sound = sorted(map(str, digits().rglob("*.png")))[:5]
     (tmp_path / "broken.png").write_bytes(Path(sound[0]).read_bytes()[:60])
     mixed: list[Any] = [
@@ -162,6 +161,6 @@ def test_a_broken_image_is_named_and_the_others_keep_their_answers(tmp_path: Pat
 def test_scores_that_are_no_probabilities_are_none() -> None:
     result = make_run("ridge on stages")
     assert result["test"]["nll"] is None
-    (found,) = headstart.load(result.folder).predict(next(digits().rglob("*.png")), top=2)
+    (found,) = load("ridge on stages").predict(next(digits().rglob("*.png")), top=2)
     assert len(found.labels) == 2
     assert np.isnan(found.probabilities).all()

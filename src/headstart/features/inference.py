@@ -36,7 +36,7 @@ def run_inference(
         what: name of the work in the progress lines.
         batch_size: rows per call of the network.
     """
-    device = find_device(network)
+    device = next(chain(network.parameters(), network.buffers())).device
     network.eval()
     outputs: Tensor | None = None
     n = rows.stop - rows.start
@@ -65,11 +65,6 @@ def run_batch(network: nn.Module, inputs: Tensor, config: HardwareConfig, batch_
     if inputs.ndim == 4:
         inputs = inputs.contiguous(memory_format=hardware.memory_format(config))
     return network(inputs)[:n]
-
-
-def find_device(network: nn.Module) -> torch.device:
-    """The device of a network's weights."""
-    return next(chain(network.parameters(), network.buffers())).device
 
 
 def choose_batch_size(side: int, device: torch.device) -> int:

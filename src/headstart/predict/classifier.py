@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from headstart.evaluation.evaluate import ROWS_OF_FEATURES
 from headstart.features.extractor import DTYPES
-from headstart.features.inference import choose_batch_size, find_device, run_batch
+from headstart.features.inference import choose_batch_size, run_batch
 from headstart.models.fold import fold_batch_norms
 from headstart.runtime import hardware
 
@@ -27,6 +27,7 @@ class Classifier:
     Attributes:
         prefix: turns images into the features that were cached; None: nothing was.
         head: turns these, or images, into logits.
+        device: where both are.
         config: precision, memory format and threads, all resolved.
         batch_size: images per call.
         dtype: the precision in which features were kept; None: that of the prefix's output.
@@ -35,6 +36,7 @@ class Classifier:
 
     prefix: nn.Module | None
     head: nn.Module
+    device: torch.device
     config: HardwareConfig
     batch_size: int
     dtype: torch.dtype | None = None
@@ -66,9 +68,8 @@ class Classifier:
         return torch.cat([self._run(self.head, some.float(), most).float() for some in inputs.split(most)])
 
     def _run(self, network: nn.Module, inputs: Tensor, size: int) -> Tensor:
-        device = find_device(network)
-        with torch.inference_mode(), hardware.use_threads(self.config), hardware.autocast(self.config, device):
-            return run_batch(network, inputs.to(device, non_blocking=True), self.config, size).to("cpu")
+        with torch.inference_mode(), hardware.use_threads(self.config), hardware.autocast(self.config, self.device):
+            return run_batch(network, inputs.to(self.device, non_blocking=True), self.config, size).to("cpu")
 
 
 def make_classifier(
@@ -86,9 +87,11 @@ def make_classifier(
         own_head: a fitted head that is no layer of the network.
         dtype: `features.dtype` of the run.
     """
-    size, form = choose_batch_size(image_size, find_device(network)), hardware.memory_format(config)
+    device, form = next(network.parameters()).device, hardware.memory_format(config)
+    size = choose_batch_size(image_size, device)
     head = route.make_classifier(network, own_head).eval().to(memory_format=form)
     if route.split is None:
-        return Classifier(None, head, config, size)
+        return Classifier(None, head, device, config, size)
     prefix = fold_batch_norms(route.split.prefix).eval().to(memory_format=form)
-    return Classifier(prefix, head, config, size, DTYPES.get(dtype), None if own_head is None else ROWS_OF_FEATURES)
+    rows = None if own_head is None else ROWS_OF_FEATURES
+    return Classifier(prefix, head, device, config, size, DTYPES.get(dtype), rows)

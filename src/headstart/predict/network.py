@@ -211,7 +211,8 @@ class Network:
         if self._classifier.prefix is not None and self.route.name == "probe":
             return self._classifier
         prefix = fold_batch_norms(PreLogits(self.network)).eval()
-        return Classifier(prefix, nn.Identity(), self.hardware, choose_batch_size(self.image_size, self.device))
+        size = choose_batch_size(self.image_size, self.device)
+        return Classifier(prefix, nn.Identity(), self.device, self.hardware, size)
 
 
 def as_list(images: AnyImage | Iterable[AnyImage]) -> list[AnyImage]:
