@@ -11,7 +11,7 @@ from timm.data import create_transform
 
 from data.images import PHOTOS, files, part_of
 from headstart.data.augment import Preprocess
-from headstart.data.cuts import describe_cuts
+from headstart.data.cropped import describe_cropped
 from headstart.data.reader import ImageReader
 from headstart.data.square import Square
 
@@ -48,7 +48,7 @@ def test_images_of_which_much_is_cut_are_counted(tmp_path: Path) -> None:
     for name, size in {"wide": (90, 40), "tall": (40, 90), "photo": (60, 50), "square": (50, 50)}.items():
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
     parts = {"train": files(*sorted(tmp_path.iterdir()))}
-    (words,) = describe_cuts(parts, Square(36, 32))
+    (words,) = describe_cropped(parts, Square(36, 32))
     assert words.startswith("data.resize=crop: 2 of 4 images lose more than a third of their longer side")
-    assert describe_cuts({"train": files(tmp_path / "square.png")}, Square(36, 32)) == []
-    assert describe_cuts(parts, Square(36, 32, "squash")) == describe_cuts(parts, Square(36, 32, "pad")) == []
+    assert describe_cropped({"train": files(tmp_path / "square.png")}, Square(36, 32)) == []
+    assert describe_cropped(parts, Square(36, 32, "squash")) == describe_cropped(parts, Square(36, 32, "pad")) == []

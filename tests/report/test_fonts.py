@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from headstart.report import confusion, fonts, style
+from headstart.report import classes, confusion, fonts, style
+from report.studies import looked_at
 
 CLASSES = ["猫", "größe", "\U00013000"]  # the last is a hieroglyph
 
@@ -49,30 +50,57 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def draw(path: Path, monkeypatch: pytest.MonkeyPatch) -> Axes:
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved."""
+    figures: list[Figure] = []
+
+    def save(figure: Figure, path: Path) -> Path:
+        figures.append(figure)
+        return style.save(figure, path)
+
+    for module in (confusion, classes):
+        monkeypatch.setattr(module, "save", save)
+    return figures
+
+
+def draw(path: Path, saved: list[Figure]) -> Axes:
     """Draw a confusion matrix with the title 猫; returns its axes as they were saved."""
-    saved: list[Figure] = []
-    save = style.save
-    monkeypatch.setattr(confusion, "save", lambda figure, path: saved.append(figure) or save(figure, path))
     confusion.draw_matrix(np.eye(3), CLASSES, "猫", path)
     assert path.is_file()
     return saved[0].axes[0]
 
 
-def test_a_font_of_the_machine_draws_what_the_own_font_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_font_of_the_machine_draws_what_the_own_font_lacks(
+    saved: list[Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "damaged.ttf").write_bytes(b"no font")
     files = [str(tmp_path / "damaged.ttf"), make_font(tmp_path / "one.ttf", "猫")]
     monkeypatch.setattr(fonts, "list_system_fonts", lambda: files)
-    axes = draw(tmp_path / "a.png", monkeypatch)
+    axes = draw(tmp_path / "a.png", saved)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["猫", "größe", "class 2"]
     assert axes.get_title(loc="left") == "猫"
 
 
-def test_what_no_font_has_is_written_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_font_has_is_written_otherwise(
+    saved: list[Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fonts, "list_system_fonts", list)
-    axes = draw(tmp_path / "a.png", monkeypatch)
+    axes = draw(tmp_path / "a.png", saved)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["class 0", "größe", "class 2"]
     assert axes.get_title(loc="left") == r"\u732b"
+
+
+def test_classes_beside_their_recall_have_such_names_too(
+    study: Path, saved: list[Figure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fonts, "list_system_fonts", list)
+    comparison, family = looked_at(study)
+    pair = family.tested[0]
+    pair.one.runs[0].result["classes"][3] = "猫"
+    classes.draw_changes(comparison, pair, classes.changes(pair), style.Palette(comparison.groups), tmp_path / "a.png")
+    names = {label.get_text() for label in saved[0].axes[0].get_yticklabels()}
+    assert names == {"class 3", *(str(at) for at in range(10) if at != 3)}
 
 
 def test_ticks_that_no_font_can_draw_show_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

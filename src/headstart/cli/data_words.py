@@ -100,7 +100,8 @@ def _is_hf_set(path: Path) -> bool:
 
 
 def _quote(text: str) -> str:
-    return QuotedString(text=text, quote=Quote.single).with_quotes()
+    """The text as a value of Hydra, in which ${ is no reference to another key."""
+    return QuotedString(text=text.replace("${", r"\${"), quote=Quote.single).with_quotes()
 
 
 def _read_run(folder: Path, overrides: Sequence[str]) -> Request:

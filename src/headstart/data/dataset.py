@@ -156,7 +156,7 @@ class Data:
         """Sentences that say how images are changed, in addition to cropping, judging from a few training images."""
         from PIL import Image
 
-        from headstart.data.cuts import describe_cuts
+        from headstart.data.cropped import describe_cropped
         from headstart.data.decode import silence_pillow
 
         part, grey, shortest = self.parts["train"], False, self.stored_size
@@ -169,7 +169,7 @@ class Data:
         words = ["grey images repeated to 3 channels"] if grey else []
         if shortest < self.stored_size:
             words.append(f"{shortest} px images resized up to {self.stored_size} px")
-        return words + describe_cuts(self.parts, Square(self.stored_size, self.image_size, self.resize))
+        return words + describe_cropped(self.parts, Square(self.stored_size, self.image_size, self.resize))
 
 
 def prepare(

@@ -17,7 +17,7 @@ MEASURED = 1000  # images of a part whose shape is read, at most: 0.1 s
 WIDE_CUT = 1 / 3  # a cut of more than this share of an image's longer side is said; of a square's, 1/8 is usual
 
 
-def describe_cuts(parts: Mapping[str, Part], square: Square) -> list[str]:
+def describe_cropped(parts: Mapping[str, Part], square: Square) -> list[str]:
     """A sentence that counts the images of which the crop cuts off much; none if there are none."""
     if square.resize != "crop":
         return []
@@ -26,7 +26,7 @@ def describe_cuts(parts: Mapping[str, Part], square: Square) -> list[str]:
     if not cut:
         return []
     total = sum(map(len, parts.values()))
-    looked_at = "" if len(shapes) == total else f" (of {total:,}, these were looked at)"
+    looked_at = "" if len(shapes) == total else f" that were looked at (there are {total:,})"
     return [
         f"data.resize=crop: {cut:,} of {len(shapes):,} images{looked_at} lose more than a third of their longer side "
         "at its ends; data.resize=squash or pad keeps all of it"
