@@ -136,7 +136,7 @@ def test_a_column_of_parts_is_used_or_asked_about(tmp_path: Path, caplog: pytest
     assert named.val.labels.tolist() == [1]
     with pytest.raises(UserError, match="the column 'fold' looks like an official split"):
         read(write(tmp_path / "folds", train=table([0, 1, 2], fold=([0, 1, 2], datasets.Value("int64")))))
-    with pytest.raises(UserError, match="data.source.split=part: there is no such column"):
+    with pytest.raises(UserError, match=r"data\.source\.split=part: there is no such column"):
         read(path, split="part")
 
 

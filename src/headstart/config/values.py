@@ -22,6 +22,7 @@ from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunC
 from headstart.config.words import count
 from headstart.errors import UserError, did_you_mean
 
+
 def find_value_problems(config: RunConfig) -> Iterator[str]:
     """Find wrong values in a typed config: of each key alone, and of several together."""
     for key, choices in CHOICES.items():

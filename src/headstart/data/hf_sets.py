@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from headstart.data.filenames import escape_name
+from headstart.data.groups import mention_groups
 from headstart.data.hf_columns import (
     check_column,
     check_known,
@@ -25,7 +26,6 @@ from headstart.data.hf_columns import (
     list_texts,
     read_column,
 )
-from headstart.data.groups import mention_groups
 from headstart.data.part_names import find_part
 from headstart.data.source import Source, Split
 from headstart.data.split_columns import read_part
@@ -143,7 +143,8 @@ def _divide(path: str, tables: dict[str, Any], columns: Columns) -> dict[str, An
     if column is None:
         return tables
     parts = np.array([read_part(text, f"{path}, row {row}") for row, text in enumerate(list_texts(table, column))])
-    return {part: table.select(np.flatnonzero(parts == part)) for part in np.unique(parts).tolist()}
+    rows = {part: np.flatnonzero(parts == part) for part in ("train", "val", "test")}
+    return {part: table.select(some) for part, some in rows.items() if len(some)}
 
 
 def _state(files: Iterable[Path]) -> dict[str, str]:

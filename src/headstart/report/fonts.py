@@ -33,7 +33,9 @@ def draw_all_letters(figure: Figure) -> None:
 def name_classes(classes: Sequence[str]) -> list[str]:
     """The names of classes, with `class N` (its place, from 0) for each that no font can draw."""
     found = _find_families("".join(classes))
-    return [name if all(found.get(letter, "-") for letter in name) else f"class {at}" for at, name in enumerate(classes)]
+    return [
+        name if all(found.get(letter, "-") for letter in name) else f"class {at}" for at, name in enumerate(classes)
+    ]
 
 
 def _find_families(text: str) -> dict[str, str]:
