@@ -48,7 +48,7 @@ def test_a_name_of_conf(capsys: pytest.CaptureFixture[str]) -> None:
         assert line in printed
 
 
-@pytest.mark.parametrize("name", ["photos", "it's a, b [c]=1 é"])
+@pytest.mark.parametrize("name", ["photos", "it's a, b [c]=1 é", "${x}"])
 def test_a_folder_of_any_name(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder(tmp_path / name)
     Image.new("RGB", (9, 9)).save(tmp_path / name / "loose.png")

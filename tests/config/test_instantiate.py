@@ -85,6 +85,15 @@ def test_a_target_inside_the_arguments_builds_nothing(tmp_path: Path) -> None:
     assert not harm.exists()
 
 
+def test_values_are_texts_and_no_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASS", "hush")
+    for text in ("${oc.env:DB_PASS}", r"\${oc.env:DB_PASS}", r"a\\${x} $ {b}"):
+        figure = instantiate.build(
+            "figure", {"_target_": "headstart.report.questions.Levels", "title": text, "by": ["x"]}
+        )
+        assert figure.title == text
+
+
 @pytest.mark.parametrize("key", ["optimizer", "data.source", "head.probe", "figures.x", "measures.x"])
 def test_nothing_runs_under_explain(key: str, tmp_path: Path) -> None:
     harm = tmp_path / "made"

@@ -21,6 +21,7 @@ from headstart.errors import UserError
 
 datasets = pytest.importorskip("datasets")
 NAMES = ["red", "green", "blue"]
+TEXT = datasets.Value("string")
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,36 @@ def test_save_to_disk_and_groups(tmp_path: Path) -> None:
         assert source.val is source.test is None
 
 
+def test_a_column_of_parts_is_used_or_asked_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    parts = ["train", "Test", "train", "test", "train", "train"]
+    path = write(tmp_path / "set", train=table([0, 1, 2, 0, 1, 0], Split=(parts, TEXT)))
+    source = read(path)
+    assert source.test is not None
+    assert (source.train.labels.tolist(), source.test.labels.tolist()) == ([0, 2, 1, 0], [1, 0])
+    assert source.test.images.raw(1) == encode(3)["bytes"]
+    assert "the parts are those of the column 'Split'" in caplog.text
+    assert read(path, split=None).test is None
+    assert read(path, split="Split").test is not None
+    names = datasets.ClassLabel(names=["train", "valid"])
+    named = read(write(tmp_path / "named", train=table([0, 1, 2], fold=([0, 1, 0], names))), label="kind")
+    assert named.val is not None
+    assert named.val.labels.tolist() == [1]
+    with pytest.raises(UserError, match="the column 'fold' looks like an official split"):
+        read(write(tmp_path / "folds", train=table([0, 1, 2], fold=([0, 1, 2], datasets.Value("int64")))))
+    with pytest.raises(UserError, match=r"data\.source\.split=part: there is no such column"):
+        read(path, split="part")
+
+
+def test_a_column_of_groups_is_mentioned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "set", train=table([0, 1, 2], patient=(["p", "q", "p"], TEXT)))
+    read(path)
+    assert "column 'patient' repeats (2 values, 3 images): data.group=patient keeps" in caplog.text
+    caplog.clear()
+    read(path, group="patient")
+    assert caplog.text == ""
+
+
 def test_secret_labels_are_no_test_set(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = read(write(tmp_path / "set", train=table([0, 1, 2]), test=table([-1, -1], first=5)))
     assert source.test is None
@@ -126,7 +157,6 @@ def test_secret_labels_are_no_test_set(tmp_path: Path, caplog: pytest.LogCapture
         read(write(tmp_path / "part", train=table([0, 1, 2]), test=table([-1, 1], first=5)))
 
 
-TEXT = datasets.Value("string")
 SEVERAL = datasets.Sequence(datasets.ClassLabel(names=NAMES))
 MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], dict[str, Any], str]] = {
     "several labels": (lambda: {"train": table([[0, 1], [1]], SEVERAL)}, {"label": "kind"}, "several labels per image"),

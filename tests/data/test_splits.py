@@ -243,9 +243,9 @@ def test_folds_of_data_with_a_test_set_are_refused() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"train_per_class": 5, "n_train": 50}, r"data\.train_per_class=5 and data\.n_train=50"),
+        ({"train_per_class": 5, "n_train": 50}, "train_per_class and n_train both say how much"),
         ({"train_per_class": 41}, r"class 'c1' has 40 images"),
-        ({"train_per_class": 1}, "at least 2"),
+        ({"train_per_class": 1}, r"data\.train_per_class=1: must be at least 2"),
         ({"n_train": 3}, r"data\.n_train=3: must be 4 … 90"),
         ({"n_train": 91}, r"data\.n_train=91: must be 4 … 90"),
         ({"n_train": 0}, r"data\.n_train=0"),

@@ -42,6 +42,17 @@ def test_every_problem_is_named_once_with_its_own_image(tmp_path: Path) -> None:
     assert "1 image under two labels:" in found.describe_problems()
 
 
+def test_a_pair_with_two_labels_is_listed_once(tmp_path: Path) -> None:
+    root = folder(tmp_path)
+    shutil.copy(root / "train" / "a" / "2.png", root / "test" / "b" / "other.png")
+    lines = Summary(read(root)).describe_problems()
+    assert lines[:2] == [
+        "1 image in train and test; the pairs are listed with their labels",
+        "1 image under two labels:",
+    ]
+    assert len(lines) == 3
+
+
 def test_many_problems_are_cut_and_counted(tmp_path: Path) -> None:
     root = folder(tmp_path)
     for at in range(5):

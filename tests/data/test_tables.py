@@ -83,7 +83,7 @@ def test_the_separator_is_found_out(content: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path,label\ncafé.png,a\n".encode("latin-1"), "cannot be read as a CSV file in UTF-8"),
+        ("path,label\ncafé.png,a\n".encode("latin-1"), "line 2: there is a letter that is not in UTF-8; save"),
         (b'path,label\n"' + b"x" * 200_000 + b'",a\n', "field larger than"),
         (b"path,label\n" + b"x" * 300 + b".png,a\ny.png,b\n", "2 of 2 image files do not exist"),
         (b"path,label\nnew\\\x00.png,a\ny.png,b\n", "2 of 2 image files do not exist|cannot be read as a CSV"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from headstart.cli import main
 from headstart.errors import UserError
 from headstart.models.published import KERAS_TABLE, KerasNetwork
 from headstart.zoo import children, command, rows
@@ -119,6 +120,16 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_measured(
     monkeypatch.setattr(command, "_measure_all", lambda *_: pytest.fail("measured"))
     with pytest.raises(UserError, match=r"--output: cannot make .*file"):
         command.main(["resnet18", "--output", str(tmp_path / "file" / "zoo")])
+
+
+def test_a_tilde_after_an_options_name_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(command, "_measure_all", lambda *_: pytest.fail("measured"))
+    assert main.main(["zoo", "resnet18", "--output=~/file/zoo"]) == 2
+    assert f"--output: cannot make {tmp_path / 'file' / 'zoo'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--batch", "0"], ["--repeats", "-1"], ["--format", "xml"], ["--batch", "x"]])

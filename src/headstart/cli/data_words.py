@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from headstart.config.instantiate import escape_references
 from headstart.config.schema import RunConfig
 from headstart.data.filenames import escape_name
 from headstart.errors import UserError
@@ -100,7 +101,8 @@ def _is_hf_set(path: Path) -> bool:
 
 
 def _quote(text: str) -> str:
-    return QuotedString(text=text, quote=Quote.single).with_quotes()
+    """The text as a value of Hydra, in which ${ is no reference to another key."""
+    return QuotedString(text=escape_references(text), quote=Quote.single).with_quotes()
 
 
 def _read_run(folder: Path, overrides: Sequence[str]) -> Request:

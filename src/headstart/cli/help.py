@@ -19,8 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 from headstart.config import keys
 from headstart.config.docstrings import describe_target
 from headstart.config.meanings import GROUPS, VALUES, find_example, find_general, find_meaning
+from headstart.config.ranges import CHOICES, describe_range
 from headstart.config.validate import raise_if_any
-from headstart.config.values import CHOICES, describe_range
 from headstart.errors import UserError
 from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments

@@ -95,9 +95,9 @@ def _run(verb: str, rest: list[str]) -> int:
 
 
 def _expand_home(word: str) -> str:
-    """Expand `~` in `--config-dir=~/configs`, which shells leave as it is."""
-    option, equals, folder = word.partition("=")
-    return f"{option}={os.path.expanduser(folder)}" if equals and option in ("--config-dir", "-cd") else word  # noqa: PTH111
+    """Expand `~` in the value of an option, such as `--config-dir=~/configs`, which shells leave as it is."""
+    option, equals, value = word.partition("=")
+    return f"{option}={os.path.expanduser(value)}" if equals and option.startswith("-") else word  # noqa: PTH111
 
 
 def _reject_verb(verb: str) -> int:

@@ -5,6 +5,7 @@ optimizer is an optimizer class of torch or timm, a figure a figure of the repor
 there may also stand what a package of one's own defines: one that the key `imports` names, or a plugin's.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,7 +86,8 @@ def find_target(target: Any, role: str) -> Any:
 def build(role: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
     """Call what `node['_target_']` names with the node's other keys, if it is fit for its role.
 
-    A `_target_` inside the arguments may name code of one's own only.
+    A `_target_` inside the arguments may name code of one's own only. The values are used as they are: `${…}` in them
+    is text, because a config that somebody sent must not read the environment.
 
     Raises:
         UserError: a target is not allowed.
@@ -98,7 +100,16 @@ def build(role: str, node: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
     for each in inner:
         _check_inner(each)
     with execution_whitelist([str(target), *map(str, inner)], reset=True):
-        return instantiate(dict(node), *args, _convert_="all", **kwargs)
+        return instantiate(escape_references(dict(node)), *args, _convert_="all", **escape_references(kwargs))
+
+
+def escape_references(value: Any) -> Any:
+    r"""Write `\${` for `${` in each text of a value, so that OmegaConf reads the text and no reference in it."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    if isinstance(value, dict):
+        return {key: escape_references(inner) for key, inner in value.items()}
+    return [escape_references(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _check_inner(target: Any) -> None:

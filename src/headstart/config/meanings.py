@@ -124,7 +124,7 @@ GROUPS = {
     "debug": "Short runs that look whether everything works.",
 }
 
-# What the schema and `headstart.config.values` do not say of values, in the order in which they are looked for.
+# What the schema and `headstart.config.ranges` do not say of values, in the order in which they are looked for.
 VALUES = {
     "optimizer.lr": "a number above 0",
     "optimizer.weight_decay": "a number, 0 or above",

@@ -7,69 +7,20 @@ from operator import attrgetter
 from typing import Any
 
 from headstart.config import own_code
-from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.names import find_name_problems
+from headstart.config.ranges import (
+    ABOVE_ZERO,
+    CHOICES,
+    RANGES,
+    describe_range,
+    find_budget_problem,
+    find_fold_problem,
+    find_range_problem,
+)
 from headstart.config.rates import parse_rates
 from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
-from headstart.config.selection import SELECTIONS
 from headstart.config.words import count
 from headstart.errors import UserError, did_you_mean
-
-CHOICES = {
-    "strategy.start": ("pretrained", "scratch"),
-    "keep": ("best", "all", "none"),
-    "select": SELECTIONS,
-    "class_weights": ("none", "balanced"),
-    "data.on_bad_image": ("raise", "skip"),
-    "data.resize": ("auto", "crop", "squash", "pad"),
-    "data.sampling": ("uniform", "balanced"),
-    "data.storage": ("auto", "memory", "stream"),
-    "hardware.accelerator": ACCELERATORS,
-    "hardware.precision": PRECISIONS,
-    "hardware.memory_format": MEMORY_FORMATS,
-    "features.dtype": ("auto", "float32", "bfloat16"),
-    "features.storage": ("auto", "memory", "mapped"),
-    "logger.mode": ("auto", "online", "offline"),
-}
-# key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
-RANGES: dict[str, tuple[float, float | None]] = {
-    "seed": (0, 2**32 - 1),
-    "epochs": (1, None),
-    "label_smoothing": (0, 0.99),
-    "patience": (1, None),
-    "data.image_size": (8, 4096),
-    "data.batch_size": (2, None),
-    "data.train_per_class": (2, None),
-    "data.n_train": (2, None),
-    "data.n_test": (1, None),
-    "data.folds": (2, 1000),
-    "data.split_seed": (0, 2**32 - 1),
-    "augment.rotation": (0, 180),
-    "augment.color_jitter": (0, 1),
-    "augment.erasing": (0, 1),
-    "augment.mixup": (0, 10),
-    "augment.cutmix": (0, 10),
-    "hardware.devices": (-1, 4096),
-    "checkpoint_every": (0, None),
-    "hardware.accumulate": (1, None),
-    "hardware.workers": (0, 256),
-    "hardware.threads": (1, 1024),
-}
-HINTS = {"epochs": "; strategy=feature_extraction fits a head without epochs"}
-ABOVE_ZERO = ("data.train_fraction", "data.val_fraction", "data.test_fraction", "hardware.clip")
-BELOW_ONE = ("data.val_fraction", "data.test_fraction")
-
-
-def describe_range(key: str) -> str | None:
-    """Describe the choices or the range of a key's values, if it has any."""
-    if key in CHOICES:
-        return f"one of {', '.join(CHOICES[key])}"
-    if key in RANGES:
-        low, high = RANGES[key]
-        return f"at least {low}" if high is None else f"from {low} to {high}"
-    if key in ABOVE_ZERO:
-        return "above 0 and below 1" if key in BELOW_ONE else "above 0"
-    return None
 
 
 def find_value_problems(config: RunConfig) -> Iterator[str]:
@@ -78,16 +29,12 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
         value = attrgetter(key)(config)
         if value not in choices:
             yield f"{key}={value}: must be {describe_range(key)}{did_you_mean(str(value), choices)}"
-    for key, (low, high) in RANGES.items():
+    for key in (*RANGES, *ABOVE_ZERO):
         value = attrgetter(key)(config)
         if key == "data.split_seed" and value == config.seed:
             continue  # it is the seed, which is already reported
-        if value is not None and not (low <= value and (high is None or value <= high)):
-            yield f"{key}={value}: must be {describe_range(key)}{HINTS.get(key, '')}"
-    for key in ABOVE_ZERO:
-        value = attrgetter(key)(config)
-        if value is not None and not (value > 0 and (key not in BELOW_ONE or value < 1)):
-            yield f"{key}={value}: must be {describe_range(key)}"
+        if (problem := find_range_problem(key, value)) is not None:
+            yield problem
     if config.hardware.devices == 0:
         yield "hardware.devices=0: must be 1 or more, or -1 for all of them"
     if config.hardware.allow_bf16 and not (config.hardware.tune and config.hardware.precision == "auto"):
@@ -108,11 +55,9 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
 
 
 def _data_problems(data: DataConfig, augment: AugmentConfig, class_weights: str) -> Iterator[str]:
-    cuts = [name for name in ("train_per_class", "train_fraction", "n_train") if getattr(data, name) is not None]
-    if len(cuts) > 1:
-        yield f"data: {' and '.join(cuts)} both say how much to train on; set one, the others to null"
-    if data.train_fraction is not None and data.train_fraction > 1:
-        yield f"data.train_fraction={data.train_fraction}: must be at most 1"
+    for problem in (find_budget_problem(vars(data)), find_fold_problem(data.folds, data.fold)):
+        if problem is not None:
+            yield problem
     if data.pixel_range is not None and not -float("inf") < data.pixel_range[0] < data.pixel_range[1] < float("inf"):
         yield f"data.pixel_range={list(data.pixel_range)}: must be two numbers, that of black first: [0,4095]"
     for name in ("crop_scale", "crop_ratio"):
@@ -121,29 +66,12 @@ def _data_problems(data: DataConfig, augment: AugmentConfig, class_weights: str)
             yield f"augment.{name}=[{low}, {high}]: must be two numbers above 0, the smaller first"
     if augment.crop_scale[1] > 1:
         yield f"augment.crop_scale={list(augment.crop_scale)}: a crop cannot be larger than the image (1.0)"
-    if (problem := find_fold_problem(data.folds, data.fold)) is not None:
-        yield problem
     if data.group is not None:
         yield from _group_problems(data.group)
     if data.sampling == class_weights == "balanced":
         yield "class_weights=balanced and data.sampling=balanced both correct for imbalance: use one of them"
     if augment.flip and not data.flip:
         yield "augment.flip=true, but data.flip=false: these images change their meaning when mirrored"
-
-
-def find_fold_problem(folds: int | None, fold: int | None) -> str | None:
-    """What is wrong with data.folds and data.fold together, in words; None if nothing is."""
-    if folds is None:
-        return None if fold is None else f"data.fold={fold}: of how many? Set data.folds too, such as data.folds=5"
-    numbers = ",".join(map(str, range(folds)))
-    if fold is None:
-        return (
-            f"data.folds={folds}: data.fold says which of them is the test set, 0 … {folds - 1}; all of them: "
-            f"headstart train -m data.folds={folds} data.fold={numbers}"
-        )
-    if not 0 <= fold < folds:
-        return f"data.fold={fold}: with data.folds={folds} it must be from 0 to {folds - 1}"
-    return None
 
 
 def _group_problems(group: str) -> Iterator[str]:

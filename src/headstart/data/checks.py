@@ -21,6 +21,7 @@ import numpy as np
 from headstart.config.words import count
 from headstart.data.dataset import Data
 from headstart.data.filenames import escape_name, list_names
+from headstart.data.ids import pack_ids, unpack_ids
 from headstart.data.reader import list_faults
 from headstart.data.source import is_encoded
 from headstart.distributed import comm
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from headstart.data.splits import Part
 
 log = logging.getLogger(__name__)
-
-ID_BYTES = 16
 
 
 class Decodable:
@@ -54,12 +53,12 @@ class Decodable:
     def read(self) -> set[str]:
         """All ids known."""
         contents = () if self._shards is None else self._shards.read()
-        return {content[at : at + ID_BYTES].hex() for content in contents for at in range(0, len(content), ID_BYTES)}
+        return set().union(*map(unpack_ids, contents))
 
     def write(self, ids: set[str]) -> None:
         """Add ids; a full disk costs the memory of them, not the run."""
         if self._shards is not None and ids:
-            self._shards.write(bytes.fromhex("".join(sorted(ids))))
+            self._shards.write(pack_ids(ids))
 
 
 def check_images(data: Data, on_bad_image: str, cache_dir: Path | None) -> None:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,13 @@ from headstart.data.ranks import rank_keys
 from headstart.data.source import Source, Split
 from headstart.errors import UserError
 
+log = logging.getLogger(__name__)
+
+COLUMNS = re.compile(  # names of columns whose values stand for something that has several images
+    r"(patient|subject|person|participant|individual|animal|donor|case|specimen|slide|plate|scene|video|site|farm|plot"
+    r"|group)s?([ _-]?(id|nr|no|number|name))?",
+    re.IGNORECASE,
+)
 PATTERN = "regex:"  # data.group=regex:… is a pattern on paths; anything else is the name of a table's column
 
 
@@ -53,6 +61,20 @@ def find_groups(split: Split, group: str) -> list[str]:
         )
     matches = [match for match in found if match is not None]
     return ["/".join(part or "" for part in match.groups() or (match[0],)) for match in matches]
+
+
+def mention_groups(origin: str, columns: Iterable[str], read: Callable[[str], Sequence[object]]) -> None:
+    """Say that images of a table belong together, where a column's name and values show it.
+
+    `read` reads a column; one cell an image.
+    """
+    for name in filter(COLUMNS.fullmatch, columns):
+        cells = read(name)
+        if 1 < len(different := set(cells)) < len(cells):
+            log.warning(
+                "%s: column '%s' repeats (%d values, %d images): data.group=%s keeps the images of one %s in one part",
+                *(origin, name, len(different), len(cells), name, name),
+            )
 
 
 def raise_if_shared(source: Source, group: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from headstart.data.classes import check_names, order_classes
 from headstart.data.filenames import escape_name, list_names
 from headstart.data.labels import check_labels
+from headstart.data.split_columns import choose_split_column
 from headstart.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,10 @@ def _check_one_label(prefix: str, name: str, feature: Any) -> str:
     raise UserError(f"{prefix}{name}: is a column of {_show_type(feature)}, not of classes, numbers or texts")
 
 
-def check_column(key: str, name: str, features: Mapping[str, Any]) -> None:
+def check_column(key: str, name: str, features: Mapping[str, Any]) -> str:
+    """Return the name of a column; UserError if there is none."""
     check_known(key, name, list(features), "column")
+    return name
 
 
 def check_known(key: str, name: str, known: Iterable[str], kind: str) -> None:
@@ -83,6 +86,32 @@ def read_column(path: str, table: Any, column: str) -> list[Any]:
     if column not in table.features:
         raise UserError(f"{path}: a split lacks the column '{column}'; it has {_show_columns(table.features)}")
     return list(table.select_columns([column])[:][column])
+
+
+def find_split_column(path: str, table: Any, name: str | None, used: set[str | None]) -> str | None:
+    """The column that names the part of each image; None if there is none. `name` is as for a table of text."""
+    features = table.features
+    if name != "auto":
+        return name if name is None else check_column("data.source.split", name, features)
+    texts = [column for column in features if _is_text(features[column]) and column not in used]
+    cells = [{*_show_cells(features[column], table.unique(column))} for column in texts]
+    place = choose_split_column(texts, cells, path, set())
+    return None if place is None else texts[place]
+
+
+def _is_text(feature: Any) -> bool:
+    """Whether a column holds texts, or numbers or truth values that may stand for them."""
+    return hasattr(feature, "names") or str(getattr(feature, "dtype", "")).startswith(("string", "int", "bool"))
+
+
+def list_texts(table: Any, column: str) -> list[str]:
+    """The cells of a column as texts, row by row; names of classes stand for their numbers."""
+    return _show_cells(table.features[column], table.select_columns([column])[:][column])
+
+
+def _show_cells(feature: Any, cells: Iterable[Any]) -> list[str]:
+    names = getattr(feature, "names", None)
+    return [str(names[cell] if names and cell is not None and cell >= 0 else cell) for cell in cells]
 
 
 def is_unlabelled(feature: Any, value: Any) -> bool:

@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from headstart.data.filenames import escape_name
+from headstart.data.groups import mention_groups
 from headstart.data.hf_columns import (
     check_column,
     check_known,
     find_image,
     find_label,
+    find_split_column,
     index_labels,
     is_unlabelled,
+    list_texts,
     read_column,
 )
 from headstart.data.part_names import find_part
 from headstart.data.source import Source, Split
+from headstart.data.split_columns import read_part
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,6 +44,7 @@ class Columns:
     image: str | None = None
     label: str | None = None
     group: str | None = None
+    split: str | None = "auto"
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,15 @@ def read(path: str, columns: Columns, named: Mapping[str, str | None], config: s
         config: the configuration of the set (`name` of `datasets.load_dataset`).
         rev: the revision on the hub.
     """
-    tables = _load(path, config, rev)
+    tables = _divide(path, _load(path, config, rev), columns)
     parts = _find_parts(path, list(tables), named)
     first = tables[parts["train"]]
     image, label = find_image(path, first.features, columns.image), find_label(path, first.features, columns.label)
     if columns.group is not None:
         check_column("data.group", columns.group, first.features)
+    else:
+        others = [name for name in first.features if name not in (image, label)]
+        mention_groups(path, others, lambda name: read_column(path, first, name))
     log.info("%s: images in column '%s', labels in '%s', %s", path, image, label, _show_parts(parts))
     cells = {part: read_column(path, tables[name], label) for part, name in parts.items()}
     features = {part: tables[name].features[label] for part, name in parts.items()}
@@ -124,6 +132,19 @@ def _load(path: str, config: str | None, revision: str | None) -> dict[str, Any]
     if isinstance(found, datasets.Dataset):
         return {"train": found}
     return dict(found)
+
+
+def _divide(path: str, tables: dict[str, Any], columns: Columns) -> dict[str, Any]:
+    """The tables of the parts, where the only table of a set has a column that names them."""
+    if len(tables) > 1:
+        return tables
+    (table,) = tables.values()
+    column = find_split_column(path, table, columns.split, {columns.image, columns.label, columns.group})
+    if column is None:
+        return tables
+    parts = np.array([read_part(text, f"{path}, row {row}") for row, text in enumerate(list_texts(table, column))])
+    rows = {part: np.flatnonzero(parts == part) for part in ("train", "val", "test")}
+    return {part: table.select(some) for part, some in rows.items() if len(some)}
 
 
 def _state(files: Iterable[Path]) -> dict[str, str]:

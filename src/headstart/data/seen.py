@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.data.ids import ID_BYTES, pack_ids, unpack_ids
 from headstart.models.preprocessing import find_run
 from headstart.storage.files import write_whole
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NAME = "seen.ids"  # in a run's folder
-ID_BYTES = 16  # of the content of an image's file
 
 
 def read_seen(run: Path | None) -> set[str]:
@@ -28,14 +28,14 @@ def read_seen(run: Path | None) -> set[str]:
     if len(content) % ID_BYTES:
         log.warning("%s is damaged: whether its images stand in the test part is not known", run and run / NAME)
         return set()
-    return {content[at : at + ID_BYTES].hex() for at in range(0, len(content), ID_BYTES)}
+    return unpack_ids(content)
 
 
 def write_seen(run: Path, parts: Mapping[str, Part], earlier: set[str]) -> None:
     """Write the ids of train and val, and those that the weights had seen before the run."""
     ids = earlier.union(parts["train"].ids, parts["val"].ids)
     with write_whole(run / NAME, ID_BYTES * len(ids)) as path:
-        path.write_bytes(bytes.fromhex("".join(sorted(ids))))
+        path.write_bytes(pack_ids(ids))
 
 
 def find_seen(test: Part, weights: str) -> set[str]:

@@ -25,12 +25,11 @@ def describe_changes(parts: Mapping[str, Part], square: Square) -> list[str]:
     """
     headers = [header for part in parts.values() for header in _read_some(part)]
     total = sum(map(len, parts.values()))
-    looked_at = f" (of {total:,}, these were looked at)" if len(headers) < total else ""
+    looked_at = f" that were looked at (there are {total:,})" if len(headers) < total else ""
 
     def count(number: int) -> str:
-        return (
-            (f"all {number:,}" if number == len(headers) else f"{number:,} of {len(headers):,}") + " images" + looked_at
-        )
+        some = f"all {number:,}" if number == len(headers) else f"{number:,} of {len(headers):,}"
+        return f"{some} images{looked_at}"
 
     grey = sum(header.mode in ("1", "L", "LA") or header.mode.startswith("I") for header in headers)
     side = max if square.resize == "pad" else min  # the side that is resized to the square's

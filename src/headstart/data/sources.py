@@ -156,6 +156,7 @@ def hf_datasets(
     config: str | None = None,
     revision: str | None = None,
     group: str | None = None,
+    split: str | None = "auto",
 ) -> Source:
     """A set of Hugging Face `datasets`, which is an extra: pip install 'headstart[hf]'.
 
@@ -168,8 +169,9 @@ def hf_datasets(
         config: the set's configuration, if it has several.
         revision: the version on the hub: a branch, a tag or a commit.
         group: the column that says what an image belongs to, such as a patient; see `data.group`.
+        split: the column that contains train, val and test, of a set with one split; `auto` finds it, null: none.
     """
     from headstart.data import hf_sets
 
     named = {"train": train, "val": val, "test": test}
-    return hf_sets.read(path, hf_sets.Columns(image, label, group), named, config, revision)
+    return hf_sets.read(path, hf_sets.Columns(image, label, group, split), named, config, revision)

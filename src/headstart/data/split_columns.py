@@ -53,8 +53,8 @@ def choose_split_column(header: Sequence[str], columns: Sequence[set[str]], path
     if certain:
         log.info("%s: the parts are those of the column '%s'", path, escape_name(header[certain[0]]))
         return certain[0]
-    for place in doubtful:
-        raise UserError(_ask(header[place], columns[place], path))
+    if doubtful:
+        raise UserError(_ask(header[doubtful[0]], columns[doubtful[0]], path))
     return None
 
 

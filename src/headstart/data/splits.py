@@ -23,7 +23,7 @@ from functools import cached_property
 
 import numpy as np
 
-from headstart.config.values import find_fold_problem
+from headstart.config.ranges import find_budget_problem, find_fold_problem, find_range_problem
 from headstart.config.words import count
 from headstart.data.cut import TEST_SEED, TEST_STREAM, TRAIN_STREAM, Cut
 from headstart.data.filenames import list_names
@@ -97,16 +97,18 @@ def split_source(
     that the training images of a smaller `train_per_class` are also those of a larger one. With `group` (see
     `headstart.data.groups`) no group stands in two parts.
     """
-    _check_settings(train_per_class, train_fraction, n_train, n_test, val_fraction, test_fraction)
-    _check_source(source, folds, fold)
+    budgets = {"train_per_class": train_per_class, "train_fraction": train_fraction, "n_train": n_train}
+    shares = {"n_test": n_test, "val_fraction": val_fraction, "test_fraction": test_fraction}
+    _check_settings(budgets | shares, folds, fold)
+    _check_source(source, folds)
     names = source.classes
     if group is not None:
         raise_if_shared(source, group)
-    source = _drop_val(source, train_per_class=train_per_class, train_fraction=train_fraction, n_train=n_train)
+    source = _drop_val(source, budgets)
     grouped = None if group is None else Grouped.of(source.train, group)
     cut = Cut(source, grouped)
     taken = cut.choose_test(test_fraction, folds, fold or 0)
-    others = np.setdiff1d(np.arange(len(source.train)), taken)
+    left = np.setdiff1d(np.arange(len(source.train)), taken)
     test = Part(source.train, taken) if source.test is None else Part(source.test, np.arange(len(source.test)))
     test = test if n_test is None else _shrink(test, n_test, len(names))
 
@@ -114,18 +116,18 @@ def split_source(
         return _count_budget(counts, names, train_per_class, train_fraction, n_train, 1 + (source.val is None))
 
     if source.val is not None:
-        ordered = cut.order(others, seed, TRAIN_STREAM)
+        ordered = cut.order(left, seed, TRAIN_STREAM)
         budget = count_budget(np.array([len(rows) for rows in ordered]))
         val = Part(source.val, np.arange(len(source.val)))
         return {"train": Part(source.train, take_first(ordered, budget)), "val": val, "test": test}
-    train, held_out = cut.choose_val(others, val_fraction, seed, count_budget)
+    train, held_out = cut.choose_val(left, val_fraction, seed, count_budget)
     parts = {"train": Part(source.train, train), "val": Part(source.train, held_out), "test": test}
     if grouped is not None:
         _log_groups(grouped, parts, names)
     return parts
 
 
-def _drop_val(source: Source, **budgets: float | None) -> Source:
+def _drop_val(source: Source, budgets: Mapping[str, float | None]) -> Source:
     """Leave out the source's own validation set, and say so, if a budget is set: validation is part of the budget."""
     given = [f"data.{key}={value}" for key, value in budgets.items() if value is not None]
     if not given or source.val is None:
@@ -146,7 +148,7 @@ def _log_groups(grouped: Grouped, parts: Mapping[str, Part], classes: Sequence[s
             log.warning("  the groups leave these classes without an image in %s: %s", name, list_names(lost))
 
 
-def _check_source(source: Source, folds: int | None, fold: int | None) -> None:
+def _check_source(source: Source, folds: int | None) -> None:
     if len(source.classes) < 2:
         raise UserError(f"data: only one class ('{source.classes[0]}'); a classifier needs at least two")
     if folds is not None and source.test is not None:
@@ -154,30 +156,14 @@ def _check_source(source: Source, folds: int | None, fold: int | None) -> None:
             f"data.folds={folds}: the data have a test set of their own, on which every run is tested; leave "
             "data.folds and data.fold out, or give all images as one set, without parts"
         )
-    if (problem := find_fold_problem(folds, fold)) is not None:
-        raise UserError(problem)
 
 
-def _check_settings(
-    train_per_class: int | None,
-    train_fraction: float | None,
-    n_train: int | None,
-    n_test: int | None,
-    val_fraction: float,
-    test_fraction: float,
-) -> None:
-    budgets = {"train_per_class": train_per_class, "train_fraction": train_fraction, "n_train": n_train}
-    given = [f"data.{key}={value}" for key, value in budgets.items() if value is not None]
-    if len(given) > 1:
-        raise UserError(f"{' and '.join(given)}: at most one of them can be set; set the others to null")
-    for key, number in (("train_per_class", train_per_class), ("n_train", n_train), ("n_test", n_test)):
-        if number is not None and number < 1:
-            raise UserError(f"data.{key}={number}: must be at least 1")
-    if train_fraction is not None and not 0 < train_fraction <= 1:
-        raise UserError(f"data.train_fraction={train_fraction}: must be above 0 and at most 1")
-    for key, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-        if not 0 < fraction < 1:
-            raise UserError(f"data.{key}={fraction}: must be between 0 and 1, both excluded")
+def _check_settings(settings: Mapping[str, float | None], folds: int | None, fold: int | None) -> None:
+    """Refuse what the check of a config refuses, too: images are counted before it (`headstart.preflight.epochs`)."""
+    problems = [find_range_problem(f"data.{key}", value) for key, value in settings.items()]
+    for problem in (find_budget_problem(settings), find_fold_problem(folds, fold), *problems):
+        if problem is not None:
+            raise UserError(problem)
 
 
 def _shrink(part: Part, n: int, classes: int) -> Part:
@@ -201,8 +187,6 @@ def _count_budget(
         if per_class > counts.min():
             poor = names[int(counts.argmin())]
             raise UserError(f"data.train_per_class={per_class}: class '{poor}' has {counts.min()} images to train on")
-        if per_class < needed:
-            raise UserError(f"data.train_per_class={per_class}: at least {needed} (one of them is for validation)")
         return np.full_like(counts, per_class)
     if n is not None:
         low, high = needed * len(counts), counts.sum()

@@ -102,11 +102,12 @@ class Summary:
             kinds.setdefault(problem.kind, []).append(problem)
         lines = []
         for kind, found in kinds.items():
-            lines.append(f"{len(found):,} image{'s' * (len(found) > 1)} {kind}:")
+            title = f"{len(found):,} image{'s' * (len(found) > 1)} {kind}"
             limit = 10 if kind == "under two labels" else most
             if kind.endswith("and test"):
                 known = list_once([(problem.image, problem.detail) for problem in found], self.duplicates["two_labels"])
                 found = [problem for problem in found if (problem.image, problem.detail) in known]
+            lines.append(f"{title}:" if found else f"{title}; the pairs are listed with their labels")
             between = ": " if kind.startswith("unreadable") else "  =  "
             lines += [f"    {problem.image}{between}{problem.detail}" for problem in found[:limit]]
             lines += ["    …"] * (len(found) > limit)

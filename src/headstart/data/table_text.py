@@ -49,10 +49,16 @@ def read_text(path: Path) -> str:
     """The text of a UTF-8 file, with or without a mark at its start, or of UTF-16 with one (Excel's Unicode text)."""
     try:
         content = path.read_bytes()
-        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
         return content.decode("utf-16" if marked else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        line = 1 + content.count(b"\n", 0, error.start)
+        raise UserError(
+            f"{path}, line {line}: there is a letter that is not in UTF-8; save the table in UTF-8 (Excel: CSV UTF-8)"
+        ) from error
 
 
 def parse_table(path: Path, text: str, names: ColumnNames) -> Table:
@@ -69,7 +75,7 @@ def parse_table(path: Path, text: str, names: ColumnNames) -> Table:
             raise _refuse_header(path, [cells for _, cells in _split_cells(text, widest)], names)
         header, (_, *rows) = headers[fitting[0]], _split_cells(text, fitting[0])
     except csv.Error as error:
-        raise UserError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
+        raise UserError(f"{path} cannot be read as a CSV file: {error}") from error
     table = Table(path, fitting[0], header, [row for _, row in rows], [line for line, _ in rows])
     if table.rows.pop() != [END]:
         begin = table.lines[-2] + 1 if len(table.lines) > 1 else 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from headstart.config.words import count
 from headstart.data import folders
 from headstart.data.filenames import escape_name
 from headstart.data.formats import list_suffixes
+from headstart.data.groups import mention_groups
 from headstart.data.labels import check_labels
 from headstart.data.source import FileImages, Source, Split
 from headstart.data.split_columns import choose_split_column, read_part
@@ -22,11 +22,6 @@ from headstart.errors import UserError
 log = logging.getLogger(__name__)
 
 NEAR = 100  # folders in which an image that does not exist is looked for
-GROUPS = re.compile(  # columns whose values stand for something that has several images
-    r"(patient|subject|person|participant|individual|animal|donor|case|specimen|slide|plate|scene|video|site|farm|plot"
-    r"|group)s?([ _-]?(id|nr|no|number|name))?",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,8 @@ def read_table(path: Path, names: ColumnNames, images: str | None, suffix: str |
         advise=lambda file: _advise(path.parent, place, file, suffix),
     )
     if names.group is None:
-        _mention_groups(table, names)
+        others = [name for name in table.header if name not in (names.image, names.label)]
+        mention_groups(str(table.path), others, lambda name: table.cells(table.header.index(name)))
         return source
     groups = {file: entry.group for file, entry in entries.items()}
     train, val, test = (_with_groups(split, groups) for split in (source.train, source.val, source.test))
@@ -169,14 +165,3 @@ def _with_groups(split: Split | None, groups: dict[str, str]) -> Split | None:
         return None
     assert isinstance(split.images, FileImages)
     return replace(split, groups=tuple(groups[path] for path in split.images.paths))
-
-
-def _mention_groups(table: Table, names: ColumnNames) -> None:
-    """Say that images belong together, where a column's name and values show it."""
-    for column, name in enumerate(table.header):
-        values = {*table.cells(column)}
-        if name not in (names.image, names.label) and GROUPS.fullmatch(name) and 1 < len(values) < len(table.rows):
-            log.warning(
-                "%s: column '%s' repeats (%d values, %d images): data.group=%s keeps the images of one %s in one part",
-                *(table.path, name, len(values), len(table.rows), name, name),
-            )

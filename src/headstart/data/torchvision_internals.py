@@ -1,13 +1,13 @@
 """The private parts of torchvision that headstart uses, each with the reason why no public part will do.
 
 ===========================  ===========================================================================================
-`_ARCHIVE_EXTRACTORS`      the table in which every extraction looks its extractor up. The public `extract_archive` is
+`_ARCHIVE_EXTRACTORS`        the table in which every extraction looks its extractor up. The public `extract_archive` is
                              imported by name into the module of each set, where replacing it has no effect.
-`_samples`, `_labels`,   the files of a set and their labels. In public a set gives image by image, decoded: every
-`_image_files`,            image would be decoded to learn its label, and the path of none would be known. About half
-`_images`                  of the sets keep them in public (`samples`, `imgs`, `targets`, `labels`).
-`_base_folder`,            where PCAM's labels lie, an HDF5 file of their own: for the same reason.
-`_FILES`, `_split`
+`_samples`, `_labels`,       the files of a set and their labels. In public a set gives image by image, decoded: every
+`_image_files`, `_images`    image would be decoded to learn its label, and the path of none would be known. About half
+                             of the sets keep them in public (`samples`, `imgs`, `targets`, `labels`).
+`_base_folder`, `_FILES`,    where PCAM's labels lie, an HDF5 file of their own: for the same reason.
+`_split`
 ===========================  ===========================================================================================
 
 `tests/data/test_torchvision_internals.py` looks for each part in the installed version.

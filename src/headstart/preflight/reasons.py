@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from headstart.config import keys
-from headstart.config.values import describe_range
+from headstart.config.ranges import describe_range
 from headstart.errors import did_you_mean
 from headstart.storage.redact import mask
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.folds import pool_answers
+from headstart.report.fonts import name_classes
 from headstart.report.groups import Comparison, Stat, stat
 from headstart.report.paired import Pair
 from headstart.report.study import Run
@@ -110,7 +111,8 @@ def draw_changes(comparison: Comparison, pair: Pair, found: list[ClassChange], p
         left.plot(spots, places, mark, color=colour, markersize=7, markeredgecolor="white", label=name, zorder=3)
     left.set_xlim(*percent_limits([100 * value for c in shown for value in (c.one, c.other)]))
     left.set_xlabel("recall, % of the class's test images", color=MUTED)
-    left.set_yticks(places, [shorten(c.name, NAME_LENGTH) for c in shown])
+    drawable = name_classes(pair.one.runs[0].classes)
+    left.set_yticks(places, [shorten(drawable[c.label], NAME_LENGTH) for c in shown])
     left.set_ylim(len(shown) - 0.4, -0.6)
     _differences(right, shown, colours)
     if len(shown) < len(found):

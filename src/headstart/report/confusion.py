@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.report.fonts import name_classes
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
 from headstart.report.style import MUTED, save, sheet, shorten
@@ -125,7 +126,8 @@ def _class_ticks(axes: Axes, classes: list[str]) -> None:
     n = len(classes)
     step = 1 if n <= TICKED else -(-n // 25)
     places = list(range(0, n, step))
-    names = [shorten(classes[place], NAME_LENGTH) for place in places]
+    drawable = name_classes(classes)
+    names = [shorten(drawable[place], NAME_LENGTH) for place in places]
     size = 9 if n <= ANNOTATED else 7.5 if n <= 25 else 6.5
     upright = max(len(name) for name in names) * n <= 36 if n <= ANNOTATED else max(len(name) for name in names) <= 2
     axes.set_xticks(places, names, rotation=0 if upright else 90, fontsize=size)

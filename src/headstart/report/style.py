@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.report.fonts import draw_all_letters
 from headstart.report.groups import Group, is_task_key, plain
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def sheet(width: float, height: float) -> Figure:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG."""
+    draw_all_letters(figure)
     figure.savefig(path, dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06)
     return path
 
@@ -160,8 +162,7 @@ def percent_limits(values: Sequence[float], margin: float = 0.06) -> tuple[float
 
 
 def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions near the wanted ones, in the order given, a least gap apart and within limits where they have
-    room.
+    """Positions near the wanted ones, in the order given, a least gap apart and within limits where they have room.
 
     Neighbours that collide form a block around the mean of what its members want; blocks that collide merge.
     """
@@ -188,8 +189,7 @@ def spread_out(wanted: Sequence[float], gap: float, low: float, high: float) -> 
 def place_labels(axes: Axes, points: Sequence[tuple[float, float, str]], taken: Sequence[tuple[float, float]]) -> None:
     """Write (x, y, text) beside its point, where it covers no other label, no point of `taken` and no edge.
 
-    Tries places around the point, nearest first; a label that must go far is tied to its point by a thin
-    line.
+    Tries places around the point, nearest first; a label that must go far is tied to its point by a thin line.
     """
     from matplotlib.transforms import Bbox
 

@@ -23,7 +23,7 @@ def load_font(texts: Iterable[str], size: float) -> FreeTypeFont:
     from PIL import ImageFont
 
     letters = "".join(sorted(set("".join(texts))))
-    font = ImageFont.truetype(_bundled_font(), size)
+    font = ImageFont.truetype(bundled_font(), size)
     return font if can_draw(font, letters) else _find_system_font(letters, size) or font
 
 
@@ -38,19 +38,27 @@ def name_what_cannot_be_drawn(names: Sequence[str], font: FreeTypeFont) -> list[
     return [name if can_draw(font, name) else f"class {at}" for at, name in enumerate(names)]
 
 
-def _bundled_font() -> str:
+def bundled_font() -> str:
+    """The file of DejaVu Sans."""
     found = find_spec("matplotlib")
     assert found is not None
     assert found.submodule_search_locations is not None
     return str(Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
+def list_system_fonts() -> list[str]:
+    """The files of the system's fonts, plain ones first; not those that have a box for every letter."""
+    from matplotlib.font_manager import findSystemFonts
+
+    paths = [path for path in findSystemFonts() if "lastresort" not in Path(path).stem.lower().replace(" ", "")]
+    return sorted(paths, key=lambda path: ("Regular" not in Path(path).stem, path))
+
+
 @cache  # looking through all fonts takes seconds
 def _find_system_font(letters: str, size: float) -> FreeTypeFont | None:
-    from matplotlib.font_manager import findSystemFonts
     from PIL import ImageFont
 
-    for path in sorted(findSystemFonts()):
+    for path in list_system_fonts():
         try:
             font = ImageFont.truetype(path, size)
             if can_draw(font, letters):
