@@ -95,8 +95,9 @@ def test_a_large_jpeg_that_is_opened_is_decoded_as_its_file_is(tmp_path: Path) -
     network = load("neighbours")
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((600, 400)).save(path := tmp_path / "photo.jpg")
-    memory = io.BytesIO(path.read_bytes())
-    assert torch.equal(*network.decode([path, Image.open(memory)]))
+    opened = Image.open(io.BytesIO(path.read_bytes()))
+    assert torch.equal(*network.decode([path, opened]))
+    assert np.asarray(opened).shape == (400, 600, 3), "it was not shrunk for its owner"
 
 
 def _draw_formats(folder: Path) -> dict[str, list[str]]:
