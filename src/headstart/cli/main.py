@@ -13,6 +13,7 @@ VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
     "compare": "compare the runs of a study: table, plots, one HTML page",
     "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
+    "visualize": "look into a network: what its units respond to, where it looks, what fine-tuning changed",
     "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
@@ -65,6 +66,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.clean import main as clean
 
         return clean(rest)
+    if verb == "visualize":
+        from headstart.cli.visualize import main as visualize
+
+        return visualize(rest)
     if verb == "zoo":
         from headstart.zoo.command import main as zoo
 
