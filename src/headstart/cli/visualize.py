@@ -21,6 +21,8 @@ run; --out writes them elsewhere."""
 # what can be shown: the line of --help; headstart/visualize/commands/WHAT.py does it
 SUBJECTS: dict[str, str] = {
     "features": "pictures that excite channels, layers or classes, beside the images that do so most",
+    "filters": "the kernels of the first layer, strongest first",
+    "activations": "what each depth sees in an image: the maps of its strongest channels",
 }
 
 
