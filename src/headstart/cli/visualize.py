@@ -23,6 +23,7 @@ SUBJECTS: dict[str, str] = {
     "features": "pictures that excite channels, layers or classes, beside the images that do so most",
     "filters": "the kernels of the first layer, strongest first",
     "activations": "what each depth sees in an image: the maps of its strongest channels",
+    "dream": "what a layer sees in an image, amplified, over several sizes (DeepDream)",
 }
 
 
