@@ -15,6 +15,7 @@ VERBS = {
     "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
     "predict": "say what is on images, with a trained run or a published network: labels and probabilities",
     "evaluate": "test a trained run on other data of the same classes: the numbers of result.json, without training",
+    "visualize": "look into a network: what its units respond to, where it looks, what fine-tuning changed",
     "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
@@ -76,6 +77,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.clean import main as clean
 
         return clean(rest)
+    if verb == "visualize":
+        from headstart.cli.visualize import main as visualize
+
+        return visualize(rest)
     if verb == "zoo":
         from headstart.zoo.command import main as zoo
 

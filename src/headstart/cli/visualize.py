@@ -1,0 +1,83 @@
+"""`headstart visualize MODEL_OR_RUN WHAT`: pictures of what a network has learnt."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from headstart.storage.plain_text import escape_controls
+
+if TYPE_CHECKING:
+    from headstart.predict.network import Network
+
+DESCRIPTION = """\
+Look into a network. MODEL_OR_RUN is the folder of a completed run (outputs/STUDY/RUN), a name in conf/model, or a name
+of timm. Pictures are written to the run's folder, under figures/, or to outputs/visualize/NAME/ for a network without a
+run; --out writes them elsewhere."""
+# what can be shown: the line of --help; headstart/visualize/commands/WHAT.py does it
+SUBJECTS: dict[str, str] = {
+    "features": "pictures that excite channels, layers or classes, beside the images that do so most",
+    "filters": "the kernels of the first layer, strongest first",
+    "activations": "what each depth sees in an image: the maps of its strongest channels",
+    "dream": "what a layer sees in an image, amplified, over several sizes (DeepDream)",
+}
+
+
+class Subject(Protocol):
+    """What a file of `headstart.visualize.commands` offers; importing it imports no torch."""
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Add the arguments of this subject, in words that stand in its --help."""
+
+    @staticmethod
+    def run(network: Network, options: argparse.Namespace, folder: Path) -> list[Path]:
+        """Make the pictures, and print what they show; returns the files that were written to the folder."""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the verb's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="headstart visualize", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network", metavar="MODEL_OR_RUN", help="a run's folder, or a network's name")
+    subjects = parser.add_subparsers(dest="subject", metavar="WHAT", required=True)
+    for name, text in SUBJECTS.items():
+        own = subjects.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        add = own.add_argument
+        find(name).add_arguments(own)
+        add("--out", metavar="FOLDER", help="where the pictures go")
+        add("--output-dir", metavar="FOLDER", default="outputs", help="the folder of studies (default: outputs)")
+        add("--device", default="auto", help="cpu, cuda, cuda:1, … (default: a GPU if there is one)")
+        add("--seed", type=int, default=0, help="of everything that is drawn at random (default: 0)")
+    return parser
+
+
+def find(name: str) -> Subject:
+    """The file that shows a subject."""
+    return import_module(f"headstart.visualize.commands.{name}")  # type: ignore[return-value] # checked by a test
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the verb; wrong input raises a UserError."""
+    options = make_parser().parse_args(argv)
+    from headstart.predict.load import load
+    from headstart.tracking.console import configure_logging
+
+    configure_logging(quiet=False)
+    network = load(options.network, options.device)
+    folder = Path(options.out).expanduser() if options.out else choose_folder(network, Path(options.output_dir))
+    for path in find(options.subject).run(network, options, folder):
+        print(escape_controls(f"written: {path}"))
+    return 0
+
+
+def choose_folder(network: Network, outputs: Path) -> Path:
+    """The folder for pictures of a network: that of its run's figures, or one of the network's name."""
+    if network.folder is not None:
+        return network.folder / "figures"
+    return outputs / "visualize" / re.sub(r"[^\w.-]+", "-", network.name)
