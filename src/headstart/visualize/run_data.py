@@ -31,8 +31,8 @@ def read_folder_data(folder: Path) -> Data:
     """Read the data of the run in this folder, as `read_run_data` does."""
     config = read_config(folder)
     data = train.prepare_data(config, preprocessing.expected_input(preprocessing.adopt(config.model)))
-    result = read_result(folder) or {}
-    then = (result.get("digests") or {}).get("data")
-    if then is not None and then != data.digest:
+    result = read_result(folder)
+    then = None if result is None else (result.get("digests") or {}).get("data")
+    if then not in (None, data.digest):
         log.warning("%s: the images are not those of the run any more; what is shown is of today's", folder)
     return data

@@ -1,1 +1,1 @@
-"""What `headstart visualize MODEL_OR_RUN` can show, one file each: its arguments, and the call that makes the pictures."""
+"""What `headstart visualize MODEL_OR_RUN` can show, one file each: its arguments, and the call that makes pictures."""
