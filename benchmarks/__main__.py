@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import extraction, fashion, look, memory, partial, pipeline, startup, stress, sweep, training
+from benchmarks import extraction, fashion, look, memory, partial, pipeline, predict, startup, stress, sweep, training
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -31,6 +31,7 @@ MEASURES = {
     "stress": stress.measure,
     "training": training.measure,
     "partial": partial.measure,
+    "predict": predict.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
 

@@ -101,3 +101,15 @@ def test_one_training_speed_on_a_gpu() -> None:
     assert {f"{precision} channels_last" for precision in ("32", "bf16", "16")} <= set(
         found["hardware"]["tuned"]["images_per_second"]
     )
+
+
+@pytest.mark.slow
+def test_predicting_many_files_takes_no_more_memory(tmp_path: Path) -> None:
+    """From a process of its own, as above: 10,000 files take at most 100 MiB more than 100."""
+    code = (
+        "from pathlib import Path; from benchmarks.predict import measure_memory\n"
+        f"figure = measure_memory(Path({str(tmp_path)!r}), 1)\nassert figure.reached, figure.line()"
+    )
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr

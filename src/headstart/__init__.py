@@ -1,7 +1,7 @@
 """headstart: experiments that compare networks and transfer strategies on image data, in accuracy and in cost.
 
-From Python, use `run`, `compose` and `compare`. headstart's own networks are registered with timm as soon as both
-packages are imported. Importing headstart does not import torch.
+From Python, use `run`, `compose`, `compare` and `load`. headstart's own networks are registered with timm as soon as
+both packages are imported. Importing headstart does not import torch.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from headstart.config.schema import RunConfig
+    from headstart.predict.network import Network
     from headstart.preflight.command import Job
     from headstart.report.look import Compared
     from headstart.runtime.version import __version__
     from headstart.storage.records import Result
 
-__all__ = ["__version__", "compare", "compose", "run"]
+__all__ = ["__version__", "compare", "compose", "load", "run"]
 
 register_with_timm()
 
@@ -65,6 +66,24 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
         UserError: lists every problem of the config.
     """
     return _check(overrides).config
+
+
+def load(run_or_name: str | Path, device: str = "auto") -> Network:
+    """Load a trained network, to predict with it and to look into it.
+
+    Nothing that a run's folder holds or names is executed: of it, tensors (safetensors), JSON and YAML are read.
+
+    Args:
+        run_or_name: the folder of a completed run, a name of conf/model, or a timm name; of a name the published
+            weights are loaded, and where they are not to be had, random ones, with a warning.
+        device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
+
+    Raises:
+        UserError: nothing has this name, the run is not complete, or its weights were not kept.
+    """
+    from headstart.predict.load import load
+
+    return load(run_or_name, device)
 
 
 def compare(

@@ -54,6 +54,8 @@ def test_help_lists_the_verbs_that_exist() -> None:
         ["compare", "--help"],
         ["zoo", "--help"],
         ["data", "--help"],
+        ["predict", "--help"],
+        ["evaluate", "--help"],
         ["train", "--cfg", "job"],
         ["train", "--info", "searchpath"],
     ],

@@ -33,7 +33,7 @@ def test_a_sweep_says_what_it_does_and_equal_facts_once(sweep, tmp_path: Path) -
     assert starts[1].startswith("job 2 of 2  scratch  seed 1")
     assert sum("classes, 30 train" in line for line in said) == 1
     assert sum("test accuracy" in line for line in said) == 2
-    assert said[-2].endswith(": 2 done, 0 skipped, because they were complete before, 0 failed")
+    assert said[-2].endswith(": 2 done, 0 skipped as already complete, 0 failed")
     assert said[-1] == "compare them: headstart compare runs"
     logs = list(tmp_path.glob("outputs/runs/*/train.log"))
     assert [("classes, 30 train" in log.read_text(), "phase  depth" in log.read_text()) for log in logs] == [
@@ -43,7 +43,7 @@ def test_a_sweep_says_what_it_does_and_equal_facts_once(sweep, tmp_path: Path) -
 
     said = sweep("seed=0,1")
     assert said[0] == "2 jobs: 2 complete already, 0 to run"
-    assert ": 0 done, 2 skipped, because they were complete before, 0 failed" in said[-2]
+    assert ": 0 done, 2 skipped as already complete, 0 failed" in said[-2]
 
 
 def test_a_run_of_another_config_is_not_that_of_a_job(run_small) -> None:
@@ -71,5 +71,5 @@ def test_failures_stand_in_the_summary(sweep, tmp_path: Path) -> None:
         "data=csv", f"data.source.path={broken}", "data.train_per_class=null", "data.n_test=null", "seed=0,1", code=2
     )
     assert "2 of 2 jobs failed:" in said
-    assert said[-1].endswith(": 0 done, 0 skipped, because they were complete before, 2 failed")
+    assert said[-1].endswith(": 0 done, 0 skipped as already complete, 2 failed")
     assert Path(broken).exists()

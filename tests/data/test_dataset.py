@@ -58,7 +58,10 @@ def test_prepare() -> None:
     assert data.sizes == {"train": 80, "val": 20, "test": 100}
     assert "test" not in vars(data)  # not read before it is asked for
     assert data.train.images.shape == (80, 3, 73, 73)
-    assert data.adaptations == ["grey images repeated to 3 channels", "8 px images resized up to 73 px"]
+    assert data.adaptations == [
+        "all 200 images are grey: repeated to 3 channels",
+        "all 200 images are enlarged to 73 px, the smallest from 8 px",
+    ]
     assert len(data.parts["train"].split) == 80  # the rest of the source is let go
     assert data.test is data.test
     full = sources.digits().train

@@ -11,8 +11,8 @@ from timm.data import create_transform
 
 from data.images import PHOTOS, files, part_of
 from headstart.data.augment import Preprocess
-from headstart.data.cropped import describe_cropped
 from headstart.data.reader import ImageReader
+from headstart.data.shapes import describe_changes
 from headstart.data.square import Square
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -48,7 +48,16 @@ def test_images_of_which_much_is_cut_are_counted(tmp_path: Path) -> None:
     for name, size in {"wide": (90, 40), "tall": (40, 90), "photo": (60, 50), "square": (50, 50)}.items():
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
     parts = {"train": files(*sorted(tmp_path.iterdir()))}
-    (words,) = describe_cropped(parts, Square(36, 32))
+    (words,) = describe_changes(parts, Square(36, 32))
     assert words.startswith("data.resize=crop: 2 of 4 images lose more than a third of their longer side")
-    assert describe_cropped({"train": files(tmp_path / "square.png")}, Square(36, 32)) == []
-    assert describe_cropped(parts, Square(36, 32, "squash")) == describe_cropped(parts, Square(36, 32, "pad")) == []
+    assert describe_changes({"train": files(tmp_path / "square.png")}, Square(36, 32)) == []
+    assert describe_changes(parts, Square(36, 32, "squash")) == describe_changes(parts, Square(36, 32, "pad")) == []
+
+
+def test_images_that_are_enlarged_are_counted_by_the_side_that_is_resized(tmp_path: Path) -> None:
+    for name, size in {"wide": (90, 40), "photo": (60, 50)}.items():
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    parts = {"train": files(*sorted(tmp_path.iterdir()))}
+    assert describe_changes(parts, Square(55, 50))[0] == "all 2 images are enlarged to 55 px, the smallest from 40 px"
+    assert describe_changes(parts, Square(45, 40))[0] == "1 of 2 images are enlarged to 45 px, the smallest from 40 px"
+    assert describe_changes(parts, Square(55, 50, "pad")) == []

@@ -23,6 +23,7 @@ from headstart.config import resolvers
 from headstart.config.schema import PhaseConfig
 from headstart.errors import UserError
 from headstart.models import factory, weights
+from headstart.models.modes import train_mode
 from headstart.strategy import plan
 
 STRATEGIES = sorted(path.stem for path in (resolvers.config_folder() / "strategy").glob("*.yaml"))
@@ -110,7 +111,7 @@ def test_what_each_strategy_plans_for_each_family(family: str, name: str) -> Non
         learns |= phase.trainable
         if phase.config.probe is None:
             plan.freeze(model, phase)
-            plan.train_mode(model, phase.config.statistics)
+            train_mode(model, phase.config.statistics)
             training = {part for part, module in model.named_modules() if module.training}
             follows |= {statistic for statistic, norm in anatomy.statistics.items() if norm in training}
     assert learns == {parameter for parameter in anatomy.depth if anatomy.learns(name, parameter)}

@@ -51,6 +51,6 @@ def test_a_half_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     model = network("resnet18")
     learns = trainable(model, RULES[0])
     wrong = nn.Linear(512, 5)
-    monkeypatch.setattr(split, "_split_at_head", lambda m: split.NetworkSplit(split._Prefix(m), wrong, "head"))
+    monkeypatch.setattr(split, "_split_at_head", lambda m: split.NetworkSplit(split.PreLogits(m), wrong, "head"))
     found = split.split_network(model, learns, torch.randn(2, 3, 64, 64))
     assert found is None or found.at != "head"

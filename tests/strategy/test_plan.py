@@ -164,27 +164,6 @@ def test_depth_counts_back_from_the_head(name: str) -> None:
     assert parameters[0].depth == max(depths) == parameters[0].deepest, "the first parameter is the stem's"
 
 
-def test_train_mode_leaves_frozen_parts_in_eval() -> None:
-    model = timm.create_model("resnet18", num_classes=5)
-    phase = plan.plan_phases(model, {"p": PhaseConfig(rates={"depth0-1": 1, "all": None}, epochs=1)})[0]
-    plan.freeze(model, phase)
-    plan.train_mode(model)
-    assert model.layer4.training
-    assert model.layer4[0].bn1.training
-    assert model.fc.training
-    assert not any(part.training for part in model.layer3.modules())
-    assert not model.bn1.training
-
-
-def test_train_mode_keeps_learning_norms_learning() -> None:
-    model = timm.create_model("resnet18", num_classes=5)
-    phase = plan.plan_phases(model, {"p": PhaseConfig(rates={"norm": 1, "head": 1, "all": None}, epochs=1)})[0]
-    plan.freeze(model, phase)
-    plan.train_mode(model)
-    assert model.layer1[0].bn1.training
-    assert not model.layer1[0].conv1.training
-
-
 def test_optimizer_groups_hold_each_learning_parameter_once() -> None:
     model = timm.create_model("resnet18", num_classes=5)
     phase = plan.plan_phases(model, {"p": PhaseConfig(rates={"head": 1, "depth1": 0.1, "all": None}, epochs=1)})[0]
@@ -225,12 +204,3 @@ def test_timms_own_optimizer_decays_the_same_parameters(name: str) -> None:
     assert decay == expected
     plain = {p.name for p in plan.list_parameters(model) if p.is_norm or p.name.endswith(".bias")}
     assert Counter(key.rpartition(".")[2] for key in decay if not decay[key] and key not in plain) == UNDECAYED[name]
-
-
-def test_frozen_statistics_leave_batch_norms_in_eval_while_their_weights_learn() -> None:
-    model = timm.create_model("resnet18", num_classes=5)
-    plan.train_mode(model, "frozen")
-    norms = [part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)]
-    assert not any(norm.training for norm in norms)
-    assert model.layer1[0].conv1.training
-    assert all(p.requires_grad for norm in norms for p in norm.parameters())

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from conftest import compose
 from headstart.models import factory, weights
+from headstart.models.modes import train_mode
 from headstart.strategy import plan
 
 LAST_GROUP = (
@@ -41,7 +42,7 @@ def test_cached_and_live_partial_fine_tuning_end_in_the_same_weights(name: str, 
     model = factory.create(config.model, tuple(cached["classes"]), pretrained=False)[0]
     (phase,) = plan.plan_phases(model, config.strategy.phases)
     plan.freeze(model, phase)
-    plan.train_mode(model)
+    train_mode(model)
     learning = {
         f"{prefix}.{key}"
         for prefix, part in model.named_modules()

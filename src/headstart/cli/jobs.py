@@ -33,7 +33,7 @@ class JobSummary:
     """How the jobs of one command ended."""
 
     done: int = 0
-    skipped: int = 0  # of those done: they were complete before
+    skipped: int = 0  # of those done: already complete
     failed: list[str] = field(default_factory=list)
     code: int = 0
     closing: list[str] = field(default_factory=list)  # what is said after the last job of a sweep

@@ -13,6 +13,8 @@ VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
     "compare": "compare the runs of a study: table, plots, one HTML page",
     "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
+    "predict": "say what is on images, with a trained run or a published network: labels and probabilities",
+    "evaluate": "test a trained run on other data of the same classes: the numbers of result.json, without training",
     "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
@@ -62,6 +64,14 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.data import main as data
 
         return data(rest)
+    if verb == "predict":
+        from headstart.cli.predict import main as predict
+
+        return predict(rest)
+    if verb == "evaluate":
+        from headstart.cli.evaluate import main as evaluate
+
+        return evaluate(rest)
     if verb == "clean":
         from headstart.cli.clean import main as clean
 

@@ -100,8 +100,8 @@ class Sweep:
         """Say how the jobs ended, and how they can be compared."""
         seconds = spell_seconds(time.monotonic() - self.began)
         lines = [
-            f"{count(len(self.jobs), 'job')} in {seconds}: {done} done, {skipped} skipped, because they were complete "
-            f"before, {failed} failed"
+            f"{count(len(self.jobs), 'job')} in {seconds}: {done} done, {skipped} skipped as already complete, "
+            f"{failed} failed"
         ]
         studies = dict.fromkeys((job.config.study, job.config.output_dir) for job in self.jobs)
         for study, folder in studies if done + skipped else ():

@@ -64,7 +64,7 @@ class Preprocess(nn.Module):
         if min(images.shape[-2:]) < self.image_size:
             raise ValueError(f"stored images of {tuple(images.shape[-2:])} px are smaller than {self.image_size} px")
         if not (train and self.random):
-            return self._normalise(_scale_to_1(self._crop_centre(images)))
+            return self._normalise(_scale_to_1(self.crop_centre(images)))
         for step in self.before:
             images = step(_scale_to_1(images))
         pixels = self._crop_and_flip(images)
@@ -84,12 +84,12 @@ class Preprocess(nn.Module):
             if images.is_cuda or images.is_floating_point():
                 return crop_by_grid_sample(_scale_to_1(images), boxes, flips, self.image_size)
             return crop_and_resize(images, boxes, flips, self.image_size)
-        views = self._crop_centre(images)
+        views = self.crop_centre(images)
         if flips is None:
             return views.clone()
         return torch.where(flips.to(views.device)[:, None, None, None], views.flip(-1), views)
 
-    def _crop_centre(self, images: torch.Tensor) -> torch.Tensor:
+    def crop_centre(self, images: torch.Tensor) -> torch.Tensor:
         """Crop the centre, with the offsets of torchvision's CenterCrop, which rounds halves to even."""
         top, left = (round((side - self.image_size) / 2) for side in images.shape[-2:])
         return images[..., top : top + self.image_size, left : left + self.image_size]

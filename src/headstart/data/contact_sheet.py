@@ -91,7 +91,7 @@ def write_augmented(data: Data, preprocess: Preprocess, path: Path, seed: int) -
         views = [preprocess(images), *(preprocess(images, train=True) for _ in range(samples))]
     pixels = [_to_pixels(view, preprocess) for view in views]
     side = min(max(CELL, data.image_size), LARGEST)
-    cells = [_fit(Image.fromarray(view[at]), side) for at in range(len(images)) for view in pixels]
+    cells = [fit_into(Image.fromarray(view[at]), side) for at in range(len(images)) for view in pixels]
     _arrange(cells, 1 + samples, side, apart=4 * GAP if samples else 0).save(path, compress_level=1)
 
 
@@ -120,14 +120,14 @@ def _thumbnail(data: Data, name: str, row: int) -> tuple[Image.Image, str]:
     part = data.parts[name]
     try:
         image = part.split.images[int(part.rows[row])]
-        return _fit(Image.fromarray(image if isinstance(image, np.ndarray) else decode(image, CELL))), ""
+        return fit_into(Image.fromarray(image if isinstance(image, np.ndarray) else decode(image, CELL))), ""
     except MemoryError:
         raise
     except Exception as error:  # decoders raise many kinds of errors
-        return _draw_cross(), describe_fault(error)
+        return draw_cross(), describe_fault(error)
 
 
-def _fit(image: Image.Image, cell: int = CELL) -> Image.Image:
+def fit_into(image: Image.Image, cell: int = CELL) -> Image.Image:
     """Resize an image to the largest size that a cell holds; a small one is magnified without smoothing."""
     scale = cell / max(image.size)
     width, height = (max(1, round(px * scale)) for px in image.size)
@@ -135,7 +135,8 @@ def _fit(image: Image.Image, cell: int = CELL) -> Image.Image:
     return image.convert("RGB").resize((width, height), method, reducing_gap=2.0 if scale < 1 else None)
 
 
-def _draw_cross() -> Image.Image:
+def draw_cross() -> Image.Image:
+    """A crossed-out cell: the place of an image that could not be decoded."""
     cell = Image.new("RGB", (CELL, CELL), PAPER)
     draw = ImageDraw.Draw(cell)
     for ends in ((0, 0, CELL, CELL), (0, CELL, CELL, 0)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROBED = 16  # images that are examined to find out how the images have to be adapted
 SHOWN_CLASSES = 10  # at the start of a run
 
 
@@ -153,23 +151,10 @@ class Data:
 
     @cached_property
     def adaptations(self) -> list[str]:
-        """Sentences that say how images are changed, in addition to cropping, judging from a few training images."""
-        from PIL import Image
+        """Sentences that say how images are changed, in addition to cropping."""
+        from headstart.data.shapes import describe_changes
 
-        from headstart.data.cropped import describe_cropped
-        from headstart.data.decode import silence_pillow
-
-        part, grey, shortest = self.parts["train"], False, self.stored_size
-        with silence_pillow():
-            for row in part.rows[:: max(1, len(part) // PROBED)]:
-                image = part.split.images[int(row)]
-                picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-                grey |= picture.mode in ("1", "L", "LA") or picture.mode.startswith("I")
-                shortest = min(shortest, *picture.size)
-        words = ["grey images repeated to 3 channels"] if grey else []
-        if shortest < self.stored_size:
-            words.append(f"{shortest} px images resized up to {self.stored_size} px")
-        return words + describe_cropped(self.parts, Square(self.stored_size, self.image_size, self.resize))
+        return describe_changes(self.parts, Square(self.stored_size, self.image_size, self.resize))
 
 
 def prepare(
@@ -197,19 +182,19 @@ def prepare(
     classes, parts = read_parts(data_cfg, cache_dir)
     listing, constant = digest_listing(classes, parts), find_constant_parts(parts, data_cfg.folds)
     parts, pixel_range = set_pixel_range(parts, data_cfg.pixel_range, cache_dir)
-    stored_size = math.floor(image_size / crop_pct)
-    need = processes * sum(map(len, parts.values())) * 3 * stored_size**2
+    square = Square.make(image_size, crop_pct, resize if data_cfg.resize == "auto" else data_cfg.resize, mean)
+    need = processes * sum(map(len, parts.values())) * 3 * square.size**2
     return Data(
         classes,
         {name: _copy_rows(part) for name, part in parts.items()},
         image_size=image_size,
-        stored_size=stored_size,
+        stored_size=square.size,
         interpolation=interpolation,
         workers=workers,
         streamed=_must_stream(data_cfg.storage, need),
         pixel_range=pixel_range,
-        resize=resize if data_cfg.resize == "auto" else data_cfg.resize,
-        fill=(round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2])),
+        resize=square.resize,
+        fill=square.fill,
         listing=listing,
         constant=constant,
     )

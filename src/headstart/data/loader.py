@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -12,6 +13,9 @@ from headstart.data.batches import Batches
 from headstart.data.reader import ImageReader
 from headstart.data.workers import Batch, Message, kill_workers_at_exit, leave, open_message, pack, prepare_worker
 from headstart.errors import UserError
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 PREFETCHED = 2  # batches that a thread of this process prepares while one is used
 LARGE = 2**20  # bytes of a batch in memory; for smaller ones a thread costs more than it gains
@@ -119,6 +123,21 @@ class WorkerLoader(DataLoader[Batch]):
             raise RuntimeError(f"DataLoader worker (pid unknown) died: {error or type(error).__name__}") from error
 
 
+def prefetch(make: Callable[[Item], Made], items: Iterable[Item]) -> Iterator[Made]:
+    """Yield what `make` returns for each item, in order; a thread makes the next ones in advance."""
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(make, item))
+                if len(waiting) > PREFETCHED:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 class PrefetchLoader(DataLoader[Batch]):
     """Prepares batches in advance in a thread of this process; small batches in memory are made without a thread."""
 
@@ -131,20 +150,7 @@ class PrefetchLoader(DataLoader[Batch]):
                 yield batch
                 if batch[0].nbytes >= LARGE:
                     break
-        yield from self._prefetch(rows)
-
-    def _prefetch(self, rows: Iterator[torch.Tensor]) -> Iterator[Batch]:
-        waiting: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(1) as pool:
-            try:
-                for some in rows:
-                    waiting.append(pool.submit(self._make_batch, some))
-                    if len(waiting) > PREFETCHED:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        yield from prefetch(self._make_batch, rows)
 
     def _make_batch(self, rows: torch.Tensor) -> Batch:
         images, labels, rows = self.dataset[rows]

@@ -78,12 +78,16 @@ class ImageReader:
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Decode the images of these rows of the part; a UserError names those that cannot be read."""
+        return self._raise_if_bad(*self.read_rows(rows))
+
+    def read_rows(self, rows: torch.Tensor) -> tuple[torch.Tensor, dict[int, str]]:
+        """Decode the images of these rows; also returns the faults of those that cannot be read, by row."""
         silence_pillow_forever()
         images, target = self._allocate(len(rows))
         bad: dict[int, str] = {}
         for _ in self._decode_rows(rows.tolist(), target, bad):
             pass
-        return self._raise_if_bad(images, bad)
+        return images, bad
 
     def read_all(self) -> torch.Tensor:
         """Decode all images; a UserError names those that cannot be read."""

@@ -9,6 +9,10 @@ resize      timm's `crop_mode`          what happens
 ==========  ==========================  ========================================================================
 """
 
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -27,6 +31,16 @@ class Square:
     crop: int
     resize: str = "crop"
     fill: tuple[int, int, int] = (0, 0, 0)
+
+    @classmethod
+    def make(cls, image_size: int, crop_pct: float, resize: str, mean: Sequence[float]) -> Square:
+        """The square of timm's evaluation resize: larger than the network's input by 1 / `crop_pct`.
+
+        Args:
+            mean: the colour, in 0 … 1, that fills a square around an image that was padded.
+        """
+        fill = (round(255 * mean[0]), round(255 * mean[1]), round(255 * mean[2]))
+        return cls(math.floor(image_size / crop_pct), image_size, resize, fill)
 
     def fit(self, height: int, width: int) -> tuple[int, int]:
         """Height and width to which an image is resized."""

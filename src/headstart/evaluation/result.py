@@ -52,7 +52,7 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
         | _describe_run(context)
         | {"test": test, "val": val}
         | {"per_class": metrics.list_classes(scores, data.test.labels, data.classes)}
-        | {"preprocessing": context.config.preprocessing}
+        | {"preprocessing": _describe_preprocessing(context)}
         | _count_sizes(evaluation, phases)
         | _sum_costs(evaluation, outcomes, extractions, testing, began)
         | {"ms_per_image": speed}
@@ -92,6 +92,12 @@ def _describe_run(context: Context) -> dict[str, Any]:
         "data": config.data.name,
         "seed": config.seed,
     }
+
+
+def _describe_preprocessing(context: Context) -> dict[str, Any]:
+    """How images were prepared; with the values that became black and white, if any had more than 8 bits a pixel."""
+    found = context.data.pixel_range
+    return context.config.preprocessing | ({} if found is None else {"pixel_range": list(found)})
 
 
 def _count_sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, Any]:

@@ -36,21 +36,14 @@ def run_inference(
         what: name of the work in the progress lines.
         batch_size: rows per call of the network.
     """
-    device = next(chain(network.parameters(), network.buffers())).device
+    device = find_device(network)
     network.eval()
     outputs: Tensor | None = None
     n = rows.stop - rows.start
     with torch.inference_mode(), hardware.autocast(config, device), progress.task(what, n) as work:
         for start in range(rows.start, rows.stop, batch_size):
             stop = min(start + batch_size, rows.stop)
-            inputs = batch(start, stop).to(device)
-            # Libraries choose a kernel by the shape of the batch, and kernels differ in the last bits. So the last
-            # batch is filled up with copies of its last row, whose outputs are dropped.
-            if len(inputs) < batch_size:
-                inputs = torch.cat([inputs, inputs[-1:].expand(batch_size - len(inputs), *inputs.shape[1:])])
-            if inputs.ndim == 4:
-                inputs = inputs.contiguous(memory_format=hardware.memory_format(config))
-            result = network(inputs)[: stop - start].to("cpu")
+            result = run_batch(network, batch(start, stop).to(device), config, batch_size).to("cpu")
             if outputs is None:
                 outputs = torch.empty((n, *result.shape[1:]), dtype=result.dtype)
             outputs[start - rows.start : stop - rows.start] = result
@@ -58,6 +51,25 @@ def run_inference(
     assert outputs is not None, "no inputs"
     # autograd refuses tensors made in inference mode; a copy made outside of it may be trained on
     return outputs.clone() if outputs.is_inference() else outputs
+
+
+def run_batch(network: nn.Module, inputs: Tensor, config: HardwareConfig, batch_size: int) -> Tensor:
+    """Run `network` on one batch [b, ...] of at most `batch_size` inputs; the caller sets inference mode and autocast.
+
+    Libraries choose a kernel by the shape of the batch, and kernels differ in the last bits. So a smaller batch is
+    filled up with copies of its last row, whose outputs are dropped.
+    """
+    n = len(inputs)
+    if n < batch_size:
+        inputs = torch.cat([inputs, inputs[-1:].expand(batch_size - n, *inputs.shape[1:])])
+    if inputs.ndim == 4:
+        inputs = inputs.contiguous(memory_format=hardware.memory_format(config))
+    return network(inputs)[:n]
+
+
+def find_device(network: nn.Module) -> torch.device:
+    """The device of a network's weights."""
+    return next(chain(network.parameters(), network.buffers())).device
 
 
 def choose_batch_size(side: int, device: torch.device) -> int:

@@ -87,7 +87,7 @@ def build_outline(config: ModelConfig) -> Any:
     import torch
 
     with torch.device("meta"):
-        return _build(config, num_classes=2)
+        return build(config, num_classes=2)
 
 
 def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
@@ -101,12 +101,12 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
     """
     notes: list[str] = []
     if not pretrained:
-        return _build(config, num_classes=len(classes)), notes
+        return build(config, num_classes=len(classes)), notes
     if config.weights == "none":
         raise UserError(
             "model.weights=none, but the strategy starts from pretrained weights: give it weights, or strategy=scratch"
         )
-    model, notes = _load(config)
+    model, notes = load_published(config)
     _refuse_nan(config, model)
     if stored.read_classes(config.weights) == list(classes):
         notes.append("head kept: the run was trained on the same classes")
@@ -134,11 +134,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], list[str]]:
 def _load_base(name: str, args: Mapping[str, Any], weights: str) -> Any:
     from headstart.config.schema import ModelConfig
 
-    return _load(ModelConfig(name, weights, dict(args)))[0]
+    return load_published(ModelConfig(name, weights, dict(args)))[0]
 
 
-def _load(config: ModelConfig) -> tuple[Any, list[str]]:
-    """Load `model.weights`, with the number of outputs that they were trained with."""
+def load_published(config: ModelConfig) -> tuple[Any, list[str]]:
+    """Load `model.weights`, with the outputs that they were trained with; also returns what was left out, in words."""
     path = stored.locate(config.weights)
     return _load_by_timm(config) if path is None else _load_file(config, path)
 
@@ -152,7 +152,8 @@ def _refuse_nan(config: ModelConfig, model: Any) -> None:
         )
 
 
-def _build(config: ModelConfig, **options: Any) -> Any:
+def build(config: ModelConfig, **options: Any) -> Any:
+    """Build the network with random weights and the outputs that timm gives it, or as `options` say."""
     import timm
 
     arguments = options | config.args
@@ -201,18 +202,18 @@ def _load_file(config: ModelConfig, path: Path) -> tuple[Any, list[str]]:
     import torch
 
     with torch.device("meta"):
-        model = _build(config)
+        model = build(config)
     content, notes = read_tensors(path)
     state, left_out, by_order = checkpoint.rename_tensors(content, model, path)
     head = f"{model.pretrained_cfg.get('classifier', 'classifier')}.weight"
     outputs = len(state[head]) if head in state else model.num_classes
     overlay = {"state_dict": state, "num_classes": outputs, "source": ""}
     try:
-        model = _build(config, pretrained=True, num_classes=outputs, pretrained_cfg_overlay=overlay)
+        model = build(config, pretrained=True, num_classes=outputs, pretrained_cfg_overlay=overlay)
     except (RuntimeError, KeyError) as error:
         if isinstance(as_user_error(error), RunFailed):
             raise
-        model = _build(config, num_classes=outputs)
+        model = build(config, num_classes=outputs)
         new, more = checkpoint.check_cover(state, model, path, config.name)
         used = {key: value for key, value in state.items() if key in model.state_dict() and key not in new}
         model.load_state_dict(used, strict=False)

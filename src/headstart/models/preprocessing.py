@@ -151,7 +151,7 @@ def _read_run(folder: Path, weights: str) -> Origin:
     from headstart.config.schema import ModelConfig
 
     try:
-        config = _read_yaml(folder / "config.yaml")
+        config = read_config(folder)
         model, stated = config["model"], config.get("preprocessing")
         name, args = str(model["name"]), dict(model.get("args") or {})
         if stated:
@@ -169,12 +169,17 @@ def _read_run(folder: Path, weights: str) -> Origin:
     return Origin(name, args, replace(expected, image_size=size, resize="crop"))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the `config.yaml` of a run, with the values of the environment that it names.
+
+    Raises:
+        OSError, ValueError: it is not there, is damaged, or the environment has changed.
+    """
     from omegaconf import OmegaConf, errors
     from yaml import YAMLError
 
     try:
-        plain = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        plain = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=False)
     except (YAMLError, errors.OmegaConfBaseException) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
     if not isinstance(plain, dict):

@@ -31,10 +31,10 @@ class _Tracer(fx.Tracer):
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
-    """Trace the network into a graph of layers, in which functional dropout is replaced by dropout modules.
+    """Trace the network into a graph of layers, in which functional dropout is a layer of the module that calls it.
 
     Tracing runs the code once. `functional.dropout(x, training=self.training)` is recorded with the value that
-    `self.training` has in that run, and does not follow a later change of the mode. A dropout module does.
+    `self.training` has in that run, and does not follow a later change of the mode. A dropout layer does.
     """
     modes = {module: module.training for module in model.modules()}
     model.train()  # in eval mode some networks do not call their functional dropout, and it would not be recorded
@@ -47,9 +47,11 @@ def trace(model: nn.Module) -> fx.GraphModule:
     for node in list(graph.nodes):
         if node.op == "call_function" and node.target is functional.dropout:
             rate = node.kwargs.get("p", node.args[1] if len(node.args) > 1 else 0.5)
-            traced.add_submodule(node.name, nn.Dropout(rate))
+            callers = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+            name = ".".join([*callers[-1:], f"functional_{node.name}"])
+            traced.add_submodule(name, nn.Dropout(rate))
             with graph.inserting_after(node):
-                new = graph.call_module(node.name, (node.args[0],))
+                new = graph.call_module(name, (node.args[0],))
             node.replace_all_uses_with(new)
             graph.erase_node(node)
     traced.recompile()

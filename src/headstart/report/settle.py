@@ -16,6 +16,7 @@ from headstart.report.phrases import points
 from headstart.report.stats.enough import LARGER, MANY_SEEDS, MOST_SEEDS, Enough, seeds_that_settle
 
 LEFT_OUT = ("seed", "data.fold")  # each repeat has its own
+MOST_LISTED = 5  # seeds; more that follow one another are written as a range
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,18 @@ def _commands(pair: Pair, enough: Enough) -> list[str]:
     wanted = math.ceil(enough.seeds / max(1, len(folds)))
     had = {repeat.seed for repeat in pair.repeats}
     new = [seed for seed in range(wanted + len(had)) if seed not in had][: max(0, wanted - len(had))]
-    more = [f"seed={','.join(map(str, new))}"]
+    more = [f"seed={write_seeds(new)}"]
     if folds:
         more.append(f"data.fold={','.join(map(str, folds))}")
     joined = _join(one, other)
     return [shlex.join(["headstart", "train", "-m", *words, *more]) for words in ([joined] if joined else [one, other])]
+
+
+def write_seeds(seeds: list[int]) -> str:
+    """The seeds as Hydra sweeps them; many successive ones as a range, whose end is left out."""
+    if len(seeds) > MOST_LISTED and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"range({seeds[0]},{seeds[-1] + 1})"
+    return ",".join(map(str, seeds))
 
 
 def _overrides(row: Group) -> list[str] | None:

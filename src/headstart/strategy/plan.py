@@ -12,6 +12,7 @@ from headstart.config.rates import Parameter, parse_rates
 from headstart.errors import UserError
 from headstart.models.depths import find_stages
 from headstart.models.head import find_head, name_head
+from headstart.models.modes import has_statistics
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +29,7 @@ def list_parameters(model: Any) -> list[Parameter]:
     norms = {
         id(parameter)
         for module in model.modules()
-        if _has_statistics(module) or "Norm" in type(module).__name__
+        if has_statistics(module) or "Norm" in type(module).__name__
         for parameter in module.parameters(recurse=False)
     }
     return [
@@ -44,14 +45,6 @@ def describe_depths(model: Any) -> str:
     """
     reason = find_stages(model, name_head(model))[1]
     return reason and f"{type(model).__name__} {reason}: its whole backbone is one depth, 1"
-
-
-def _has_statistics(module: Any) -> bool:
-    """Whether a module is a norm that can keep running statistics."""
-    from torch import nn
-
-    batch_norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-    return isinstance(module, (*batch_norms, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d))
 
 
 @dataclass(frozen=True)
@@ -152,29 +145,6 @@ def freeze(model: nn.Module, phase: Phase) -> None:
     """Switch `requires_grad` off for parameters that are frozen in `phase`, and on for the others."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(phase.rates[name] is not None)
-
-
-def train_mode(module: nn.Module, statistics: str = "live") -> None:
-    """Put a module in `train()` mode, except every part whose parameters are all frozen, which is put in `eval()` mode.
-
-    So a frozen batch norm keeps its statistics, and a frozen block has no dropout. A part without parameters gets the
-    mode of the module that contains it. `statistics="frozen"` puts every batch norm in `eval()` mode: its weights then
-    learn with the statistics that it had.
-    """
-    module.train()
-
-    def put_frozen_in_eval(part: nn.Module) -> None:
-        parameters = list(part.parameters())
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            part.eval()
-        else:
-            for child in part.children():
-                put_frozen_in_eval(child)
-
-    put_frozen_in_eval(module)
-    for part in module.modules() if statistics == "frozen" else ():
-        if _has_statistics(part):
-            part.eval()
 
 
 def optimizer_groups(model: nn.Module, phase: Phase, lr: float, weight_decay: float | None) -> list[dict[str, Any]]:

@@ -153,14 +153,15 @@ def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: i
             return LiveImages("images are mixed again in each epoch")
     device = next(model.parameters()).device
     example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
-    split = split_network(model, phase.trainable, example)
-    if is_fitted:
+    if is_fitted:  # in eval mode
+        split = split_network(model, phase.trainable, example, training=False)
         return _make_probe_route(model, phase, split, example, views)
-    why = "no frozen layers that can be split off"
-    if split is not None and split.lacks_dropout:
-        split, why = None, f"of {type(model).__name__} it is not known which dropout stands before the head"
+    split = split_network(model, phase.trainable, example)
     if split is not None:
         return CachedFeatures(split, views)
+    why = "no frozen layers that can be split off"
+    if split_network(model, phase.trainable, example, training=False) is not None:
+        why += f" without the dropout of {type(model).__name__} in training"
     if views:
         key = f"strategy.phases.{phase.name}.views"
         raise UserError(f"{key}={views}: nothing could be cached ({why}); leave views out")

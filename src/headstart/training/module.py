@@ -16,9 +16,9 @@ from headstart.config import instantiate
 from headstart.config.selection import BY_CLASS
 from headstart.distributed import comm
 from headstart.errors import RunFailed
+from headstart.models.modes import train_mode
 from headstart.runtime import hardware
 from headstart.runtime.seeds import derive_seed, get_random_state, set_random_state
-from headstart.strategy import plan
 from headstart.training.loss import TrainingLoss
 from headstart.training.meters import OutputScore, make_meters
 from headstart.training.schedule import step_schedule
@@ -94,7 +94,7 @@ class PhaseModule(pl.LightningModule):
         """Put the network in training mode, except its frozen parts, which stay in eval mode."""
         super().train(mode)
         if mode:
-            plan.train_mode(self.network, self.statistics)
+            train_mode(self.network, self.statistics)
         return self
 
     def on_train_start(self) -> None:

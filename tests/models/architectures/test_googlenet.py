@@ -15,6 +15,7 @@ from torch.nn import functional
 from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
 from headstart.models import architectures, factory, preprocessing, split  # noqa: F401
+from headstart.models.modes import train_mode
 from headstart.strategy import plan
 from models.networks import trainable
 
@@ -202,7 +203,7 @@ def test_halves_make_the_whole_and_keep_its_auxiliary_loss(learning: str, auxili
 
     losses = []
     for network, seen in ((model, x), (found.rest, found.prefix.eval()(x).detach())):
-        plan.train_mode(network)
+        train_mode(network)
         model.zero_grad()
         loss = functional.cross_entropy(network(seen), labels)
         for part in network.modules():

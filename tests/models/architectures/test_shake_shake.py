@@ -11,6 +11,7 @@ from headstart.config.schema import ModelConfig, PhaseConfig
 from headstart.errors import UserError
 from headstart.models import architectures, factory, fold, split  # noqa: F401
 from headstart.models.architectures.shake_shake import MODES, Mix, ShakeShake, ShiftedSkip
+from headstart.models.modes import train_mode
 from headstart.strategy import plan
 
 PUBLISHED = {32: (2.9, 2_923_162), 64: (11.7, 11_653_978), 96: (26.2, 26_192_922)}  # M (Gastaldi 2017)
@@ -147,7 +148,7 @@ def test_halves_make_the_whole_and_the_rest_shakes() -> None:
         found.rest.train()
         assert not torch.equal(found.rest(features), found.rest(features))
     plan.freeze(model, phase)
-    plan.train_mode(model)
+    train_mode(model)
     mixes = [module.training for module in model.modules() if isinstance(module, ShakeShake)]
     assert mixes == [False] * 8 + [True] * 4
 

@@ -12,6 +12,7 @@ from torch import nn
 from headstart.config.schema import PhaseConfig
 from headstart.models import architectures, fold, split  # noqa: F401
 from headstart.models.architectures.stochastic_depth import StochasticBranch, Survival
+from headstart.models.modes import train_mode
 from headstart.strategy import plan
 
 PASSES = 2000
@@ -152,7 +153,7 @@ def test_cut_at_a_stage_boundary(mode: str) -> None:
         found.rest.train()
         assert len({float(found.rest(features).sum()) for _ in range(10)}) > 1
     plan.freeze(model, phase)
-    plan.train_mode(model)
+    train_mode(model)
     assert [branch.training for branch in stochastic(model)] == [False] * 6 + [True] * 3
 
 

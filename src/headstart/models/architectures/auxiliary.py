@@ -1,8 +1,8 @@
 """An auxiliary classifier: in training its loss gives gradients to the middle of a network; later it is not used.
 
-It is a layer that returns its input. In training mode it stores its logits until `auxiliary_loss` is called; so it
-works in a whole network and in the second half of a split one. If all its parameters are frozen,
-`headstart.strategy.plan.train_mode` puts it in eval mode, and it adds nothing to the loss.
+It is a layer that returns its input. In training mode, if gradients are computed, it stores its logits until
+`auxiliary_loss` is called; so it works in a whole network and in the second half of a split one. If all its parameters
+are frozen, `headstart.models.modes.train_mode` puts it in eval mode, and it adds nothing to the loss.
 """
 
 from collections.abc import Callable
@@ -53,7 +53,7 @@ class Auxiliary(nn.Module):
         return self.fc2(self.drop(hidden))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and self.num_classes:
+        if self.training and self.num_classes and torch.is_grad_enabled():
             self.logits = self.classify(x)
         return x
 
