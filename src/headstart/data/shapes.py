@@ -25,7 +25,7 @@ def describe_changes(parts: Mapping[str, Part], square: Square) -> list[str]:
     """
     headers = [header for part in parts.values() for header in _read_some(part)]
     total = sum(map(len, parts.values()))
-    looked_at = f" (of {total:,}, these were looked at)" if len(headers) < total else ""
+    looked_at = f" that were looked at (there are {total:,})" if len(headers) < total else ""
 
     def count(number: int) -> str:
         return (
