@@ -17,8 +17,10 @@ def draw_all_letters(figure: Figure) -> None:
     """Let a figure's texts use fonts that have all of their letters; one that no font has is written as its number."""
     from matplotlib.text import Text
 
-    texts = [artist for artist in figure.findobj(Text) if isinstance(artist, Text)]
+    texts = [artist for artist in figure.findobj() if isinstance(artist, Text)]
     found = _find_families("".join(text.get_text() for text in texts))
+    if not found:
+        return
     numbers = str.maketrans({letter: ascii(letter)[1:-1] for letter, family in found.items() if not family})
     families = sorted({family for family in found.values() if family})
     for text in texts:
