@@ -19,7 +19,10 @@ Look into a network. MODEL_OR_RUN is the folder of a completed run (outputs/STUD
 of timm. Pictures are written to the run's folder, under figures/, or to outputs/visualize/NAME/ for a network without a
 run; --out writes them elsewhere."""
 # what can be shown: the line of --help; headstart/visualize/commands/WHAT.py does it
-SUBJECTS: dict[str, str] = {}
+SUBJECTS: dict[str, str] = {
+    "embedding": "a map of the features of test images, of one run or of two, with the image under the pointer",
+    "transfer": "what fine-tuning changed, depth by depth, and which depths its gain hangs on",
+}
 
 
 class Subject(Protocol):
