@@ -16,12 +16,12 @@ from headstart.visualize.transfer.measure import measure_transfer
 from headstart.visualize.transfer.rewind import Images, Rewinding, copy_into, restore
 from headstart.visualize.transfer.start import read_start
 from headstart.visualize.transfer.statistics import renew_statistics
-from visualize.transfer.runs import train_small
+from visualize.runs import train_small
 
 
 @pytest.fixture(scope="module")
 def partial(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    return load(train_small(tmp_path_factory.mktemp("partial"), "strategy=partial", "data=digits"), "cpu")
+    return load(train_small(tmp_path_factory.mktemp("partial"), "strategy=partial"), "cpu")
 
 
 def make_rewinding(network: Network) -> Rewinding:
@@ -107,7 +107,7 @@ def test_a_head_that_is_fitted_anew_reaches_what_feature_extraction_does(partial
     from headstart.storage.records import read_result
 
     rewinding = make_rewinding(partial)
-    result = read_result(train_small(tmp_path, "strategy=feature_extraction", "data=digits"))
+    result = read_result(train_small(tmp_path, "strategy=feature_extraction"))
     assert result is not None
     own = rewinding.find_kept(rewinding.depths).mean()
     assert own == pytest.approx(result["test"]["accuracy"], abs=0.026)  # one image of 40

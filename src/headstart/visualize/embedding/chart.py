@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from headstart.visualize.embedding.points import Maps
 
 SCALE = 2  # of the PNG
-ACTIONS = {"actions": {"export": True, "source": False, "compiled": False, "editor": False}}
+# of vega-embed; canvas, because thousands of points are slow as SVG; no menu entry that opens a page elsewhere
+OPTIONS = {"renderer": "canvas", "actions": {"export": True, "source": False, "compiled": False, "editor": False}}
 # nothing but the file itself may be loaded; Vega compiles its expressions, hence unsafe-eval
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
 PAGE = """<!DOCTYPE html>
@@ -59,7 +60,7 @@ def make_html(maps: Maps, title: str, note: str) -> str:
         note=html.escape(note),
         bundle=vl_convert.javascript_bundle(),
         spec=spec.replace("<", "\\u003c"),  # a class may be called </script>
-        options=json.dumps(ACTIONS),
+        options=json.dumps(OPTIONS),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 NEIGHBOURS = 5  # of an image, for both measures
 DIMENSIONS = 50  # to which features are reduced before; van der Maaten and Hinton (2008) take 30
 PERPLEXITY = 30.0
-START = 1e-4  # deviation of the points from which t-SNE begins: as small as scikit-learn's own
 LEAST = 2 * NEIGHBOURS + 2  # images
 
 
@@ -38,19 +37,20 @@ def fit_map(features: Tensor, seed: int, first: np.ndarray | None = None) -> np.
     """Lay features [n, d] out in the plane: float32 [n, 2].
 
     Args:
-        first: a map of the same images [n, 2] from which this one starts, so that both can be compared. It is made
-            small first, as every start of t-SNE is: far points would not find each other any more.
+        first: a map of the same images [n, 2] from which this one starts, so that both can be compared. The early
+            exaggeration, with which t-SNE pulls groups out of a start without any, is left out then: on digits, 0.7 to
+            0.8 of the places of classes were kept with it and 0.85 to 1 without, for maps of the same trustworthiness.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     values, n = features.numpy(), len(features)
+    start: dict[str, Any] = {"init": "pca"} if first is None else {"init": first, "early_exaggeration": 1.0}
     with progress.task("t-SNE"):
         if min(values.shape) > DIMENSIONS:
             values = PCA(DIMENSIONS, random_state=seed).fit_transform(values)
-        start = "pca" if first is None else (first * (START / first[:, 0].std())).astype(np.float32)
         perplexity = min(PERPLEXITY, (n - 1) / 3)
-        found: np.ndarray = TSNE(init=start, perplexity=perplexity, random_state=seed).fit_transform(values)
+        found: np.ndarray = TSNE(perplexity=perplexity, random_state=seed, **start).fit_transform(values)
     return found
 
 

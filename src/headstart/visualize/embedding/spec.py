@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,18 +30,22 @@ def make_spec(maps: Maps, classes: Sequence[str]) -> dict[str, Any]:
 
     data = alt.Data(values=_list_points(maps, classes))
     hovered = alt.selection_point(name="hovered", fields=["row"], on="pointerover", clear="pointerout", empty=False)
-    chosen = alt.selection_point(name="chosen", fields=["class"], bind="legend" if len(classes) <= NAMED else None)
+    chosen = alt.selection_point(
+        name="chosen", fields=["class"], bind="legend" if len(classes) <= NAMED else alt.Undefined
+    )
     panels = []
     for at, each in enumerate(maps.maps):
         layers = [_draw_points(data, at, len(maps.maps), classes, hovered, chosen), _draw_rings(data, at)]
         if len(classes) <= NAMED:
             layers += _draw_names(maps, at, classes)
-        title = alt.TitleParams(each.name, subtitle=describe(each), fontSize=13)
+        title = alt.TitleParams(each.name, subtitle=[describe(each), "a ring marks a mistake of the run"], fontSize=13)
         side = SIDES[len(maps.maps)]
         panels.append(alt.layer(*layers).properties(width=side, height=side, title=title))
-    chart: Any = alt.hconcat(*panels) if len(panels) > 1 else panels[0]
-    chart = chart.configure(font="DejaVu Sans, sans-serif").configure_view(stroke=RULE)
-    spec: dict[str, Any] = chart.configure_title(anchor="start", color=INK, subtitleColor=MUTED).to_dict()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # both maps share the selections, as is meant
+        chart: Any = alt.hconcat(*panels) if len(panels) > 1 else panels[0]
+        chart = chart.configure(font="DejaVu Sans, sans-serif").configure_view(stroke=RULE)
+        spec: dict[str, Any] = chart.configure_title(anchor="start", color=INK, subtitleColor=MUTED).to_dict()
     return spec
 
 
@@ -48,8 +53,8 @@ def describe(each: Map) -> str:
     """The numbers of one map in a line."""
     quality = each.quality
     return (
-        f"accuracy {100 * each.accuracy:.1f} %   k-NN of the features {100 * quality.knn_features:.1f} %, of the map "
-        f"{100 * quality.knn_map:.1f} %   trustworthiness {quality.trustworthiness:.3f}"
+        f"accuracy {100 * each.accuracy:.1f} % · k-NN of the features {100 * quality.knn_features:.1f} %, of the map "
+        f"{100 * quality.knn_map:.1f} % · trustworthiness {quality.trustworthiness:.3f}"
     )
 
 
@@ -121,6 +126,6 @@ def _draw_names(maps: Maps, at: int, classes: Sequence[str]) -> list[Any]:
         for x, y in [np.median(points[maps.labels == label], axis=0)]
     ]
     chart = alt.Chart(alt.Data(values=middles)).encode(**_place(at, ("x", "y")), text="name:N")
-    words = {"fontSize": 12, "fontWeight": "bold", "tooltip": None}
+    words = {"fontSize": 12, "fontWeight": "bold", "limit": 160, "tooltip": None}
     edge = chart.mark_text(**words, stroke="white", strokeWidth=4, strokeJoin="round", opacity=0.85)
     return [edge, chart.mark_text(**words, color=INK)]

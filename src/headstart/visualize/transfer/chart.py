@@ -24,9 +24,9 @@ def draw(transfer: Transfer, title: str, sentence: str, path: Path) -> Path:
     """Draw three panels: how far tensors moved, how alike outputs are, and what rewinding costs."""
     with draw_in(STYLE):
         rows = len(transfer.changes)
-        figure = sheet(11.5, 2.4 + 0.42 * rows)
-        figure.suptitle(fill(sentence, 125), x=0.01, ha="left", fontsize=11, weight="bold")
-        panels = figure.subplots(1, 3, sharey=True, width_ratios=[1, 0.7, 1.5])
+        figure = sheet(12.5, 2.7 + 0.42 * rows)
+        figure.suptitle(fill(sentence, 145), x=0.01, ha="left", fontsize=11, weight="bold")
+        panels = figure.subplots(1, 3, sharey=True, width_ratios=[1, 0.8, 1.6])
         _draw_distances(panels[0], transfer)
         _draw_alignment(panels[1], transfer)
         _draw_rewinding(panels[2], transfer)
@@ -56,7 +56,7 @@ def _draw_distances(axes: Axes, transfer: Transfer) -> None:
             axes.barh(places, lengths, height=2 * APART, color=colour, label=name, zorder=2)
     axes.set_xlim(left=0)
     axes.set_title("How far it moved")
-    axes.set_xlabel("distance from pretrained, share of its size", color=MUTED)
+    axes.set_xlabel("‖change‖ / ‖pretrained‖", color=MUTED)
     _add_legend(axes)
 
 
@@ -67,7 +67,7 @@ def _draw_alignment(axes: Axes, transfer: Transfer) -> None:
         axes.plot(values, rows, "-o", color=ALIKE, markersize=6, linewidth=1, zorder=3)
         axes.set_xlim(min(0.0, *values) - 0.04, max(1.0, *values) + 0.04)
     axes.set_title("How alike its outputs are")
-    axes.set_xlabel("CKA before and after, unbiased", color=MUTED)
+    axes.set_xlabel("CKA with its pretrained outputs", color=MUTED)
 
 
 def _draw_rewinding(axes: Axes, transfer: Transfer) -> None:
@@ -75,10 +75,10 @@ def _draw_rewinding(axes: Axes, transfer: Transfer) -> None:
     _draw_marks(axes, [row - APART for row in rows], [change.alone for change in transfer.changes], "o", ALONE)
     _draw_marks(axes, [row + APART for row in rows], [change.onward for change in transfer.changes], "s", ONWARD)
     axes.axvline(100 * transfer.accuracy, color=INK, linewidth=1, linestyle="--", zorder=1)
-    axes.plot([], [], "o", color=ALONE, label="this depth alone")
-    axes.plot([], [], "s", color=ONWARD, label="all up to here; statistics and head follow")
+    axes.plot([], [], "o", color=ALONE, label="this depth alone; all else as trained")
+    axes.plot([], [], "s", color=ONWARD, label="this depth and all before it; statistics and head fitted anew")
     axes.plot([], [], "--", color=INK, linewidth=1, label="as trained")
-    axes.set_title("Accuracy with depths back at their pretrained values")
+    axes.set_title("Accuracy with pretrained values back")
     axes.set_xlabel("accuracy, % (bars: 95 % interval of the change)", color=MUTED)
     _add_legend(axes)
 
@@ -91,4 +91,4 @@ def _draw_marks(axes: Axes, rows: Sequence[float], found: Sequence[Difference], 
 
 
 def _add_legend(axes: Axes) -> None:
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize=9, handlelength=1.4)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.15), frameon=False, fontsize=9, handlelength=1.4)

@@ -9,5 +9,6 @@ def train_small(folder: Path, *overrides: str) -> Path:
     """Train a real run; returns its folder."""
     from headstart import train
 
-    result = train.run(compose(*SMALL, f"output_dir={folder}", *overrides), list(overrides))
+    overrides = (*SMALL, "data=digits", f"output_dir={folder}", *overrides)
+    result = train.run(compose(*overrides), list(overrides))
     return folder / result["study"] / result["run"]
