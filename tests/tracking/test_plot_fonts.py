@@ -15,7 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from headstart.report import classes, confusion, fonts, style
+from headstart.report import classes, confusion
+from headstart.tracking import plot_fonts as fonts
+from headstart.tracking import plot_style as style
 from report.studies import looked_at
 
 CLASSES = ["猫", "größe", "\U00013000"]  # the last is a hieroglyph
