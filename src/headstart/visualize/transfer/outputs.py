@@ -65,9 +65,11 @@ def compare_outputs(network: Network, first: Any, second: Any, pixels: Tensor) -
             grams: list[dict[int, Tensor]] = []
             for each in (first, second):
                 found: dict[int, Tensor] = {}
-                with watch_outputs(
-                    each, lambda depth, output, found=found: found.update({depth: compute_gram(output)})
-                ):
+
+                def keep(depth: int, output: Tensor, found: dict[int, Tensor] = found) -> None:
+                    found[depth] = compute_gram(output)
+
+                with watch_outputs(each, keep):
                     each(batch)
                 grams.append(found)
             for depth in grams[0].keys() & grams[1].keys():
