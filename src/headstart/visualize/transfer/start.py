@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.errors import UserError
 from headstart.models import factory, preprocessing
@@ -35,7 +35,8 @@ def read_start(network: Network) -> dict[str, Tensor]:
             "compare with or to go back to; give a run that started from pretrained weights, such as strategy=finetune"
         )
     model = preprocessing.adopt(config.model)
-    then = ((read_result(folder) or {}).get("digests") or {}).get("weights")
+    result: Any = read_result(folder) or {}
+    then = (result.get("digests") or {}).get("weights")
     if then is not None and factory.digest_weights(model) != then:
         raise UserError(
             f"{folder}: model.weights={model.weights} have changed since the run started from them, so they do not "
