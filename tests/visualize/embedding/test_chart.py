@@ -25,7 +25,7 @@ const wait = setInterval(() => {
   const canvas = document.querySelector("#map canvas"); if (!canvas) return;
   clearInterval(wait);
   const box = canvas.getBoundingClientRect();
-  for (let y = box.top; y < box.bottom; y += 3) for (let x = box.left; x < box.right; x += 3) {
+  for (let y = box.top; y < box.bottom; y += 5) for (let x = box.left; x < box.right; x += 5) {
     canvas.dispatchEvent(new PointerEvent("pointermove", {clientX: x, clientY: y, bubbles: true}));
     const image = document.querySelector("#vg-tooltip-element.visible img");
     if (image) { found.textContent = image.src + document.querySelector("#vg-tooltip-element").innerText; return; }

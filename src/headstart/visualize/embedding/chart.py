@@ -58,7 +58,7 @@ def make_html(maps: Maps, title: str, note: str) -> str:
         ink=INK,
         title=html.escape(title),
         note=html.escape(note),
-        bundle=vl_convert.javascript_bundle(None),
+        bundle=vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"),
         spec=spec.replace("<", "\\u003c"),  # a class may be called </script>
         options=json.dumps(OPTIONS),
     )

@@ -126,6 +126,6 @@ def _draw_names(maps: Maps, at: int, classes: Sequence[str]) -> list[Any]:
         for x, y in [np.median(points[maps.labels == label], axis=0)]
     ]
     chart = alt.Chart(alt.Data(values=middles)).encode(**_place(at, ("x", "y")), text="name:N")
-    words: dict[str, Any] = {"fontSize": 12, "fontWeight": "bold", "limit": 160, "tooltip": None}
+    words: Any = {"fontSize": 12, "fontWeight": "bold", "limit": 160, "tooltip": None}
     edge = chart.mark_text(**words, stroke="white", strokeWidth=4, strokeJoin="round", opacity=0.85)
     return [edge, chart.mark_text(**words, color=INK)]

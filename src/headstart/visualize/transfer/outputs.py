@@ -81,6 +81,10 @@ def compare_outputs(network: Network, first: Any, second: Any, pixels: Tensor) -
 def _compute_grams(model: Any, batch: Tensor) -> dict[int, Tensor]:
     """The Gram matrix of each depth's outputs for a batch: outputs of early depths are too large to be kept."""
     found: dict[int, Tensor] = {}
-    with watch_outputs(model, lambda depth, output: found.update({depth: compute_gram(output)})):
+
+    def use(depth: int, output: Tensor) -> None:
+        found[depth] = compute_gram(output)
+
+    with watch_outputs(model, use):
         model(batch)
     return found
