@@ -19,7 +19,9 @@ Look into a network. MODEL_OR_RUN is the folder of a completed run (outputs/STUD
 of timm. Pictures are written to the run's folder, under figures/, or to outputs/visualize/NAME/ for a network without a
 run; --out writes them elsewhere."""
 # what can be shown: the line of --help; headstart/visualize/commands/WHAT.py does it
-SUBJECTS: dict[str, str] = {}
+SUBJECTS: dict[str, str] = {
+    "why": "where an image has what speaks for a class; a run's mistakes, and shortcuts that it took",
+}
 
 
 class Subject(Protocol):
