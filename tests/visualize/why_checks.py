@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from headstart.predict.network import Network
 from headstart.visualize.why.hirescam import compute_hirescam
-
-Explain = Callable[[Network, Tensor, Tensor], Tensor]  # the maps [n, h, w] of classes for normalised images
 
 
 def read_test_images(network: Network, data, most: int) -> tuple[Tensor, Tensor]:
@@ -54,7 +50,7 @@ def correlate(maps: Tensor, others: Tensor) -> list[float]:
 
 @torch.no_grad()
 def delete(network: Network, images: Tensor, labels: Tensor, order: Tensor, side: int, colour: Tensor) -> Tensor:
-    """The mean probability of the class while the image's places, `side` on a side, are covered in this order [n, p]."""
+    """The mean probability of the class while the image's places, `side` on a side, are covered in an order [n, p]."""
     ranks = order.argsort(1).view(len(images), 1, side, side).float()
     ranks = torch.nn.functional.interpolate(ranks, size=images.shape[-2:], mode="nearest")
     curve = []

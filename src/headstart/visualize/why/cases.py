@@ -16,6 +16,8 @@ from headstart.errors import UserError
 from headstart.visualize.run_data import read_folder_data
 from headstart.visualize.why.answers import Answers, find_changed, read_answers
 
+MISTAKES, RIGHT, CHANGED, GIVEN = "why-mistakes", "why-right", "why-against", "why"  # names of files
+
 
 @dataclass(frozen=True)
 class Case:
@@ -65,10 +67,10 @@ class TestImages:
 
 def choose_files(paths: Sequence[str]) -> Cases:
     """The given image files."""
-    return Cases([Case(path, escape_name(Path(path).name)) for path in paths], "Where it looks", "why")
+    return Cases([Case(path, escape_name(Path(path).name)) for path in paths], "Where it looks", GIVEN)
 
 
-def choose_answers(folder: Path, most: int) -> tuple[TestImages, list[Cases]]:
+def choose_answers(folder: Path, most: int) -> list[Cases]:
     """The most confident mistakes of a run, if it has any, and right answers of all classes."""
     test = TestImages.read(folder)
     wrong, right = test.answers.find_mistakes(most), test.answers.find_right(most)
@@ -79,7 +81,7 @@ def choose_answers(folder: Path, most: int) -> tuple[TestImages, list[Cases]]:
             test.list_cases(right), f"{count(len(right), 'right answer')}, the most confident of each class", "right"
         ),
     ]
-    return test, [cases for cases in found if cases.cases]
+    return [cases for cases in found if cases.cases]
 
 
 def choose_changed(folder: Path, other: Path, most: int) -> Cases:
@@ -94,4 +96,4 @@ def choose_changed(folder: Path, other: Path, most: int) -> Cases:
     changed = count(int((test.answers.right != answers.right).sum()), "verdict")
     rows = find_changed(test.answers, answers, most)
     title = f"{changed} of {count(len(answers.labels), 'test image')} differ; the most confident mistakes first"
-    return Cases(test.list_cases(rows), title, "against")
+    return Cases(test.list_cases(rows), title, CHANGED)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-EXACT = 1e-4  # largest gap that is rounding, relative to the logit where this is above 1
+EXACT = 1e-4  # largest gap that is rounding, as a share of what the maps should add up to
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Maps:
     @property
     def is_exact(self) -> bool:
         """Whether each map and its base add up to the logit, but for rounding."""
-        return bool((self.gaps.abs() <= EXACT * self.logits.abs().clamp(min=1)).all())
+        return bool(self.gaps.abs().max() <= EXACT * (self.logits - self.base).abs().max())
 
     @property
     def density(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class Answer:
     def draw_map(self, at: int, maps: Maps, target: int, truth: str | None, before: str = "") -> Panel:
         """An image with its map; the text is the class with its probability, in another colour where it is wrong."""
         name = self.network.classes[target]
-        share = f" {100 * float(self.logits[at].softmax(0)[target]):.0f} %" if self.network.gives_probabilities else ""
+        share = f": {100 * float(self.logits[at].softmax(0)[target]):.0f} %" if self.network.gives_probabilities else ""
         ink = INK if truth is None else RIGHT if name == truth else WRONG
         density = maps.resize(self.network.image_size)[at].numpy()
         return Panel(to_array(self.pixels[at]), f"{before}{name}{share}", density, ink)
@@ -76,33 +76,33 @@ class Answer:
 
 def write(network: Network, options: argparse.Namespace, folder: Path) -> list[Path]:
     """Draw the sheets of a command, and print what they show; returns the files."""
-    if options.images:
-        other = load(options.against, str(network.device)) if options.against else None
-        chosen = cases.choose_files(options.images)
-        return [_write_sheet(_draw(network, other, chosen, options), folder / f"{chosen.file}.png")]
-    if network.folder is None:
-        raise UserError(f"{network.name}: is no run, so it has no images of its own; name image files")
-    if options.against:
-        other = load(options.against, str(network.device))
-        if other.folder is None:
-            raise UserError(f"--against {options.against}: is no run, so it was tested on no images; name image files")
-        chosen = cases.choose_changed(network.folder, other.folder, options.most)
-        return [_write_sheet(_draw(network, other, chosen, options), folder / "why-against.png")]
-    test, both = cases.choose_answers(network.folder, options.most)
-    written = [
-        _write_sheet(_draw(network, None, chosen, options), folder / f"why-{chosen.file}.png") for chosen in both
-    ]
-    if not options.no_shortcuts:
-        sheet = shortcut_words.report(network, test.data)
+    if options.most < 1:
+        raise UserError(f"--most {options.most}: must be 1 or more")
+    networks = [network, *([load(options.against, str(network.device))] if options.against else [])]
+    chosen = [cases.choose_files(options.images)] if options.images else _choose_of_runs(networks, options.most)
+    written = [_write_sheet(draw_cases(networks, each, options), folder / f"{each.file}.png") for each in chosen]
+    if not options.images and len(networks) == 1 and not options.no_shortcuts:
+        sheet = shortcut_words.report(network)
         written += [_write_sheet(sheet, folder / "why-shortcuts.png")] if sheet is not None else []
     return written
 
 
-def _draw(network: Network, other: Network | None, chosen: Cases, options: argparse.Namespace) -> Sheet:
-    answers = [Answer.make(each, chosen) for each in (network, other) if each is not None]
+def _choose_of_runs(networks: Sequence[Network], most: int) -> list[Cases]:
+    """The test images of one run, or those on which two differ."""
+    folders = []
+    for network in networks:
+        if network.folder is None:
+            raise UserError(f"{network.name}: is no run, so it has no images of its own; name image files")
+        folders.append(network.folder)
+    return cases.choose_answers(folders[0], most) if len(folders) == 1 else [cases.choose_changed(*folders, most)]
+
+
+def draw_cases(networks: Sequence[Network], chosen: Cases, options: argparse.Namespace) -> Sheet:
+    """Make the sheet of some images, for one network or for two side by side, and print what it shows."""
+    answers = [Answer.make(each, chosen) for each in networks]
     columns = [column for answer in answers for column in _choose_targets(answer, chosen, options, len(answers))]
     explained = [(answer, targets, answer.explain(options, targets)) for answer, targets in columns]
-    marks = ["A: ", "B: "] if other is not None else [""] * len(explained)
+    marks = ["A: ", "B: "] if len(networks) > 1 else [""] * len(explained)
     groups = []
     for at, case in enumerate(chosen.cases):
         maps = [
@@ -110,13 +110,14 @@ def _draw(network: Network, other: Network | None, chosen: Cases, options: argpa
             for (answer, targets, found), mark in zip(explained, marks, strict=True)
         ]
         groups.append([answers[0].draw(at, case.name if case.label is None else f"is {case.label}"), *maps])
-    notes = [_describe(options.method, [found for _, _, found in explained])]
-    names = [each.folder.name if each.folder else each.name for each in (network, other) if each is not None]
-    notes += [f"{mark}{name}" for mark, name in zip(marks, names, strict=False)] if other else []
-    print("\n".join([f"{names[0]}: {chosen.title}", *notes]))
-    alike = all(answer.network.gives_probabilities for answer in answers) or len(answers) == 1
-    title = chosen.title if other else f"{names[0]}: {chosen.title}"
-    return Sheet(title, groups, notes, across=4 if len(groups[0]) == 3 else 5, scaled_alike=alike)
+    names = [each.folder.name if each.folder else each.name for each in networks]
+    notes = [f"{mark}{name}" for mark, name in zip(marks, names, strict=False)]
+    notes.append(_describe(options.method, [found for _, _, found in explained]))
+    if chosen.file == cases.MISTAKES and len(columns) > 1:
+        notes.append("beside each image: what speaks for the class that was predicted, then for the true one")
+    print("\n".join([chosen.title, *(f"  {note}" for note in notes)]))
+    alike = len(answers) == 1 or all(answer.network.gives_probabilities for answer in answers)
+    return Sheet(chosen.title, groups, notes, scaled_alike=alike)
 
 
 def _choose_targets(
@@ -127,9 +128,9 @@ def _choose_targets(
     if options.target is not None:
         return [(answer, torch.full((n,), _find_class(options.target, classes)))]
     first = answer.rank(0)
-    if networks > 1 or chosen.file == "right":
+    if networks > 1 or chosen.file == cases.RIGHT:
         return [(answer, first)]
-    if chosen.file == "mistakes":
+    if chosen.file == cases.MISTAKES:
         return [(answer, first), (answer, torch.tensor([classes.index(str(case.label)) for case in chosen.cases]))]
     return [(answer, answer.rank(place)) for place in range(min(2, len(classes)))]
 

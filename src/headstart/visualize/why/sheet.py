@@ -137,7 +137,7 @@ def paint(pixels: np.ndarray, strength: np.ndarray) -> np.ndarray:
         strength: [h, w] from -1 to 1; beyond it is cut.
     """
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    under = (70 + 0.65 * grey)[..., None]  # neither black nor white, on which colours would be lost
+    under = (80 + 0.5 * grey)[..., None]  # neither black nor white, on which colours would be lost
     cut = strength.clip(-1, 1)[..., None]
     colour = np.where(cut > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     share = 0.85 * np.abs(cut) ** 0.8
@@ -145,10 +145,10 @@ def paint(pixels: np.ndarray, strength: np.ndarray) -> np.ndarray:
 
 
 def _shorten(text: str, font: FreeTypeFont, width: float) -> str:
-    """The text, with … in place of its middle where it is too long for the width; a share at its end stays."""
+    """The text, cut with … where it is too long for the width; a share after a colon at its end stays."""
     if font.getlength(text) <= width:
         return text
-    head, _, tail = text.rpartition(" ") if text.endswith("%") else (text, "", "")
-    while head and font.getlength(f"{head}… {tail}".rstrip()) > width:
+    head, colon, share = text.rpartition(":") if text.endswith("%") else (text, "", "")
+    while head and font.getlength(f"{head}…{colon}{share}") > width:
         head = head[:-1]
-    return f"{head}… {tail}".rstrip()
+    return f"{head}…{colon}{share}"

@@ -6,19 +6,19 @@ import numpy as np
 from torch import Tensor
 
 from headstart.config.words import count
-from headstart.data.dataset import Data
 from headstart.errors import UserError
 from headstart.predict.network import Network
+from headstart.visualize.run_data import read_run_data
 from headstart.visualize.why.sheet import RIGHT, WRONG, Panel, Sheet
 from headstart.visualize.why.shortcuts import Looked, Shortcut, find_shortcuts, predict_pixels
 
 SHOWN = 4  # pairs of images of each shortcut
 
 
-def report(network: Network, data: Data) -> Sheet | None:
+def report(network: Network) -> Sheet | None:
     """Print the shortcuts of a run; returns a sheet that shows them, or None if there are none."""
     try:
-        found, seen = find_shortcuts(network, data)
+        found, seen = find_shortcuts(network, read_run_data(network))
     except UserError as error:
         print(f"shortcuts are not looked for: {error}")
         return None
