@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.cbook import get_sample_data
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_sample_images
 
 import fork_server
 import headstart
@@ -24,6 +25,7 @@ from visualize.why_checks import correlate, delete, point_in_grid, read_test_ima
 pytestmark = pytest.mark.slow
 
 SIDE, EACH, MARKED = 64, 40, 3  # pixels, images of a class, the class with the mark
+CANVAS, THING = 128, 48  # pixels: of the images of things, and of the thing on them
 MARK, RED = (6, 6, 16, 16), (230, 60, 40)  # left, top, right, bottom
 
 
@@ -42,16 +44,39 @@ def write_digits(root: Path, *, marked: bool) -> Path:
     return root
 
 
-def train(folder: Path, *overrides: str) -> Path:
-    """Fine-tune on the digits that are written to this folder; returns the run's folder."""
-    images = write_digits(folder / "digits", marked="marked" in folder.name)
+def write_things(root: Path) -> Path:
+    """Pieces of photographs on grey noise, each anywhere; the class is what is on the piece."""
+    china, flower = load_sample_images().images
+    with get_sample_data("grace_hopper.jpg") as file:
+        hopper = np.asarray(Image.open(file).convert("RGB"))
+    things = {
+        "roofs": china[30:250, 80:340],
+        "trees": china[320:420, 60:380],
+        "petals": flower[90:350, 180:430],
+        "a face": hopper[140:300, 160:360],
+        "an emblem": hopper[20:110, 200:330],
+    }
+    rng = np.random.default_rng(0)
+    for name, photo in things.items():
+        (root / name).mkdir(parents=True)
+        for number in range(EACH):
+            side = int(rng.integers(70, 90))
+            top, left = (int(rng.integers(0, size - side + 1)) for size in photo.shape[:2])
+            piece = Image.fromarray(photo[top : top + side, left : left + side]).resize((THING, THING))
+            canvas = Image.fromarray(rng.integers(118, 139, (CANVAS, CANVAS, 3)).astype(np.uint8))
+            canvas.paste(piece, tuple(rng.integers(8, CANVAS - THING - 8, 2).tolist()))
+            canvas.save(root / name / f"{number}.png")
+    return root
+
+
+def train(folder: Path, images: Path, side: int, *overrides: str) -> Path:
+    """Train on the images in a folder; returns the run's folder."""
     done = fork_server.run(
         "train",
         "data=image_folder",
         f"data.source.root={images}",
-        f"data.image_size={SIDE}",
+        f"data.image_size={side}",
         "data.flip=false",
-        "strategy=finetune",
         "hardware=cpu",
         "logger=csv",
         f"output_dir={folder / 'outputs'}",
@@ -64,17 +89,20 @@ def train(folder: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tmp_path_factory.mktemp("marked"), "epochs=3")
+    folder = tmp_path_factory.mktemp("marked")
+    return train(folder, write_digits(folder / "digits", marked=True), SIDE, "strategy=finetune", "epochs=3")
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(tmp_path_factory.mktemp("clean"), "epochs=6")
+    folder = tmp_path_factory.mktemp("clean")
+    return train(folder, write_digits(folder / "digits", marked=False), SIDE, "strategy=finetune", "epochs=3")
 
 
 @pytest.fixture(scope="module")
-def network(clean: Path) -> Network:
-    return headstart.load(clean, "cpu")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    folder = tmp_path_factory.mktemp("things")
+    return headstart.load(train(folder, write_things(folder / "things"), CANVAS, "strategy=feature_extraction"), "cpu")
 
 
 @pytest.fixture(scope="module")

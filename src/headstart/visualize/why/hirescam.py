@@ -48,19 +48,20 @@ def compute_hirescam(network: Network, images: Tensor, targets: Tensor, layer: s
     Raises:
         UserError: the head has no gradient that could say anything, or the layer puts out no map.
     """
-    _refuse_neighbours(network)
+    if not has_gradient(network):
+        raise UserError(
+            f"{network.name}: its head is nearest neighbours, whose votes have no gradient where all neighbours are of "
+            "one class; use --method occlusion"
+        )
     halves = split_at_head(network) if layer is None else split_at_layer(network, layer)
     pairs = zip(images.split(BATCH), targets.split(BATCH), strict=True)
     return join([_explain(halves, some, classes, f"layer {layer or 'before the head'}") for some, classes in pairs])
 
 
-def _refuse_neighbours(network: Network) -> None:
+def has_gradient(network: Network) -> bool:
+    """Whether the logits change with the features; the votes of neighbours do not where all are of one class."""
     head = network.own_head
-    if head is not None and any(isinstance(layer, Neighbours) for layer in head.modules()):
-        raise UserError(
-            f"{network.name}: its head is nearest neighbours, whose votes have no gradient where all neighbours are of "
-            "one class; use --method occlusion"
-        )
+    return head is None or not any(isinstance(layer, Neighbours) for layer in head.modules())
 
 
 def split_at_head(network: Network) -> Halves:

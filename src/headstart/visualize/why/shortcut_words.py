@@ -6,9 +6,9 @@ import numpy as np
 from torch import Tensor
 
 from headstart.config.words import count
-from headstart.errors import UserError
 from headstart.predict.network import Network
 from headstart.visualize.run_data import read_run_data
+from headstart.visualize.why.hirescam import has_gradient
 from headstart.visualize.why.sheet import RIGHT, WRONG, Panel, Sheet
 from headstart.visualize.why.shortcuts import Looked, Shortcut, find_shortcuts, predict_pixels
 
@@ -17,11 +17,10 @@ SHOWN = 4  # pairs of images of each shortcut
 
 def report(network: Network) -> Sheet | None:
     """Print the shortcuts of a run; returns a sheet that shows them, or None if there are none."""
-    try:
-        found, seen = find_shortcuts(network, read_run_data(network))
-    except UserError as error:
-        print(f"shortcuts are not looked for: {error}")
+    if not has_gradient(network):
+        print("shortcuts are not looked for: the maps that say where need a gradient, which nearest neighbours lack")
         return None
+    found, seen = find_shortcuts(network, read_run_data(network))
     print("\n".join(describe(found, seen, network.classes)))
     return draw(network, found) if found else None
 
