@@ -19,7 +19,12 @@ METHODS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subject."""
     add = parser.add_argument
-    add("images", nargs="*", metavar="IMAGE", help="image files or folders; without any: mistakes of the run, and more")
+    add(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="image files; without any: the run's most confident mistakes, and right answers",
+    )
     methods = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
     add("--method", choices=[*METHODS], default="hirescam", help=f"{methods} (default: hirescam)")
     add("--layer", metavar="NAME", help="of the module whose map it is (default: the last one of 4 x 4 places or more)")

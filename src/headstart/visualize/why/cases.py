@@ -75,6 +75,8 @@ def choose_answers(folder: Path, most: int) -> list[Cases]:
     test = TestImages.read(folder)
     wrong, right = test.answers.find_mistakes(most), test.answers.find_right(most)
     mistakes, images = count(int((~test.answers.right).sum()), "mistake"), count(len(test.answers.labels), "test image")
+    if not len(wrong):
+        print(f"no mistake on {images}")
     first = f"{len(wrong)} of {mistakes} on {images}, the most confident first"
     second = f"{count(len(right), 'right answer')}, the most confident of each class"
     found = [Cases(test.list_cases(wrong), first, MISTAKES), Cases(test.list_cases(right), second, RIGHT)]

@@ -65,13 +65,18 @@ class Answer:
         """An image without a map."""
         return Panel(to_array(self.pixels[at]), text)
 
-    def draw_map(self, at: int, maps: Maps, target: int, truth: str | None, before: str = "") -> Panel:
-        """An image with its map; the text is the class with its probability, in another colour where it is wrong."""
+    def draw_map(self, at: int, density: Tensor, target: int, truth: str | None, before: str) -> Panel:
+        """An image with its map; the text is the class with its probability, in another colour where it is wrong.
+
+        Args:
+            density: see `Maps.density`, [s, s].
+            truth: the name of the image's class, if it is known.
+            before: what the text begins with.
+        """
         name = self.network.classes[target]
         share = f": {100 * float(self.logits[at].softmax(0)[target]):.0f} %" if self.network.gives_probabilities else ""
         ink = INK if truth is None else RIGHT if name == truth else WRONG
-        density = maps.resize(self.network.image_size)[at].numpy()
-        return Panel(to_array(self.pixels[at]), f"{before}{name}{share}", density, ink)
+        return Panel(to_array(self.pixels[at]), f"{before}{name}{share}", density.numpy(), ink)
 
 
 def write(network: Network, options: argparse.Namespace, folder: Path) -> list[Path]:
@@ -94,25 +99,28 @@ def _choose_of_runs(networks: Sequence[Network], most: int) -> list[Cases]:
         if network.folder is None:
             raise UserError(f"{network.name}: is no run, so it has no images of its own; name image files")
         folders.append(network.folder)
-    return cases.choose_answers(folders[0], most) if len(folders) == 1 else [cases.choose_changed(*folders, most)]
+    if len(folders) == 1:
+        return cases.choose_answers(folders[0], most)
+    return [cases.choose_changed(folders[0], folders[1], most)]
 
 
 def draw_cases(networks: Sequence[Network], chosen: Cases, options: argparse.Namespace) -> Sheet:
     """Make the sheet of some images, for one network or for two side by side, and print what it shows."""
     answers = [Answer.make(each, chosen) for each in networks]
     columns = [column for answer in answers for column in _choose_targets(answer, chosen, options, len(answers))]
-    explained = [(answer, targets, answer.explain(options, targets)) for answer, targets in columns]
-    marks = ["A: ", "B: "] if len(networks) > 1 else [""] * len(explained)
+    found = [answer.explain(options, targets) for answer, targets in columns]
+    densities = [maps.resize(answer.network.image_size) for (answer, _), maps in zip(columns, found, strict=True)]
+    marks = ["A: ", "B: "] if len(networks) > 1 else [""] * len(columns)
     groups = []
     for at, case in enumerate(chosen.cases):
         maps = [
-            answer.draw_map(at, found, int(targets[at]), case.label, mark)
-            for (answer, targets, found), mark in zip(explained, marks, strict=True)
+            answer.draw_map(at, density[at], int(targets[at]), case.label, mark)
+            for (answer, targets), density, mark in zip(columns, densities, marks, strict=True)
         ]
         groups.append([answers[0].draw(at, case.name if case.label is None else f"is {case.label}"), *maps])
     names = [each.folder.name if each.folder else each.name for each in networks]
     notes = [f"{mark}{name}" for mark, name in zip(marks, names, strict=False)]
-    notes.append(_describe(options.method, [found for _, _, found in explained]))
+    notes.append(_describe(options.method, found))
     if chosen.file == cases.MISTAKES and len(columns) > 1:
         notes.append("beside each image: what speaks for the class that was predicted, then for the true one")
     print("\n".join([chosen.title, *(f"  {note}" for note in notes)]))

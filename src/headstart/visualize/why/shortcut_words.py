@@ -28,8 +28,8 @@ def report(network: Network) -> Sheet | None:
 def describe(found: list[Shortcut], seen: Looked, classes: list[str]) -> list[str]:
     """A sentence for each shortcut, or one that there is none."""
     if not found:
-        images = count(len(seen.labels), "training image")
-        return [f"shortcuts: no place alone decides for a class ({images} looked at, all that the network gets right)"]
+        images, names = count(len(seen.labels), "training image"), count(len(seen.labels.unique()), "class")
+        return [f"shortcuts: no place alone decides for a class ({images} of {names} looked at, all predicted right)"]
     return [_describe_one(each, classes[each.label]) for each in found]
 
 
