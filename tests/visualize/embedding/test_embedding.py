@@ -37,7 +37,6 @@ def test_two_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
         assert result is not None
         (line,) = [line for line in done.stdout.splitlines() if line.startswith(run.name)]
         assert line.split()[1] == f"{100 * result['test']['accuracy']:.1f}"
-        assert line.split()[3] != "0.0"
         places = np.array([[float(point[f"x_{number}"]), float(point[f"y_{number}"])] for point in points])
         assert len(np.unique(places, axis=0)) == len(points) == 40
     assert (tmp_path / f"{stem}.html").read_text(encoding="utf-8").count("data:image/webp;base64,") == 40

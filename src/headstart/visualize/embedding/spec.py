@@ -28,7 +28,7 @@ def make_spec(maps: Maps, classes: Sequence[str]) -> dict[str, Any]:
     """
     import altair as alt
 
-    data = alt.Data(values=_list_points(maps, classes))
+    data = alt.NamedData("points")  # once for all layers, because it holds the images
     hovered = alt.selection_point(name="hovered", fields=["row"], on="pointerover", clear="pointerout", empty=False)
     chosen = alt.selection_point(
         name="chosen", fields=["class"], bind="legend" if len(classes) <= NAMED else alt.Undefined
@@ -46,7 +46,7 @@ def make_spec(maps: Maps, classes: Sequence[str]) -> dict[str, Any]:
         chart: Any = alt.hconcat(*panels) if len(panels) > 1 else panels[0]
         chart = chart.configure(font="DejaVu Sans, sans-serif").configure_view(stroke=RULE)
         spec: dict[str, Any] = chart.configure_title(anchor="start", color=INK, subtitleColor=MUTED).to_dict()
-    return spec
+    return spec | {"datasets": {**spec.get("datasets", {}), "points": _list_points(maps, classes)}}
 
 
 def describe(each: Map) -> str:
