@@ -24,15 +24,14 @@ def test_colours_say_for_and_against() -> None:
 
 def test_a_map_of_noise_is_pale_beside_a_real_one() -> None:
     real, noise = np.full((8, 8), 3.0), np.full((8, 8), 0.1)
-    groups = [[Panel(GREY, density=real)], [Panel(GREY, density=noise)]]
-    assert Sheet("t", groups).find_scales() == [3.0]
-    pixels = np.asarray(Sheet("t", groups).draw())
+    group = [Panel(GREY, density=real), Panel(GREY, density=noise)]
+    assert Sheet("t", [group]).find_scales() == [3.0, 3.0]
+    pixels = np.asarray(Sheet("t", [group]).draw())
     middle = pixels.shape[0] - SIDE // 2 - EDGE
-    first, second = (pixels[middle, EDGE + SIDE // 2 + step] for step in (0, SIDE + GAP + 24))
+    first, second = (pixels[middle, EDGE + SIDE // 2 + step] for step in (0, SIDE + GAP))
     assert near(first, FOR) < 25
     assert np.ptp(second) < 40
-    apart = Sheet("t", [[Panel(GREY, density=real), Panel(GREY, density=noise)]], scaled_alike=False)
-    assert apart.find_scales() == pytest.approx([3.0, 0.1])
+    assert Sheet("t", [group], scaled_alike=False).find_scales() == pytest.approx([3.0, 0.1])
 
 
 def test_images_without_maps() -> None:
