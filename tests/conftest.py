@@ -15,12 +15,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a missing file is an answer at once, not five retries
 
 import fork_server
-from headstart.config import resolvers
 from headstart.config.schema import RunConfig
 from headstart.config.validate import raise_if_any
 from headstart.config.values import find_value_problems
 from headstart.preflight.command import compose_job
 from headstart.preflight.components import Components
+from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.overrides import Composer
 
@@ -46,7 +46,7 @@ def _nothing_left_running() -> Iterator[None]:
 
 @cache
 def _composer() -> tuple[Loader, Composer]:
-    resolvers.register()
+    register_resolvers()
     parse_arguments(())  # as a command does: Hydra's own resolvers are registered
     loader = Loader("config")
     return loader, Composer(loader)

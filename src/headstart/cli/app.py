@@ -44,11 +44,6 @@ def main(argv: Sequence[str]) -> int:
         UserError: lists every problem of the command; no job has run.
     """
     register_resolvers()
-    # OpenMP reads this when torch is loaded. By default a waiting thread keeps its core busy for long, and two runs at
-    # the same time on 2 cores take many times as long as one after the other. With this setting each trained 2.5 times
-    # as fast, and a single run was not measurably slower.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     sys.argv = ["headstart", *argv]
     summary = JobSummary()
     try:

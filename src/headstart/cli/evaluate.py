@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,8 +65,6 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_intermixed_args(list(argv))
     from headstart.cli.stderr_log import log_to_stderr
 
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
     with log_to_stderr():
         network, found = _evaluate(options)
     if options.json:

@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -102,8 +101,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _load(options: argparse.Namespace) -> Network:
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does
     from dataclasses import replace
 
     from headstart.config import own_code

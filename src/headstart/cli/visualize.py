@@ -24,6 +24,9 @@ SUBJECTS: dict[str, str] = {
     "filters": "the kernels of the first layer, strongest first",
     "activations": "what each depth sees in an image: the maps of its strongest channels",
     "dream": "what a layer sees in an image, amplified, over several sizes (DeepDream)",
+    "embedding": "a map of the features of test images, of one run or of two, with the image under the pointer",
+    "transfer": "what fine-tuning changed, depth by depth, and which depths its gain hangs on",
+    "why": "where an image has what speaks for a class; a run's mistakes, and shortcuts that it took",
 }
 
 

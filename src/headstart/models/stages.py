@@ -47,12 +47,21 @@ class Stages(nn.Module):
         pooled = [f"stage{stage} {pooling}" for stage in self.stages for pooling in self.poolings]
         return [*pooled, "pre-logits"] if self.with_logits else pooled
 
-    def compute_parts(self, x: Tensor) -> list[Tensor]:
-        """Compute the features [n, d_i] of each part, in the order of `names`."""
+    def compute_maps(self, x: Tensor) -> list[Tensor]:
+        """Compute the maps [n, c, h, w] of the chosen stages, and the last one if the pre-logits are chosen."""
         # one pass returns the map after the last layer and the maps after the chosen stages
         final, maps = self.model.forward_intermediates(x, indices=list(self.stages))
-        found = [pool(each) for each in maps for pool in self.pools]
-        return [*found, self.model.forward_head(final, pre_logits=True).flatten(1)] if self.with_logits else found
+        return [*maps, final] if self.with_logits else list(maps)
+
+    def pool_maps(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Turn what `compute_maps` returns into the features [n, d_i] of each part, in the order of `names`."""
+        count = len(self.stages)
+        found = [pool(each) for each in maps[:count] for pool in self.pools]
+        return found + [self.model.forward_head(final, pre_logits=True).flatten(1) for final in maps[count:]]
+
+    def compute_parts(self, x: Tensor) -> list[Tensor]:
+        """Compute the features [n, d_i] of each part, in the order of `names`."""
+        return self.pool_maps(self.compute_maps(x))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat(self.compute_parts(x), 1)

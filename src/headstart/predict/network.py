@@ -174,8 +174,11 @@ class Network:
         Raises:
             UserError: names the images that cannot be read.
         """
-        reader, faults = self.transform.make_reader(as_list(images)), dict[int, str]()
-        extractor = self._extractor
+        return self.compute_features(self.transform.make_reader(as_list(images)), batch_size)
+
+    def compute_features(self, reader: ImageReader, batch_size: int | None = None) -> Tensor:
+        """Do what `features` does, for the reader's images."""
+        extractor, faults = self._extractor, dict[int, str]()
         if batch_size is not None:
             extractor = replace(extractor, batch_size=batch_size)
         with progress.task("features", len(reader.part)) as work:

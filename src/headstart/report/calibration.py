@@ -11,7 +11,8 @@ from headstart.evaluation.metrics import ECE_BINS, calibration_gaps, confidence_
 from headstart.report.columns import percent
 from headstart.report.groups import Group
 from headstart.report.study import Run
-from headstart.report.style import MUTED, RULE, Palette, save, sheet, shorten
+from headstart.report.style import Palette, shorten
+from headstart.tracking.plot_style import MUTED, RULE, save, sheet
 
 if TYPE_CHECKING:
     import numpy as np

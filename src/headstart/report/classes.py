@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.folds import pool_answers
-from headstart.report.fonts import name_classes
 from headstart.report.groups import Comparison, Stat, stat
 from headstart.report.paired import Pair
 from headstart.report.study import Run
-from headstart.report.style import INK, MUTED, Palette, percent_limits, save, sheet, shorten
+from headstart.report.style import Palette, percent_limits, shorten
 from headstart.scores import class_scores
+from headstart.tracking.plot_fonts import name_classes
+from headstart.tracking.plot_style import INK, MUTED, save, sheet
 
 if TYPE_CHECKING:
     import numpy as np

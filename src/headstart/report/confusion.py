@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.report.fonts import name_classes
 from headstart.report.groups import Comparison, Group
 from headstart.report.study import Run
-from headstart.report.style import MUTED, save, sheet, shorten
+from headstart.report.style import shorten
 from headstart.tracking.confusion import count_pairs
+from headstart.tracking.plot_fonts import name_classes
+from headstart.tracking.plot_style import MUTED, save, sheet
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,11 +15,11 @@ from headstart.report.grids import MOST_ROWS, draw_pairs, draw_verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
-from headstart.report.quietly import draw_in
 from headstart.report.sections import Cell, Listing, Picture, Section, number, words
 from headstart.report.settings import Choice, settings_sections
-from headstart.report.style import STYLE, Palette
+from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS
+from headstart.tracking.plot_style import STYLE, draw_in
 
 MATRIX_FROM, HALF_PAGE = 5, 9
 MOST_IMAGES = 15

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
 from headstart.report.metric import Metric
-from headstart.report.style import INK, MUTED, Palette, percent_limits, place_labels, save, sheet
+from headstart.report.style import Palette, percent_limits, place_labels
 from headstart.report.worth import SECONDS, Budget, frontier
+from headstart.tracking.plot_style import INK, MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group, natural
 from headstart.report.study import Run
-from headstart.report.style import MUTED, Palette, percent_limits, save, sheet, spread_out
+from headstart.report.style import Palette, percent_limits, spread_out
+from headstart.tracking.plot_style import MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,9 @@ from pathlib import Path
 from headstart.report.changed import Verdicts
 from headstart.report.groups import Comparison
 from headstart.report.paired import Family
-from headstart.report.style import INK, MUTED, RULE, save, sheet, shorten
+from headstart.report.style import shorten
 from headstart.tracking.confusion import count_pairs
+from headstart.tracking.plot_style import INK, MUTED, RULE, save, sheet
 
 MOST_ROWS = 24
 # Blue where the row is better than the column, orange where it is worse; white between.

@@ -12,8 +12,9 @@ from headstart.report.curves import draw_curves
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions import figures_asked_for
 from headstart.report.sections import Picture, Section
-from headstart.report.style import Palette, save, sheet
+from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS, SECONDS, tells
+from headstart.tracking.plot_style import save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

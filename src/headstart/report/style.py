@@ -1,56 +1,20 @@
-"""How every plot looks: a colour and mark per strategy, quiet axes, labels that keep out of each other's way."""
+"""How a report's plots look: a colour and mark per strategy, labels that keep out of each other's way."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.fonts import draw_all_letters
 from headstart.report.groups import Group, is_task_key, plain
+from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MARKS, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK = "#1f2328"
-MUTED = "#6a737d"
-RULE = "#d9dde2"
-# Okabe and Ito's colours for the colour-blind (2008), without the yellow that white paper swallows, then six
-# of Paul Tol's muted ones.
-COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    *("#882255", "#332288", "#999933", "#117733", "#AA4499", "#CC6677"),
-)
-MARKS = ("o", "s", "^", "D", "v", "P")
-BASELINE = "#6b6b6b"
 # The strategies that most studies hold have the same colour in all of them.
 FIRST = ("feature_extraction", "finetune", "head_then_all")
-DPI = 160
-# A name with a $ in it is a name, not mathematics.
-STYLE: Any = {
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#8c959f",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "grid.color": RULE,
-    "grid.linewidth": 0.7,
-}
 
 
 class Palette:
@@ -135,23 +99,6 @@ def _shade(colour: str, turn: int) -> str:
 def shorten(text: str, length: int) -> str:
     """The text, cut to a length with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def sheet(width: float, height: float) -> Figure:
-    """An empty figure in inches that draws itself without a display or global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG."""
-    draw_all_letters(figure)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06)
-    return path
 
 
 def percent_limits(values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:

@@ -23,7 +23,7 @@ def load_font(texts: Iterable[str], size: float) -> FreeTypeFont:
     from PIL import ImageFont
 
     letters = "".join(sorted(set("".join(texts))))
-    font = ImageFont.truetype(bundled_font(), size)
+    font = ImageFont.truetype(find_bundled_font(), size)
     return font if can_draw(font, letters) else _find_system_font(letters, size) or font
 
 
@@ -38,12 +38,12 @@ def name_what_cannot_be_drawn(names: Sequence[str], font: FreeTypeFont) -> list[
     return [name if can_draw(font, name) else f"class {at}" for at, name in enumerate(names)]
 
 
-def bundled_font() -> str:
-    """The file of DejaVu Sans."""
+def find_bundled_font() -> Path:
+    """The file of DejaVu Sans, in a folder with its other styles."""
     found = find_spec("matplotlib")
     assert found is not None
     assert found.submodule_search_locations is not None
-    return str(Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
+    return Path(found.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
 
 
 def list_system_fonts() -> list[str]:

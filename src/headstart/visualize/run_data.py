@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from headstart import train
+from headstart.data.checks import check_images
 from headstart.data.dataset import Data
 from headstart.errors import UserError
 from headstart.models import preprocessing
@@ -31,6 +32,8 @@ def read_folder_data(folder: Path) -> Data:
     """Read the data of the run in this folder, as `read_run_data` does."""
     config = read_config(folder)
     data = train.prepare_data(config, preprocessing.expected_input(preprocessing.adopt(config.model)))
+    if config.data.on_bad_image == "skip":
+        check_images(data, "skip", config.cache)
     result = read_result(folder)
     then = None if result is None else (result.get("digests") or {}).get("data")
     if then not in (None, data.digest):

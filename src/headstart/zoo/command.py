@@ -1,7 +1,6 @@
 """`headstart zoo`: measure networks, each in a process of its own, and print and write the table."""
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -86,8 +85,6 @@ def main(argv: Sequence[str]) -> int:
         rows.check_sort(options.sort)
     if options.precision == "16" and options.device != "gpu" and not options.no_time:
         raise UserError("--precision 16 needs a GPU: add --device gpu, or take bf16")
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as `headstart train` does, so that times can be compared
     children.warm_up()
     machine = Machine(**_ask_process("describe_machine", options))
     devices = _choose_devices(options, machine)

@@ -7,8 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.report.quietly import draw_in
-from headstart.report.style import BASELINE, COLOURS, MUTED, STYLE, percent_limits, place_labels, save, sheet
+from headstart.report.style import percent_limits, place_labels
+from headstart.tracking.plot_style import BASELINE, COLOURS, MUTED, STYLE, draw_in, save, sheet
 from headstart.zoo.rows import Row, frontier
 from headstart.zoo.tables import COSTS
 

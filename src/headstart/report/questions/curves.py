@@ -13,7 +13,8 @@ from headstart.report.groups import Comparison, Group, plain
 from headstart.report.paired import common_runs
 from headstart.report.questions.figure import Figure, colours_of, series, value
 from headstart.report.study import Repeat
-from headstart.report.style import INK, MARKS, MUTED, save, sheet, spread_out
+from headstart.report.style import spread_out
+from headstart.tracking.plot_style import INK, MARKS, MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

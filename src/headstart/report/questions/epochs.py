@@ -8,7 +8,7 @@ from typing import Any
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions.figure import Figure, legend, name_of, series
 from headstart.report.study import Run
-from headstart.report.style import COLOURS, MUTED, save, sheet
+from headstart.tracking.plot_style import COLOURS, MUTED, save, sheet
 
 
 class Errors(Figure):

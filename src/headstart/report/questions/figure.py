@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from headstart.config.effect import NO_EFFECT
 from headstart.report.groups import Comparison, Group, Stat, natural, plain
 from headstart.report.sections import Picture, Section
-from headstart.report.style import COLOURS, INK, Palette
+from headstart.report.style import Palette
+from headstart.tracking.plot_style import COLOURS, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

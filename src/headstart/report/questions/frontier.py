@@ -10,7 +10,8 @@ from headstart.report import pareto
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions.figure import Figure, known, name_of, with_error
 from headstart.report.questions.scatter import COSTS, along, cost_axis, neighbours
-from headstart.report.style import BASELINE, COLOURS, MUTED, place_labels, save, sheet
+from headstart.report.style import place_labels
+from headstart.tracking.plot_style import BASELINE, COLOURS, MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

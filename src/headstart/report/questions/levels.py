@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group, natural
 from headstart.report.questions.figure import Figure, legend, name_of, series, value
-from headstart.report.style import COLOURS, INK, MUTED, save, sheet
+from headstart.tracking.plot_style import COLOURS, INK, MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.report.groups import Comparison, stat
 from headstart.report.questions.figure import Figure, colours_of, legend, series
 from headstart.report.study import Run
-from headstart.report.style import MUTED, save, sheet
+from headstart.tracking.plot_style import MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

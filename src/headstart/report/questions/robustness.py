@@ -11,7 +11,8 @@ from headstart.report.groups import Comparison, Group, Stat, stat
 from headstart.report.questions.figure import Figure, colours_of, series
 from headstart.report.questions.response import by_size, changes_of
 from headstart.report.study import Run
-from headstart.report.style import MUTED, place_labels, save, sheet
+from headstart.report.style import place_labels
+from headstart.tracking.plot_style import MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

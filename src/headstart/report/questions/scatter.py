@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from headstart.report.groups import Comparison, Group
 from headstart.report.questions.figure import Figure, known, name_of, series, with_error
-from headstart.report.style import COLOURS, MARKS, MUTED, place_labels, save, sheet
+from headstart.report.style import place_labels
+from headstart.tracking.plot_style import COLOURS, MARKS, MUTED, save, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

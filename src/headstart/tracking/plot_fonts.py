@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headstart.tracking.fonts import bundled_font, list_system_fonts
+from headstart.tracking.fonts import find_bundled_font, list_system_fonts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def _find_families(text: str) -> dict[str, str]:
     """For each letter of a text that DejaVu Sans lacks, the family of a font of the machine that has it, or ''."""
     from matplotlib.ft2font import FT2Font
 
-    own = FT2Font(bundled_font())
+    own = FT2Font(str(find_bundled_font()))
     lacking = {letter for letter in text if not letter.isspace() and not own.get_char_index(ord(letter))}
     _look_up({letter for letter in lacking if letter not in _families})
     return {letter: _families[letter] for letter in lacking}

@@ -15,7 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
-from headstart.report import classes, confusion, fonts, style
+from headstart.report import classes, confusion
+from headstart.report.style import Palette
+from headstart.tracking import plot_fonts as fonts
+from headstart.tracking import plot_style as style
 from report.studies import looked_at
 
 CLASSES = ["猫", "größe", "\U00013000"]  # the last is a hieroglyph
@@ -98,7 +101,7 @@ def test_classes_beside_their_recall_have_such_names_too(
     comparison, family = looked_at(study)
     pair = family.tested[0]
     pair.one.runs[0].result["classes"][3] = "猫"
-    classes.draw_changes(comparison, pair, classes.changes(pair), style.Palette(comparison.groups), tmp_path / "a.png")
+    classes.draw_changes(comparison, pair, classes.changes(pair), Palette(comparison.groups), tmp_path / "a.png")
     names = {label.get_text() for label in saved[0].axes[0].get_yticklabels()}
     assert names == {"class 3", *(str(at) for at in range(10) if at != 3)}
 

@@ -5,8 +5,7 @@ import warnings
 
 import pytest
 
-from headstart.report.quietly import draw_in
-from headstart.report.style import STYLE, sheet
+from headstart.tracking.plot_style import STYLE, draw_in, sheet
 
 
 def test_fonts_glyphs_and_narrow_figures_are_not_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,1 @@
+"""A map of features: one point an image, near each other where the network finds images alike."""

@@ -1,0 +1,1 @@
+"""Where in an image a network finds what speaks for a class."""

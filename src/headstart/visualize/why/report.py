@@ -1,0 +1,175 @@
+"""The sheets of `why`, and what is printed beside them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.errors import UserError, did_you_mean
+from headstart.predict.load import load
+from headstart.predict.network import Network
+from headstart.storage.files import write_whole
+from headstart.visualize.why import captum_maps, cases, hirescam, shortcut_words
+from headstart.visualize.why.cases import Cases
+from headstart.visualize.why.layers import choose_layer
+from headstart.visualize.why.maps import Maps
+from headstart.visualize.why.sheet import INK, RIGHT, WRONG, Panel, Sheet
+
+BATCH = 16
+BY_CAPTUM: Mapping[str, tuple[str, Callable[[Network, Tensor, Tensor], Maps]]] = {
+    "gradients": ("integrated gradients", captum_maps.integrate_gradients),
+    "occlusion": ("occlusion", captum_maps.occlude),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of some images: them as uint8 [n, 3, s, s], and its logits [n, classes]."""
+
+    network: Network
+    pixels: Tensor
+    logits: Tensor
+
+    @classmethod
+    def make(cls, network: Network, chosen: Cases) -> Answer:
+        """Read the images, and let the network see them."""
+        if not network.classes:
+            raise UserError(f"{network.name} has no classes: its weights come without a head, so there is no why")
+        pixels = network.decode([case.image for case in chosen.cases])
+        with torch.no_grad():
+            parts = [
+                network.module(network.normalize(some.to(network.device))).float().cpu() for some in pixels.split(BATCH)
+            ]
+        return cls(network, pixels, torch.cat(parts))
+
+    def explain(self, options: argparse.Namespace, targets: Tensor) -> Maps:
+        """The maps of these classes, [n]."""
+        images, targets = self.network.normalize(self.pixels.to(self.network.device)), targets.to(self.network.device)
+        if options.method != "hirescam":
+            return BY_CAPTUM[options.method][1](self.network, images, targets)
+        layer = options.layer or choose_layer(self.network)
+        return hirescam.compute_hirescam(self.network, images, targets, layer)
+
+    def rank(self, place: int) -> Tensor:
+        """The class at this place of each image's ranking, from 0: [n]."""
+        order = self.logits.sort(dim=1, descending=True, stable=True).indices
+        return order[:, min(place, order.shape[1] - 1)]
+
+    def draw(self, at: int, text: str) -> Panel:
+        """An image without a map."""
+        return Panel(to_array(self.pixels[at]), text)
+
+    def draw_map(self, at: int, density: Tensor, target: int, truth: str | None, before: str) -> Panel:
+        """An image with its map; the text is the class with its probability, in another colour where it is wrong.
+
+        Args:
+            density: see `Maps.density`, [s, s].
+            truth: the name of the image's class, if it is known.
+            before: what the text begins with.
+        """
+        name = self.network.classes[target]
+        share = f": {100 * float(self.logits[at].softmax(0)[target]):.0f} %" if self.network.gives_probabilities else ""
+        ink = INK if truth is None else RIGHT if name == truth else WRONG
+        return Panel(to_array(self.pixels[at]), f"{before}{name}{share}", density.numpy(), ink)
+
+
+def write(network: Network, options: argparse.Namespace, folder: Path) -> list[Path]:
+    """Draw the sheets of a command, and print what they show; returns the files."""
+    if options.most < 1:
+        raise UserError(f"--most {options.most}: must be 1 or more")
+    networks = [network, *([load(options.against, str(network.device))] if options.against else [])]
+    chosen = [cases.choose_files(options.images)] if options.images else _choose_of_runs(networks, options.most)
+    written = [_write_sheet(draw_cases(networks, each, options), folder / f"{each.file}.png") for each in chosen]
+    if not options.images and len(networks) == 1 and not options.no_shortcuts:
+        sheet = shortcut_words.report(network)
+        written += [_write_sheet(sheet, folder / "why-shortcuts.png")] if sheet is not None else []
+    return written
+
+
+def _choose_of_runs(networks: Sequence[Network], most: int) -> list[Cases]:
+    """The test images of one run, or those on which two differ."""
+    folders = []
+    for network in networks:
+        if network.folder is None:
+            raise UserError(f"{network.name}: is no run, so it has no images of its own; name image files")
+        folders.append(network.folder)
+    if len(folders) == 1:
+        return cases.choose_answers(folders[0], most)
+    return [cases.choose_changed(folders[0], folders[1], most)]
+
+
+def draw_cases(networks: Sequence[Network], chosen: Cases, options: argparse.Namespace) -> Sheet:
+    """Make the sheet of some images, for one network or for two side by side, and print what it shows."""
+    answers = [Answer.make(each, chosen) for each in networks]
+    columns = [column for answer in answers for column in _choose_targets(answer, chosen, options, len(answers))]
+    found = [answer.explain(options, targets) for answer, targets in columns]
+    densities = [maps.resize(answer.network.image_size) for (answer, _), maps in zip(columns, found, strict=True)]
+    marks = ["A: ", "B: "] if len(networks) > 1 else [""] * len(columns)
+    groups = []
+    for at, case in enumerate(chosen.cases):
+        maps = [
+            answer.draw_map(at, density[at], int(targets[at]), case.label, mark)
+            for (answer, targets), density, mark in zip(columns, densities, marks, strict=True)
+        ]
+        groups.append([answers[0].draw(at, case.name if case.label is None else f"is {case.label}"), *maps])
+    names = [each.folder.name if each.folder else each.name for each in networks]
+    notes = [f"{mark}{name}" for mark, name in zip(marks, names, strict=False)]
+    notes.append(_describe(options.method, found))
+    if chosen.file == cases.MISTAKES and len(columns) > 1:
+        notes.append("beside each image: what speaks for the class that was predicted, then for the true one")
+    print("\n".join([chosen.title, *(f"  {note}" for note in notes)]))
+    alike = len(answers) == 1 or all(answer.network.gives_probabilities for answer in answers)
+    return Sheet(chosen.title, groups, notes, scaled_alike=alike)
+
+
+def _choose_targets(
+    answer: Answer, chosen: Cases, options: argparse.Namespace, networks: int
+) -> list[tuple[Answer, Tensor]]:
+    """The classes that are explained, [n] for each column of maps."""
+    classes, n = answer.network.classes, len(chosen.cases)
+    if options.target is not None:
+        return [(answer, torch.full((n,), _find_class(options.target, classes)))]
+    first = answer.rank(0)
+    if networks > 1 or chosen.file == cases.RIGHT:
+        return [(answer, first)]
+    if chosen.file == cases.MISTAKES:
+        return [(answer, first), (answer, torch.tensor([classes.index(str(case.label)) for case in chosen.cases]))]
+    return [(answer, answer.rank(place)) for place in range(min(2, len(classes)))]
+
+
+def _find_class(name: str, classes: list[str]) -> int:
+    if name not in classes:
+        hint = did_you_mean(name, classes)
+        raise UserError(f"--target {name}: is none of the {len(classes)} classes of this network{hint}")
+    return classes.index(name)
+
+
+def _describe(method: str, found: list[Maps]) -> str:
+    """What the maps are, how fine, and how much of the logits they explain."""
+    h, w = found[0].values.shape[1:]
+    gap = max(float(maps.gaps.abs().max()) for maps in found)
+    words = f"{'HiResCAM' if method == 'hirescam' else BY_CAPTUM[method][0]}, maps of {h} × {w} places: "
+    if method == "occlusion":
+        return f"{words}what the logit loses when a window around a place is covered"
+    if method == "gradients":
+        return f"{words}each adds up to the logit's distance from that of an empty image, within {gap:.2g}"
+    if all(maps.is_exact for maps in found):
+        return f"{words}each map and the bias add up to the logit (within {gap:.0e})"
+    return f"{words}to first order: map and base miss the logit by up to {gap:.2g}"
+
+
+def _write_sheet(sheet: Sheet, path: Path) -> Path:
+    with write_whole(path) as part:
+        sheet.draw().save(part, format="PNG")
+    return path
+
+
+def to_array(pixels: Tensor) -> np.ndarray:
+    """Turn uint8 [3, s, s] into [s, s, 3]."""
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())

@@ -1,0 +1,107 @@
+"""`headstart visualize RUN transfer`: what it says is true, and what it cannot say it says in words."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fork_server
+from conftest import compose
+from headstart.visualize.transfer.interval import compare
+from visualize.runs import train_small
+
+DIGITS = ("data=digits", "data.image_size=64", "data.train_per_class=60", "data.val_fraction=0.5", "epochs=12")
+
+
+def train(folder: Path, *overrides: str) -> Path:
+    from headstart import train
+
+    given = [*DIGITS, "logger=csv", "hardware=cpu", f"output_dir={folder}", *overrides]
+    result = train.run(compose(*given), given)
+    return folder / result["study"] / result["run"]
+
+
+def read_right(run: Path) -> np.ndarray:
+    with (run / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return np.array([row["label"] == row["predicted"] for row in csv.DictReader(file)])
+
+
+@pytest.mark.slow
+def test_the_recommended_strategy_keeps_the_gain(tmp_path: Path) -> None:
+    """Fine-tuning gains on digits; the sentence names the depths; a run that trains these alone is as good."""
+    tuned = train(tmp_path, "strategy=finetune")
+    done = fork_server.run("visualize", str(tuned), "transfer")
+    assert (done.returncode, done.stderr) == (0, "")
+    (keys,) = re.findall(r"(strategy=partial strategy\.phases\.tail\.rates\.last\.groups=\d) should do", done.stdout)
+    assert int(keys[-1]) < 8  # of 8 depths
+    partial, frozen = train(tmp_path, *keys.split()), train(tmp_path, "strategy=feature_extraction")
+    against_tuned = compare(read_right(partial), read_right(tuned))
+    against_frozen = compare(read_right(partial), read_right(frozen))
+    assert against_tuned.change + against_tuned.half >= 0
+    assert against_frozen.change - against_frozen.half > 0
+    picture = Image.open(tuned / "figures" / "transfer.png")
+    assert picture.width > 1500
+
+
+@pytest.fixture(scope="module")
+def head_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_small(tmp_path_factory.mktemp("runs"), "strategy=feature_extraction")
+
+
+def test_a_frozen_backbone_is_answered_in_words(head_only: Path) -> None:
+    done = fork_server.run("visualize", str(head_only), "transfer")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "training has changed nothing in the backbone: it was frozen, and only the head learnt" in done.stdout
+    assert not (head_only / "figures" / "transfer.png").exists()
+
+
+def test_a_run_that_changed_its_last_depth(tmp_path: Path) -> None:
+    run = train_small(tmp_path, "strategy=partial", "seed=1")
+    done = fork_server.run("visualize", str(run), "transfer", "--part", "test", "--images", "30")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "30 test images: accuracy" in done.stdout
+    lines = [line for line in done.stdout.splitlines() if re.match(r"[1-8]  ", line)]
+    assert len(lines) == 8
+    assert all("0.000       0.000  1.00      unchanged" in line for line in lines[:7])
+    with (run / "figures" / "transfer.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["changed"] for row in rows] == ["false"] * 7 + ["true"]
+    assert [float(row["alone_change"]) for row in rows[:7]] == [0] * 7
+
+
+def test_runs_that_started_from_nothing_are_refused(tmp_path: Path) -> None:
+    run = train_small(tmp_path, "model=lenet5", "strategy=scratch")
+    done = fork_server.run("visualize", str(run), "transfer")
+    assert done.returncode == 2
+    assert "strategy=scratch starts from random weights, so there are no pretrained ones" in done.stderr
+    done = fork_server.run("visualize", "efficientnet_lite0", "transfer", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is no run, so nothing has changed it" in done.stderr
+
+
+def test_other_pretrained_weights_than_then_are_refused(head_only: Path, tmp_path: Path) -> None:
+    """The base of a run is another run whose weights are replaced."""
+    base = tmp_path / "base"
+    shutil.copytree(head_only, base)
+    run = train_small(tmp_path, "strategy=finetune", f"model.weights=run:{base}", "epochs=1")
+    other = train_small(tmp_path, "strategy=finetune", "epochs=1")
+    shutil.copy(other / "checkpoints" / "best.safetensors", base / "checkpoints" / "best.safetensors")
+    done = fork_server.run("visualize", str(run), "transfer")
+    assert done.returncode == 2
+    assert "have changed since the run started from them" in done.stderr
+
+
+def test_no_images_and_a_run_that_is_not_complete_are_refused(head_only: Path, tmp_path: Path) -> None:
+    done = fork_server.run("visualize", str(head_only), "transfer", "--images", "0")
+    assert done.returncode == 2
+    assert "--images 0: must be 1 or more" in done.stderr
+    broken = tmp_path / "broken"
+    shutil.copytree(head_only, broken)
+    (broken / "result.json").unlink()
+    done = fork_server.run("visualize", str(broken), "transfer")
+    assert done.returncode == 2
+    assert "this run is not complete" in done.stderr
