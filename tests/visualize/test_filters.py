@@ -55,7 +55,7 @@ def find_first_cell(sheet: Image.Image) -> tuple[int, int]:
     from headstart.visualize import sheet as drawing
 
     top = drawing.EDGE + drawing.TITLE + drawing.CAPTION + 26
-    return drawing.EDGE, top + drawing.NAME + 10
+    return drawing.EDGE, top
 
 
 def test_kernels_that_are_no_images_are_refused() -> None:

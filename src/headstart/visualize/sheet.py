@@ -63,22 +63,24 @@ def draw_sheet(
     fonts = {size: load_font(texts, size) for size in (TITLE, NAME, CAPTION)}
     top = EDGE + TITLE + CAPTION + 26
     count = max(len(cells) for _, cells in rows)
-    step = NAME + 10 + height + GAP
+    heads = [NAME + 10 if name else 0 for name, _ in rows]
     words = max(fonts[TITLE].getlength(title), fonts[CAPTION].getlength(note))
     across = max(count * (width + GAP) - GAP, round(words)) + 2 * EDGE
-    sheet = Image.new("RGB", (across, top + len(rows) * step + EDGE - GAP), PAPER)
+    sheet = Image.new("RGB", (across, top + sum(heads) + len(rows) * (height + GAP) + EDGE - GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((EDGE, EDGE), title, INK, fonts[TITLE])
     draw.text((EDGE, EDGE + TITLE + 10), note, FAINT, fonts[CAPTION])
-    for at, (name, cells) in enumerate(rows):
-        y = top + at * step
+    y = top
+    for (name, cells), head in zip(rows, heads, strict=True):
         draw.text((EDGE, y), name, INK, fonts[NAME])
+        y += head
         for number, cell in enumerate(cells):
-            _draw_cell(sheet, cell, (EDGE + number * (width + GAP), y + NAME + 10), side, little, small_rows)
+            x = EDGE + number * (width + GAP)
+            _draw_cell(sheet, cell, (x, y), side, little, small_rows)
             for line, text in enumerate(cell.caption):
-                place = (EDGE + number * (width + GAP), y + NAME + 10 + side + 4 + line * (CAPTION + 5))
-                ink = FAINT if line else INK
-                draw.text(place, _shorten(text, fonts[CAPTION], width), ink, fonts[CAPTION])
+                place = (x, y + side + 4 + line * (CAPTION + 5))
+                draw.text(place, _shorten(text, fonts[CAPTION], width), FAINT if line else INK, fonts[CAPTION])
+        y += height + GAP
     return sheet
 
 

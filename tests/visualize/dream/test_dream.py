@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ import fork_server
 import headstart
 from headstart.visualize.dream import octaves
 from headstart.visualize.dream.objectives import make_activity
-from headstart.visualize.dream.octaves import Settings, dream, list_sizes
+from headstart.visualize.dream.octaves import Settings, Target, dream, list_sizes
 from headstart.visualize.dream.reach import measure_reach
+from headstart.visualize.dream.state import read_state
 from headstart.visualize.forward import without_weight_gradients
 
 QUICK = ("--layers", "blocks.1", "--octaves", "2", "--steps", "3")
@@ -84,7 +87,7 @@ def test_a_killed_one_goes_on_at_its_octave_and_ends_alike(tmp_path: Path, monke
     image = Image.fromarray(load_sample_image("china.jpg")).resize((128, 96))
     settings = Settings(octaves=3, scale=1.2, steps=2, animate=True)
     layers = ["blocks.0"]
-    reach, activity = measure_reach(network, layers), make_activity(network, layers, None)
+    target = Target(network, make_activity(network, layers, None), measure_reach(network, layers))
     state = tmp_path / "state.safetensors"
     octave_of_step: list[tuple[int, int]] = []
     compute = octaves.compute_gradient
@@ -98,13 +101,13 @@ def test_a_killed_one_goes_on_at_its_octave_and_ends_alike(tmp_path: Path, monke
     monkeypatch.setattr(octaves, "compute_gradient", spy)
     with without_weight_gradients(network):
         killed_at = 0
-        whole, way = dream(network, image, activity, reach, settings, tmp_path / "other.safetensors")
+        whole, way = dream(target, image, settings, tmp_path / "other.safetensors")
         sizes, octave_of_step = octave_of_step.copy(), []
         killed_at = 4  # in the second octave
         with pytest.raises(KeyboardInterrupt):
-            dream(network, image, activity, reach, settings, state)
+            dream(target, image, settings, state)
         octave_of_step, killed_at = [], 0
-        again, gone_on = dream(network, image, activity, reach, settings, state)
+        again, gone_on = dream(target, image, settings, state)
     assert octave_of_step == sizes[2:]
     np.testing.assert_array_equal(again, whole)
     assert gone_on.norms == way.norms
@@ -114,9 +117,24 @@ def test_a_killed_one_goes_on_at_its_octave_and_ends_alike(tmp_path: Path, monke
 def test_a_damaged_state_is_none(tmp_path: Path) -> None:
     state = tmp_path / "state.safetensors"
     state.write_bytes(b"damaged")
-    assert octaves.read_state(state).done == 0
+    assert read_state(state).done == 0
 
 
 def test_sizes_grow_by_the_scale_up_to_the_images_own() -> None:
     assert list_sizes((400, 300), Settings(octaves=3, scale=2)) == [(100, 75), (200, 150), (400, 300)]
     assert list_sizes((60, 100), Settings(octaves=3, scale=2)) == [(60, 100)]  # smaller ones show nothing
+
+
+@pytest.mark.slow
+def test_twelve_megapixels_fit_into_little_memory(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "headstart", "visualize", "efficientnet_lite0", "dream", "--noise", "4000x3000"]
+    command += ["--octaves", "2", "--steps", "1", "--layers", "blocks.2", "--out", str(tmp_path), "--device", "cpu"]
+    code = (
+        "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:]); "
+        "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    returned, kilobytes = done.stdout.split()[-2:]
+    assert returned == "0", done.stderr
+    assert int(kilobytes) <= 1.6 * 2**20
+    assert Image.open(tmp_path / "dream-noise.png").size == (4000, 3000)

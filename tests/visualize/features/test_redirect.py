@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import headstart
-from headstart.visualize.features.redirect import RedirectedGradients
+from headstart.visualize.features.redirect import redirect_gradients
 from headstart.visualize.forward import to_input
 
 
@@ -29,21 +29,21 @@ RELUS6 = [functional.relu6, nn.ReLU6(), nn.ReLU6(inplace=True), lambda x: functi
 @pytest.mark.parametrize("relu", RELUS + RELUS6)
 def test_below_zero_only_what_raises_the_input_passes(relu: Callable[[Tensor], Tensor]) -> None:
     assert gradient(relu, [-1.0, -2.0], sign=-1) == [0, 0]
-    with RedirectedGradients():
+    with redirect_gradients():
         assert gradient(relu, [-1.0, -2.0], sign=-1) == [-1, -1]  # the loss falls where x rises
         assert gradient(relu, [-1.0, -2.0]) == [0, 0]
 
 
 @pytest.mark.parametrize("relu", RELUS6)
 def test_above_six_only_what_lowers_the_input_passes(relu: Callable[[Tensor], Tensor]) -> None:
-    with RedirectedGradients():
+    with redirect_gradients():
         assert gradient(relu, [7.0, 8.0]) == [1, 1]
         assert gradient(relu, [7.0, 8.0], sign=-1) == [0, 0]
 
 
 @pytest.mark.parametrize("relu", RELUS + RELUS6)
 def test_where_some_of_the_gradient_is_left_it_is_the_relus_own(relu: Callable[[Tensor], Tensor]) -> None:
-    with RedirectedGradients():
+    with redirect_gradients():
         assert gradient(relu, [-1.0, 2.0], sign=-1) == [0, -1]
 
 
@@ -52,5 +52,5 @@ def test_a_network_gives_the_same_answers_inside() -> None:
     image = to_input(network, torch.rand(1, 3, 64, 64))
     with torch.no_grad():
         plain = network.module(image)
-        with RedirectedGradients():
+        with redirect_gradients():
             torch.testing.assert_close(network.module(image), plain)

@@ -16,8 +16,9 @@ from headstart.data.decode import describe_fault, to_rgb
 from headstart.errors import UserError
 from headstart.storage.files import write_whole
 from headstart.visualize.dream.objectives import LECTURE, LECTURE_GUIDED, make_activity
-from headstart.visualize.dream.octaves import Settings, dream, name_state
+from headstart.visualize.dream.octaves import Settings, Target, dream
 from headstart.visualize.dream.reach import measure_reach
+from headstart.visualize.dream.state import name_state
 from headstart.visualize.forward import without_weight_gradients
 from headstart.visualize.layers import choose_layers, find_layers
 
@@ -58,7 +59,8 @@ def make_dream(network: Network, options: argparse.Namespace, folder: Path) -> l
         network, image, folder, settings=settings, layers=layers, guide=guide and (guide.size, guide.tobytes())
     )
     with without_weight_gradients(network):
-        pixels, way = dream(network, image, make_activity(network, layers, guide), reach, settings, state)
+        target = Target(network, make_activity(network, layers, guide), reach)
+        pixels, way = dream(target, image, settings, state)
     files = [folder / f"dream-{stem}.png"]
     with write_whole(files[0]) as part:
         Image.fromarray(pixels).save(part, "PNG")
@@ -102,8 +104,9 @@ def _make_noise(size: str, seed: int) -> Image.Image:
     if found is None or not all(8 <= int(side) <= 16384 for side in found.groups()):
         raise UserError(f"--noise {size}: must be WIDTHxHEIGHT in pixels, such as 512x384, each 8 to 16384")
     width, height = map(int, found.groups())
-    pixels = np.random.default_rng(seed).normal(118, 20, (height, width, 3)).clip(0, 255)
-    return Image.fromarray(pixels.astype(np.uint8))
+    generator = np.random.default_rng(seed)
+    rows = [generator.normal(118, 20, (width, 3)).clip(0, 255).astype(np.uint8) for _ in range(height)]
+    return Image.fromarray(np.stack(rows))
 
 
 def _choose_layers(network: Network, wanted: Sequence[str] | None, *, guided: bool) -> list[str]:

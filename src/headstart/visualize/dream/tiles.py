@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from headstart.runtime.memory import release_memory
+from headstart.visualize.dream.lean import save_memory
 from headstart.visualize.forward import run_to, to_input
 
 if TYPE_CHECKING:
@@ -88,7 +90,8 @@ def compute_gradient(
         for columns in cut_axis(width, offset[1], reach, window):
             down, across = reflect(rows.first, rows.last, height), reflect(columns.first, columns.last, width)
             seen = image[:, down][:, :, across].to(network.device)[None].requires_grad_()
-            maps = run_to(network.network, to_input(network, seen), {name: lambda maps: maps for name in activity})
+            with save_memory():
+                maps = run_to(network.network, to_input(network, seen), {name: lambda maps: maps for name in activity})
             loss = torch.stack([activity[name](each).sum() for name, each in maps.items()]).sum()
             (found,) = torch.autograd.grad(loss, seen)
             square += sum(_square(each.detach(), rows, columns, seen.shape) for each in maps.values())
@@ -97,6 +100,8 @@ def compute_gradient(
             part = found[0, :, top - rows.first : bottom - rows.first, left - columns.first : right - columns.first]
             values[:, top:bottom, left:right] = part.cpu()
             total += float(part.abs().sum(dtype=torch.float64))
+            del maps, loss, found, part
+            release_memory()  # glibc would keep some hundred MB of it in pieces
             count((bottom - top) * (right - left))
     return Gradient(values, total / values.numel(), square**0.5)
 

@@ -110,7 +110,7 @@ class PhaseCanvas:
 TURN, ZOOM, SHIFT = math.radians(10), (0.9, 1.15), 0.09  # radians, factors, and a share of the side
 
 
-def view(pictures: Tensor, generator: torch.Generator) -> Tensor:
+def view(pictures: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Turn, zoom and shift each picture at random: what excites a unit only at one exact place is no feature.
 
     Outside it is reflected, because a frame would excite units too. The zoom includes that of the usual evaluation,
@@ -118,8 +118,9 @@ def view(pictures: Tensor, generator: torch.Generator) -> Tensor:
     """
     n = len(pictures)
     draws = torch.rand(n, 4, generator=generator)
-    angle, zoom = TURN * (2 * draws[:, 0] - 1), ZOOM[0] + (ZOOM[1] - ZOOM[0]) * draws[:, 1]
-    shift = SHIFT * 2 * (2 * draws[:, 2:] - 1)  # the side has length 2
+    angle = strength * TURN * (2 * draws[:, 0] - 1)
+    zoom = 1 + strength * (ZOOM[0] + (ZOOM[1] - ZOOM[0]) * draws[:, 1] - 1)
+    shift = strength * SHIFT * 2 * (2 * draws[:, 2:] - 1)  # the side has length 2
     cosine, sine = angle.cos() / zoom, angle.sin() / zoom
     rows = torch.stack([cosine, -sine, shift[:, 0], sine, cosine, shift[:, 1]], 1).view(n, 2, 3)
     grid = functional.affine_grid(rows.to(pictures), list(pictures.shape), align_corners=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from headstart.errors import UserError
+from headstart.runtime.memory import keep_freed_memory
 from headstart.storage.files import write_text, write_whole
 from headstart.tracking import progress
 from headstart.visualize.features.canvas import Palette, make_palette, measure_palette
@@ -80,7 +81,8 @@ def make_grid(network: Network, options: argparse.Namespace, folder: Path) -> li
     )
     exemplars = find_exemplars(network, pool, rows, SMALL) if pool else [None] * len(rows)
     shown: list[list[Shown]] = []
-    with progress.task("features", len(rows) * settings.steps, "steps") as work:
+    steps = progress.task("features", len(rows) * settings.steps, "steps")
+    with steps as work, keep_freed_memory(network.hardware):
         for row, best in zip(rows, exemplars, strict=True):
             files = _make_row(network, row, settings, folder / "features", work)
             shown.append(_compare(network, row, files, best, pool, settings.copies))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from torch import Tensor
 from headstart.errors import RunFailed, UserError
 from headstart.visualize.features.canvas import FourierCanvas, Palette, PhaseCanvas, view
 from headstart.visualize.features.objectives import Objective, measure_likeness
-from headstart.visualize.features.redirect import RedirectedGradients
+from headstart.visualize.features.redirect import redirect_gradients
 from headstart.visualize.forward import compute_map, to_input, without_weight_gradients
 
 if TYPE_CHECKING:
@@ -68,9 +69,12 @@ def make_pictures(
     optimiser = torch.optim.Adam([canvas.learned], lr=canvas.rate, eps=1e-12)
     own = torch.arange(units, device=network.device).repeat_interleave(settings.copies)[:, None]
     with without_weight_gradients(network):
-        for _ in range(settings.steps):
-            inputs = to_input(network, view(canvas.draw(), generator))
-            with RedirectedGradients():
+        for step in range(settings.steps):
+            # in the second half smaller and smaller steps, from views that are more and more alike: the picture settles
+            late = max(0.0, 2 * step / settings.steps - 1)
+            optimiser.param_groups[0]["lr"] = canvas.rate * (1 + math.cos(math.pi * late)) / 2
+            inputs = to_input(network, view(canvas.draw(), generator, 1 - 0.75 * late))
+            with redirect_gradients():
                 maps = compute_map(network, inputs, layer)
                 loss = -objective(maps).gather(1, own).sum()
                 if settings.copies > 1:

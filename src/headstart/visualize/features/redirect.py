@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+
+from headstart.visualize.replaced import Replaced, replace_relus
 
 
 class _Redirected(torch.autograd.Function):
@@ -21,48 +19,24 @@ class _Redirected(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(ctx: Any, x: Tensor, low: float, high: float, inplace: bool) -> Tensor:
+        ctx.save_for_backward(x.clone() if inplace else x)
         ctx.low, ctx.high = low, high
+        if inplace:
+            ctx.mark_dirty(x)
+            return x.clamp_(low, high)
         return x.clamp(low, high)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (x,), (gradient,) = ctx.saved_tensors, gradients  # of the loss, which descends
         below, above = x <= ctx.low, x >= ctx.high
         own = gradient.masked_fill(below | above, 0)
         lost = own.flatten(1).abs().amax(1) == 0
         useful = ~((below & (gradient > 0)) | (above & (gradient < 0)))
-        return torch.where(lost.reshape(-1, *(1,) * (x.ndim - 1)), gradient * useful, own), None, None
+        return torch.where(lost.reshape(-1, *(1,) * (x.ndim - 1)), gradient * useful, own), None, None, None
 
 
-def _clamp(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
-    return _Redirected.apply(input, min_val, max_val)
-
-
-def _relu(input: Tensor, inplace: bool = False) -> Any:
-    return _Redirected.apply(input, 0.0, math.inf)
-
-
-def _relu6(input: Tensor, inplace: bool = False) -> Any:
-    return _Redirected.apply(input, 0.0, 6.0)
-
-
-REPLACEMENTS: dict[Callable[..., Any], Callable[..., Any]] = {
-    **dict.fromkeys((functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _relu),
-    functional.relu6: _relu6,
-    functional.hardtanh: _clamp,  # what torch's module ReLU6 calls
-}
-
-
-class RedirectedGradients(TorchFunctionMode):
-    """Inside this context every ReLU and ReLU6 of a network has redirected gradients."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return REPLACEMENTS.get(func, func)(*args, **(kwargs or {}))
+def redirect_gradients() -> Replaced:
+    """The context in which every ReLU and ReLU6 of a network has redirected gradients."""
+    return Replaced(replace_relus(_Redirected.apply))
