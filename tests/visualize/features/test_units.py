@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 
 import pytest
 
 import fork_server
 import headstart
-from headstart.cli import visualize
-from headstart.visualize.features.grid import make_grid
 
 CLASSES = ("1", "90", "130", "292", "340", "386", "417", "751", "852", "963")  # of ImageNet, from goldfish to pizza
 
@@ -57,14 +54,3 @@ def test_pictures_of_imagenet_classes_are_seen_as_such_by_this_network_and_anoth
     files = [tmp_path / "features" / row["file"] for row in rows]
     others = headstart.load("efficientnet_lite1", "cpu").predict(files, top=5)
     assert sum(row["unit"] in other.labels for row, other in zip(rows, others, strict=True)) >= 5
-
-
-@pytest.mark.slow
-def test_a_grid_of_128_px_takes_less_than_two_minutes_of_two_cores(tmp_path: Path) -> None:
-    """Counted in seconds of processors, because other tests may run on the same cores."""
-    network = headstart.load("efficientnet_lite0", "cpu")
-    options = visualize.make_parser().parse_args(["efficientnet_lite0", "features", "--size", "128"])
-    before = time.process_time()
-    make_grid(network, options, tmp_path)
-    assert time.process_time() - before < 2 * 120
-    assert len(read(tmp_path)) == 24
