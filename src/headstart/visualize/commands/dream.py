@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--octave-scale", type=float, default=1.4, metavar="X", help="ratio of two successive sizes (default: 1.4)")
     add("--steps", type=int, default=10, metavar="N", help="of each octave (default: 10)")
     add("--rate", type=float, default=1.5, metavar="X", help="mean change of a step, in levels of 256 (default: 1.5)")
-    add("--window", type=int, default=768, metavar="PX", help="side of what is computed at once (default: 768)")
+    add("--window", type=int, default=512, metavar="PX", help="side of what is computed at once (default: 512)")
     add("--animate", action="store_true", help="also write the way as an animated WebP")
 
 
