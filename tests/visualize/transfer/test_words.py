@@ -63,6 +63,13 @@ def test_depths_none_of_which_can_be_spared() -> None:
     assert "with depth 3 back, 50 % of it is left" in said
 
 
+def test_too_few_images_to_say_which_depths_can_be_spared() -> None:
+    said = conclude(transfer([0.892, 0.88, 0.84]))
+    assert said.startswith("Depths 1–3 carry the gain of 6.0 points over the frozen backbone; with depth 3 back, 88 %")
+    assert "-0.8 ± 1.0 points, which may be chance: 400 images are too few" in said
+    assert "spared: " not in said
+
+
 def test_only_depths_that_were_trained_count() -> None:
     """Of a partial run of two depths, the others were frozen: they cannot be recommended for training."""
     found = transfer([0.9, 0.9, 0.8, 0.7], changed=2)

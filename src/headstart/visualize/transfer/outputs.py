@@ -62,18 +62,9 @@ def compare_outputs(network: Network, first: Any, second: Any, pixels: Tensor) -
     with torch.inference_mode(), progress.task("comparing outputs", len(pixels)) as work:
         for rows in split_rows(len(pixels), BATCH):
             batch = network.normalize(pixels[rows].to(network.device))
-            grams: list[dict[int, Tensor]] = []
-            for each in (first, second):
-                found: dict[int, Tensor] = {}
-
-                def keep(depth: int, output: Tensor, found: dict[int, Tensor] = found) -> None:
-                    found[depth] = compute_gram(output)
-
-                with watch_outputs(each, keep):
-                    each(batch)
-                grams.append(found)
-            for depth in grams[0].keys() & grams[1].keys():
-                alignments.setdefault(depth, Alignment()).add(grams[0][depth], grams[1][depth])
+            one, other = (_compute_grams(each, batch) for each in (first, second))
+            for depth in one.keys() & other.keys():
+                alignments.setdefault(depth, Alignment()).add(one[depth], other[depth])
             work.done += len(rows)
     return {depth: alignment.compute() for depth, alignment in alignments.items()}
 

@@ -84,16 +84,26 @@ def conclude(transfer: Transfer) -> str:
     gain = f"the gain of {-100 * base.change:.1f} points over the frozen backbone"
     enough = [depths for depths in range(1, transfer.reach) if transfer.share(depths) >= ENOUGH]
     if not enough:
-        left = f": with depth {transfer.reach} back, {_percent(transfer.share(transfer.reach - 1))} of it is left"
-        return (
-            f"{_name(transfer.reach)} {_carry(transfer.reach)} {gain}, and none can be spared"
-            f"{left if transfer.reach > 1 else ''}. Training may make up for it, which rewinding cannot show."
-        )
+        return f"{_name(transfer.reach)} {_carry(transfer.reach)} {gain}{_describe_first(transfer)}"
     kept = enough[0]
     return (
         f"{_name(kept)} {_carry(kept)} {_percent(transfer.share(kept))} of {gain}: "
         f"strategy=partial strategy.phases.tail.rates.last.groups={kept} should do. With all other depths back, "
         f"accuracy changes by {show_change(transfer.keep(kept))} points on {images}."
+    )
+
+
+def _describe_first(transfer: Transfer) -> str:
+    """The end of a sentence: what becomes of the gain if only the depth next to the input is spared."""
+    if transfer.reach == 1:
+        return "."
+    rest = transfer.keep(transfer.reach - 1)
+    back = f"with depth {transfer.reach} back, {_percent(transfer.share(transfer.reach - 1))} of it is left"
+    if rest.is_shown:
+        return f", and none can be spared: {back}. Training may make up for it, which rewinding cannot show."
+    return (
+        f"; {back}, a change of {show_change(rest)} points, which may be chance: {transfer.images} images are too few "
+        "to say which depths can be spared."
     )
 
 
