@@ -116,10 +116,10 @@ def compare(
     """
     from pathlib import Path
 
-    from headstart.report.find import find
-    from headstart.report.judge import read_study
+    from headstart.report.study.find import find
+    from headstart.report.study.judge import read_study
     from headstart.report.look import look_at, summarize
-    from headstart.report.metric import find_metric
+    from headstart.report.study.metric import find_metric
 
     chosen = find_metric(metric)
     found = read_study(find(Path(output_dir), study), chosen)

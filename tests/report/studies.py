@@ -11,11 +11,11 @@ import numpy as np
 from scipy import stats
 
 from headstart.cli.compare import main
-from headstart.report.answers import Answers
-from headstart.report.families import families
-from headstart.report.groups import Comparison, compare
-from headstart.report.paired import Family
-from headstart.report.study import Repeat, Run, read, read_run
+from headstart.report.study.answers import Answers
+from headstart.report.stats.families import families
+from headstart.report.study.groups import Comparison, compare
+from headstart.report.stats.paired import Family
+from headstart.report.study.read import Repeat, Run, read, read_run
 
 
 def compared(outputs: Path, *arguments: str) -> None:

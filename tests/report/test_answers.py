@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.report.study import read
+from headstart.report.study.read import read
 from study_files import write_run
 
 

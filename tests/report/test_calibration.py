@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.report.calibration import reliability
+from headstart.report.stats.calibration import reliability
 from report.studies import answered, looked_at, read_results, table
 
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from headstart.report.classes import ClassChange, most_changed, score_classes
-from headstart.report.groups import Stat
+from headstart.report.stats.classes import ClassChange, most_changed, score_classes
+from headstart.report.study.groups import Stat
 from report.studies import answered, read_results, table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.report.columns import count, duration
+from headstart.report.study.columns import count, duration
 
 
 def test_numbers_for_people() -> None:

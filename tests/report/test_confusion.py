@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from headstart.report.confusion import count_group, shares
-from headstart.report.groups import compare
-from headstart.report.study import read
+from headstart.report.stats.confusion import count_group, shares
+from headstart.report.study.groups import compare
+from headstart.report.study.read import read
 
 
 def test_confusion_counts_equal_predictions_and_accuracy(demo: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from headstart.report.decision import Decision, decide
-from headstart.report.families import families
-from headstart.report.groups import compare
-from headstart.report.study import read
+from headstart.report.stats.decision import Decision, decide
+from headstart.report.stats.families import families
+from headstart.report.study.groups import compare
+from headstart.report.study.read import read
 from report.studies import compared, half_width, table
 from study_files import write_run
 

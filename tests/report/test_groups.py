@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headstart.config.effect import NO_EFFECT
-from headstart.report.groups import stat
+from headstart.report.study.groups import stat
 from report.studies import compared, table
 from study_files import write_run
 

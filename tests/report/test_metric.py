@@ -10,11 +10,11 @@ from scipy import stats
 
 import headstart
 from headstart.errors import UserError
-from headstart.report.families import families
-from headstart.report.groups import compare
-from headstart.report.judge import judge
-from headstart.report.metric import METRICS
-from headstart.report.study import read
+from headstart.report.stats.families import families
+from headstart.report.study.groups import compare
+from headstart.report.study.judge import judge
+from headstart.report.study.metric import METRICS
+from headstart.report.study.read import read
 from report.studies import compared, table
 from study_files import write_demo, write_run
 

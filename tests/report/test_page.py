@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headstart.report.groups import compare
-from headstart.report.study import read
+from headstart.report.study.groups import compare
+from headstart.report.study.read import read
 from report.pages import Page
 from report.studies import made
 from study_files import write_run

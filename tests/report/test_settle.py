@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from headstart.report.settle import open_questions, write_seeds
+from headstart.report.stats.settle import open_questions, write_seeds
 from report.studies import compared, looked_at, made
 from study_files import write_run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.report.groups import Group
+from headstart.report.study.groups import Group
 from headstart.report.style import Palette, spread_out
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.report.worth import BUDGETS, advice, frontier
+from headstart.report.stats.worth import BUDGETS, advice, frontier
 from report.studies import looked_at, read_results, table
 from study_files import write_run
 

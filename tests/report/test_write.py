@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import RunFailed
-from headstart.report import write
+from headstart.report.page import write
 from report.studies import compared, half_width, made, table
 from study_files import write_run
 

@@ -87,16 +87,16 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from headstart.config import own_code
-    from headstart.report.decision import decide, tests_in_short
-    from headstart.report.facts import caveats, not_counted
-    from headstart.report.find import find
-    from headstart.report.judge import read_study
+    from headstart.report.stats.decision import decide, tests_in_short
+    from headstart.report.study.facts import caveats, not_counted
+    from headstart.report.study.find import find
+    from headstart.report.study.judge import read_study
     from headstart.report.look import look_at
-    from headstart.report.metric import find_metric
-    from headstart.report.settings import describe_choice
-    from headstart.report.settle import open_questions, questions_in_short
+    from headstart.report.study.metric import find_metric
+    from headstart.report.stats.settings import describe_choice
+    from headstart.report.stats.settle import open_questions, questions_in_short
     from headstart.report.table import show
-    from headstart.report.write import report
+    from headstart.report.page.write import report
     from headstart.storage.plain_text import escape_controls
 
     console = Console(highlight=False, markup=False, emoji=False)

@@ -70,7 +70,7 @@ def look(request: Request, folder: Path, said: io.StringIO, *, pictures: bool) -
     from headstart.config import own_code
     from headstart.data.summary import Summary
     from headstart.models import preprocessing
-    from headstart.report.write import replace_folder
+    from headstart.report.page.write import replace_folder
     from headstart.storage.files import make_folder
     from headstart.train import prepare_data
 

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import UserError, did_you_mean
-from headstart.report import csv_tables
-from headstart.report.columns import BY_NAME
-from headstart.report.contents import Findings
-from headstart.report.contrast import contrasts
-from headstart.report.families import families
-from headstart.report.groups import Comparison, Group, compare, natural
-from headstart.report.settings import choose_settings
-from headstart.report.study import Study
-from headstart.report.write import record_decision, report, summary_table
+from headstart.report.page import csv_tables
+from headstart.report.page.contents import Findings
+from headstart.report.page.write import record_decision, report, summary_table
+from headstart.report.stats.contrast import contrasts
+from headstart.report.stats.families import families
+from headstart.report.stats.settings import choose_settings
+from headstart.report.study.columns import BY_NAME
+from headstart.report.study.groups import Comparison, Group, compare, natural
+from headstart.report.study.read import Study
 
 
 def look_at(
@@ -33,7 +33,7 @@ def look_at(
         between: two rows by label that are looked into.
         reference: the row, by label, that every other one is tested against; None: the cheapest.
         all_pairs: test all pairs of rows.
-        keep: settings that are compared, and not chosen on validation (`headstart.report.settings`).
+        keep: settings that are compared, and not chosen on validation (`headstart.report.stats.settings`).
 
     Raises:
         UserError: there is no such column, row or setting.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from headstart.report.columns import BY_NAME
-from headstart.report.groups import Comparison, Group, plain
+from headstart.report.study.columns import BY_NAME
+from headstart.report.study.groups import Comparison, Group, plain
 
 if TYPE_CHECKING:
     from rich.console import Console

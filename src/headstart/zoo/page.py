@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from headstart.models.published import KERAS_TABLE
-from headstart.report.page import Cell, template
+from headstart.report.page.render import Cell, template
 from headstart.report.plots import Picture, Section
 from headstart.runtime.version import __version__
 from headstart.zoo import tables

@@ -7,7 +7,7 @@ from typing import Any
 from headstart.errors import UserError, did_you_mean
 from headstart.models.published import KERAS_TABLE, KerasNetwork
 from headstart.models.published_timm import describe_recipe
-from headstart.report import pareto
+from headstart.report.stats import pareto
 
 BY_MODEL = {row.model: row for row in KERAS_TABLE}
 

@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 
 from headstart.report import questions
-from headstart.report.groups import Comparison, compare
-from headstart.report.study import read
+from headstart.report.study.groups import Comparison, compare
+from headstart.report.study.read import read
 
 
 def drawn(figure: questions.Figure, folder: Path) -> str:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 from headstart.config import instantiate
-from headstart.report.groups import Comparison
 from headstart.report.questions.correlation import Correlation
 from headstart.report.questions.curves import Curves
 from headstart.report.questions.epochs import Errors, Gradients
@@ -18,6 +17,7 @@ from headstart.report.questions.levels import Levels
 from headstart.report.questions.response import Response
 from headstart.report.questions.robustness import Robustness
 from headstart.report.questions.scatter import Scatter
+from headstart.report.study.groups import Comparison
 from headstart.storage.plain_text import escape_all
 
 __all__ = [

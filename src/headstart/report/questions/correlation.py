@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.models import published
-from headstart.report.groups import Comparison, Group, Stat, stat
-from headstart.report.questions.figure import Figure, colours_of, series
-from headstart.report.study import Repeat, Run
-from headstart.report.style import place_labels
-from headstart.tracking.plot_style import MUTED, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from headstart.report.charts.scatter import draw_scatter, find_limits
+from headstart.report.charts.theme import Looks
+from headstart.report.questions.figure import Figure, looks_of, series
+from headstart.report.study.groups import Comparison, Group, Stat, stat
+from headstart.report.study.read import Run
+from headstart.report.study.repeat import Repeat
 
 LEAST = 5  # networks: with fewer, the interval of r covers nearly everything from -1 to 1
 
@@ -126,15 +123,15 @@ class Correlation(Figure):
         super().__init__(title, caption, names)
         self.by, self.published, self.source = by, published or {}, source
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
-        colours = colours_of(comparison, self.by)
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
+        looks = looks_of(comparison, self.by, self.names)
+        colours = dict(zip(looks.names, looks.colours, strict=True))
         panels, lacking = self._panels(comparison)
-        figure = sheet(max(5.4, 4.0 * len(panels)), 4.3)
-        first: Any = None
+        charts: list[Any] = []
         told: list[str] = []
         sources: dict[str, None] = {}
         without: set[str] = set()
-        for place, (name, grid) in enumerate(panels.items(), start=1):
+        for name, grid in panels.items():
             known = {model: published.top1(model, grid.weights[model]) for model in grid.spots}
             without |= {model for model, figures in known.items() if figures is None} | set(grid.networks_left_out)
             points = {m: (figures.top1, grid.spots[m]) for m, figures in known.items() if figures is not None}
@@ -142,20 +139,16 @@ class Correlation(Figure):
                 raise LookupError("of no network the published ImageNet accuracy is known")
             sources |= {figures.source: None for figures in known.values() if figures is not None}
             found = pearson([x for x, _ in points.values()], [y.mean for _, y in points.values()])
-            first = axes = figure.add_subplot(1, len(panels), place, sharey=first)
-            self._panel(axes, points, colours[name], found)
-            axes.set_title(f"{self.shown(name)}, mean {100 * grid.accuracy:.1f} %")
-            axes.tick_params(length=0, labelleft=place == 1)
+            title = f"{self.shown(name)}, mean {100 * grid.accuracy:.1f} %"
+            charts.append(self._panel(points, colours[self.shown(name)], found, title))
             told.append(self._describe(name, found, len(points)))
             if grid.seeds_left_out:
                 seeds = ", ".join(map(str, grid.seeds_left_out))
                 told.append(f"{self.shown(name)} is without seed {seeds}, of which runs are missing.")
-        figure.axes[0].set_ylabel("log odds of test accuracy,\nagainst the mean network's", color=MUTED)
-        save(figure, path)
         if without:
             names = ", ".join(sorted(without))
             told.append(f"Left out, as data or a published accuracy of the weights in use is missing: {names}.")
-        return " ".join([*told, *lacking, f"ImageNet accuracies: {'; '.join(sources)}."])
+        return charts, " ".join([*told, *lacking, f"ImageNet accuracies: {'; '.join(sources)}."])
 
     def _panels(self, comparison: Comparison) -> tuple[dict[str, Adjusted], list[str]]:
         """What each panel shows, and what is said of those that have nothing to show."""
@@ -170,22 +163,28 @@ class Correlation(Figure):
             raise LookupError(" ".join(lacking).removesuffix("."))
         return panels, lacking
 
-    def _panel(self, axes: Axes, points: Mapping[str, tuple[float, Stat]], colour: str, found: Pearson | None) -> None:
-        for x, y in points.values():
-            if y.interval is not None:
-                ends = [y.mean - y.interval, y.mean + y.interval]
-                axes.plot([x, x], ends, color=colour, linewidth=5, alpha=0.25, solid_capstyle="butt", zorder=2)
-            axes.plot([x], [y.mean], "o", color=colour, markersize=8, markeredgecolor="white", zorder=4)
-        if found is not None:
-            xs, ys = [x for x, _ in points.values()], [y.mean for _, y in points.values()]
-            _fit(axes, xs, ys)
+    def _panel(self, points: Mapping[str, tuple[float, Stat]], colour: str, found: Pearson | None, title: str) -> Any:
+        marks = []
+        for model, (x, y) in points.items():
+            half = y.interval
+            ends = {"low": None, "high": None} if half is None else {"low": y.mean - half, "high": y.mean + half}
+            marks.append({"label": self.shown(model), "tag": self.shown(model), "x": x, "y": y.mean} | ends)
+        looks = Looks([mark["label"] for mark in marks], [colour] * len(marks), ["circle"] * len(marks))
+        line = [] if found is None else _fit([mark["x"] for mark in marks], [mark["y"] for mark in marks])
         words = f"r = {found.r:.2f} ({found.low:.2f} to {found.high:.2f})" if found else f"{len(points)} networks: no r"
-        axes.text(0.03, 0.97, words, transform=axes.transAxes, va="top", color=MUTED)
-        axes.margins(0.2)
-        axes.grid(axis="both")
-        axes.set_xlabel("published ImageNet top-1, %", color=MUTED)
-        labels = [(x, y.mean, self.shown(model)) for model, (x, y) in points.items()]
-        place_labels(axes, labels, [(x, y) for x, y, _ in labels])
+        titles = ("published ImageNet top-1, %", "log odds of test accuracy, against the mean network's")
+        chart = draw_scatter(
+            marks,
+            titles,
+            looks,
+            front=line,
+            stepped=False,
+            log=False,
+            legend=False,
+            number="plain",
+            limits=find_limits(marks, log=False, share=False),
+        )
+        return chart.properties(title=f"{title}: {words}")
 
     def _describe(self, name: str, found: Pearson | None, networks: int) -> str:
         beside = f"published: {self.published[name]:.2f}" if name in self.published else ""
@@ -196,10 +195,9 @@ class Correlation(Figure):
         return f"{self.shown(name)}: r = {found.r:.2f} ({', '.join(filter(None, [interval, beside]))})."
 
 
-def _fit(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
-    """The straight line of least squares."""
+def _fit(x: Sequence[float], y: Sequence[float]) -> list[tuple[float, float]]:
+    """The ends of the straight line of least squares."""
     from scipy import stats
 
     line = stats.linregress(x, y)
-    ends = [min(x), max(x)]
-    axes.plot(ends, [line.intercept + line.slope * end for end in ends], "--", color=MUTED, linewidth=1.2, zorder=1)
+    return [(end, float(line.intercept + line.slope * end)) for end in (min(x), max(x))]

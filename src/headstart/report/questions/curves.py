@@ -6,18 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from headstart.report.groups import Comparison, Group, plain
-from headstart.report.paired import common_runs
-from headstart.report.questions.figure import Figure, colours_of, series, value
-from headstart.report.study import Repeat
-from headstart.report.style import spread_out
-from headstart.tracking.plot_style import INK, MARKS, MUTED, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from headstart.report.charts.lines import draw_lines
+from headstart.report.questions.figure import Figure, looks_of, number_of, percent, series, value
+from headstart.report.stats.paired import common_runs
+from headstart.report.study.groups import Comparison, Group, plain
+from headstart.report.study.repeat import Repeat
 
 Line = dict[float, Group]  # by the number that is looked at, in its order
 
@@ -63,27 +58,21 @@ class Curves(Figure):
         super().__init__(title, caption, names)
         self.x, self.by, self.unit, self.overtakes = x, by, unit or x, overtakes
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         lines = {name: self._line(rows) for name, rows in series(comparison, self.by).items()}
-        colours = colours_of(comparison, self.by)
-        pairs = [(lines[late], lines[early]) for late, early in self.overtakes if late in lines and early in lines]
-        figure = sheet(7.6, 4.6)
-        axes = figure.add_subplot()
-        for rank, (name, line) in enumerate(lines.items()):
-            _draw(axes, line, colours[name], MARKS[rank % len(MARKS)])
-        self._dress(axes, sorted({x for line in lines.values() for x in line}))
-        for late, early in pairs:
-            _mark(axes, late, early)
-        ends = {self.shown(name): (line[max(line)], colours[name]) for name, line in lines.items()}
-        _name_ends(axes, ends)
-        save(figure, path)
         asked = [(late, early) for late, early in self.overtakes if late in lines and early in lines]
-        return " ".join(
-            [
-                "Bands are 95 % intervals over seeds.",
-                *(self._describe(*pair, lines) + _missing(lines[pair[0]], lines[pair[1]]) for pair in asked),
-            ]
-        )
+        points = [
+            {"row": number_of(comparison, row), "label": self.shown(name), "x": x, **percent(row.accuracy)}
+            for name, line in lines.items()
+            for x, row in line.items()
+        ]
+        rings = [ring for late, early in asked for ring in _rings(lines[late], lines[early])]
+        ticks = sorted({x for line in lines.values() for x in line})
+        titles = (self.unit, "test accuracy, %")
+        looks = looks_of(comparison, self.by, self.names)
+        chart = draw_lines(points, titles, looks, logs=(True, False), ticks=ticks, rings=rings)
+        told = [self._describe(*pair, lines) + _missing(lines[pair[0]], lines[pair[1]]) for pair in asked]
+        return [chart], " ".join(["Bands are 95 % intervals over seeds.", *told])
 
     def _line(self, rows: Sequence[Group]) -> Line:
         line: Line = {}
@@ -95,17 +84,6 @@ class Curves(Figure):
                 raise LookupError(f"several rows of {row.strategy} have {self.x}={plain(x)}")
             line[float(x)] = row
         return dict(sorted(line.items()))
-
-    def _dress(self, axes: Axes, numbers: Sequence[float]) -> None:
-        from matplotlib.ticker import NullLocator
-
-        axes.set_xscale("log")
-        axes.set_xticks(numbers, [f"{x:g}" for x in numbers])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.grid(axis="both")
-        axes.tick_params(length=0)
-        axes.set_xlabel(self.unit, color=MUTED)
-        axes.set_ylabel("test accuracy, %", color=MUTED)
 
     def _describe(self, late: str, early: str, lines: Mapping[str, Line]) -> str:
         """Whether and where one line overtakes another, over all seeds and in single ones."""
@@ -156,42 +134,12 @@ def _missing(late: Line, early: Line) -> str:
     return f" At {', '.join(uneven)}, where runs are missing, only seeds that both have count." if uneven else ""
 
 
-def _draw(axes: Axes, line: Line, colour: str, mark: str) -> None:
-    means = [100 * row.accuracy.mean for row in line.values()]
-    halves = [100 * (row.accuracy.interval or 0.0) for row in line.values()]
-    low, high = ([mean + sign * half for mean, half in zip(means, halves, strict=True)] for sign in (-1, 1))
-    axes.fill_between(list(line), low, high, color=colour, alpha=0.15, linewidth=0, zorder=2)
-    axes.plot(list(line), means, f"{mark}-", color=colour, linewidth=2, markersize=6, markeredgecolor="white", zorder=4)
-
-
-def _mark(axes: Axes, late: Line, early: Line) -> None:
-    """A ring where the first line overtakes the second, with its place below."""
+def _rings(late: Line, early: Line) -> list[dict[str, Any]]:
+    """Where the first line overtakes the second."""
+    found = []
     for crossing in crossings(leads(late, early)[0]):
         share = math.log(crossing.at / crossing.low) / math.log(crossing.high / crossing.low)
         ends = [100 * late[x].accuracy.mean for x in (crossing.low, crossing.high)]
-        y = ends[0] + share * (ends[1] - ends[0])
-        axes.plot(
-            [crossing.at], [y], "o", markersize=13, markerfacecolor="none", color=INK, markeredgewidth=1.4, zorder=5
-        )
-        axes.annotate(
-            f"≈ {crossing.at:.2g}" if crossing.at < 10 else f"≈ {crossing.at:.0f}",
-            (crossing.at, y),
-            (0, -18),
-            textcoords="offset points",
-            ha="center",
-            fontsize=10,
-            weight="bold",
-            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1},
-            zorder=6,
-        )
-
-
-def _name_ends(axes: Axes, ends: Mapping[str, tuple[Group, str]]) -> None:
-    """Each line's name beside its end, in its colour."""
-    low, high = axes.get_ylim()
-    heights = [100 * row.accuracy.mean for row, _ in ends.values()]
-    places = spread_out(heights, 0.055 * (high - low), low, high)
-    for (name, (_, colour)), y in zip(ends.items(), places, strict=True):
-        axes.annotate(
-            name, (1.015, y), xycoords=("axes fraction", "data"), color=colour, va="center", weight="bold", fontsize=10
-        )
+        text = f"≈ {crossing.at:.2g}" if crossing.at < 10 else f"≈ {crossing.at:.0f}"
+        found.append({"x": crossing.at, "y": ends[0] + share * (ends[1] - ends[0]), "text": text})
+    return found

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from headstart.report.groups import Comparison, Group
-from headstart.report.questions.figure import Figure, legend, name_of, series
-from headstart.report.study import Run
-from headstart.tracking.plot_style import COLOURS, MUTED, save, sheet
+from headstart.report.charts.lines import draw_lines
+from headstart.report.charts.theme import colour_names
+from headstart.report.questions.figure import Figure, name_of, number_of, series
+from headstart.report.study.groups import Comparison, Group
+from headstart.report.study.read import Run
 
 
 class Errors(Figure):
@@ -30,35 +30,24 @@ class Errors(Figure):
         super().__init__(title, caption, names)
         self.by, self.panels = by, panels
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
-        from matplotlib.lines import Line2D
-
-        shown = list(dict.fromkeys(self.shown(name) for name in series(comparison, self.by)))
-        colours = {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(shown)}
-        panels = self._panels(comparison)
-        figure = sheet(max(6.4, 4.3 * len(panels)), 4.2)
-        first: Any = None
-        for place, (title, (rows, kinds)) in enumerate(panels.items(), start=1):
-            first = axes = figure.add_subplot(1, len(panels), place, sharey=first)
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
+        looks = colour_names(list(dict.fromkeys(self.shown(name) for name in series(comparison, self.by))))
+        charts = []
+        for title, (rows, kinds) in self._panels(comparison).items():
+            points = []
             for row in rows:
-                colour = colours[self.shown(name_of(row, self.by) or "all")]
+                facts = {"row": number_of(comparison, row), "label": self.shown(name_of(row, self.by) or "all")}
                 for kind in kinds:
-                    epochs, errors = _by_epoch(row, "metrics.csv", f"{kind}_accuracy", lambda share: 100 * (1 - share))
-                    dashed = len(kinds) > 1 and kind == "train"
-                    axes.plot(epochs, errors, "--" if dashed else "-", color=colour, linewidth=1.6)
-            axes.set_title(title)
-            axes.set_ylim(bottom=0)
-            axes.grid(axis="y")
-            axes.tick_params(length=0, labelleft=place == 1)
-            axes.set_xlabel("epoch", color=MUTED)
-        figure.axes[0].set_ylabel("error, %", color=MUTED)
-        keys = [Line2D([], [], color=colour, linewidth=4, label=name) for name, colour in colours.items()]
-        if self.panels:
-            keys += [Line2D([], [], color=MUTED, label="validation")]
-            keys += [Line2D([], [], color=MUTED, linestyle="--", label="training")]
-        figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 4), frameon=False, fontsize=9.5)
-        save(figure, path)
-        return "The training error is that of the batches as the epoch ran, the validation error that after it."
+                    found = _by_epoch(row, "metrics.csv", f"{kind}_accuracy", lambda share: 100 * (1 - share))
+                    words = {"kind": {"train": "training", "val": "validation"}[kind]}
+                    points += [facts | words | {"x": x, "y": y} for x, y in zip(*found, strict=True)]
+            dashed = len(kinds) > 1
+            most = max((point["y"] for point in points), default=1.0)
+            chart = draw_lines(
+                points, ("epoch", "error, %"), looks, title=title, dashed=dashed, limits=(0, 1.05 * most)
+            )
+            charts.append(chart)
+        return charts, "The training error is that of the batches as the epoch ran, the validation error that after it."
 
     def _panels(self, comparison: Comparison) -> dict[str, tuple[list[Group], tuple[str, ...]]]:
         """Rows and kinds of error, by the panel's title."""
@@ -93,28 +82,19 @@ class Gradients(Figure):
         super().__init__(title, caption, names)
         self.by = by
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
-        from matplotlib.ticker import FuncFormatter, NullFormatter
-
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         rows = series(comparison, self.by)
-        figure = sheet(9.4, 4.0)
-        first: Any = None
-        for place, (when, title) in enumerate(((min, "first epoch"), (max, "last epoch")), start=1):
-            first = axes = figure.add_subplot(1, 2, place, sharey=first)
-            for rank, (name, groups) in enumerate(rows.items()):
-                layers, sizes = _layers(groups[0].runs, when)
-                axes.plot(layers, sizes, color=COLOURS[rank % len(COLOURS)], linewidth=1.5, label=name)
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_title(title)
-            axes.grid(axis="y")
-            axes.tick_params(which="both", length=0, labelleft=place == 1)
-            axes.set_xlabel("share of the way from input to head", color=MUTED)
-        figure.axes[0].set_ylabel("gradient, root mean square", color=MUTED)
-        legend(figure, {self.shown(name): COLOURS[rank % len(COLOURS)] for rank, name in enumerate(rows)}, {})
-        save(figure, path)
-        return ""
+        looks = colour_names([self.shown(name) for name in rows])
+        charts = []
+        for when, title in ((min, "first epoch"), (max, "last epoch")):
+            points = [
+                {"row": number_of(comparison, groups[0]), "label": self.shown(name), "x": x, "y": y}
+                for name, groups in rows.items()
+                for x, y in zip(*_layers(groups[0].runs, when), strict=True)
+            ]
+            titles = ("share of the way from input to head", "gradient, root mean square")
+            charts.append(draw_lines(points, titles, looks, title=title, logs=(False, True)))
+        return charts, ""
 
 
 def _layers(runs: Sequence[Run], when: Callable[[list[int]], int]) -> tuple[list[float], list[float]]:

@@ -1,47 +1,57 @@
-"""What every figure made for a study's question has: its words, its rows by config keys, and its legend."""
+"""What every figure made for a study's question has: its words, its rows by config keys, and their looks."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.config.effect import NO_EFFECT
-from headstart.report.groups import Comparison, Group, Stat, natural, plain
-from headstart.report.sections import Picture, Section
-from headstart.report.style import Palette
-from headstart.tracking.plot_style import COLOURS, INK
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from headstart.report.charts.render import make_spec, write_png
+from headstart.report.charts.theme import Looks, Palette, colour_names
+from headstart.report.sections import Picture, Plot, Section
+from headstart.report.study.groups import Comparison, Group, Stat, natural, plain
 
 
-class Figure(ABC):
-    """One plot; `title` heads its section, `caption` says how to read it, `names` has words for rows' values."""
+class Figure:
+    """One figure; `title` heads its section, `caption` says how to read it, `names` has words for rows' values.
+
+    One of your own has `charts`, or, if it draws by other means than Altair, `fill`.
+    """
 
     def __init__(self, title: str, caption: str = "", names: Mapping[str, str] | None = None) -> None:
         self.title, self.caption, self.names = title, caption, names or {}
 
     def shown(self, name: str) -> str:
-        """A row's values as the plot writes them."""
+        """A row's values as the figure writes them."""
         return self.names.get(name, name)
 
-    @abstractmethod
-    def fill(self, comparison: Comparison, path: Path) -> str:
-        """Draw into a PNG file; returns what a reader has to be told besides the caption.
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
+        """Its Altair charts, and what a reader has to be told besides the caption.
 
         Raises:
             LookupError: the study's runs do not hold what it needs; the message says what.
         """
+        raise LookupError(f"{type(self).__name__} has no charts")
+
+    def fill(self, comparison: Comparison, path: Path) -> str:
+        """Draw into a PNG file; returns what a reader has to be told besides the caption."""
+        charts, told = self.charts(comparison)
+        write_png([make_spec(chart) for chart in charts], path)
+        return told
 
     def draw(self, comparison: Comparison, path: Path) -> Section:
         """The section of the page; where something is missing it has words and no picture."""
+        drawn: Picture | Plot
         try:
-            told = self.fill(comparison, path)
+            if type(self).fill is not Figure.fill:
+                told, drawn = self.fill(comparison, path), Picture(path, self.title)
+            else:
+                charts, told = self.charts(comparison)
+                drawn = Plot(path.stem, charts, self.title, wide=len(charts) == 1)
         except LookupError as error:
             return Section(self.title, f"Not drawn: {error.args[0]}.", [])
-        return Section(self.title, " ".join(filter(None, [self.caption, told])), [Picture(path, self.title)])
+        return Section(self.title, " ".join(filter(None, [self.caption, told])), [drawn])
 
 
 class Unbuilt(Figure):
@@ -51,7 +61,7 @@ class Unbuilt(Figure):
         super().__init__(title)
         self.reason = reason
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         raise LookupError(self.reason)
 
 
@@ -77,13 +87,20 @@ def series(comparison: Comparison, keys: Sequence[str]) -> dict[str, list[Group]
     return {name_of(rows[0], keys) or "all": rows for _, rows in ordered}
 
 
-def colours_of(comparison: Comparison, keys: Sequence[str]) -> dict[str, str]:
-    """A colour for each of `series`; strategies have theirs of the report's other plots."""
+def looks_of(comparison: Comparison, keys: Sequence[str], shown: Mapping[str, str]) -> Looks:
+    """Looks for each of `series` under the words for it; strategies have theirs of the report's other charts."""
     found = series(comparison, keys)
-    if list(keys) == ["strategy"]:
-        palette = Palette(comparison.groups)
-        return {name: palette.colour(rows[0]) for name, rows in found.items()}
-    return {name: COLOURS[rank % len(COLOURS)] for rank, name in enumerate(found)}
+    names = list(dict.fromkeys(shown.get(name, name) for name in found))
+    if list(keys) != ["strategy"] or len(names) < len(found):
+        return colour_names(names)
+    palette = Palette(comparison.groups)
+    rows = [rows[0] for rows in found.values()]
+    return Looks(names, [*map(palette.colour, rows)], colour_names(names).shapes)
+
+
+def number_of(comparison: Comparison, group: Group) -> int:
+    """The row's place in the comparison, by which the page filters."""
+    return next(place for place, other in enumerate(comparison.groups) if other is group)
 
 
 def known(group: Group, path: str) -> Stat:
@@ -97,20 +114,8 @@ def known(group: Group, path: str) -> Stat:
     return found
 
 
-def with_error(axes: Axes, x: float, found: Stat, colour: str, mark: str = "o") -> None:
-    """A mean in percent with its 95 % interval."""
-    y = 100 * found.mean
-    if found.interval is not None:
-        half = 100 * found.interval
-        axes.plot([x, x], [y - half, y + half], color=colour, linewidth=5, alpha=0.28, solid_capstyle="butt", zorder=2)
-    axes.plot([x], [y], mark, color=colour, markersize=8, markeredgecolor="white", zorder=4)
-
-
-def legend(figure: Any, colours: Mapping[str, str], published: Mapping[str, float]) -> None:
-    from matplotlib.lines import Line2D
-
-    keys = [Line2D([], [], color=colour, linewidth=4, label=name) for name, colour in colours.items()]
-    if published:
-        keys.append(Line2D([], [], color=INK, marker="D", linestyle="", markerfacecolor="white", label="published"))
-    if keys:
-        figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 5), frameon=False, fontsize=9.5)
+def percent(found: Stat) -> dict[str, float | None]:
+    """A mean in percent with the ends of its 95 % interval, as a chart's `y`."""
+    half = found.interval
+    ends = (None, None) if half is None else (100 * (found.mean - half), 100 * (found.mean + half))
+    return {"y": 100 * found.mean, "low": ends[0], "high": ends[1]}

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from headstart.report import pareto
-from headstart.report.groups import Comparison, Group
-from headstart.report.questions.figure import Figure, known, name_of, with_error
-from headstart.report.questions.scatter import COSTS, along, cost_axis, neighbours
-from headstart.report.style import place_labels
-from headstart.tracking.plot_style import BASELINE, COLOURS, MUTED, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from headstart.report.charts.scatter import draw_scatter, find_limits, greyed, is_log
+from headstart.report.questions.figure import Figure, known, name_of, number_of, percent
+from headstart.report.questions.scatter import COSTS, number_kind
+from headstart.report.stats import pareto
+from headstart.report.study.groups import Comparison, Group
+from headstart.tracking.plot_style import COLOURS
 
 
 def frontier(rows: Sequence[Group], cost: str) -> list[Group]:
@@ -44,39 +40,37 @@ class Frontier(Figure):
         super().__init__(title, caption, names)
         self.x, self.label, self.lowest = x, label, lowest
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         if len(comparison.tasks()) > 1:
             raise LookupError("rows of several data sets or sizes have no frontier in common")
-        figure = sheet(max(6.0, 5.8 * len(self.x)), 5.4)
-        told = []
-        for place, cost in enumerate(self.x, start=1):
-            axes = figure.add_subplot(1, len(self.x), place)
+        charts, told = [], []
+        for cost in self.x:
             best = frontier(comparison.groups, cost)
-            self._panel(axes, cost, comparison.groups, best)
+            charts.append(self._panel(comparison, cost, best))
             named = ", ".join(self.shown(name_of(row, self.label)) for row in best)
             told.append(f"With fewer {COSTS.get(cost, cost)} nothing is as accurate as: {named}.")
-        figure.axes[0].set_ylabel("test accuracy, %", color=MUTED)
-        save(figure, path)
-        return " ".join(told)
+        return charts, " ".join(told)
 
-    def _panel(self, axes: Axes, cost: str, rows: Sequence[Group], best: Sequence[Group]) -> None:
-        costs = {id(row): known(row, cost).mean for row in rows}
-        high = [row for row in rows if 100 * row.accuracy.mean >= self.lowest] or list(rows)
-        for row in sorted(high, key=lambda row: row in best):  # the best on top of their equals
-            with_error(axes, costs[id(row)], row.accuracy, COLOURS[0] if row in best else BASELINE)
-        joined = [row for row in best if row in high]
-        steps = [(costs[id(row)], 100 * row.accuracy.mean) for row in joined]
-        axes.plot([x for x, _ in steps], [y for _, y in steps], color=COLOURS[0], linewidth=1.4, alpha=0.6, zorder=3)
-        cost_axis(axes, cost, list(costs.values()))
-        axes.margins(y=0.08)
-        foot = self.lowest if len(high) < len(rows) else axes.get_ylim()[0]
-        axes.set_ylim(bottom=foot)
-        points = [(costs[id(row)], 100 * row.accuracy.mean, self.shown(name_of(row, self.label))) for row in high]
+    def _panel(self, comparison: Comparison, cost: str, best: Sequence[Group]) -> Any:
+        rows = comparison.groups
+        high = [row for row in rows if 100 * row.accuracy.mean >= self.lowest] or rows
+        points = []
         for row in rows:
-            if row not in high:
-                x, y = costs[id(row)], foot + 0.02 * (axes.get_ylim()[1] - foot)
-                axes.plot([x], [y], "v", color=BASELINE, markersize=8, markeredgecolor="white", zorder=4)
-                points.append((x, y, f"{self.shown(name_of(row, self.label))} {100 * row.accuracy.mean:.1f}"))
-        taken = [(x, y) for x, y, _ in points]
-        taken += [place for ends in neighbours([joined], cost) for place in along(*ends)]
-        place_labels(axes, points, taken)
+            name, facts = self.shown(name_of(row, self.label)), percent(row.accuracy)
+            if row not in high:  # at the axis' foot, with its number
+                facts, tag = {"y": self.lowest, "low": None, "high": None}, f"↓ {name} {100 * row.accuracy.mean:.1f}"
+            else:
+                tag = name
+            own = {"row": number_of(comparison, row), "label": name, "x": known(row, cost).mean, "tag": tag}
+            points.append(own | facts)
+        points.sort(key=lambda point: point["label"] in {self.shown(name_of(row, self.label)) for row in best})
+        names = [self.shown(name_of(row, self.label)) for row in rows]
+        looks = greyed(names, [self.shown(name_of(row, self.label)) for row in best], COLOURS[0])
+        log = is_log([point["x"] for point in points])
+        limits = find_limits(points, log)
+        corners = [(known(row, cost).mean, 100 * row.accuracy.mean) for row in best if row in high]
+        front = [*corners, (limits[0][1], corners[-1][1])] if corners else []
+        titles = (COSTS.get(cost, cost), "test accuracy, %")
+        return draw_scatter(
+            points, titles, looks, front=front, limits=limits, log=log, legend=False, number=number_kind(cost)
+        )

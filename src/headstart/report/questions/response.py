@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.report.groups import Comparison, stat
-from headstart.report.questions.figure import Figure, colours_of, legend, series
-from headstart.report.study import Run
-from headstart.tracking.plot_style import MUTED, save, sheet
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from headstart.report.charts.lines import draw_lines
+from headstart.report.questions.figure import Figure, looks_of, number_of, percent, series
+from headstart.report.study.groups import Comparison, stat
+from headstart.report.study.read import Run
 
 FILE = "changes.csv"  # of headstart.measures.Changes
 AMOUNTS = {
@@ -26,7 +22,6 @@ AMOUNTS = {
     "brightness": "added, of 1",
 }
 UNCHANGED = {"scale": 1.0, "contrast": 1.0}  # the size that changes nothing; of other changes it is 0
-COLUMNS = 4  # panels beside each other
 
 
 def by_size(run: Run, change: str, unchanged: bool = True) -> dict[float, float]:
@@ -54,34 +49,24 @@ class Response(Figure):
         super().__init__(title, caption, names)
         self.by = by
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
-        rows, colours = series(comparison, self.by), colours_of(comparison, self.by)
-        changes = changes_of(comparison.study.runs)
-        across = min(COLUMNS, len(changes))
-        down = -(-len(changes) // across)
-        figure = sheet(max(5.6, (3.9 if down == 1 else 2.9) * across), 4.0 if down == 1 else 3.0 * down)
-        first: Any = None
-        for place, change in enumerate(changes):
-            first = axes = figure.add_subplot(down, across, place + 1, sharey=first)
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
+        rows, looks = series(comparison, self.by), looks_of(comparison, self.by, self.names)
+        charts = []
+        for change in changes_of(comparison.study.runs):
+            points = []
             for name, groups in rows.items():
-                _response(axes, [run for group in groups for run in group.runs], change, colours[name])
-            axes.set_title(change)
-            axes.grid(axis="y")
-            axes.tick_params(length=0, labelleft=place % across == 0)
-            axes.set_xlabel(AMOUNTS.get(change, ""), color=MUTED)
-            if place % across == 0:
-                axes.set_ylabel("test accuracy, %", color=MUTED)
-        legend(figure, {self.shown(name): colours[name] for name in rows}, {})
-        save(figure, path)
-        return "Bands are 95 % intervals over seeds."
+                facts = {"label": self.shown(name)} | (
+                    {"row": number_of(comparison, groups[0])} if len(groups) == 1 else {}
+                )
+                points += [facts | point for point in _respond([run for row in groups for run in row.runs], change)]
+            titles = (AMOUNTS.get(change, "size"), "test accuracy, %")
+            charts.append(draw_lines(points, titles, looks, title=change))
+        return charts, "Bands are 95 % intervals over seeds."
 
 
-def _response(axes: Axes, runs: Sequence[Run], change: str, colour: str) -> None:
+def _respond(runs: Sequence[Run], change: str) -> list[dict[str, Any]]:
+    """Mean accuracy with its interval at each size that all runs measured."""
     found = [by_size(run, change) for run in runs]
     sizes = sorted(set.intersection(*map(set, found)))
-    stats = [stat([100 * shares[size] for shares in found]) for size in sizes]
-    means = [each.mean for each in stats if each is not None]
-    halves = [each.interval or 0.0 for each in stats if each is not None]
-    axes.plot(sizes, means, "o-", color=colour, linewidth=1.7, markersize=4, zorder=3)
-    low, high = ([mean + sign * half for mean, half in zip(means, halves, strict=True)] for sign in (-1, 1))
-    axes.fill_between(sizes, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
+    stats = {size: stat([shares[size] for shares in found]) for size in sizes}
+    return [{"x": size, **percent(each)} for size, each in stats.items() if each is not None]

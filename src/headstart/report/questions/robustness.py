@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.report.groups import Comparison, Group, Stat, stat
-from headstart.report.questions.figure import Figure, colours_of, series
+from headstart.report.charts.scatter import draw_scatter
+from headstart.report.charts.theme import MUTED, Looks
+from headstart.report.questions.figure import Figure, looks_of, number_of, percent, series
 from headstart.report.questions.response import by_size, changes_of
-from headstart.report.study import Run
-from headstart.report.style import place_labels
-from headstart.tracking.plot_style import MUTED, save, sheet
+from headstart.report.study.groups import Comparison, Group, Stat, stat
+from headstart.report.study.read import Run
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+TITLES = ("accuracy in distribution, %", "accuracy out of distribution, %")
 
 
 def outside(run: Run) -> float:
@@ -52,54 +50,37 @@ class Robustness(Figure):
         super().__init__(title, caption, names)
         self.by, self.against, self.published, self.source = by, against, published or {}, source
 
-    def fill(self, comparison: Comparison, path: Path) -> str:
+    def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         rows = {name: _only(name, groups) for name, groups in series(comparison, self.by).items()}
-        colours = colours_of(comparison, self.by)
-        figure = sheet(10.2 if self.published else 6.0, 4.6)
-        axes = figure.add_subplot(1, 2 if self.published else 1, 1)
-        spots = {name: (_stat([run.accuracy for run in row.runs]), _stat([outside(run) for run in row.runs]))
-                 for name, row in rows.items()}  # fmt: skip
-        for name, (inside, out) in spots.items():
-            _cross(axes, inside, out, colours[name])
-            seeds = [(100 * run.accuracy, 100 * outside(run)) for run in rows[name].runs]
-            axes.plot(*zip(*seeds, strict=True), ".", color=colours[name], alpha=0.55, zorder=3)
-        points = [(100 * inside.mean, 100 * out.mean, self.shown(name)) for name, (inside, out) in spots.items()]
-        busy = [end for inside, out in spots.values() for end in _ends(inside, out)]
-        busy += [(100 * run.accuracy, 100 * outside(run)) for row in rows.values() for run in row.runs]
-        self._dress(axes, "here", points, busy)
-        if self.published:
-            self._beside(figure.add_subplot(1, 2, 2), colours)
-        save(figure, path)
+        looks = looks_of(comparison, self.by, self.names)
+        points, dots = [], []
+        for name, row in rows.items():
+            facts = {"row": number_of(comparison, row), "label": self.shown(name)}
+            inside, out = percent(row.accuracy), percent(_stat([outside(run) for run in row.runs]))
+            place = {"x": inside["y"], "left": inside["low"], "right": inside["high"], "tag": self.shown(name)}
+            points.append(facts | place | out)
+            dots += [
+                facts | {"x": 100 * run.accuracy, "y": 100 * outside(run), "run": run.name, "seed": str(run.repeat)}
+                for run in row.runs
+            ]
+        charts = [draw_scatter(points, TITLES, looks, dots=dots, log=False, legend=False, number="plain")]
         told = ["Bars are 95 % intervals over seeds, dots single seeds; each kind of change counts alike."]
         if self.against in rows:
             told.append(self._describe_differences(rows))
         if self.published:
+            charts = [charts[0].properties(title="here"), self._beside(looks).properties(title="published")]
             told.append(f"Hollow marks: {self.source}.")
-        return " ".join(told)
+        return charts, " ".join(told)
 
-    def _dress(
-        self,
-        axes: Axes,
-        title: str,
-        points: Sequence[tuple[float, float, str]],
-        busy: Sequence[tuple[float, float]] = (),
-    ) -> None:
-        axes.set_title(title)
-        axes.margins(0.22)
-        axes.grid(axis="both")
-        axes.tick_params(length=0)
-        axes.set_xlabel("accuracy in distribution, %", color=MUTED)
-        axes.set_ylabel("accuracy out of distribution, %", color=MUTED)
-        place_labels(axes, points, [*((x, y) for x, y, _ in points), *busy])
-
-    def _beside(self, axes: Axes, colours: Mapping[str, str]) -> None:
-        for name, (inside, out) in self.published.items():
-            colour = colours.get(name, MUTED)
-            axes.plot(
-                [inside], [out], "D", markerfacecolor="white", color=colour, markersize=9, markeredgewidth=2, zorder=4
-            )
-        points = [(inside, out, self.shown(name)) for name, (inside, out) in self.published.items()]
-        self._dress(axes, "published", points)
+    def _beside(self, looks: Looks) -> Any:
+        own = dict(zip(looks.names, looks.colours, strict=True))
+        names = [self.shown(name) for name in self.published]
+        theirs = Looks(names, [own.get(name, MUTED) for name in names], ["diamond"] * len(names))
+        points = [
+            {"label": self.shown(name), "tag": self.shown(name), "x": inside, "y": out, "hollow": True}
+            for name, (inside, out) in self.published.items()
+        ]
+        return draw_scatter(points, TITLES, theirs, log=False, legend=False, number="plain")
 
     def _describe_differences(self, rows: Mapping[str, Group]) -> str:
         """Every other row against one, in points, seed by seed."""
@@ -130,22 +111,3 @@ def _stat(values: Sequence[float]) -> Stat:
 def _points(found: Stat) -> str:
     half = "" if found.interval is None else f" ± {100 * found.interval:.1f}"
     return f"{100 * found.mean:+.1f}{half}"
-
-
-def _ends(inside: Stat, out: Stat) -> list[tuple[float, float]]:
-    """Places on the bars of `_cross`, in percent; labels keep out of them."""
-    x, y = 100 * inside.mean, 100 * out.mean
-    wide, high = 100 * (inside.interval or 0.0), 100 * (out.interval or 0.0)
-    steps = [step / 6 for step in range(-6, 7) if step]
-    return [(x + step * wide, y) for step in steps] + [(x, y + step * high) for step in steps]
-
-
-def _cross(axes: Axes, inside: Stat, out: Stat, colour: str) -> None:
-    """Two means in percent, with the bars of their 95 % intervals."""
-    x, y = 100 * inside.mean, 100 * out.mean
-    bar: dict[str, Any] = {"color": colour, "linewidth": 5, "alpha": 0.25, "solid_capstyle": "butt", "zorder": 2}
-    if inside.interval is not None:
-        axes.plot([x - 100 * inside.interval, x + 100 * inside.interval], [y, y], **bar)
-    if out.interval is not None:
-        axes.plot([x, x], [y - 100 * out.interval, y + 100 * out.interval], **bar)
-    axes.plot([x], [y], "o", color=colour, markersize=9, markeredgecolor="white", zorder=4)

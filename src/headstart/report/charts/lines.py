@@ -1,0 +1,104 @@
+"""Lines over a number: learning curves, accuracy by the number of images, errors, gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headstart.report.charts.theme import INK, Looks
+
+if TYPE_CHECKING:
+    import altair as alt
+
+HEIGHT = 340
+MOST_MARKS = 30  # numbers with a mark at each
+
+
+def draw_lines(
+    points: Sequence[dict[str, Any]],
+    titles: tuple[str, str],
+    looks: Looks,
+    *,
+    title: str = "",
+    logs: tuple[bool, bool] = (False, False),
+    limits: tuple[float, float] | None = None,
+    ticks: Sequence[float] = (),
+    levels: Sequence[dict[str, Any]] = (),
+    rings: Sequence[dict[str, Any]] = (),
+    dashed: bool = False,
+    whole: bool = False,
+) -> alt.LayerChart:
+    """A line for each label, with the band of its interval.
+
+    Args:
+        points: `label`, `x`, `y`; `low` and `high` (of the band, or null); `begins` where a hollow mark says so;
+            `kind`, which dashes tell apart if `dashed`.
+        levels: `label`, `y`, `low`, `high`: what has no x, drawn dashed over the whole width.
+        rings: `x`, `y`, `text`: places that are marked.
+        whole: x are whole numbers.
+    """
+    import altair as alt
+
+    tick = (
+        alt.Axis(values=list(ticks))
+        if ticks
+        else alt.Axis(tickMinStep=1, format="d")
+        if whole
+        else alt.Axis(format="~g")
+    )
+    x = alt.X(
+        "x:Q",
+        title=titles[0],
+        axis=tick,
+        scale=alt.Scale(type="log" if logs[0] else "linear", nice=False, zero=False, padding=8),
+    )
+    span: dict[str, Any] = {"domain": list(limits), "nice": False, "clamp": True} if limits else {"zero": False}
+    y = alt.Y(
+        "y:Q",
+        title=titles[1],
+        scale=alt.Scale(type="log" if logs[1] else "linear", **span),
+        axis=alt.Axis(format="~g") if logs[1] else alt.Axis(),
+    )
+    base = alt.Chart(alt.NamedData("points")).encode(x=x)
+    colour, quiet = looks.colour(), looks.colour(legend=False)
+    tips = [
+        alt.Tooltip("label:N", title="row"),
+        alt.Tooltip("x:Q", title=titles[0]),
+        alt.Tooltip("y:Q", title=titles[1], format=".4~g"),
+    ]
+    layers: list[Any] = []
+    if any(point.get("low") is not None for point in points):
+        band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.16, aria=False)
+        layers.append(band.encode(y=alt.Y("low:Q", title=titles[1]), y2="high:Q", color=quiet))
+    if levels:
+        level = alt.Chart(alt.NamedData("levels"))
+        layers.append(
+            level.mark_rect(opacity=0.14, aria=False).encode(
+                y=alt.Y("low:Q", title=titles[1]), y2="high:Q", color=quiet, x=alt.value(0), x2=alt.value("width")
+            )
+        )
+        layers.append(
+            level.mark_rule(strokeWidth=2, strokeDash=[6, 3]).encode(y=y, color=quiet, tooltip=[tips[0], tips[2]])
+        )
+    dash = {"strokeDash": alt.StrokeDash("kind:N", legend=alt.Legend(symbolType="stroke"))} if dashed else {}
+    layers.append(base.mark_line(strokeWidth=2, aria=False).encode(y=y, color=colour, **dash))
+    if len({point["x"] for point in points}) <= MOST_MARKS and not dashed:
+        marks = base.mark_point(filled=True, size=44, opacity=1, aria=False)
+        layers.append(marks.encode(y=y, color=colour, shape=looks.shape(), tooltip=tips))
+    begins = base.transform_filter("datum.begins").mark_point(
+        filled=True, fill="white", size=70, strokeWidth=2, opacity=1, aria=False
+    )
+    layers.append(begins.encode(y=y, stroke=looks.colour(legend=False, channel=alt.Stroke), tooltip=tips))
+    if rings:
+        place = alt.Chart(alt.NamedData("rings")).encode(x=x, y=y)
+        layers.append(place.mark_point(size=200, color=INK, strokeWidth=1.4, tooltip=None))
+        words = place.mark_text(dy=22, fontWeight=600, fontSize=12)
+        layers.append(words.encode(text="text:N"))
+    chart = alt.layer(*layers).properties(
+        height=HEIGHT, description=f"{titles[1]} over {titles[0]}{': ' if title else ''}{title}"
+    )
+    if title:
+        chart = chart.properties(title=title)
+    chart.datasets = {"points": list(points)} | ({"levels": list(levels)} if levels else {})
+    chart.datasets |= {"rings": list(rings)} if rings else {}
+    return chart

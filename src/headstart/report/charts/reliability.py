@@ -1,0 +1,61 @@
+"""How often a row is right when it says how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headstart.report.charts.theme import MUTED
+
+if TYPE_CHECKING:
+    import altair as alt
+
+SURE, RIGHT = "confidence, %", "accuracy, % (bars: images, %)"
+
+
+def draw_reliability(
+    bins: Sequence[dict[str, Any]], look: tuple[str, str], title: str, told: Sequence[str]
+) -> alt.LayerChart:
+    """Accuracy against confidence, bin by bin, over bars of the share of images in each.
+
+    Args:
+        bins: `from` and `to` (the limits), `sure`, `right` and `share` (of images), all in %; `few` for a hollow mark.
+        look: the row's colour and shape.
+        told: lines in the upper left corner.
+    """
+    import altair as alt
+
+    colour, shape = look
+    whole = alt.Scale(domain=[0, 100], nice=False)
+    x = alt.X("sure:Q", title=SURE, scale=whole)
+    y = alt.Y("right:Q", title=RIGHT, scale=whole)
+    base = alt.Chart(alt.NamedData("bins"))
+    known = base.transform_filter("datum.share > 0")
+    tips = [
+        alt.Tooltip("sure:Q", title="confidence", format=".1f"),
+        alt.Tooltip("right:Q", title="accuracy", format=".1f"),
+        alt.Tooltip("share:Q", title="images, %", format=".1f"),
+    ]
+    diagonal = alt.Chart(alt.NamedData("ideal")).mark_line(color=MUTED, strokeDash=[5, 4], strokeWidth=1.2, aria=False)
+    words = alt.Chart(alt.NamedData("told")).mark_text(align="left", baseline="top", dx=8, dy=4, lineBreak="\n")
+    layers = [
+        base.mark_rect(color=colour, opacity=0.25, aria=False).encode(
+            x=alt.X("from:Q", title=SURE, scale=whole),
+            x2="to:Q",
+            y=alt.Y("share:Q", title=RIGHT, scale=whole),
+            y2=alt.datum(0),
+        ),
+        diagonal.encode(x=x, y=y),
+        known.mark_rule(color=colour, strokeWidth=5, opacity=0.3, aria=False).encode(
+            x=x, y=alt.Y("sure:Q", title=RIGHT), y2="right:Q"
+        ),
+        known.mark_line(color=colour, strokeWidth=1.6, aria=False).encode(x=x, y=y),
+        known.mark_point(filled=True, stroke=colour, strokeWidth=1.5, shape=shape, size=60, opacity=1).encode(
+            x=x, y=y, fill=alt.condition("datum.few", alt.value("white"), alt.value(colour)), tooltip=tips
+        ),
+        words.encode(x=alt.value(0), y=alt.value(0), text="text:N"),
+    ]
+    chart = alt.layer(*layers).properties(height=300, title=title, description=f"Reliability diagram of {title}")
+    ideal = [{"sure": end, "right": end} for end in (0, 100)]
+    chart.datasets = {"bins": list(bins), "ideal": ideal, "told": [{"text": "\n".join(told)}]}
+    return chart

@@ -1,0 +1,146 @@
+"""Marks with their intervals over a number: accuracy against cost, with what nothing cheaper beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headstart.report.charts.labels import place_labels
+from headstart.report.charts.theme import BASELINE, INK, MUTED, Looks
+
+if TYPE_CHECKING:
+    import altair as alt
+
+HEIGHT = 380
+NUMBERS = {  # how an axis writes a number, by what it counts
+    "seconds": "datum.value < 100 ? format(datum.value, '~g') + ' s' : datum.value < 6000 ? "
+    "format(datum.value / 60, '.2~g') + ' min' : format(datum.value / 3600, '.2~g') + ' h'",
+    "gmacs": "format(datum.value * 1e9, '~s')",
+    "count": "format(datum.value, '~s')",
+    "plain": "format(datum.value, '~g')",
+}
+
+
+def draw_scatter(
+    points: Sequence[dict[str, Any]],
+    titles: tuple[str, str],
+    looks: Looks,
+    *,
+    front: Sequence[tuple[float, float]] = (),
+    stepped: bool = True,
+    dots: Sequence[dict[str, Any]] = (),
+    limits: tuple[tuple[float, float], tuple[float, float]] | None = None,
+    log: bool = True,
+    connect: bool = False,
+    number: str = "count",
+    legend: bool = True,
+    size: tuple[float, float] = (560, HEIGHT),
+) -> alt.LayerChart:
+    """A mark for each point, with the bar of its interval and a name where that covers nothing.
+
+    Args:
+        points: `label` (its look), `x`, `y`; `low` and `high`, `left` and `right` (the ends of its intervals, or null);
+            `tag` (the name beside it, or empty); `hollow` for what others published.
+        front: corners of the line that joins what nothing cheaper beats, or the ends of a fitted line.
+        dots: single seeds: `label`, `x`, `y`, and for the pointer `run`, `seed`, `differs`.
+        size: of the plot in pixels, for which names are placed in a picture; the page places them anew.
+    """
+    import altair as alt
+
+    limits = limits or find_limits([*points, *dots], log)
+    scales = [alt.Scale(domain=list(span), nice=False, clamp=True) for span in limits]
+    scales[0].type = "log" if log else "linear"
+    axis = alt.Axis(labelExpr=NUMBERS[number], tickCount=alt.expr("max(3, width / 90)"), labelFlush=False)
+    x = alt.X("x:Q", title=titles[0] + (" (log scale)" if log else ""), scale=scales[0], axis=axis)
+    y = alt.Y("y:Q", title=titles[1], scale=scales[1])
+    tips = [
+        alt.Tooltip("label:N", title="row"),
+        alt.Tooltip("x:Q", title=titles[0], format=".4~g"),
+        alt.Tooltip("y:Q", title=titles[1], format=".4~g"),
+    ]
+    base = alt.Chart(alt.NamedData("points")).encode(x=x, y=y)
+    colour = looks.colour(legend=legend)
+    line = (
+        alt.Chart(alt.NamedData("front"))
+        .mark_line(
+            color=INK if stepped else MUTED,
+            strokeWidth=1.2,
+            opacity=0.6,
+            interpolate="step-after" if stepped else "linear",
+            strokeDash=[1, 0] if stepped else [5, 4],
+            tooltip=None,
+            aria=False,
+        )
+        .encode(x=x, y=y, order="order:Q")
+        .properties(name="front")
+    )
+    layers: list[Any] = [line]
+    if connect:
+        layers.append(base.mark_line(opacity=0.7, strokeWidth=1.5, aria=False).encode(color=looks.colour(legend=False)))
+    bar = base.mark_rule(strokeWidth=6, opacity=0.28, aria=False)
+    layers.append(bar.encode(y=alt.Y("low:Q", title=titles[1]), y2="high:Q", color=colour).properties(name="bars"))
+    if any(point.get("left") is not None for point in points):
+        layers.append(bar.encode(x=alt.X("left:Q", title=titles[0]), x2="right:Q", color=colour))
+    if dots:
+        seed = [
+            alt.Tooltip(f"{name}:N", title=title)
+            for name, title in (("run", "run"), ("seed", "seed"), ("differs", "settings"))
+        ]
+        small = alt.Chart(alt.NamedData("dots")).mark_circle(size=24, opacity=0.6, aria=False)
+        layers.append(small.encode(x=x, y=y, color=colour, tooltip=[*seed, tips[1], tips[2]]).properties(name="dots"))
+    marks = base.transform_filter("!datum.hollow").mark_point(filled=True, size=110, opacity=1)
+    layers.append(marks.encode(color=colour, shape=looks.shape(legend=legend), tooltip=tips).properties(name="points"))
+    if any(point.get("hollow") for point in points):
+        rings = base.transform_filter("datum.hollow").mark_point(filled=False, size=90, strokeWidth=2, shape="diamond")
+        layers.append(rings.encode(color=colour, tooltip=tips))
+    layers.append(
+        base.transform_filter("datum.tag")
+        .mark_text(
+            align=alt.expr("datum.align || 'left'"),
+            baseline="middle",
+            limit=190,
+            aria=False,
+            dx=alt.expr("datum.dx || 0"),
+            dy=alt.expr("datum.dy || 0"),
+            opacity=alt.expr("datum.dropped ? 0 : 1"),
+        )
+        .encode(text="tag:N")
+        .properties(name="labels")
+    )
+    chart = alt.layer(*layers).properties(height=size[1], description=f"{titles[1]} against {titles[0]}")
+    path = [{"x": at, "y": up, "order": place} for place, (at, up) in enumerate(front)]
+    placed = place_labels(points, [*dots], front if stepped else (), limits, log, size)
+    chart.datasets = {"points": placed, "front": path} | ({"dots": list(dots)} if dots else {})
+    return chart
+
+
+def find_limits(
+    points: Sequence[dict[str, Any]], log: bool, share: bool = True
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Limits of both axes around marks and intervals; those of a percentage stay within 0 and 100."""
+    across = [
+        value for point in points for value in (point["x"], point.get("left"), point.get("right")) if value is not None
+    ]
+    up = [value for point in points for value in (point["y"], point.get("low"), point.get("high")) if value is not None]
+    low, high = min(across), max(across)
+    if log:
+        spread = max(1.25, (high / low) ** 0.08)
+        span = (low / spread, high * spread)
+    else:
+        room = 0.1 * (high - low) or 1.0
+        span = (low - room, high + room)
+    room = 0.1 * (max(up) - min(up)) or 0.02 * abs(max(up)) or 1.0
+    bottom, top = min(up) - room, max(up) + room
+    return span, (max(-1.0, bottom) if share else bottom, min(101.0, top) if share else top)
+
+
+def greyed(names: Sequence[str], bright: Sequence[str], colour: str) -> Looks:
+    """Looks in which some names have a colour and the others are grey."""
+    colours = [colour if name in bright else BASELINE for name in names]
+    return Looks(list(names), colours, ["circle"] * len(names))
+
+
+def is_log(values: Sequence[float]) -> bool:
+    """Whether numbers can stand on a logarithmic axis."""
+    return min(values) > 0 and all(map(math.isfinite, values))

@@ -1,0 +1,179 @@
+"""The small tables that the charts of a study are drawn from; the page's script makes the same ones of a subset."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from headstart.report.charts.theme import Looks, Palette
+from headstart.report.stats.worth import Budget, frontier
+from headstart.report.study.curves import Curve, read_curve
+from headstart.report.study.groups import Comparison, Group, plain
+from headstart.report.study.read import Run
+
+MOST_NAMED = 12  # points with a name each; of more, only those that nothing cheaper beats have one
+
+
+@dataclass(frozen=True)
+class Table:
+    """A comparison as its charts see it: rows have numbers, labels within their task, and looks."""
+
+    comparison: Comparison
+
+    @cached_property
+    def palette(self) -> Palette:
+        """The colours and shapes of the rows."""
+        return Palette(self.comparison.groups)
+
+    @cached_property
+    def looks(self) -> Looks:
+        """The looks of all labels."""
+        return self.looks_of(self.comparison.groups)
+
+    def looks_of(self, groups: Sequence[Group]) -> Looks:
+        """The looks of some rows' labels."""
+        return self.palette.looks({self.label(group): group for group in groups})
+
+    def label(self, group: Group) -> str:
+        """The row's label within its task."""
+        return self._labels[id(group)]
+
+    def number(self, group: Group) -> int:
+        """The row's place in the comparison."""
+        return self._numbers[id(group)]
+
+    @cached_property
+    def _labels(self) -> dict[int, str]:
+        return {id(group): self.comparison.label(group, within_task=True) for group in self.comparison.groups}
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {id(group): place for place, group in enumerate(self.comparison.groups)}
+
+    @cached_property
+    def curves(self) -> dict[str, Curve | None]:
+        """Each run's learning curve, by its name."""
+        return {run.name: read_curve(run) for group in self.comparison.groups for run in group.runs}
+
+    @cached_property
+    def differing(self) -> dict[str, str]:
+        """The overrides in which each run differs from others, by its name; without these, its settings."""
+        return _differing(self.comparison)
+
+    def score(self, group: Group) -> dict[str, Any]:
+        """The row's mean and interval as they are drawn."""
+        found, scale = group.score, group.metric.scale
+        half = found.interval
+        ends = (None, None) if half is None else (scale * (found.mean - half), scale * (found.mean + half))
+        text = group.metric.number(found.mean) + ("" if half is None else f" ± {group.metric.number(half)}")
+        facts = {"row": self.number(group), "label": self.label(group), "n": found.n, "text": text}
+        return facts | {"score": scale * found.mean, "low": ends[0], "high": ends[1]}
+
+    def run(self, group: Group, run: Run) -> dict[str, Any]:
+        """What the pointer is told of a run."""
+        facts = {"row": self.number(group), "label": self.label(group), "run": run.name, "seed": str(run.repeat)}
+        return facts | {"differs": self.differing[run.name], "score": group.metric.scale * run.score}
+
+
+def _differing(comparison: Comparison) -> dict[str, str]:
+    words: dict[str, list[str]] = {}
+    for group in comparison.groups:
+        keys = [f"{comparison.short(key)}={plain(value)}" for key, value in group.keys.items()]
+        for run in group.runs:
+            words[run.name] = read_overrides(run) or keys
+    same = set.intersection(*map(set, words.values())) if len(words) > 1 else set()
+    return {name: "  ".join(word for word in own if word not in same) for name, own in words.items()}
+
+
+def read_overrides(run: Run) -> list[str] | None:
+    """The words of the run's command, or None where they cannot be read."""
+    try:
+        found = yaml.load(
+            (run.folder / "overrides.yaml").read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
+
+
+def list_scores(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows and the seeds of the chart of accuracies; each of several tasks begins with its name."""
+    rows, seeds = [], []
+    tasks = table.comparison.tasks()
+    for place, (task, groups) in enumerate(tasks.items()):
+        if len(tasks) > 1:
+            rows.append({"id": f"t{place}", "label": task, "head": True})
+        for group in groups:
+            line = {"id": f"r{table.number(group)}"}
+            rows.append(line | table.score(group))
+            seeds += [line | table.run(group, run) for run in group.runs]
+    return rows, seeds
+
+
+def score_span(rows: Sequence[Group]) -> list[float]:
+    """Rows' scores and the ends of their intervals, where there can be any: what a chart must have room for."""
+    found = []
+    for row in rows:
+        most = 1.0 if row.metric.share else math.inf
+        half = row.score.interval or 0.0
+        ends = [max(0.0, row.score.mean - half), min(most, row.score.mean + half)]
+        found += [row.metric.scale * value for value in [*(run.score for run in row.runs), *ends]]
+    return found
+
+
+def list_costs(
+    table: Table, rows: Sequence[Group], budget: Budget
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[tuple[float, float]]]:
+    """The points, the seeds and the corners of the frontier of a chart of the metric against a cost."""
+    known = [(cost, row) for row in rows if (cost := budget.of(row))]
+    best = frontier([row for _, row in known], budget)
+    corners = [(cost, row.metric.scale * row.score.mean) for cost, row in best]
+    named = {id(row) for _, row in best} if len(known) > MOST_NAMED else {id(row) for _, row in known}
+    points, dots = [], []
+    for cost, row in known:
+        found = table.score(row)
+        tag = found["label"] if id(row) in named else ""
+        points.append(found | {"x": cost, "y": found["score"], "tag": tag})
+        if len(row.runs) > 1:
+            seeds = [table.run(row, run) | {"x": budget.value(run) or cost} for run in row.runs]
+            dots += [seed | {"y": seed["score"]} for seed in seeds]
+    return points, dots, corners
+
+
+def list_curves(table: Table, rows: Sequence[Group]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The points of learning curves, and the levels of rows that have no epochs: means, least and most over seeds."""
+    points: list[dict[str, Any]] = []
+    levels: list[dict[str, Any]] = []
+    for row in rows:
+        facts = {"row": table.number(row), "label": table.label(row)}
+        curves = [curve for run in row.runs if (curve := table.curves[run.name]) is not None]
+        live = [curve for curve in curves if curve.probe is None]
+        if live:
+            points += [facts | point for point in average_curves(live)]
+        elif curves:
+            levels.append(facts | _spread([100 * curve.probe for curve in curves if curve.probe is not None]))
+    return points, levels
+
+
+def average_curves(curves: Sequence[Curve]) -> list[dict[str, Any]]:
+    """The mean over runs at each epoch that all have; where they have none in common, the longest run."""
+    common = set.intersection(*(set(curve.by_epoch) for curve in curves))
+    if not common:
+        curves = [max(curves, key=lambda curve: max(curve.by_epoch))]
+        common = set(curves[0].by_epoch)
+    begins = {*curves[0].begins, *([0] if 0 in common else [])}
+    return [
+        {"x": epoch, **_spread([100 * curve.by_epoch[epoch] for curve in curves]), "begins": epoch in begins}
+        for epoch in sorted(common)
+    ]
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    several = len(values) > 1
+    ends = {"low": min(values), "high": max(values)} if several else {"low": None, "high": None}
+    return {"y": math.fsum(values) / len(values), **ends}

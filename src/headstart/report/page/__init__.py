@@ -1,0 +1,1 @@
+"""What is handed to a reader: the page, its pictures and the CSV files beside it."""

@@ -1,0 +1,119 @@
+// Draws each chart when it comes into view, and anew when the subset changes.
+const OPTIONS = { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, patch: placeLabels, hover: false };
+const figures = [...document.querySelectorAll("figure.plot")].map(element => ({
+  element, name: element.dataset.plot, kind: element.dataset.kind,
+  rows: element.dataset.rows ? element.dataset.rows.split(" ").map(Number) : null,
+  views: [], cost: Object.keys(study.costs)[0], worth: study.metric.name,
+}));
+
+// Names stand where they cover no mark, bar, line or other name, at any width: Vega looks for a place.
+function placeLabels(spec) {
+  const text = spec.marks.find(mark => mark.name === "labels_marks");
+  if (!text) return spec;
+  text.from = { data: "points_marks" };
+  text.encode = { update: { text: { signal: "datum.datum.tag || ''" }, fill: { value: "#1f2328" }, fontSize: { value: 11.5 }, limit: { value: 190 } } };
+  text.transform = [{
+    type: "label", size: { signal: "[width + 5, height]" }, anchor: ["right", "left", "top", "bottom", "top-right", "top-left", "bottom-right", "bottom-left"],
+    offset: [4, 4, 4, 4, 2, 2, 2, 2], avoidBaseMark: true, avoidMarks: spec.marks.filter(mark => /^(bars|dots|front)/.test(mark.name)).map(mark => mark.name),
+  }];
+  return spec;
+}
+
+function tablesOf(figure, at) {
+  if (figure.kind === "scores") return scoreTables();
+  if (figure.kind === "curves") return curveTables(figure.rows.filter(row => rowKept[row]));
+  if (figure.kind === "cost") return costTables(study.tasks[0].rows, figure.cost, figure.worth);
+  const tables = {};
+  for (const [name, table] of Object.entries(study.charts[figure.name][at].datasets)) {
+    tables[name] = table.filter(datum => (datum.row === undefined || rowKept[datum.row] !== false) && (datum.run === undefined || isKeptRun(datum.run)));
+  }
+  return tables;
+}
+const runByName = Object.fromEntries(study.runs.map(run => [run.name, run]));
+const isKeptRun = name => !(name in runByName) || runKept[runByName[name].at];
+
+function prepare(figure, at) {
+  const spec = structuredClone(study.charts[figure.name][at]), tables = tablesOf(figure, at);
+  if (figure.kind === "cost") setAxes(spec, figure, tables);
+  for (const name of Object.keys(spec.datasets)) if (tables[name]) spec.datasets[name] = tables[name];
+  return dress(spec);
+}
+
+function dress(spec) {
+  spec.config = { ...spec.config, background: null, font: getComputedStyle(document.body).fontFamily, aria: true };
+  return spec;
+}
+
+// Other axes for the chart of cost: titles, limits and how numbers are written.
+function setAxes(spec, figure, tables) {
+  const column = columnOf(figure.cost), worth = columnOf(figure.worth);
+  const write = { duration: "datum.value < 100 ? format(datum.value, '~g') + ' s' : datum.value < 6000 ? format(datum.value / 60, '.2~g') + ' min' : format(datum.value / 3600, '.2~g') + ' h'",
+    macs: "format(datum.value * 1e9, '~s')", short: "format(datum.value, '~g')", count: "format(datum.value, '~s')" };
+  const ends = tables.points.flatMap(point => [point.y, point.low, point.high]).concat(tables.dots.map(dot => dot.y)).filter(value => value !== null);
+  const room = 0.1 * (Math.max(...ends) - Math.min(...ends)) || 1;
+  const title = figure.worth === study.metric.name ? study.metric.axis : "test " + worth.title;
+  for (const layer of spec.layer) {
+    for (const channel of [layer.encoding.x, layer.encoding.y]) {
+      if (!channel || channel.value !== undefined) continue;
+      const across = channel === layer.encoding.x;
+      channel.title = across ? study.costs[figure.cost] + " (log scale)" : title;
+      if (across && channel.axis) channel.axis.labelExpr = write[column.kind];
+      if (across && channel.scale && tables.points.length) channel.scale.domain = tables.span;
+      if (!across && channel.scale && ends.length && figure.worth !== study.metric.name) channel.scale.domain = [Math.min(...ends) - room, Math.max(...ends) + room];
+    }
+    for (const tip of layer.encoding.tooltip || []) {
+      if (tip.field === "x") tip.title = study.costs[figure.cost];
+      if (tip.field === "y") tip.title = title;
+    }
+  }
+}
+
+async function draw(figure) {
+  figure.drawn = true;
+  const places = [...figure.element.querySelectorAll(".chart")];
+  figure.views = await Promise.all(places.map(async (element, at) => {
+    const { view } = await vegaEmbed(element, prepare(figure, at), OPTIONS);
+    view.addEventListener("click", (event, item) => {
+      if (item && item.datum && item.datum.run in runByName) openRun(runByName[item.datum.run]);
+    });
+    return view;
+  }));
+  figure.element.dataset.ready = "";
+}
+
+// The subset has changed: hide what is about other rows, and give the rest its numbers.
+async function refresh(figure) {
+  const gone = figure.rows !== null && figure.rows.length > 0 && !figure.rows.every(row => rowKept[row]) && figure.kind !== "curves";
+  figure.element.hidden = gone || (figure.kind === "curves" && !figure.rows.some(row => rowKept[row]));
+  figure.element.classList.toggle("whole", !isEverySeed() && figure.kind === "" && !study.charts[figure.name].some(chart => chart.datasets.dots));
+  if (!figure.drawn || figure.element.hidden) { figure.stale = figure.drawn; return; }
+  await Promise.all(figure.views.map((view, at) => {
+    const tables = tablesOf(figure, at);
+    for (const name of Object.keys(study.charts[figure.name][at].datasets)) if (tables[name]) view.data(name, tables[name]);
+    return view.runAsync();
+  }));
+}
+
+function offerAxes(figure) {
+  const box = figure.element.querySelector(".axes");
+  if (!box) return;
+  const select = (label, choices, key) => {
+    const element = document.createElement("select"), title = document.createElement("label");
+    for (const [value, text] of Object.entries(choices)) element.append(new Option(text, value, false, value === figure[key]));
+    element.addEventListener("change", () => { figure[key] = element.value; draw(figure); });
+    title.append(label + " ", element);
+    return title;
+  };
+  box.append(select("Across:", study.costs, "cost"), select("Up:", { [study.metric.name]: study.metric.title, ...study.worths }, "worth"));
+}
+
+if (window.vegaEmbed) {
+  const watcher = new IntersectionObserver(entries => {
+    for (const entry of entries) if (entry.isIntersecting) {
+      watcher.unobserve(entry.target);
+      draw(figures.find(figure => figure.element === entry.target));
+    }
+  }, { rootMargin: "400px" });
+  figures.forEach(figure => { offerAxes(figure); watcher.observe(figure.element); });
+  window.addEventListener("beforeprint", () => figures.filter(figure => !figure.drawn).forEach(draw));
+}

@@ -1,0 +1,173 @@
+"""What the page's script reads: the runs with their numbers, the charts, and what a run opens to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from headstart.report.charts.render import make_spec
+from headstart.report.charts.tables import Table, read_overrides
+from headstart.report.sections import Plot, Section
+from headstart.report.stats.confusion import count_run
+from headstart.report.stats.worth import BUDGETS
+from headstart.report.study.columns import Column
+from headstart.report.study.groups import Comparison, Group, natural, plain, student_t
+from headstart.report.study.read import Run
+
+KINDS = {"nll": "nats", "seconds": "duration", "gmacs": "short", "training_gmacs": "macs"}
+COUNTS = ("epochs", "params_trainable", "params_total", "backbone_forwards")
+WHOLE_MATRIX, MOST_PAIRS = 16, 60  # classes up to which a run has its whole confusion; of more, its largest confusions
+MOST_CLASSES = 1000
+
+
+def kind_of(column: Column) -> str:
+    """How a column's numbers are written."""
+    return "count" if column.name in COUNTS else KINDS.get(column.name, "percent")
+
+
+def link(run: Run, report: Path) -> str:
+    """The way from the report to the run's folder."""
+    return quote(os.path.relpath(run.folder, report).replace(os.sep, "/")) + "/"
+
+
+def make_store(table: Table, columns: Sequence[Column], sections: Iterable[Section], report: Path) -> dict[str, Any]:
+    """The page's data as plain values."""
+    comparison = table.comparison
+    metric = comparison.metric
+    dims = _list_dimensions(comparison)
+    phases: dict[str, int] = {}
+    tasks = comparison.tasks()
+    most = max(len(group.runs) for group in comparison.groups)
+    budgets = {budget.name: budget.axis for budget in BUDGETS}
+    names = {"params_total": "parameters", "gmacs": "GMACs per image", "epochs": "epochs"}
+    known = {column.name for column in columns}
+    return {
+        "metric": {"name": metric.name, "title": metric.title, "rising": metric.rising, "axis": metric.axis},
+        "t": [None, None, *(student_t(n - 1) for n in range(2, most + 1))],
+        "columns": [{"name": c.name, "title": c.title, "kind": kind_of(c), "rising": c.rising} for c in columns],
+        "costs": {name: title for name, title in (budgets | names).items() if name in known},
+        "worths": {c.name: c.title for c in columns if c.spread and c.name != "seconds"},
+        "dims": [{"title": title, "values": [plain(value) for value in values]} for title, values, _ in dims],
+        "tasks": [{"name": name, "rows": [table.number(row) for row in rows]} for name, rows in tasks.items()],
+        "rows": [_row(table, group, dims) for group in comparison.groups],
+        "runs": [
+            _run(table, group, run, columns, phases, report) for group in comparison.groups for run in group.runs
+        ],
+        "phases": [json.loads(text) for text in phases],
+        "classes": _classes(comparison),
+        "charts": {
+            plot.name: [make_spec(chart) for chart in plot.charts]
+            for section in sections
+            for plot in section.pictures
+            if isinstance(plot, Plot)
+        },
+    }
+
+
+def write_json(value: Any) -> str:
+    """JSON that ends no script element, whatever the names in it say; `NaN` is null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+Dimension = tuple[str, list[Any], Any]  # its title, its values in order, and a row's value (None: the repeat)
+
+
+def _list_dimensions(comparison: Comparison) -> list[Dimension]:
+    """What the page filters by: whatever differs between rows, and the repeats."""
+    found: list[Dimension] = []
+    for name in ("strategy", "model", "data"):
+        found.append((name, [], lambda group, name=name: getattr(group, name)))
+    for key in comparison.keys:
+        found.append((comparison.short(key), [], lambda group, key=key: group.keys[key]))
+    made = [(title, _order(map(value, comparison.groups)), value) for title, _, value in found]
+    repeats = sorted({run.repeat for group in comparison.groups for run in group.runs})
+    made.append(("seed", [str(repeat) for repeat in repeats], None))
+    return [dim for dim in made if len(dim[1]) > 1]
+
+
+def _order(values: Iterable[Any]) -> list[Any]:
+    return sorted(dict.fromkeys(values), key=lambda value: natural(value))
+
+
+def _row(table: Table, group: Group, dims: Sequence[Dimension]) -> dict[str, Any]:
+    own = [None if value is None else values.index(value(group)) for _, values, value in dims]
+    return {"label": table.label(group), "name": table.comparison.label(group), "dims": own}
+
+
+def _run(
+    table: Table, group: Group, run: Run, columns: Sequence[Column], phases: dict[str, int], report: Path
+) -> dict[str, Any]:
+    words = read_overrides(run)
+    made = json.dumps(_phases(run))
+    found: dict[str, Any] = {
+        "row": table.number(group),
+        "seed": str(run.repeat),
+        "name": run.name,
+        "href": link(run, report),
+        "values": [column.value(run) for column in columns],
+        "differs": table.differing[run.name],
+        "phases": phases.setdefault(made, len(phases)),
+        "curve": _curve(table, run),
+        "confusion": _confusion(run),
+    }
+    if words is not None:
+        found["command"] = shlex.join(["headstart", "train", *words])
+    return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
+
+
+def _curve(table: Table, run: Run) -> dict[str, Any] | None:
+    """The run's learning curve: `probe`, or the epochs (`x`) with their accuracies (`y`) and where phases begin."""
+    curve = table.curves[run.name]
+    if curve is None:
+        return None
+    if curve.probe is not None:
+        return {"probe": curve.probe}
+    return {"x": list(curve.by_epoch), "y": [round(y, 5) for y in curve.by_epoch.values()], "begins": curve.begins}
+
+
+def _confusion(run: Run) -> list[list[int]]:
+    """Triples of true class, predicted class and images; of many classes the right ones and the largest confusions."""
+    n = len(run.classes)
+    counts = count_run(run, n) if 0 < n <= MOST_CLASSES else None
+    if counts is None:
+        return []
+    import numpy as np
+
+    places = [(int(true), int(seen)) for true, seen in np.argwhere(counts)]
+    if n > WHOLE_MATRIX:
+        wrong = sorted((place for place in places if place[0] != place[1]), key=lambda place: -int(counts[place]))
+        places = wrong[:MOST_PAIRS]
+    return [[true, seen, int(counts[true, seen])] for true, seen in places]
+
+
+def _classes(comparison: Comparison) -> list[str]:
+    """The class names, if all runs have the same."""
+    found = {tuple(run.classes) for group in comparison.groups for run in group.runs}
+    return list(found.pop()) if len(found) == 1 else []
+
+
+def _phases(run: Run) -> list[list[str]]:
+    """What the run did, phase by phase: its name, what it was, what learnt at which rate, epochs."""
+    made = []
+    phases = run.result.get("phases")
+    for phase in phases if isinstance(phases, list) else []:
+        name = str(phase.get("name"))
+        start = f"strategy.phases.{name}.rates."
+        rates = {key.removeprefix(start): value for key, value in (run.config or {}).items() if key.startswith(start)}
+        learns = ", ".join(f"{part} {'frozen' if rate is None else plain(rate)}" for part, rate in rates.items())
+        made.append([name, str(phase.get("kind") or ""), learns, plain(phase.get("epochs"))])
+    return made

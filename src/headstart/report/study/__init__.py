@@ -1,0 +1,1 @@
+"""What is compared: a study's folders are read, and its runs grouped over seeds."""

@@ -1,0 +1,248 @@
+"""Group a study's runs over seeds, and find which config keys tell its rows apart."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from headstart.config.effect import NO_EFFECT
+from headstart.report.study.metric import Metric
+from headstart.report.study.read import Run, Study
+from headstart.storage.runs import IRRELEVANT
+
+# What tells no rows apart: the seed, the fold, and what the run's identity leaves out.
+IGNORED = ("seed", "data.fold", *IRRELEVANT)
+# What makes two rows answers to different questions, so that no best one is picked across them.
+TASK_KEYS = ("train_per_class", "train_fraction", "n_train", "n_test", "test_fraction", "group", "folds", "source")
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A mean over runs, its standard deviation and half-width of its 95 % interval (both None for one run)."""
+
+    n: int
+    mean: float
+    std: float | None
+    interval: float | None
+
+
+def stat(values: Sequence[float | None]) -> Stat | None:
+    """Summarise values over seeds with Student's t; None where there are none or any of them is missing."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    n = len(known)
+    mean = math.fsum(known) / n
+    if n == 1:
+        return Stat(n, mean, None, None)
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (n - 1))
+    return Stat(n, mean, std, student_t(n - 1) * std / math.sqrt(n))
+
+
+@cache
+def student_t(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t; cached, as a call takes 0.05 ms and a report needs one for every mean."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, freedom))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that differ in nothing but the seed and the fold; `keys` holds the values of the study's varying config
+    keys.
+    """
+
+    model: str
+    strategy: str
+    data: str
+    keys: dict[str, Any]
+    runs: list[Run]
+
+    @property
+    def accuracy(self) -> Stat:
+        """Test accuracy over the group's runs."""
+        found = stat([run.accuracy for run in self.runs])
+        assert found is not None
+        return found
+
+    @property
+    def metric(self) -> Metric:
+        """What the study is compared by."""
+        return self.runs[0].metric
+
+    @property
+    def score(self) -> Stat:
+        """The metric over the group's runs."""
+        found = stat([run.score for run in self.runs])
+        assert found is not None
+        return found
+
+    @property
+    def merit(self) -> float:
+        """The mean of the metric, with its sign such that more is better: rows are ordered by it."""
+        return self.metric.merit(self.score.mean)
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the group's weights started random."""
+        return self.runs[0].from_scratch
+
+    def over_runs(self, value: Callable[[Run], float | None]) -> Stat | None:
+        """Summarise one number over the group's runs."""
+        return stat([value(run) for run in self.runs])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A study, grouped: its rows, the config keys that are columns, and those that change along with the rows."""
+
+    study: Study
+    groups: list[Group]
+    keys: list[str]
+    along: list[str]
+
+    @property
+    def metric(self) -> Metric:
+        """What the rows are compared by."""
+        return self.groups[0].metric
+
+    def label(self, group: Group, within_task: bool = False) -> str:
+        """What tells this row from the study's other rows (or from those of its own task), in a few words.
+
+        The strategy is left out where all rows share it and something else tells them apart.
+        """
+        parts = [group.model] if len({other.model for other in self.groups}) > 1 else []
+        if not within_task and len({other.data for other in self.groups}) > 1:
+            parts.append(group.data)
+        cut = [f"{self.short(key)} {plain(group.keys[key])}" for key in self.keys if is_task_key(key)]
+        parts = [part for part in [*parts, self.settings(group), *([] if within_task else cut)] if part]
+        if len({other.strategy for other in self.groups}) > 1 or not parts:
+            parts.insert(int(len({other.model for other in self.groups}) > 1), group.strategy)
+        return " · ".join(parts)
+
+    def settings(self, group: Group) -> str:
+        """The row's values of the config keys that tell rows of one task apart, or an empty text; a key that its
+        config does not have at all, such as another model's argument, or that has no effect on it, is left out.
+        """
+        config = group.runs[0].config
+        keys = [key for key in self.keys if not is_task_key(key) and (config is None or key in config)]
+        keys = [key for key in keys if group.keys[key] != NO_EFFECT]
+        return " · ".join(f"{self.short(key)} {plain(group.keys[key])}" for key in keys)
+
+    def short(self, key: str) -> str:
+        """The shortest end of a dotted key that no other column shares."""
+        parts = key.split(".")
+        ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        others = [other for other in self.keys if other != key]
+        return next((end for end in ends if not any(f".{other}".endswith(f".{end}") for other in others)), key)
+
+    def tasks(self) -> dict[str, list[Group]]:
+        """The groups by task (data and its cut), each best score first; the key is the task's name."""
+        found: dict[str, list[Group]] = defaultdict(list)
+        for group in sorted(self.groups, key=lambda group: natural(group.data, *group.keys.values())):
+            cut = [f"{self.short(key)} {plain(group.keys[key])}" for key in self.keys if is_task_key(key)]
+            found[", ".join([group.data, *cut])].append(group)
+        return {task: sorted(rows, key=lambda row: -row.merit) for task, rows in found.items()}
+
+
+def is_task_key(key: str) -> bool:
+    """Whether a config key changes the question (data, its size) and not the answer (model, strategy,
+    settings).
+    """
+    parts = key.split(".")
+    return parts[0] == "data" and len(parts) > 1 and parts[1] in TASK_KEYS
+
+
+def plain(value: Any) -> str:
+    """A config value as a person writes it: short numbers, `none` for null."""
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def natural(*values: Any) -> tuple[tuple[int, float, str], ...]:
+    """A sorting key under which numbers come by size, then texts, then nulls."""
+    return tuple(
+        (0, float(value), "")
+        if isinstance(value, int | float)
+        else (2, 0.0, "")
+        if value is None
+        else (1, 0.0, str(value))
+        for value in values
+    )
+
+
+def is_ignored(key: str) -> bool:
+    """Whether a config key cannot change a result, or only names it."""
+    named = any(key == name or key.startswith(f"{name}.") for name in IGNORED)
+    return named or "hash" in key or "digest" in key
+
+
+def differs(runs: Iterable[Run], key: str) -> bool:
+    """Whether a config key has more than one value among the runs on which it has an effect; absent, it is null."""
+    return len({run.config.get(key) for run in runs if run.config is not None} - {NO_EFFECT}) > 1
+
+
+def follows_seed(runs: Iterable[Run], key: str) -> bool:
+    """Whether a key is but another name of the seed, such as `data.split_seed=${seed}`."""
+    values = [(run.config[key], run.seed) for run in runs if run.config is not None and key in run.config]
+    return "seed" in key.rsplit(".", 1)[-1] and all(value == seed for value, seed in values)
+
+
+def split_by(runs: Iterable[Run], key: Callable[[Run], tuple[Any, ...]]) -> list[list[Run]]:
+    """Runs with equal keys together, in the order of their first appearance."""
+    found: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+    for run in runs:
+        found[key(run)].append(run)
+    return list(found.values())
+
+
+def varying(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """The config keys that split rows, and those that merely change along with them.
+
+    A key splits rows when it differs between runs of equal model, strategy and data, or, for the cut of the
+    data, between runs of equal data. Of keys with equal values one is kept. What a model's, strategy's or
+    data's name settles is neither; nor are the weights that a run from scratch does not use.
+    """
+    cells = split_by(runs, lambda run: (run.model, run.strategy, run.data))
+    sources = split_by(runs, lambda run: (run.data,))
+    columns: dict[tuple[Any, ...], str] = {}
+    along: list[str] = []
+    names = sorted({key for run in runs for key in run.config or {}}, key=lambda key: (key.count("."), key))
+    for key in names:
+        if is_ignored(key) or follows_seed(runs, key) or not differs(runs, key):
+            continue
+        if any(differs(part, key) for part in [*cells, *(sources if is_task_key(key) else [])]):
+            columns.setdefault(tuple((run.config or {}).get(key) for run in runs), key)
+        elif not _is_implied(runs, key):
+            along.append(key)
+    return sorted(columns.values()), along
+
+
+def _is_implied(runs: Sequence[Run], key: str) -> bool:
+    """Whether the name of a key's own group (model, strategy, data) implies its value."""
+    owner = key.split(".")[0]
+    if owner not in ("model", "strategy", "data"):
+        return False
+    using = [run for run in runs if key != "model.weights" or not run.from_scratch]
+    return not any(differs(part, key) for part in split_by(using, lambda run: (getattr(run, owner),)))
+
+
+def compare(study: Study) -> Comparison:
+    """Group a study's runs into rows, best accuracy first within each task."""
+    keys, along = varying(study.runs)
+
+    def identity(run: Run) -> tuple[Any, ...]:
+        values = ["?" if run.config is None else run.config.get(key) for key in keys]
+        return (run.model, run.strategy, run.data, *values)
+
+    groups = []
+    for rows in split_by(study.runs, identity):
+        model, strategy, data, *values = identity(rows[0])
+        seeds = sorted(rows, key=lambda run: (run.repeat, run.name))
+        groups.append(Group(model, strategy, data, dict(zip(keys, values, strict=True)), seeds))
+    unordered = Comparison(study, groups, keys, along)
+    return Comparison(study, [group for task in unordered.tasks().values() for group in task], keys, along)

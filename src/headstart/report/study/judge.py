@@ -1,0 +1,48 @@
+"""Choose what a study is compared by: runs without this number are left out, and said to be."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from headstart.errors import UserError
+from headstart.report.study.datasets import tell_apart
+from headstart.report.study.facts import not_counted
+from headstart.report.study.metric import ACCURACY, Metric
+from headstart.report.study.read import Run, Skipped, Study, read
+
+# Why a completed run may not have a metric.
+LACKS = {
+    "balanced_accuracy": "results of before it was written have none",
+    "nll": "a probe without probabilities (ridge) has none",
+    "f1": "results of before it was written have none",
+    "auroc": "it needs probabilities and a test image of every class, and results of before it was written have none",
+}
+
+
+def judge(study: Study, metric: Metric) -> Study:
+    """The study with this metric as every run's score; a run without it goes to those that do not count."""
+    if metric is ACCURACY:  # which no run is read without
+        return study
+    judged = [replace(run, metric=metric) for run in study.runs]
+    lacking = [Skipped(run.name, f"without test.{metric.name} ({run.strategy})") for run in judged if _lacks(run)]
+    return replace(study, runs=[run for run in judged if not _lacks(run)], skipped=[*study.skipped, *lacking])
+
+
+def _lacks(run: Run) -> bool:
+    return run.number(f"test.{run.metric.name}") is None
+
+
+def read_study(folder: Path, metric: Metric) -> Study:
+    """Read a study to compare its runs by a metric; data of one name that differ have names of their own.
+
+    Raises:
+        UserError: no completed run has the metric.
+    """
+    study = judge(tell_apart(read(folder)), metric)
+    if study.runs:
+        return study
+    if any(run.kind.startswith("without test.") for run in study.skipped):
+        raise UserError(
+            f"No completed run of study {study.name} has test.{metric.name} ({not_counted(study)}):"
+            f" {LACKS[metric.name]}. Compare by what they have: headstart compare {study.name} --metric accuracy"
+        )
+    raise UserError(f"Study {study.name} has no completed run to compare ({not_counted(study)}).")

@@ -1,0 +1,239 @@
+"""Read a study's folder: completed runs on one side, everything that does not count, with its reason, on the
+other.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from headstart.report.study import configs
+from headstart.report.study.answers import Answers, read_answers
+from headstart.report.study.metric import ACCURACY, Metric
+from headstart.report.study.older import drop_top5
+from headstart.report.study.repeat import Repeat
+from headstart.storage.plain_text import escape_all, escape_controls, read_cell
+
+RUN_FILES = ("result.json", "state.json", "config.yaml")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One completed run: its folder, its `result.json`, and its flattened config (None where it could not be
+    read).
+
+    Attributes:
+        metric: what it is judged by.
+        content: tells its data from other data of the same name in the study; empty where there are none.
+    """
+
+    folder: Path
+    result: Mapping[str, Any]
+    config: Mapping[str, Any] | None
+    metric: Metric = ACCURACY
+    content: str = ""
+    identity: str | None = None  # None: not known
+
+    @property
+    def name(self) -> str:
+        """The run folder's name."""
+        return escape_controls(self.folder.name)
+
+    @property
+    def model(self) -> str:
+        """The model's name in `result.json`."""
+        return str(self.result["model"])
+
+    @property
+    def strategy(self) -> str:
+        """The strategy's name in `result.json`."""
+        return str(self.result["strategy"])
+
+    @property
+    def data(self) -> str:
+        """The data's name in `result.json`, with what tells it from other data of this name."""
+        return str(self.result["data"]) + (f" [{self.content}]" if self.content else "")
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.result["seed"])
+
+    @property
+    def repeat(self) -> Repeat:
+        """The run's seed and fold: runs of two rows are paired by it."""
+        fold = (self.config or {}).get("data.fold")
+        return Repeat(self.seed) if fold is None else Repeat(self.seed, int(fold))
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy in 0..1; `read` lets no run through without one."""
+        return float(self.result["test"]["accuracy"])
+
+    @property
+    def score(self) -> float:
+        """The test part's number by which it is judged; `judge` lets no run through without one."""
+        return float(self.result["test"][self.metric.name])
+
+    @property
+    def cached(self) -> bool:
+        """Whether this run took its features from the cache instead of paying for them."""
+        return bool(self.result.get("cached"))
+
+    @property
+    def seconds(self) -> float | None:
+        """What the run would have cost with a cold cache: `seconds.total`, plus what it took from the cache."""
+        total, reused = self.number("seconds.total"), self.number("seconds.features_reused")
+        return None if total is None else total + (reused or 0.0)
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the weights started random: `strategy.start` in the config, else the strategy's name."""
+        start = (self.config or {}).get("strategy.start")
+        return self.strategy == "scratch" if start is None else start == "scratch"
+
+    @property
+    def classes(self) -> list[str]:
+        """The class names in label order, or an empty list where `result.json` has none."""
+        names = self.result.get("classes")
+        return [str(name) for name in names] if isinstance(names, list) else []
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """What it answered on each test image; None where predictions.csv is missing or does not fit the result."""
+        return read_answers(self.folder / "predictions.csv", len(self.classes), self.number("n_test"))
+
+    @cached_property
+    def wandb_id(self) -> str | None:
+        """The W&B run id, from `result.json` or else from the folder that W&B left, if there is one."""
+        known = self.result.get("wandb_id") or self.result.get("wandb")
+        if isinstance(known, Mapping):
+            known = known.get("id")
+        if known:
+            return str(known)
+        folders = sorted(self.folder.glob("wandb/*run-*-*"))
+        return escape_controls(folders[-1].name.rsplit("-", 1)[-1].removesuffix(".wandb")) if folders else None
+
+    def number(self, path: str) -> float | None:
+        """The finite number at a dotted path of `result.json`, or None where it is null, missing or not a
+        number.
+        """
+        node: Any = self.result
+        for part in path.split("."):
+            node = node.get(part) if isinstance(node, Mapping) else None
+        if isinstance(node, bool) or not isinstance(node, int | float) or not math.isfinite(node):
+            return None
+        return float(node)
+
+    def rows(self, file: str) -> list[dict[str, str]]:
+        """The rows of one of the run's CSV files; an empty list where it is missing."""
+        path = self.folder / file
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8", errors="replace") as lines:
+            rows = csv.DictReader(lines)
+            return [{key: read_cell(escape_controls(value or "")) for key, value in row.items() if key} for row in rows]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A run folder that does not count, its kind (failed, running, cut off, unreadable), and the detail if
+    any.
+    """
+
+    name: str
+    kind: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's completed runs, sorted by folder name, and the folders that do not count."""
+
+    name: str
+    folder: Path
+    runs: list[Run]
+    skipped: list[Skipped]
+
+
+def load_json(path: Path) -> Mapping[str, Any]:
+    """Read a JSON object; a ValueError or OSError says why it could not be read."""
+    loaded = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise ValueError("it is not a JSON object")
+    return escape_all(loaded)
+
+
+def lacking(run: Run) -> str | None:
+    """What a completed `result.json` lacks to be compared, or None."""
+    absent = [key for key in ("model", "strategy", "data") if not isinstance(run.result.get(key), str)]
+    if absent:
+        return f"no {absent[0]}"
+    if not isinstance(run.result.get("seed"), int):
+        return "no whole number as seed"
+    accuracy = run.number("test.accuracy")
+    if accuracy is None or not 0 <= accuracy <= 1:
+        return "no test.accuracy between 0 and 1"
+    return None
+
+
+def read_run(folder: Path) -> Run | Skipped:
+    """Read one run folder."""
+    path, name = folder / "result.json", escape_controls(folder.name)
+    if not path.exists():
+        return Skipped(name, _describe_unfinished(folder))
+    try:
+        result = load_json(path)
+    except (ValueError, OSError, RecursionError) as error:
+        return Skipped(name, "unreadable", f"result.json: {escape_controls(str(error))}")
+    status = result.get("status")
+    if status != "completed":
+        return Skipped(name, str(status or "without status"))
+    config = configs.load_config(folder / "config.yaml")
+    run = Run(folder, drop_top5(result), None)
+    if config is not None:
+        run = Run(folder, run.result, configs.flatten_config(config), identity=configs.identify(config, result))
+    problem = lacking(run)
+    return Skipped(name, "unreadable", f"result.json: {problem}") if problem else run
+
+
+def _describe_unfinished(folder: Path) -> str:
+    try:
+        status = load_json(folder / "state.json").get("status")
+    except (ValueError, OSError, RecursionError):
+        status = None
+    return status if status in ("failed", "running") else "cut off or still running"
+
+
+def run_folders(study: Path) -> Iterator[Path]:
+    """The folders of a study that hold a run; hidden folders and the report are none."""
+    for folder in sorted(study.iterdir()):
+        if folder.name.startswith(".") or folder.name == "report" or not folder.is_dir():
+            continue
+        if any((folder / name).exists() for name in RUN_FILES):
+            yield folder
+
+
+def _count_once(found: list[Run | Skipped]) -> list[Run | Skipped]:
+    """Of runs with one identity, the first counts: earlier versions made two where a setting had no effect."""
+    first: dict[str, str] = {}
+    counted: list[Run | Skipped] = []
+    for run in found:
+        known = run.identity if isinstance(run, Run) else None
+        other = run.name if known is None else first.setdefault(known, run.name)
+        again = other != run.name
+        counted.append(
+            Skipped(run.name, "repeated", f"the same run as {other}: what differs has no effect") if again else run
+        )
+    return counted
+
+
+def read(folder: Path) -> Study:
+    """Read every run of a study."""
+    found = _count_once([read_run(run) for run in run_folders(folder)])
+    runs = [run for run in found if isinstance(run, Run)]
+    return Study(escape_controls(folder.name), folder, runs, [run for run in found if isinstance(run, Skipped)])
