@@ -13,7 +13,20 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import extraction, fashion, look, memory, partial, pipeline, predict, startup, stress, sweep, training
+from benchmarks import (
+    extraction,
+    fashion,
+    look,
+    memory,
+    page,
+    partial,
+    pipeline,
+    predict,
+    startup,
+    stress,
+    sweep,
+    training,
+)
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -24,6 +37,7 @@ LIBRARIES = (
 MEASURES = {
     "startup": startup.measure,
     "look": look.measure,
+    "page": page.measure,
     "sweep": sweep.measure,
     "extraction": extraction.measure,
     "memory": memory.measure,

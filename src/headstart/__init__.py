@@ -87,7 +87,7 @@ def load(run_or_name: str | Path, device: str = "auto") -> Network:
 
 
 def compare(
-    study: str | None = None,
+    study: str | Sequence[str] | None = None,
     *,
     metric: str = "accuracy",
     reference: str | None = None,
@@ -99,7 +99,7 @@ def compare(
     """Compare the completed runs of a study and write its report, as `headstart compare` does.
 
     Args:
-        study: its name; None: the most recently finished one.
+        study: its name, or several names to stand side by side; None: the most recently finished one.
         metric: what rows are ordered, tested and chosen by: accuracy, balanced_accuracy, f1, auroc or nll.
         reference: the row, by its name in the table, that every other one is tested against; None: the cheapest.
         all_pairs: test all pairs of rows instead.
@@ -116,13 +116,14 @@ def compare(
     """
     from pathlib import Path
 
+    from headstart.report.look import look_at, summarize
     from headstart.report.study.find import find
     from headstart.report.study.judge import read_study
-    from headstart.report.look import look_at, summarize
     from headstart.report.study.metric import find_metric
 
     chosen = find_metric(metric)
-    found = read_study(find(Path(output_dir), study), chosen)
+    names = [study] if study is None or isinstance(study, str) else list(study)
+    found = read_study([find(Path(output_dir), name) for name in names], chosen)
     return summarize(look_at(found, reference=reference, all_pairs=all_pairs, keep=keep), plots)
 
 

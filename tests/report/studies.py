@@ -11,10 +11,10 @@ import numpy as np
 from scipy import stats
 
 from headstart.cli.compare import main
-from headstart.report.study.answers import Answers
 from headstart.report.stats.families import families
-from headstart.report.study.groups import Comparison, compare
 from headstart.report.stats.paired import Family
+from headstart.report.study.answers import Answers
+from headstart.report.study.groups import Comparison, compare
 from headstart.report.study.read import Repeat, Run, read, read_run
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headstart.report.curves import read_curve
+from headstart.report.study.curves import read_curve
 from report.studies import run_of
 from study_files import write_run
 

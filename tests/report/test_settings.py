@@ -9,8 +9,8 @@ import pytest
 
 import headstart
 from headstart.errors import UserError
-from headstart.report.study.groups import compare
 from headstart.report.stats.settings import choose_settings, is_setting
+from headstart.report.study.groups import compare
 from headstart.report.study.read import read
 from report.studies import compared, made, table
 from study_files import write_run

@@ -1,11 +1,9 @@
-"""Colours that stay, and labels that keep out of each other's way."""
+"""Colours that stay, and looks that tell rows apart."""
 
 from __future__ import annotations
 
-import pytest
-
+from headstart.report.charts.theme import Palette
 from headstart.report.study.groups import Group
-from headstart.report.style import Palette, spread_out
 
 
 def rows(*names: str, models: tuple[str, ...] = ("m",)) -> list[Group]:
@@ -27,8 +25,9 @@ def test_looks_are_told_apart() -> None:
     assert len({Palette(models).colour(row) for row in models}) == 3
 
 
-def test_spread_out() -> None:
-    placed = spread_out([5.0, 5.1, 0.0, 9.9], 1.0, 0.0, 10.0)
-    assert placed == pytest.approx([4.55, 5.55, 0.0, 9.9])
-    crowded = sorted(spread_out([9.9, 9.8, 9.7], 1.0, 0.0, 10.0))
-    assert crowded == pytest.approx([8.0, 9.0, 10.0])
+def test_rows_that_differ_in_any_key_look_different() -> None:
+    keys = [{"optimizer.lr": lr, "augment.flip": flip} for lr in range(12) for flip in (True, False)]
+    many = [Group(model, name, "d", key, []) for name in ("scratch", "ema", "a") for model in "xy" for key in keys]
+    palette = Palette(many)
+    looks = {(palette.colour(row), palette.shape(row)) for row in many}
+    assert len(looks) == 144

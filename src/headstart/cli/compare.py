@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from headstart.report.page.contents import Findings
 
 DESCRIPTION = """\
 Compare the completed runs of a study: print a table over seeds and the row to take, and write
@@ -20,7 +28,12 @@ def make_parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
+    parser.add_argument(
+        "study",
+        nargs="*",
+        metavar="STUDY",
+        help="the study, or several to stand side by side; default: the most recently finished one",
+    )
     parser.add_argument(
         "--output-dir",
         type=lambda path: Path(path).expanduser(),
@@ -49,7 +62,12 @@ def make_parser() -> argparse.ArgumentParser:
         " without it",
     )
     _add_statistics(parser)
-    parser.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
+    parser.add_argument("--no-plots", action="store_true", help="leave the charts out; quicker")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="write the page anew whenever a run completes, until Ctrl-C; a page that is open loads the new one",
+    )
     return parser
 
 
@@ -87,16 +105,12 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console
 
     from headstart.config import own_code
-    from headstart.report.stats.decision import decide, tests_in_short
-    from headstart.report.study.facts import caveats, not_counted
+    from headstart.report.look import look_at
+    from headstart.report.page.write import report
     from headstart.report.study.find import find
     from headstart.report.study.judge import read_study
-    from headstart.report.look import look_at
     from headstart.report.study.metric import find_metric
-    from headstart.report.stats.settings import describe_choice
-    from headstart.report.stats.settle import open_questions, questions_in_short
-    from headstart.report.table import show
-    from headstart.report.page.write import report
+    from headstart.report.watch import watch
     from headstart.storage.plain_text import escape_controls
 
     console = Console(highlight=False, markup=False, emoji=False)
@@ -104,22 +118,59 @@ def main(argv: Sequence[str]) -> int:
         console.width = PIPED_WIDTH
     metric = find_metric(options.metric)
     own_code.load(options.imports)
-    folder = find(options.output_dir, options.study)
-    if options.study is None:
-        console.print(escape_controls(f"No study named: taking {folder.name}, the most recently finished one."))
+    names = list(dict.fromkeys(options.study)) or [None]
+    folders = [find(options.output_dir, name) for name in names]
+    if not options.study:
+        console.print(escape_controls(f"No study named: taking {folders[0].name}, the most recently finished one."))
     asked = {"reference": options.reference, "all_pairs": options.all_pairs, "keep": options.keep}
-    findings = look_at(read_study(folder, metric), options.sort, options.between, **asked)
+
+    def look() -> Findings:
+        return look_at(read_study(folders, metric), options.sort, options.between, **asked)
+
+    if options.watch:
+        watch(folders, lambda stamp: _write_again(look, console, not options.no_plots, stamp))
+        return 0
+    findings = look()
+    _tell(findings, console)
+    page = report(findings, plots=not options.no_plots) / "index.html"
+    console.print(escape_controls(f"report: {page}"), soft_wrap=True)
+    return 0
+
+
+def _write_again(look: Callable[[], Findings], console: Console, plots: bool, stamp: str) -> None:
+    """Write the page of a study whose runs are being made, and say so in a line."""
+    from headstart.report.page.write import report
+    from headstart.report.study.facts import not_counted
+    from headstart.storage.plain_text import escape_controls
+
+    try:
+        findings = look()
+    except UserError as error:  # nothing is complete yet
+        console.print(escape_controls(f"waiting: {error}"))
+        return
+    study = findings.comparison.study
+    page = report(findings, plots, stamp) / "index.html"
+    rest = not_counted(study)
+    line = f"{len(study.runs)} completed runs{f' ({rest})' if rest else ''}: {page}"
+    console.print(escape_controls(line), soft_wrap=True)
+
+
+def _tell(findings: Findings, console: Console) -> None:
+    """Print the table and what it shows."""
+    from headstart.report.stats.decision import decide, tests_in_short
+    from headstart.report.stats.settings import describe_choice
+    from headstart.report.stats.settle import open_questions, questions_in_short
+    from headstart.report.study.facts import caveats, not_counted
+    from headstart.report.table import show
+    from headstart.storage.plain_text import escape_controls
+
     comparison, tested = findings.comparison, findings.families
     show(comparison, console)
     decision = decide(comparison, tested)
     findings_in_words = [decision.sentence, *decision.tasks, *tests_in_short(comparison, tested)]
-    chosen = [describe_choice(comparison, choice) for choice in findings.choices]
-    for line in chosen:
+    for line in [describe_choice(comparison, choice) for choice in findings.choices]:
         console.print(line)
     for line in filter(None, [not_counted(comparison.study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
     for line in questions_in_short(comparison, tested, open_questions(tested)):
         console.print(escape_controls(line), soft_wrap=line.startswith("headstart "))
-    page = report(findings, plots=not options.no_plots) / "index.html"
-    console.print(escape_controls(f"report: {page}"), soft_wrap=True)
-    return 0

@@ -62,6 +62,7 @@ class Plot:
         alt: what they show, for those who cannot see it.
         kind: `scores`, `cost` or `curves`, whose numbers the page's script computes anew for a subset of runs.
         rows: the numbers of the rows that it is about: it is hidden where all of them are filtered out.
+        cost: the column across, of `cost`.
         first: whether it is also there as a drawing where no script runs.
     """
 
@@ -73,6 +74,7 @@ class Plot:
     kind: str = ""
     rows: Sequence[int] = ()
     first: bool = False
+    cost: str = ""
 
 
 @dataclass(frozen=True)

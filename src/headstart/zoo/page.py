@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from headstart.models.published import KERAS_TABLE
-from headstart.report.page.render import Cell, template
-from headstart.report.plots import Picture, Section
+from headstart.report.page.templates import template
+from headstart.report.sections import Cell, Listing, Picture, Section
 from headstart.runtime.version import __version__
 from headstart.zoo import tables
 from headstart.zoo.plan import Machine, Plan
@@ -37,11 +37,14 @@ def render(rows: Sequence[Row], plan: Plan, machine: Machine, picture: Path | No
     return template("zoo.html").render(
         title=make_title(rows),
         lead=tables.describe_frontiers(rows),
-        heads=heads,
-        rows=[
-            [*_make_text_cells(row, before), *_make_number_cells(row, columns), *_make_text_cells(row, after)]
-            for row in rows
-        ],
+        listing=Listing(
+            "zoo",
+            heads,
+            [
+                [*_make_text_cells(row, before), *_make_number_cells(row, columns), *_make_text_cells(row, after)]
+                for row in rows
+            ],
+        ),
         captions=tables.make_caption(rows, plan, machine),
         remarks=tables.make_remarks(rows),
         sections=[] if picture is None else [_make_section(picture)],

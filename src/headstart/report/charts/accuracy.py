@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts.theme import Looks
+from headstart.report.charts.theme import Looks, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -31,7 +31,8 @@ def draw_accuracy(
     import altair as alt
 
     y = alt.Y("id:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
-    x = alt.X("score:Q", scale=alt.Scale(domain=list(limits), nice=False, clamp=True), title=axis)
+    scale = alt.Scale(domain=list(limits), nice=False, clamp=True, zero=False)
+    x = alt.X("score:Q", scale=scale, title=axis)
     every = alt.Chart(alt.NamedData("rows")).encode(y=y)
     known = every.transform_filter("!datum.head")
     colour = looks.colour(legend=False)
@@ -50,7 +51,7 @@ def draw_accuracy(
             x=alt.value("width"), text="text:N"
         ),
         known.mark_rule(strokeWidth=9, opacity=0.3, yOffset=MARK).encode(
-            x=alt.X("low:Q", title=axis), x2="high:Q", color=colour
+            x=alt.X("low:Q", scale=scale, title=axis), x2="high:Q", color=colour
         ),
         known.mark_point(filled=True, size=110, opacity=1, yOffset=MARK).encode(
             x=x, color=colour, shape=looks.shape(legend=False), tooltip=tips
@@ -59,6 +60,5 @@ def draw_accuracy(
         .mark_circle(size=26, opacity=0.75, yOffset=SEEDS, aria=False)
         .encode(y=y, x=x, color=colour, tooltip=[*run, alt.Tooltip("differs:N", title="settings")]),
     ]
-    chart = alt.layer(*layers).properties(height=alt.Step(STEP), description=f"{axis} of each row, with every seed")
-    chart.datasets = {"rows": list(rows), "seeds": list(seeds)}
-    return chart
+    data = {"rows": list(rows), "seeds": list(seeds)}
+    return compose(layers, data, alt.Step(STEP), f"{axis} of each row, with every seed")

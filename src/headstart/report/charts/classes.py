@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts.theme import MUTED, Looks
+from headstart.report.charts.theme import MUTED, Looks, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -54,6 +54,4 @@ def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[
         ),
     ]
     words = f"Recall by class of {' and '.join(looks.names)}, in %"
-    chart = alt.layer(*layers).properties(height=alt.Step(STEP), description=words)
-    chart.datasets = {"classes": list(changes), "ends": ends}
-    return chart
+    return compose(layers, {"classes": list(changes), "ends": ends}, alt.Step(STEP), words)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts.theme import COLOURS, INK
+from headstart.report.charts.theme import COLOURS, INK, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -58,9 +58,7 @@ def draw_confusion(rate: Sequence[Sequence[float]], classes: Sequence[str], titl
         ink = alt.condition("datum.share > 0.35", alt.value("#ffffff"), alt.value(INK))
         layers.append(base.mark_text(fontSize=10.5, aria=False).encode(text="text:N", color=ink))
     high = max(300.0, 30.0 * n) if n <= ANNOTATED else max(360.0, min(16.0 * n, 640.0))
-    chart = alt.layer(*layers).properties(height=high, title=title, description=f"Confusion matrix of {title}")
-    chart.datasets = {"cells": cells}
-    return chart
+    return compose(layers, {"cells": cells}, high, f"Confusion matrix of {title}", title)
 
 
 def _list(names: Sequence[str]) -> str:

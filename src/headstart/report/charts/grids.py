@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts.theme import INK, MUTED
+from headstart.report.charts.theme import INK, MUTED, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -49,9 +49,7 @@ def draw_pairs(cells: Sequence[dict[str, Any]], names: Sequence[str], unit: str)
     words = base.mark_text(fontSize=10, aria=False, fontWeight=alt.expr("datum.shown ? 700 : 400")).encode(
         text="text:N", color=alt.Color("ink:N", scale=None)
     )
-    chart = alt.layer(squares, words).properties(height=alt.Step(30), description=f"Differences between rows in {unit}")
-    chart.datasets = {"pairs": coloured}
-    return chart
+    return compose([squares, words], {"pairs": coloured}, alt.Step(30), f"Differences between rows in {unit}")
 
 
 def draw_verdicts(counts: Sequence[Sequence[int]], names: tuple[str, str], colours: tuple[str, str]) -> alt.LayerChart:
@@ -93,6 +91,4 @@ def draw_verdicts(counts: Sequence[Sequence[int]], names: tuple[str, str], colou
         base.mark_text(aria=False).encode(text="text:N", color=alt.Color("ink:N", scale=None)),
     ]
     words = f"Test images by how many seeds of {names[0]} and of {names[1]} got them right"
-    chart = alt.layer(*layers).properties(height=max(200, 46 * full), description=words)
-    chart.datasets = {"counts": cells}
-    return chart
+    return compose(layers, {"counts": cells}, max(200, 46 * full), words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts.theme import INK, Looks
+from headstart.report.charts.theme import INK, Looks, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -51,7 +51,4 @@ def draw_levels(
         .encode(x=x, y=y, tooltip=[tips[0], tips[2]]),
     ]
     high = alt.Step(max(26, 16 * len(looks.names)))
-    chart = alt.layer(*layers).properties(height=high, description=f"{axis} by {', '.join(levels[:8])}")
-    chart = chart.properties(title=title) if title else chart
-    chart.datasets = {"levels": list(points)}
-    return chart
+    return compose(layers, {"levels": list(points)}, high, f"{axis} by {', '.join(levels[:8])}", title)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts.theme import INK, Looks
+from headstart.report.charts.theme import INK, Looks, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -53,14 +53,15 @@ def draw_lines(
         scale=alt.Scale(type="log" if logs[0] else "linear", nice=False, zero=False, padding=8),
     )
     span: dict[str, Any] = {"domain": list(limits), "nice": False, "clamp": True} if limits else {"zero": False}
+    scale = alt.Scale(type="log" if logs[1] else "linear", **span)
     y = alt.Y(
         "y:Q",
         title=titles[1],
-        scale=alt.Scale(type="log" if logs[1] else "linear", **span),
+        scale=scale,
         axis=alt.Axis(format="~g") if logs[1] else alt.Axis(),
     )
     base = alt.Chart(alt.NamedData("points")).encode(x=x)
-    colour, quiet = looks.colour(), looks.colour(legend=False)
+    colour = looks.colour()
     tips = [
         alt.Tooltip("label:N", title="row"),
         alt.Tooltip("x:Q", title=titles[0]),
@@ -69,16 +70,20 @@ def draw_lines(
     layers: list[Any] = []
     if any(point.get("low") is not None for point in points):
         band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.16, aria=False)
-        layers.append(band.encode(y=alt.Y("low:Q", title=titles[1]), y2="high:Q", color=quiet))
+        layers.append(band.encode(y=alt.Y("low:Q", title=titles[1], scale=scale), y2="high:Q", color=colour))
     if levels:
         level = alt.Chart(alt.NamedData("levels"))
         layers.append(
             level.mark_rect(opacity=0.14, aria=False).encode(
-                y=alt.Y("low:Q", title=titles[1]), y2="high:Q", color=quiet, x=alt.value(0), x2=alt.value("width")
+                y=alt.Y("low:Q", title=titles[1], scale=scale),
+                y2="high:Q",
+                color=colour,
+                x=alt.value(0),
+                x2=alt.value("width"),
             )
         )
         layers.append(
-            level.mark_rule(strokeWidth=2, strokeDash=[6, 3]).encode(y=y, color=quiet, tooltip=[tips[0], tips[2]])
+            level.mark_rule(strokeWidth=2, strokeDash=[6, 3]).encode(y=y, color=colour, tooltip=[tips[0], tips[2]])
         )
     dash = {"strokeDash": alt.StrokeDash("kind:N", legend=alt.Legend(symbolType="stroke"))} if dashed else {}
     layers.append(base.mark_line(strokeWidth=2, aria=False).encode(y=y, color=colour, **dash))
@@ -94,11 +99,6 @@ def draw_lines(
         layers.append(place.mark_point(size=200, color=INK, strokeWidth=1.4, tooltip=None))
         words = place.mark_text(dy=22, fontWeight=600, fontSize=12)
         layers.append(words.encode(text="text:N"))
-    chart = alt.layer(*layers).properties(
-        height=HEIGHT, description=f"{titles[1]} over {titles[0]}{': ' if title else ''}{title}"
-    )
-    if title:
-        chart = chart.properties(title=title)
-    chart.datasets = {"points": list(points)} | ({"levels": list(levels)} if levels else {})
-    chart.datasets |= {"rings": list(rings)} if rings else {}
-    return chart
+    tables = {"points": list(points), "levels": list(levels), "rings": list(rings)}
+    data = {name: table for name, table in tables.items() if table or name == "points"}
+    return compose(layers, data, HEIGHT, f"{titles[1]} over {titles[0]}{': ' if title else ''}{title}", title)

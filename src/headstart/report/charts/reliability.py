@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts.theme import MUTED
+from headstart.report.charts.theme import MUTED, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -55,7 +55,6 @@ def draw_reliability(
         ),
         words.encode(x=alt.value(0), y=alt.value(0), text="text:N"),
     ]
-    chart = alt.layer(*layers).properties(height=300, title=title, description=f"Reliability diagram of {title}")
     ideal = [{"sure": end, "right": end} for end in (0, 100)]
-    chart.datasets = {"bins": list(bins), "ideal": ideal, "told": [{"text": "\n".join(told)}]}
-    return chart
+    data = {"bins": list(bins), "ideal": ideal, "told": [{"text": "\n".join(told)}]}
+    return compose(layers, data, 300, f"Reliability diagram of {title}", title)

@@ -33,29 +33,42 @@ def make_spec(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
     return found
 
 
-def join_panels(specs: Sequence[dict[str, Any]], width: float = WIDTH) -> dict[str, Any]:
+def join_panels(specs: Sequence[dict[str, Any]], width: float = WIDTH, most: int = ACROSS) -> dict[str, Any]:
     """One specification of a fixed width for the panels of a figure."""
-    across = min(len(specs), ACROSS)
+    across = min(len(specs), most)
     each = width if across == 1 else max(260.0, (1.35 * width - 60 * across) / across)
-    sized = [
-        {key: part for key, part in spec.items() if key not in ("config", "autosize", "$schema", "datasets")}
-        | {"width": each if spec["width"] == "container" else spec["width"]}
-        for spec in specs
-    ]
-    whole: dict[str, Any] = sized[0] if across == 1 else {"concat": sized, "columns": across}
-    whole |= {"$schema": specs[0]["$schema"], "config": CONFIG}
-    whole["datasets"] = {name: rows for spec in specs for name, rows in spec.get("datasets", {}).items()}
-    if across == 1:
-        whole["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return whole
+    if len(specs) == 1:
+        return specs[0] | {"width": each}
+    panels = [_tell_apart({"width": each, **_inner(spec)}, place) for place, spec in enumerate(specs)]
+    data = {f"{name}{place}": rows for place, spec in enumerate(specs) for name, rows in spec["datasets"].items()}
+    whole = {"$schema": specs[0]["$schema"], "config": CONFIG, "datasets": data}
+    return whole | {"concat": panels, "columns": across, "resolve": {"scale": {"color": "shared", "shape": "shared"}}}
 
 
-def write_png(specs: Sequence[dict[str, Any]], path: Path, width: float = WIDTH) -> Path:
+def _inner(spec: dict[str, Any]) -> dict[str, Any]:
+    """What of a specification may stand inside another one."""
+    outer = ("config", "autosize", "$schema", "datasets", "width")
+    return {key: part for key, part in spec.items() if key not in outer}
+
+
+def _tell_apart(node: Any, place: int) -> Any:
+    """A panel whose data have names of their own, and whose parts have none."""
+    if isinstance(node, list):
+        return [_tell_apart(part, place) for part in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _tell_apart(part, place) for key, part in node.items() if key != "name" or "mark" not in node}
+    if isinstance(found.get("data"), dict) and "name" in found["data"]:
+        found["data"] = {"name": f"{found['data']['name']}{place}"}
+    return found
+
+
+def write_png(specs: Sequence[dict[str, Any]], path: Path, width: float = WIDTH, across: int = ACROSS) -> Path:
     """Write a figure as PNG; letters that no font of this machine has are written as their numbers."""
     import vl_convert
 
     _register_font()
-    spec = replace_absent_letters(join_panels(specs, width))
+    spec = replace_absent_letters(join_panels(specs, width, across))
     path.write_bytes(vl_convert.vegalite_to_png(spec, scale=SCALE, allowed_base_urls=[]))
     return path
 
@@ -95,7 +108,7 @@ def bundle_library() -> str:
     import vl_convert
 
     kept = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headstart"
-    kept /= f"vega-embed-{vl_convert.get_vega_embed_version()}-{vl_convert.__version__}.js"
+    kept /= f"vega-embed-{vl_convert.get_vega_embed_version()}-vega-{vl_convert.get_vega_version()}.js"
     with suppress(OSError):
         return kept.read_text(encoding="utf-8")
     text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

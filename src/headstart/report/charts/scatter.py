@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.charts.labels import place_labels
-from headstart.report.charts.theme import BASELINE, INK, MUTED, Looks
+from headstart.report.charts.theme import BASELINE, INK, MUTED, Looks, compose
 
 if TYPE_CHECKING:
     import altair as alt
@@ -51,7 +51,9 @@ def draw_scatter(
     limits = limits or find_limits([*points, *dots], log)
     scales = [alt.Scale(domain=list(span), nice=False, clamp=True) for span in limits]
     scales[0].type = "log" if log else "linear"
-    axis = alt.Axis(labelExpr=NUMBERS[number], tickCount=alt.expr("max(3, width / 90)"), labelFlush=False)
+    axis = alt.Axis(labelExpr=NUMBERS[number], labelFlush=False)
+    if log:
+        axis.values = list_ticks(limits[0], number)
     x = alt.X("x:Q", title=titles[0] + (" (log scale)" if log else ""), scale=scales[0], axis=axis)
     y = alt.Y("y:Q", title=titles[1], scale=scales[1])
     tips = [
@@ -77,11 +79,15 @@ def draw_scatter(
     )
     layers: list[Any] = [line]
     if connect:
-        layers.append(base.mark_line(opacity=0.7, strokeWidth=1.5, aria=False).encode(color=looks.colour(legend=False)))
+        layers.append(base.mark_line(opacity=0.7, strokeWidth=1.5, aria=False).encode(color=colour))
     bar = base.mark_rule(strokeWidth=6, opacity=0.28, aria=False)
-    layers.append(bar.encode(y=alt.Y("low:Q", title=titles[1]), y2="high:Q", color=colour).properties(name="bars"))
+    layers.append(
+        bar.encode(y=alt.Y("low:Q", title=titles[1], scale=scales[1]), y2="high:Q", color=colour).properties(
+            name="bars"
+        )
+    )
     if any(point.get("left") is not None for point in points):
-        layers.append(bar.encode(x=alt.X("left:Q", title=titles[0]), x2="right:Q", color=colour))
+        layers.append(bar.encode(x=alt.X("left:Q", title=titles[0], scale=scales[0]), x2="right:Q", color=colour))
     if dots:
         seed = [
             alt.Tooltip(f"{name}:N", title=title)
@@ -108,11 +114,10 @@ def draw_scatter(
         .encode(text="tag:N")
         .properties(name="labels")
     )
-    chart = alt.layer(*layers).properties(height=size[1], description=f"{titles[1]} against {titles[0]}")
     path = [{"x": at, "y": up, "order": place} for place, (at, up) in enumerate(front)]
     placed = place_labels(points, [*dots], front if stepped else (), limits, log, size)
-    chart.datasets = {"points": placed, "front": path} | ({"dots": list(dots)} if dots else {})
-    return chart
+    data = {"points": placed, "front": path} | ({"dots": list(dots)} if dots else {})
+    return compose(layers, data, size[1], f"{titles[1]} against {titles[0]}")
 
 
 def find_limits(
@@ -144,3 +149,17 @@ def greyed(names: Sequence[str], bright: Sequence[str], colour: str) -> Looks:
 def is_log(values: Sequence[float]) -> bool:
     """Whether numbers can stand on a logarithmic axis."""
     return min(values) > 0 and all(map(math.isfinite, values))
+
+
+TIMES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, *(3600 * hours for hours in (1, 2, 5, 10, 20, 50, 100)))
+
+
+def list_ticks(span: tuple[float, float], number: str) -> list[float]:
+    """Round numbers on a logarithmic axis, about seven of them; those of time are whole minutes and hours."""
+    low, high = span
+    digits = (1, 2, 5) if high / low < 1000 else (1,)
+    steps = [digit * 10.0**power for power in range(-6, 16) for digit in digits]
+    if number == "seconds":
+        steps = [step for step in steps if step < 1] + list(map(float, TIMES))
+    found = [step for step in steps if low <= step <= high]
+    return found[:: -(-len(found) // 7)] if found else [low, high]

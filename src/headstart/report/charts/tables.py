@@ -16,6 +16,7 @@ from headstart.report.study.curves import Curve, read_curve
 from headstart.report.study.groups import Comparison, Group, plain
 from headstart.report.study.read import Run
 
+MOST_SCORES = 40  # rows of the chart of scores
 MOST_NAMED = 12  # points with a name each; of more, only those that nothing cheaper beats have one
 
 
@@ -102,13 +103,14 @@ def read_overrides(run: Run) -> list[str] | None:
 
 
 def list_scores(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows and the seeds of the chart of accuracies; each of several tasks begins with its name."""
+    """The best rows and their seeds for the chart of scores; each of several tasks begins with its name."""
     rows, seeds = [], []
     tasks = table.comparison.tasks()
+    most = max(3, MOST_SCORES // len(tasks))
     for place, (task, groups) in enumerate(tasks.items()):
         if len(tasks) > 1:
             rows.append({"id": f"t{place}", "label": task, "head": True})
-        for group in groups:
+        for group in groups[:most]:
             line = {"id": f"r{table.number(group)}"}
             rows.append(line | table.score(group))
             seeds += [line | table.run(group, run) for run in group.runs]

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.report.study.groups import Group, is_task_key, plain
 from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
+
+if TYPE_CHECKING:
+    import altair as alt
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 # The strategies that most studies hold have the same colour in all of them.
@@ -25,6 +28,7 @@ CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": AXIS,
     "axisQuantitative": {"labelOverlap": "greedy", "labelSeparation": 8},
+    "axisXQuantitative": {"tickCount": 8},
     "axisYQuantitative": {"tickCount": 6},
     "legend": LEGEND,
     "title": {"anchor": "start", "fontSize": 13, "color": INK, "fontWeight": 600},
@@ -62,7 +66,7 @@ class Looks:
         if not wished or not 1 < len(self.names) <= MOST_IN_LEGEND:
             return None
         letters = min(46, max(len(name) for name in self.names))
-        return alt.Legend(columns=alt.expr(f"max(1, floor(width / {7 * letters + 40}))"))
+        return alt.Legend(columns=max(1, 600 // (7 * letters + 40)))  # the page sets them anew for its width
 
 
 class Palette:
@@ -140,6 +144,19 @@ def colour_names(names: Sequence[str]) -> Looks:
     turns = [(place % len(COLOURS), place // len(COLOURS)) for place in range(len(names))]
     shapes = [SHAPES[place % len(SHAPES)] for place in range(len(names))]
     return Looks(list(names), [shade(COLOURS[slot], turn) for slot, turn in turns], shapes)
+
+
+def compose(
+    layers: Sequence[Any], data: dict[str, list[dict[str, Any]]], height: Any, words: str, title: str = ""
+) -> alt.LayerChart:
+    """One chart of layers over named tables; `words` say what it shows to those who cannot see it."""
+    import altair as alt
+
+    chart: Any = alt.layer(*layers).properties(height=height, description=words)
+    chart = chart.properties(title=title) if title else chart
+    chart.datasets = data
+    found: alt.LayerChart = chart
+    return found
 
 
 def percent_limits(values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:

@@ -3,7 +3,7 @@ const OPTIONS = { renderer: "svg", actions: { export: true, source: false, compi
 const figures = [...document.querySelectorAll("figure.plot")].map(element => ({
   element, name: element.dataset.plot, kind: element.dataset.kind,
   rows: element.dataset.rows ? element.dataset.rows.split(" ").map(Number) : null,
-  views: [], cost: Object.keys(study.costs)[0], worth: study.metric.name,
+  views: [], cost: element.dataset.cost, worth: study.metric.name,
 }));
 
 // Names stand where they cover no mark, bar, line or other name, at any width: Vega looks for a place.
@@ -22,7 +22,7 @@ function placeLabels(spec) {
 function tablesOf(figure, at) {
   if (figure.kind === "scores") return scoreTables();
   if (figure.kind === "curves") return curveTables(figure.rows.filter(row => rowKept[row]));
-  if (figure.kind === "cost") return costTables(study.tasks[0].rows, figure.cost, figure.worth);
+  if (figure.kind === "cost") return costTables(study.tasks[at].rows, figure.cost, figure.worth);
   const tables = {};
   for (const [name, table] of Object.entries(study.charts[figure.name][at].datasets)) {
     tables[name] = table.filter(datum => (datum.row === undefined || rowKept[datum.row] !== false) && (datum.run === undefined || isKeptRun(datum.run)));
@@ -36,12 +36,26 @@ function prepare(figure, at) {
   const spec = structuredClone(study.charts[figure.name][at]), tables = tablesOf(figure, at);
   if (figure.kind === "cost") setAxes(spec, figure, tables);
   for (const name of Object.keys(spec.datasets)) if (tables[name]) spec.datasets[name] = tables[name];
-  return dress(spec);
+  return dress(spec, figure.element.querySelectorAll(".chart")[at].clientWidth);
 }
 
-function dress(spec) {
+function dress(spec, width) {
+  for (const layer of spec.layer) for (const channel of Object.values(layer.encoding || {})) {
+    if (!channel.legend || !channel.legend.columns) continue;
+    const letters = Math.min(46, Math.max(...channel.scale.domain.map(name => name.length)));
+    channel.legend.columns = Math.max(1, Math.floor((width - 60) / (7 * letters + 40)));
+    channel.legend.labelLimit = Math.min(340, width - 40);
+  }
   spec.config = { ...spec.config, background: null, font: getComputedStyle(document.body).fontFamily, aria: true };
   return spec;
+}
+
+function ticksOf([low, high], kind) {
+  const digits = high / low < 1000 ? [1, 2, 5] : [1], hours = [1, 2, 5, 10, 20, 50, 100].map(hour => 3600 * hour);
+  let steps = [...Array(22).keys()].flatMap(at => digits.map(digit => digit * 10 ** (at - 6)));
+  if (kind === "duration") steps = [...steps.filter(step => step < 1), 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, ...hours];
+  const found = steps.filter(step => low <= step && step <= high);
+  return found.length ? found.filter((_, at) => at % Math.ceil(found.length / 7) === 0) : [low, high];
 }
 
 // Other axes for the chart of cost: titles, limits and how numbers are written.
@@ -57,7 +71,10 @@ function setAxes(spec, figure, tables) {
       if (!channel || channel.value !== undefined) continue;
       const across = channel === layer.encoding.x;
       channel.title = across ? study.costs[figure.cost] + " (log scale)" : title;
-      if (across && channel.axis) channel.axis.labelExpr = write[column.kind];
+      if (across && channel.axis) {
+        channel.axis.labelExpr = write[column.kind];
+        channel.axis.values = ticksOf(tables.span, column.kind);
+      }
       if (across && channel.scale && tables.points.length) channel.scale.domain = tables.span;
       if (!across && channel.scale && ends.length && figure.worth !== study.metric.name) channel.scale.domain = [Math.min(...ends) - room, Math.max(...ends) + room];
     }
@@ -68,11 +85,17 @@ function setAxes(spec, figure, tables) {
   }
 }
 
+function nameMenu(element) {
+  const menu = element.querySelector("details > summary");
+  if (menu) menu.setAttribute("aria-label", "Save this chart");
+}
+
 async function draw(figure) {
   figure.drawn = true;
   const places = [...figure.element.querySelectorAll(".chart")];
   figure.views = await Promise.all(places.map(async (element, at) => {
     const { view } = await vegaEmbed(element, prepare(figure, at), OPTIONS);
+    nameMenu(element);
     view.addEventListener("click", (event, item) => {
       if (item && item.datum && item.datum.run in runByName) openRun(runByName[item.datum.run]);
     });

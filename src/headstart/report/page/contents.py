@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.report.charts.tables import Table
+from headstart.report.charts.tables import MOST_SCORES, Table
 from headstart.report.page import evidence
 from headstart.report.page.class_tables import list_classes
 from headstart.report.page.plots import (
@@ -17,8 +17,8 @@ from headstart.report.page.plots import (
     plot_scores,
     plot_verdicts,
 )
-from headstart.report.sections import Cell, Listing, Plot, Section, number, words
 from headstart.report.questions import figures_asked_for
+from headstart.report.sections import Cell, Listing, Plot, Section, number, words
 from headstart.report.stats.contrast import Contrast
 from headstart.report.stats.paired import Family
 from headstart.report.stats.settings import Choice
@@ -70,6 +70,9 @@ def _scores(table: Table) -> Section:
         f"Each row's large mark is its mean test {title}, the bar its 95 % interval (none for one seed), and each small"
         " dot below it one seed."
     )
+    most = max(3, MOST_SCORES // len(table.comparison.tasks()))
+    if any(len(rows) > most for rows in table.comparison.tasks().values()):
+        caption += f" The best {most} rows of each task are drawn, of a subset the best of that."
     return Section(title[0].upper() + title[1:], caption, [plot_scores(table)])
 
 
@@ -155,8 +158,8 @@ def _classes(findings: Findings, pictures: Sequence[Plot]) -> Section:
     points = [f"{_describe_contrast(one, findings)}. {_classes_in_words(one)}" for one in undrawn]
     caption = (
         "Recall is the share of a class’s test images that were found, as the mean over the common seeds; beside it"
-        " stands the paired difference with its 95 % interval, bold where that is clear of 0. Each class is looked at by"
-        " itself: of 20 classes one lies clear of 0 by chance, and of many classes the most changed ones are partly"
+        " stands the paired difference with its 95 % interval, bold where that is clear of 0. Each class is looked at"
+        " by itself: of 20 classes one lies clear of 0 by chance, and of many classes the most changed ones are partly"
         " chance. Of more than 24 classes those are drawn; per_class.csv and class_differences.csv have all."
     )
     return Section(title, caption, pictures, points=points, tables=tables)

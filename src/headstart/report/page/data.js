@@ -70,7 +70,7 @@ const runFacts = (run, name) => ({ row: run.row, label: study.rows[run.row].labe
 function scoreTables() {
   const rows = [], seeds = [], name = study.metric.name;
   study.tasks.forEach((task, at) => {
-    const own = task.rows.filter(row => rowKept[row]);
+    const own = task.rows.filter(row => rowKept[row]).slice(0, Math.max(3, Math.floor(study.most / study.tasks.length)));
     if (study.tasks.length > 1 && own.length) rows.push({ id: "t" + at, label: task.name, head: true });
     for (const row of own) {
       rows.push({ id: "r" + row, ...scoreOf(row, name) });

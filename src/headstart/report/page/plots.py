@@ -65,7 +65,8 @@ def plot_costs(table: Table) -> list[Plot]:
             name = f"{table.comparison.metric.name}_vs_{budget.name}"
             alt = f"Test {table.comparison.metric.title} against {budget.axis}, logarithmic axis"
             first = budget is SECONDS and len(charts) == 1
-            found.append(Plot(name, charts, alt, kind="cost" if first else "", wide=first, first=first))
+            kind = "cost" if len(known) == len(tasks) else ""
+            found.append(Plot(name, charts, alt, kind=kind, wide=first, first=first, cost=budget.name))
     return found
 
 
@@ -83,7 +84,7 @@ def _draw_cost(table: Table, rows: list[Group], budget: Budget, task: str) -> ob
         dots=dots,
         limits=limits,
         number=NUMBERS.get(budget.name, "count"),
-        legend=len(rows) <= 12,
+        legend=budget is SECONDS,
     )
     return chart.properties(title=task) if task else chart
 

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.charts.grids import AHEAD, BEHIND, OPEN
 from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
-from headstart.report.charts.theme import brighten, outline
+from headstart.report.charts.theme import brighten
 from headstart.report.page.store import link, make_store, write_json
+from headstart.report.page.templates import template
 from headstart.report.sections import Cell, Listing, Plot, Section
-from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
 from headstart.report.stats.decision import decide
 from headstart.report.study.columns import Column, duration, order_columns
 from headstart.report.study.facts import caveats, hardware, not_counted, sizes, versions
 from headstart.report.study.groups import Comparison, Group, plain
 from headstart.report.table import best_rows, headings, names
+from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from headstart.report.page.contents import Findings
 
 
@@ -41,11 +38,15 @@ RUN_HEADS = [
 SCRIPTS = ("data.js", "charts.js", "table.js", "run.js")
 
 
-def render(findings: Findings, sections: Sequence[Section], plots: bool = True, stamp: str = "") -> str:
-    """The whole page; every text in it is escaped, and whatever draws its charts is in it."""
+def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, Any], stamp: str = "") -> str:
+    """The whole page; every text in it is escaped, and whatever draws its charts is in it.
+
+    Args:
+        specs: of the sections' charts, by the name of their figure.
+    """
     comparison = findings.comparison
     table = Table(comparison)
-    store = make_store(table, page_columns(comparison), sections, comparison.study.folder / "report")
+    store = make_store(table, page_columns(comparison), _strip(sections, specs), comparison.study.folder / "report")
     return template("template.html").render(
         study=comparison.study.name,
         metric=comparison.metric,
@@ -63,12 +64,21 @@ def render(findings: Findings, sections: Sequence[Section], plots: bool = True, 
         facts=facts(comparison),
         store=write_json(store),
         dims=store["dims"],
-        drawings={name: make_svg(specs[0]) for name, specs in store["charts"].items() if name in _first(sections)},
-        library=bundle_library() if plots else "",
+        drawings={name: make_svg(panels[0]) for name, panels in specs.items() if name in _first(sections)},
+        library=bundle_library() if specs else "",
         scripts=SCRIPTS,
         night=night_rules(table),
         stamp=stamp,
     )
+
+
+def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, Any]:
+    """The specifications without the tables that the page's script makes of the runs."""
+    made = {plot.name for section in sections for plot in section.pictures if isinstance(plot, Plot) and plot.kind}
+    return {
+        name: [spec | {"datasets": dict.fromkeys(spec["datasets"], [])} for spec in panels] if name in made else panels
+        for name, panels in specs.items()
+    }
 
 
 def _first(sections: Sequence[Section]) -> set[str]:
@@ -86,27 +96,6 @@ def night_rules(table: Table) -> str:
         if colour != night
         for kind in ("fill", "stroke")
     )
-
-
-def template(name: str) -> Template:
-    """A page's template; what it is given is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("headstart", "report/page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["embedded"] = embedded
-    environment.globals["outline"] = outline
-    return environment.get_template(name)
-
-
-def embedded(path: Path) -> str:
-    """A PNG file as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _heads(comparison: Comparison) -> list[tuple[str, str, bool]]:

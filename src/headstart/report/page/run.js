@@ -78,7 +78,7 @@ async function addCharts(run, pictures) {
 }
 
 async function addChart(pictures, chart, tables, title) {
-  const spec = dress(structuredClone(chart)), figure = make("figure"), element = make("div", undefined, { className: "chart" });
+  const spec = dress(structuredClone(chart), 400), figure = make("figure"), element = make("div", undefined, { className: "chart" });
   spec.title = title;
   for (const name of Object.keys(spec.datasets)) spec.datasets[name] = tables[name] || [];
   if (tables.levels && tables.levels.length && !spec.datasets.levels) return;
@@ -86,6 +86,7 @@ async function addChart(pictures, chart, tables, title) {
   figure.append(element);
   pictures.append(figure);
   await vegaEmbed(element, spec, OPTIONS);
+  nameMenu(element);
 }
 
 runTable.addEventListener("click", event => {

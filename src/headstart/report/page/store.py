@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from headstart.report.charts.render import make_spec
-from headstart.report.charts.tables import Table, read_overrides
-from headstart.report.sections import Plot, Section
+from headstart.report.charts.tables import MOST_SCORES, Table, read_overrides
 from headstart.report.stats.confusion import count_run
 from headstart.report.stats.worth import BUDGETS
 from headstart.report.study.columns import Column
@@ -35,7 +33,7 @@ def link(run: Run, report: Path) -> str:
     return quote(os.path.relpath(run.folder, report).replace(os.sep, "/")) + "/"
 
 
-def make_store(table: Table, columns: Sequence[Column], sections: Iterable[Section], report: Path) -> dict[str, Any]:
+def make_store(table: Table, columns: Sequence[Column], charts: Mapping[str, Any], report: Path) -> dict[str, Any]:
     """The page's data as plain values."""
     comparison = table.comparison
     metric = comparison.metric
@@ -53,19 +51,13 @@ def make_store(table: Table, columns: Sequence[Column], sections: Iterable[Secti
         "costs": {name: title for name, title in (budgets | names).items() if name in known},
         "worths": {c.name: c.title for c in columns if c.spread and c.name != "seconds"},
         "dims": [{"title": title, "values": [plain(value) for value in values]} for title, values, _ in dims],
+        "most": MOST_SCORES,
         "tasks": [{"name": name, "rows": [table.number(row) for row in rows]} for name, rows in tasks.items()],
         "rows": [_row(table, group, dims) for group in comparison.groups],
-        "runs": [
-            _run(table, group, run, columns, phases, report) for group in comparison.groups for run in group.runs
-        ],
+        "runs": [_run(table, group, run, columns, phases, report) for group in comparison.groups for run in group.runs],
         "phases": [json.loads(text) for text in phases],
         "classes": _classes(comparison),
-        "charts": {
-            plot.name: [make_spec(chart) for chart in plot.charts]
-            for section in sections
-            for plot in section.pictures
-            if isinstance(plot, Plot)
-        },
+        "charts": charts,
     }
 
 

@@ -51,11 +51,13 @@ def report(findings: Findings, plots: bool = True, stamp: str = "") -> Path:
     Args:
         stamp: tells this page from one that is written later; a page with one looks whether there is a newer one.
     """
+    from headstart.report.charts.render import write_png
     from headstart.report.page.contents import contents
     from headstart.report.page.render import render
 
     comparison = findings.comparison
     target = comparison.study.folder / "report"
+    target.parent.mkdir(parents=True, exist_ok=True)  # of several studies
     with replace_folder(target) as folder:
         _write(folder / "summary.csv", *summary_table(comparison, findings.choices))
         write_runs(comparison, findings.choices, folder / "runs.csv")
@@ -63,21 +65,21 @@ def report(findings: Findings, plots: bool = True, stamp: str = "") -> Path:
         (folder / "decision.json").write_text(text + "\n", encoding="utf-8")
         write_evidence(findings, folder)
         sections = contents(findings, folder if plots else None)
-        write_pictures(sections, folder)
-        (folder / "index.html").write_text(render(findings, sections, plots, stamp), encoding="utf-8")
+        specs = make_specs(sections)
+        for name, panels in specs.items():
+            write_png(panels, folder / f"{name}.png")
+        (folder / "index.html").write_text(render(findings, sections, specs, stamp), encoding="utf-8")
         if stamp:
             (folder / "stamp.js").write_text(f"window.newest = {json.dumps(stamp)};\n", encoding="utf-8")
     return target
 
 
-def write_pictures(sections: Iterable[Section], folder: Path) -> None:
-    """Write every chart of the page as PNG."""
-    from headstart.report.charts.render import make_spec, write_png
+def make_specs(sections: Iterable[Section]) -> dict[str, list[dict[str, Any]]]:
+    """The specifications of all charts, by the name of their figure."""
+    from headstart.report.charts.render import make_spec
 
-    for section in sections:
-        for plot in section.pictures:
-            if isinstance(plot, Plot):
-                write_png([make_spec(chart) for chart in plot.charts], folder / f"{plot.name}.png")
+    plots = [plot for section in sections for plot in section.pictures if isinstance(plot, Plot)]
+    return {plot.name: [make_spec(chart) for chart in plot.charts] for plot in plots}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Answers:
     confidence: np.ndarray | None
     images: str
 
-    @property
+    @cached_property
     def right(self) -> np.ndarray:
         """Which images got the right class, bool [n]."""
         return self.labels == self.predicted

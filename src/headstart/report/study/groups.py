@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from headstart.config.effect import NO_EFFECT
@@ -61,7 +61,7 @@ class Group:
     keys: dict[str, Any]
     runs: list[Run]
 
-    @property
+    @cached_property
     def accuracy(self) -> Stat:
         """Test accuracy over the group's runs."""
         found = stat([run.accuracy for run in self.runs])
@@ -73,7 +73,7 @@ class Group:
         """What the study is compared by."""
         return self.runs[0].metric
 
-    @property
+    @cached_property
     def score(self) -> Stat:
         """The metric over the group's runs."""
         found = stat([run.score for run in self.runs])
@@ -141,6 +141,10 @@ class Comparison:
 
     def tasks(self) -> dict[str, list[Group]]:
         """The groups by task (data and its cut), each best score first; the key is the task's name."""
+        return {task: list(rows) for task, rows in self._tasks.items()}
+
+    @cached_property
+    def _tasks(self) -> dict[str, list[Group]]:
         found: dict[str, list[Group]] = defaultdict(list)
         for group in sorted(self.groups, key=lambda group: natural(group.data, *group.keys.values())):
             cut = [f"{self.short(key)} {plain(group.keys[key])}" for key in self.keys if is_task_key(key)]

@@ -1,5 +1,6 @@
 """Choose what a study is compared by: runs without this number are left out, and said to be."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from headstart.report.study.datasets import tell_apart
 from headstart.report.study.facts import not_counted
 from headstart.report.study.metric import ACCURACY, Metric
 from headstart.report.study.read import Run, Skipped, Study, read
+
+STUDY = "compare.study"  # the key that tells studies apart
 
 # Why a completed run may not have a metric.
 LACKS = {
@@ -31,18 +34,35 @@ def _lacks(run: Run) -> bool:
     return run.number(f"test.{run.metric.name}") is None
 
 
-def read_study(folder: Path, metric: Metric) -> Study:
-    """Read a study to compare its runs by a metric; data of one name that differ have names of their own.
+def join_studies(studies: Sequence[Study]) -> Study:
+    """Several studies as one, whose rows stand side by side: the study is a key that tells them apart."""
+    if len(studies) == 1:
+        return studies[0]
+    runs = [
+        replace(run, study=study.name, config=None if run.config is None else {**run.config, STUDY: study.name})
+        for study in studies
+        for run in study.runs
+    ]
+    names = [study.name for study in studies]
+    skipped = [replace(run, name=f"{study.name}/{run.name}") for study in studies for run in study.skipped]
+    return Study(" + ".join(names), studies[0].folder.with_name("+".join(names)), runs, skipped)
+
+
+def read_study(folders: Path | Sequence[Path], metric: Metric) -> Study:
+    """Read a study, or several as one, to compare its runs by a metric; data of one name that differ have names of
+    their own.
 
     Raises:
         UserError: no completed run has the metric.
     """
-    study = judge(tell_apart(read(folder)), metric)
+    several = [folders] if isinstance(folders, Path) else list(folders)
+    study = judge(tell_apart(join_studies([read(folder) for folder in several])), metric)
     if study.runs:
         return study
+    names = " ".join(folder.name for folder in several)
     if any(run.kind.startswith("without test.") for run in study.skipped):
         raise UserError(
             f"No completed run of study {study.name} has test.{metric.name} ({not_counted(study)}):"
-            f" {LACKS[metric.name]}. Compare by what they have: headstart compare {study.name} --metric accuracy"
+            f" {LACKS[metric.name]}. Compare by what they have: headstart compare {names} --metric accuracy"
         )
     raise UserError(f"Study {study.name} has no completed run to compare ({not_counted(study)}).")

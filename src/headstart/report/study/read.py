@@ -28,6 +28,7 @@ class Run:
 
     Attributes:
         metric: what it is judged by.
+        study: its study, where several are compared.
         content: tells its data from other data of the same name in the study; empty where there are none.
     """
 
@@ -37,11 +38,12 @@ class Run:
     metric: Metric = ACCURACY
     content: str = ""
     identity: str | None = None  # None: not known
+    study: str = ""
 
     @property
     def name(self) -> str:
-        """The run folder's name."""
-        return escape_controls(self.folder.name)
+        """The run folder's name, under its study's where several are compared."""
+        return escape_controls(f"{self.study}/{self.folder.name}" if self.study else self.folder.name)
 
     @property
     def model(self) -> str:
@@ -63,7 +65,7 @@ class Run:
         """The run's seed."""
         return int(self.result["seed"])
 
-    @property
+    @cached_property
     def repeat(self) -> Repeat:
         """The run's seed and fold: runs of two rows are paired by it."""
         fold = (self.config or {}).get("data.fold")

@@ -1,0 +1,231 @@
+"""The page in a browser: what it shows of all runs and of a subset, to whom, and without asking anybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from headstart.report.charts.tables import Table, list_costs, list_curves, list_scores
+from headstart.report.stats.worth import SECONDS
+from headstart.report.study.groups import compare
+from headstart.report.study.read import read
+from report.browser import BROWSER, DRAW, opened
+from report.studies import half_width, made
+from study_files import write_demo, write_run
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="Debian's chromium is not installed")
+NASTY = ["<script>alert(1)</script>", "a\"b'c/d\\e", "🐈 猫", "x" * 200, "{{ 7 * 7 }}"]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo, and a strategy with two phases."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    for folder in write_demo(outputs):
+        words = [f"strategy={folder.name.split('-')[1]}", f"seed={folder.name.split('-')[3][1:]}", "epochs=8"]
+        (folder / "overrides.yaml").write_text(yaml.safe_dump(words))
+    for seed in range(2):
+        write_run(outputs, strategy="head_then_all", seed=seed)
+    made(outputs)
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Any, outputs: Path) -> Iterator[Any]:
+    """The page of the study, open in one tab for all tests, each of which leaves it as it was."""
+    with opened(browser, outputs / "demo/report/index.html", viewport={"width": 1200, "height": 900}) as (tab, said):
+        yield tab
+        assert said == [], "it complains of nothing and asks for nothing but itself"
+
+
+def alike(ours: Any, theirs: Any) -> bool:
+    """Whether two tables hold the same, numbers to the ninth digit."""
+    if isinstance(ours, list | tuple):
+        return len(ours) == len(theirs) and all(map(alike, ours, theirs))
+    if isinstance(ours, dict):
+        return all(alike(value, theirs.get(key)) for key, value in ours.items())
+    if isinstance(ours, float):
+        return theirs is not None and bool(np.isclose(ours, theirs, rtol=1e-6, atol=1e-9))
+    return bool(ours == theirs) or (ours is False and theirs in (None, False))
+
+
+def test_the_script_computes_what_python_does(tab: Any, outputs: Path) -> None:
+    table = Table(compare(read(outputs / "demo")))
+    rows, seeds = list_scores(table)
+    found = tab.evaluate("scoreTables()")
+    assert alike(rows, found["rows"])
+    assert alike(seeds, found["seeds"])
+    groups = table.comparison.groups
+    points, dots, corners = list_costs(table, groups, SECONDS)
+    by_row = {
+        point["row"]: point for point in tab.evaluate("costTables(study.tasks[0].rows, 'seconds', 'accuracy').points")
+    }
+    assert alike(points, [by_row[point["row"]] for point in points])
+    front = tab.evaluate("costTables(study.tasks[0].rows, 'seconds', 'accuracy').front")
+    assert alike(corners, [(corner["x"], corner["y"]) for corner in front[:-1]])
+    assert len(tab.evaluate("costTables(study.tasks[0].rows, 'seconds', 'accuracy').dots")) == len(dots)
+    lines, levels = list_curves(table, groups)
+    curves = tab.evaluate("curveTables(study.tasks[0].rows)")
+    assert {point["x"] for point in lines if point["begins"]} == {0}
+    assert len(curves["points"]) == len(lines)
+    for ours, theirs in zip([*lines, *levels], [*curves["points"], *curves["levels"]], strict=True):
+        assert alike({k: v for k, v in ours.items() if not isinstance(v, float)}, theirs)
+        assert theirs["y"] == pytest.approx(ours["y"], abs=1e-3), "accuracies by epoch are kept with five digits"
+
+
+def test_the_script_writes_numbers_as_python_does(tab: Any) -> None:
+    cells = """[...document.querySelectorAll('#summary tbody tr')].map(row => [...row.cells].map((cell, at) =>
+        columnNames[at] ? [cell.textContent, cellOf(Number(row.dataset.id), columnNames[at], cell.textContent)[0]] : null))"""
+    pairs = [pair for row in tab.evaluate(cells) for pair in row if pair]
+    assert len(pairs) > 30
+    assert [pair for pair in pairs if pair[0] != pair[1]] == []
+
+
+def test_a_subset_has_its_own_numbers_and_says_so(tab: Any, outputs: Path) -> None:
+    decision = tab.inner_text("p.decision")
+    tab.click("#filter summary:has-text('seed')")
+    tab.uncheck("#filter fieldset[data-dim='1'] input[value='2']")
+    tab.click("#filter summary:has-text('strategy')")
+    tab.uncheck("#filter label:has-text('scratch') input")
+    assert tab.inner_text("#subset").startswith("This is a subset: 3 of 4 rows, 6 of 11 runs. The decision above")
+    assert tab.inner_text("p.decision") == decision
+    rows = tab.evaluate("[...document.querySelectorAll('#summary tbody tr:not([hidden])')].map(row => row.innerText)")
+    results = [json.loads(path.read_text()) for path in (outputs / "demo").glob("*-finetune-*/result.json")]
+    values = [result["test"]["accuracy"] for result in results if result["seed"] < 2]
+    (row,) = [row for row in rows if row.startswith("finetune")]
+    assert f"\t2\t{100 * np.mean(values):.1f} ± {100 * half_width(values):.1f}\t" in row
+    assert not any("scratch" in row for row in rows)
+    drawn = tab.text_content("figure[data-kind=scores] svg")
+    assert f"{100 * np.mean(values):.1f} ± {100 * half_width(values):.1f}" in drawn
+    assert "scratch" not in drawn
+    hidden = "[...document.querySelectorAll('figure[data-plot^=confusion]')].map(figure => figure.hidden)"
+    assert sorted(tab.evaluate(hidden)) == [False, False, False, True]
+    tab.click("#filter button[type=reset]")
+    tab.wait_for_function("document.querySelectorAll('#summary tbody tr[hidden]').length === 0 && isWhole()")
+    assert tab.inner_text("#subset") == ""
+
+
+def test_a_run_opens_to_what_it_did(tab: Any) -> None:
+    tab.evaluate("document.querySelector('details.first').open = true")
+    tab.click("#runs tr:has-text('head_then_all') a")
+    text = tab.inner_text("#run")
+    assert "frozen" in text
+    tab.keyboard.press("Escape")
+    tab.click("#runs tr:has-text('-finetune-') >> nth=0 >> a")
+    assert "headstart train strategy=finetune seed=0 epochs=8" in tab.inner_text("#run pre")
+    tab.wait_for_selector("#run .chart svg >> nth=1")
+    assert tab.get_attribute("#run a >> nth=0", "href").startswith("../efficientnet_lite0-finetune-digits-s0-")
+    tab.keyboard.press("Escape")
+    assert not tab.is_visible("#run")
+
+
+def test_the_axes_of_the_chart_of_cost_are_chosen(tab: Any) -> None:
+    tab.select_option(".axes select >> nth=0", "params_trainable")
+    tab.select_option(".axes select >> nth=1", "nll")
+    tab.wait_for_function("document.querySelector('figure[data-kind=cost] svg').textContent.includes('test NLL')")
+    assert "trained parameters (log scale)" in tab.text_content("figure[data-kind=cost] svg")
+    tab.select_option(".axes select >> nth=0", "seconds")
+    tab.select_option(".axes select >> nth=1", "accuracy")
+
+
+def test_a_heading_sorts_its_table(tab: Any) -> None:
+    head = tab.locator("#summary th:has-text('accuracy') button")
+    orders = []
+    for _ in range(2):
+        head.press("Enter")
+        orders.append(
+            tab.evaluate("[...document.querySelectorAll('#summary tbody tr')].map(row => row.cells[0].innerText)")
+        )
+    assert orders[0] == orders[1][::-1]
+    assert {orders[0][0], orders[0][-1]} >= {"scratch"}
+
+
+OVERLAPS = """() => { const found = [];
+  for (const svg of document.querySelectorAll('figure.plot svg')) {
+    const texts = [...svg.querySelectorAll('text')].filter(text => text.textContent.trim() && Number(getComputedStyle(text).opacity) > 0
+      && text.getAttribute('opacity') !== '0').map(text => [text.textContent, text.getBoundingClientRect()]);
+    const points = [...svg.querySelectorAll('.mark-symbol.role-mark path')].map(path => ['a mark', path.getBoundingClientRect()]);
+    const inside = box => ({left: box.left + 1, right: box.right - 1, top: box.top + 2, bottom: box.bottom - 2});
+    texts.forEach(([one, a], at) => [...texts.slice(at + 1), ...points].forEach(([other, b]) => {
+      const p = inside(a), q = inside(b);
+      if (p.left < q.right && q.left < p.right && p.top < q.bottom && q.top < p.bottom) found.push([one, other]);
+    }));
+  }
+  return found; }"""
+
+
+SIZES = """[...document.querySelectorAll('main *')]
+  .filter(each => each.checkVisibility() && [...each.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
+  .map(each => { const turned = each.getScreenCTM ? each.getScreenCTM() : {a: 1, b: 0};
+    return Math.hypot(turned.a, turned.b) * parseFloat(getComputedStyle(each).fontSize); })"""
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_no_label_lies_on_another_or_on_a_mark_and_small_ones_are_legible(width: int, tab: Any) -> None:
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.evaluate(DRAW)
+    assert tab.evaluate(OVERLAPS) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert min(tab.evaluate(SIZES)) >= 9.9
+    tab.set_viewport_size({"width": 1200, "height": 900})
+    tab.evaluate(DRAW)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 1200), ("light", 360)])
+def test_axe_finds_nothing(scheme: str, width: int, tab: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.evaluate(
+        "document.querySelectorAll('details').forEach(each => { each.open = !each.closest('.filter, .vega-embed'); })"
+    )
+    found = Axe().run(tab).response["violations"]
+    told = {each["id"]: [node["html"][:200] for node in each["nodes"]][:3] for each in found}
+    tab.emulate_media(color_scheme="light")
+    tab.set_viewport_size({"width": 1200, "height": 900})
+    assert told == {}
+
+
+def test_without_a_script_the_decision_the_table_and_the_first_charts_are_there(browser: Any, outputs: Path) -> None:
+    with opened(browser, outputs / "demo/report/index.html", java_script_enabled=False) as (tab, said):
+        assert "Take finetune" in tab.inner_text("p.decision")
+        assert tab.locator("#summary tbody tr").count() == 4
+        for kind in ("scores", "cost"):
+            assert "finetune" in tab.text_content(f"figure[data-kind={kind}] svg")
+        assert not tab.is_visible("#filter")
+        assert said == []
+
+
+def test_any_name_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
+    for place, name in enumerate(NASTY):
+        folder = write_run(tmp_path, classes=NASTY, strategy="finetune", changes={"strategy.note": name}, seed=0)
+        words = [f"strategy.note={name}", "seed=0"]
+        (folder / "overrides.yaml").write_text(yaml.safe_dump(words))
+        del place
+    made(tmp_path)
+    with opened(browser, tmp_path / "demo/report/index.html", viewport={"width": 400, "height": 800}) as (tab, said):
+        assert said == []
+        table = tab.text_content("#summary")
+        assert all(name in table for name in NASTY)
+        assert NASTY[0] in tab.text_content("figure[data-kind=scores] svg")
+        tab.evaluate("openRun(study.runs[0])")
+        assert tab.text_content("#run pre").startswith("headstart train 'strategy.note=")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
