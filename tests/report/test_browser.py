@@ -92,7 +92,7 @@ def test_the_script_computes_what_python_does(tab: Any, outputs: Path) -> None:
 
 def test_the_script_writes_numbers_as_python_does(tab: Any) -> None:
     cells = """[...document.querySelectorAll('#summary tbody tr')].map(row => [...row.cells].map((cell, at) =>
-        columnNames[at] ? [cell.textContent, cellOf(Number(row.dataset.id), columnNames[at], cell.textContent)[0]] : null))"""
+        columnNames[at] ? [cell.textContent, cellOf(+row.dataset.id, columnNames[at], cell.textContent)[0]] : null))"""
     pairs = [pair for row in tab.evaluate(cells) for pair in row if pair]
     assert len(pairs) > 30
     assert [pair for pair in pairs if pair[0] != pair[1]] == []
@@ -159,9 +159,12 @@ def test_a_heading_sorts_its_table(tab: Any) -> None:
 
 OVERLAPS = """() => { const found = [];
   for (const svg of document.querySelectorAll('figure.plot svg')) {
-    const texts = [...svg.querySelectorAll('text')].filter(text => text.textContent.trim() && Number(getComputedStyle(text).opacity) > 0
-      && text.getAttribute('opacity') !== '0').map(text => [text.textContent, text.getBoundingClientRect()]);
-    const points = [...svg.querySelectorAll('.mark-symbol.role-mark path')].map(path => ['a mark', path.getBoundingClientRect()]);
+    const texts = [...svg.querySelectorAll('text')]
+      .filter(text => text.textContent.trim() && Number(getComputedStyle(text).opacity) > 0)
+      .filter(text => text.getAttribute('opacity') !== '0')
+      .map(text => [text.textContent, text.getBoundingClientRect()]);
+    const points = [...svg.querySelectorAll('.mark-symbol.role-mark path')]
+      .map(path => ['a mark', path.getBoundingClientRect()]);
     const inside = box => ({left: box.left + 1, right: box.right - 1, top: box.top + 2, bottom: box.bottom - 2});
     texts.forEach(([one, a], at) => [...texts.slice(at + 1), ...points].forEach(([other, b]) => {
       const p = inside(a), q = inside(b);

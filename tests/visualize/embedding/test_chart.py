@@ -85,13 +85,3 @@ def test_more_classes_than_colours_differ_by_shape() -> None:
     spec = make_spec(make_maps(many), many)
     assert spec["layer"][0]["encoding"]["color"]["legend"] is None
     assert len(spec["layer"]) == 2  # without names in the map
-
-
-def test_a_missing_extra_is_said_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    from headstart.errors import UserError
-
-    monkeypatch.setitem(sys.modules, "altair", None)
-    with pytest.raises(UserError, match=r"needs altair, which is not installed: pip install 'headstart\[inside\]'"):
-        chart.check_installed()

@@ -63,4 +63,4 @@ def draw_confusion(rate: Sequence[Sequence[float]], classes: Sequence[str], titl
 
 def _list(names: Sequence[str]) -> str:
     """Names as a list of Vega's expressions."""
-    return json.dumps(list(names), ensure_ascii=True)
+    return json.dumps(list(names), ensure_ascii=False)

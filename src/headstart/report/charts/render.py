@@ -83,14 +83,14 @@ def make_svg(spec: dict[str, Any], width: float = WIDTH) -> str:
 
 
 def replace_absent_letters(spec: dict[str, Any]) -> dict[str, Any]:
-    """The specification with each letter that no font can draw as its number, such as `\\u732b`."""
+    """The specification with each letter that no font can draw as its number, such as `U+732B`."""
     text = json.dumps(spec, ensure_ascii=False)
     rare = sorted({letter for letter in text if ord(letter) > 0x24F and not letter.isspace()})
     absent = [letter for letter in rare if not can_draw(load_font([letter], 11), letter)]
     if not absent:
         return spec
     for letter in absent:
-        text = text.replace(letter, json.dumps(ascii(letter)[1:-1])[1:-1])
+        text = text.replace(letter, f"U+{ord(letter):04X}")
     found: dict[str, Any] = json.loads(text)
     return found
 

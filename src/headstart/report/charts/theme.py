@@ -36,6 +36,7 @@ CONFIG: dict[str, Any] = {
     "rule": {"color": MUTED},
 }
 MOST_IN_LEGEND = 30
+TURNS = ((0, 0.0), (0, 0.45), (255, 0.45), (0, 0.25), (255, 0.25), (0, 0.65), (255, 0.65))  # towards which, how far
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _rest(group: Group) -> tuple[str, ...]:
 
 def shade(colour: str, turn: int) -> str:
     """A colour as it is, then darker, then lighter, in turns."""
-    towards, share = ((0, 0.0), (0, 0.45), (255, 0.45))[turn % 3]
+    towards, share = TURNS[turn % len(TURNS)]
     parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
     return "#" + "".join(f"{round(part + share * (towards - part)):02x}" for part in parts)
 

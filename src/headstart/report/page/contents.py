@@ -7,16 +7,9 @@ from pathlib import Path
 from headstart.report.charts.tables import MOST_SCORES, Table
 from headstart.report.page import evidence
 from headstart.report.page.class_tables import list_classes
-from headstart.report.page.plots import (
-    plot_calibration,
-    plot_classes,
-    plot_confusions,
-    plot_costs,
-    plot_curves,
-    plot_pairs,
-    plot_scores,
-    plot_verdicts,
-)
+from headstart.report.page.plots import plot_costs, plot_curves, plot_pairs, plot_scores
+from headstart.report.page.row_plots import plot_calibration, plot_classes, plot_confusions, plot_verdicts
+from headstart.report.page.settings_table import settings_sections
 from headstart.report.questions import figures_asked_for
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
 from headstart.report.stats.contrast import Contrast
@@ -44,7 +37,7 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
     comparison, families = findings.comparison, findings.families
     table = Table(comparison)
     worth = evidence.worth_section(comparison, families, table.palette)
-    settings = evidence.settings_sections(comparison, findings.choices)
+    settings = settings_sections(comparison, findings.choices)
     if folder is None:
         pairs = evidence.paired_section(comparison, families, table.palette, [])
         return [pairs, *settings, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]

@@ -76,7 +76,9 @@ def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, A
     """The specifications without the tables that the page's script makes of the runs."""
     made = {plot.name for section in sections for plot in section.pictures if isinstance(plot, Plot) and plot.kind}
     return {
-        name: [spec | {"datasets": dict.fromkeys(spec["datasets"], [])} for spec in panels] if name in made else panels
+        name: [spec | {"datasets": {table: [] for table in spec["datasets"]}} for spec in panels]
+        if name in made
+        else panels
         for name, panels in specs.items()
     }
 

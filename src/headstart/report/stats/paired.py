@@ -160,8 +160,7 @@ class Family:
         """The excess of a typical pair without the reference: what its runs scatter is no matter of other pairs."""
         rows = [row for row in self.rows if row is not self.reference]
         pairs = list(combinations(rows, 2))
-        some = pairs[:: -(-len(pairs) // MOST_TYPICAL)] if pairs else []
-        return find_excess(make_pair(one, other) for one, other in some)
+        return find_excess(make_pair(*pair) for pair in pairs[:: max(1, len(pairs) // MOST_TYPICAL)])
 
 
 def find_excess(pairs: Iterable[Pair]) -> float:

@@ -153,9 +153,7 @@ class Comparison:
 
 
 def is_task_key(key: str) -> bool:
-    """Whether a config key changes the question (data, its size) and not the answer (model, strategy,
-    settings).
-    """
+    """Whether a config key changes the question (data, its size), not the answer (model, strategy, settings)."""
     parts = key.split(".")
     return parts[0] == "data" and len(parts) > 1 and parts[1] in TASK_KEYS
 

@@ -31,7 +31,6 @@ def run(network: Network, options: argparse.Namespace, folder: Path) -> list[Pat
     from headstart.visualize.embedding.points import make_maps
     from headstart.visualize.embedding.table import format_table, make_csv
 
-    chart.check_installed()
     networks = [network, *([load(options.run2, options.device)] if options.run2 else [])]
     maps = make_maps(networks, options.images, options.seed)
     note = " ".join(NOTE.split()) + (SECOND if len(networks) > 1 else "")

@@ -6,7 +6,6 @@ import html
 import json
 from typing import TYPE_CHECKING
 
-from headstart.errors import UserError
 from headstart.tracking.fonts import find_bundled_font, load_font, name_what_cannot_be_drawn
 from headstart.tracking.plot_style import INK
 from headstart.visualize.embedding.spec import make_spec
@@ -35,17 +34,6 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-
-
-def check_installed() -> None:
-    """Raise UserError if the extra `inside` is not installed."""
-    try:
-        import altair  # noqa: F401
-        import vl_convert  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"visualize embedding needs {error.name}, which is not installed: pip install 'headstart[inside]'"
-        ) from error
 
 
 def make_html(maps: Maps, title: str, note: str) -> str:
