@@ -13,7 +13,20 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import extraction, fashion, look, memory, partial, pipeline, predict, startup, stress, sweep, training
+from benchmarks import (
+    extraction,
+    fashion,
+    look,
+    memory,
+    partial,
+    pipeline,
+    predict,
+    startup,
+    stress,
+    sweep,
+    training,
+    visualize,
+)
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -32,6 +45,7 @@ MEASURES = {
     "training": training.measure,
     "partial": partial.measure,
     "predict": predict.measure,
+    "visualize": visualize.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
 
