@@ -74,8 +74,13 @@ def main(argv: Sequence[str]) -> int:
     configure_logging(quiet=False)
     network = load(options.network, options.device)
     folder = Path(options.out).expanduser() if options.out else choose_folder(network, Path(options.output_dir))
-    for path in find(options.subject).run(network, options, folder):
+    paths = find(options.subject).run(network, options, folder)
+    for path in paths:
         print(escape_controls(f"written: {path}"))
+    if network.folder is not None:
+        from headstart.visualize.dashboard import send_pictures
+
+        send_pictures(network.folder, options.subject, paths)
     return 0
 
 
