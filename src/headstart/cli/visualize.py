@@ -28,6 +28,7 @@ SUBJECTS: dict[str, str] = {
     "transfer": "what fine-tuning changed, depth by depth, and which depths its gain hangs on",
     "why": "where an image has what speaks for a class; a run's mistakes, and shortcuts that it took",
 }
+PER_IMAGE = ("activations", "why")  # subjects that take images as `headstart predict` does
 
 
 class Subject(Protocol):
@@ -72,6 +73,10 @@ def main(argv: Sequence[str]) -> int:
     from headstart.tracking.console import configure_logging
 
     configure_logging(quiet=False)
+    if getattr(options, "images", None) and options.subject in PER_IMAGE:
+        from headstart.cli.image_words import list_images
+
+        options.images = list_images(options.images)
     network = load(options.network, options.device)
     folder = Path(options.out).expanduser() if options.out else choose_folder(network, Path(options.output_dir))
     paths = find(options.subject).run(network, options, folder)

@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="image files; without any: the run's most confident mistakes, and right answers",
+        help="files, folders, patterns, or - for a list of paths on stdin; without any: the run's most confident"
+        " mistakes, and right answers",
     )
     methods = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
     add("--method", choices=[*METHODS], default="hirescam", help=f"{methods} (default: hirescam)")

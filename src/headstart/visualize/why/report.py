@@ -84,7 +84,11 @@ def write(network: Network, options: argparse.Namespace, folder: Path) -> list[P
     if options.most < 1:
         raise UserError(f"--most {options.most}: must be 1 or more")
     networks = [network, *([load(options.against, str(network.device))] if options.against else [])]
-    chosen = [cases.choose_files(options.images)] if options.images else _choose_of_runs(networks, options.most)
+    chosen = (
+        [cases.choose_files(options.images, options.most)]
+        if options.images
+        else _choose_of_runs(networks, options.most)
+    )
     written = [_write_sheet(draw_cases(networks, each, options), folder / f"{each.file}.png") for each in chosen]
     if not options.images and len(networks) == 1 and not options.no_shortcuts:
         sheet = shortcut_words.report(network)
