@@ -108,6 +108,10 @@ def test_nothing_that_a_folder_names_is_imported_or_called(
     assert not (tmp_path / "harmed").exists()
 
 
+def test_all_networks_are_visited() -> None:
+    assert len(NETWORKS) == 66
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_predicts(name: str) -> None:
