@@ -62,3 +62,8 @@ def test_a_dream_is_of_one_image(photos: Path, tmp_path: Path) -> None:
         visualize.main(["lenet5", "dream", str(photos), "--out", str(tmp_path / "out")])
     with pytest.raises(UserError, match="is a folder; a dream is of one image"):
         visualize.main(["lenet5", "dream", str(photos / "cats" / "1.png"), "--guide", str(photos)])
+
+
+def test_a_file_is_no_folder_for_pictures(photos: Path) -> None:
+    with pytest.raises(UserError, match=r"1\.png: is a file; name a folder"):
+        visualize.main(["lenet5", "filters", "--out", str(photos / "cats" / "1.png")])

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from headstart.errors import UserError
 from headstart.storage.plain_text import escape_controls
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def main(argv: Sequence[str]) -> int:
     from headstart.tracking.console import configure_logging
 
     configure_logging(quiet=False)
+    if options.out and Path(options.out).expanduser().is_file():
+        raise UserError(f"--out {options.out}: is a file; name a folder")
     if getattr(options, "images", None) and options.subject in PER_IMAGE:
         from headstart.cli.image_words import list_images
 
