@@ -92,6 +92,8 @@ def open_image(path: str) -> Image.Image:
     Raises:
         UserError: it cannot be read.
     """
+    if Path(path).expanduser().is_dir():
+        raise UserError(f"{path}: is a folder; a dream is of one image: name a file in it")
     try:
         with Image.open(Path(path).expanduser()) as file:
             return to_rgb(file).convert("RGB")
