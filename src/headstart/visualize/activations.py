@@ -69,7 +69,7 @@ def make_sheets(network: Network, options: argparse.Namespace, folder: Path) -> 
             raise UserError(f"{network.name}: has no layers with maps")
     else:
         layers = list(dict.fromkeys(choose_layers(found, options.layers)))
-    files = []
+    files: list[Path] = []
     for path, image in zip(images, inputs, strict=True):
         maps = find_strongest(network, image, layers, options.channels)
         for each in maps:
