@@ -7,6 +7,7 @@ from pathlib import Path
 
 from headstart.report import evidence
 from headstart.report.calibration import draw_reliability, reliability
+from headstart.report.changed_table import HEADS, list_changed
 from headstart.report.class_tables import list_classes
 from headstart.report.classes import draw_changes
 from headstart.report.confusion import leading
@@ -18,7 +19,7 @@ from headstart.report.mistakes import mistakes_section
 from headstart.report.paired import Family
 from headstart.report.pictures import choose_changed
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
-from headstart.report.sections import Cell, Listing, Picture, Section, number, words
+from headstart.report.sections import Listing, Picture, Section
 from headstart.report.settings import Choice, settings_sections
 from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS
@@ -155,16 +156,6 @@ def _classes(findings: Findings, pictures: list[Picture]) -> Section:
     return Section(title, caption, pictures, points=points, tables=tables)
 
 
-CHANGED_HEADS = [
-    ("image", "Its name in the test set.", False),
-    ("class", "", False),
-    ("right in first", "Seeds of the first row that got it right.", True),
-    ("right in second", "Seeds of the second row that got it right.", True),
-    ("first says", "The class that most seeds of the first row predict.", False),
-    ("second says", "The class that most seeds of the second row predict.", False),
-]
-
-
 def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
     pictures = []
     for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
@@ -196,7 +187,7 @@ def _changed_section(findings: Findings, pictures: list[Picture], galleries: Gal
             count = min(MOST_IMAGES, len(order))
             told = f"{name}: the {count} that changed most, of {len(order):,}"
             where = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
-            tables.append(Listing(f"changed-{place}", CHANGED_HEADS, _images(contrast, order[:count]), **where))
+            tables.append(Listing(f"changed-{place}", HEADS, list_changed(contrast, order[:count]), **where))
         if galleries is not None and place < MOST_CONTRASTS:
             sides = contrast.pair.one, contrast.pair.other
             one, other = (findings.comparison.label(side, within_task=True) for side in sides)
@@ -213,18 +204,6 @@ def _changed_section(findings: Findings, pictures: list[Picture], galleries: Gal
             " The squares count images by the seeds that got them right: gained ones lie above the grey diagonal."
         )
     return Section(title, caption, pictures, small=True, points=points, tables=tables, galleries=drawn)
-
-
-def _images(contrast: Contrast, places: list[int]) -> list[list[Cell]]:
-    found = contrast.verdicts
-    assert found is not None
-    classes, names = contrast.pair.one.runs[0].classes, found.names()
-    rows = []
-    for place in places:
-        shares = [number(int(side[place]), f"{side[place]} of {found.seeds}") for side in (found.one, found.other)]
-        said = [words(classes[side[place]]) for side in found.said]
-        rows.append([words(names[place]), words(classes[found.labels[place]]), *shares, *said])
-    return rows
 
 
 def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:
