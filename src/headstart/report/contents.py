@@ -203,7 +203,9 @@ def _changed_section(findings: Findings, pictures: list[Picture], galleries: Gal
         caption += (
             " The squares count images by the seeds that got them right: gained ones lie above the grey diagonal."
         )
-    return Section(title, caption, pictures, small=True, points=points, tables=tables, galleries=drawn)
+    return Section(
+        title, caption, pictures, small=True, points=points, tables=tables, galleries=list(filter(None, drawn))
+    )
 
 
 def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:

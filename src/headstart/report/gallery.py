@@ -11,13 +11,14 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from headstart.errors import UserError
 from headstart.report.page import template
 from headstart.report.pictures import Selection
 from headstart.report.run_images import ImageReader
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from PIL.Image import Image
 
     from headstart.report.image_maps import MapDrawer
@@ -49,9 +50,10 @@ class Galleries:
     maps: bool = False
     _reader: ImageReader = field(default_factory=ImageReader)
     _drawer: MapDrawer | None = None
+    _said: set[str] = field(default_factory=set)
 
     def draw(self, selection: Selection, name: str) -> Markup:
-        """The HTML of a selection; where its pictures cannot be had, a sentence that says why.
+        """The HTML of a selection; where its pictures cannot be had, a sentence that says why, if no other has said so.
 
         Args:
             name: of the gallery in the page, which no other has.
@@ -59,8 +61,9 @@ class Galleries:
         try:
             images = [self._reader.find(each.run).read(each.row, each.name) for each in selection.images]
         except UserError as error:
-            words = f"No pictures of {selection.title}: {_first_line(error)}."
-            return _render(title="", views=[], cards=[], name=name, note=words)
+            words = "" if str(error) in self._said else f"Pictures are missing here: {_first_line(error)}."
+            self._said.add(str(error))
+            return _render(title="", views=[], cards=[], name=name, note=words) if words else Markup("")
         maps, note = self._draw_maps(selection, images)
         views = ["picture", *(selection.maps if maps else ())]
         cards = []
@@ -68,9 +71,7 @@ class Galleries:
             pictures = [encode(image), *(map(encode, maps[at]) if maps else ())]
             alts = [shown.alt, *(f"{shown.alt}; {view}" for view in views[1:])]
             cards.append(Card(pictures, alts, shown.caption, shown.name, max(image.size) <= SIDE // COARSE))
-        count = f"{len(cards)} of {selection.total:,}" if selection.total > len(cards) else f"all {len(cards)}"
-        title = f"{selection.title}: {count}"
-        return _render(title=title, views=views, cards=cards, name=name, note=note)
+        return _render(title=selection.title, views=views, cards=cards, name=name, note=note)
 
     def _draw_maps(self, selection: Selection, images: list[Image]) -> tuple[list[list[Image]], str]:
         """The pictures with maps, and a sentence that explains them or says why there are none."""
@@ -91,8 +92,6 @@ class Galleries:
 
 
 def _render(**values: Any) -> Markup:
-    from markupsafe import Markup
-
     return Markup(template("gallery.html").render(**values))  # the template has escaped the values
 
 

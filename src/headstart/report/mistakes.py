@@ -31,10 +31,9 @@ def mistakes_section(comparison: Comparison, galleries: Galleries | None) -> Sec
         + (f" The best {len(rows)} of {len(comparison.groups)} rows." if few else "")
     )
     drawn = [] if galleries is None else [galleries.draw(selection, name) for selection, name in known]
-    return Section(title, caption, [], tables=[_list(*one) for one in known], galleries=drawn)
+    return Section(title, caption, [], tables=[_list(*one) for one in known], galleries=list(filter(None, drawn)))
 
 
 def _list(selection: Selection, name: str) -> Listing:
-    told = f"{selection.title}: the {len(selection.images)} most confident of {selection.total:,} mistakes by name"
     rows = [[words(one.name), words(", ".join(one.caption))] for one in selection.images]
-    return Listing(f"{name}-names", HEADS, rows, folded=told)
+    return Listing(f"{name}-names", HEADS, rows, folded=f"{selection.title}, by name")

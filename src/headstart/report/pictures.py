@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headstart.config.words import count
 from headstart.report.answers import Answers, columns
 from headstart.report.contrast import Contrast
 from headstart.report.folds import by_seed, pool_answers
@@ -41,15 +42,13 @@ class Selection:
     """Images that are shown together.
 
     Attributes:
-        title: what they are.
+        title: what they are, of how many.
         maps: what each of an image's maps explains.
-        total: of how many the images are chosen.
     """
 
     title: str
     images: list[Shown]
     maps: tuple[str, ...]
-    total: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,8 @@ def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str) -> Sel
         alt = f"{names[place]}, of class {truth}: {'; '.join(told)}"
         networks = ((run, said[0]), (beside[id(run)], said[1]))
         shown.append(Shown(run, row, names[place], (f"is {truth}", *caption), alt, networks))
-    return Selection(title, shown, ("where the first looks", "where the second looks"), len(order))
+    few = f"the {MOST} that changed most, of {len(order):,}" if len(order) > MOST else f"all {len(order)} that changed"
+    return Selection(f"{title}: {few}", shown, ("where the first looks", "where the second looks"))
 
 
 def choose_mistakes(group: Group, label: str) -> Selection | None:
@@ -126,7 +126,11 @@ def choose_mistakes(group: Group, label: str) -> Selection | None:
         caption = (f"is {truth}", f"says {said}{share}", *often)
         networks = ((wrong_run, found.said), (wrong_run, label_))
         shown.append(Shown(run, row, names[found.place], caption, alt, networks))
-    return Selection(label, shown, ("what speaks for its answer", "what speaks for the true class"), len(mistakes))
+    first = "most confident" if pooled[0].confidence is not None else "first"
+    few = (
+        f"the {MOST} {first} of {len(mistakes):,} mistakes" if len(mistakes) > MOST else count(len(mistakes), "mistake")
+    )
+    return Selection(f"{label}: {few}", shown, ("what speaks for its answer", "what speaks for the true class"))
 
 
 def list_mistakes(answers: Sequence[Answers]) -> list[Mistake]:
