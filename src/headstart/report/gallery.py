@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from headstart.errors import UserError
-from headstart.report.page import template
 from headstart.report.pictures import Selection
 from headstart.report.run_images import ImageReader
+from headstart.report.templates import template
 
 if TYPE_CHECKING:
     from PIL.Image import Image
