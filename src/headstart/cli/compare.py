@@ -49,7 +49,13 @@ def make_parser() -> argparse.ArgumentParser:
         " without it",
     )
     _add_statistics(parser)
-    parser.add_argument("--no-plots", action="store_true", help="leave the plots out; quicker")
+    parser.add_argument("--no-plots", action="store_true", help="leave plots and pictures of images out; quicker")
+    parser.add_argument(
+        "--maps",
+        action="store_true",
+        help="show on the page, over the test images that changed verdict and the most confident mistakes, what speaks"
+        " for the answer (HiResCAM); loads the weights that the runs kept",
+    )
     return parser
 
 
@@ -120,6 +126,6 @@ def main(argv: Sequence[str]) -> int:
         console.print(line)
     for line in questions_in_short(comparison, tested, open_questions(tested)):
         console.print(escape_controls(line), soft_wrap=line.startswith("headstart "))
-    page = report(findings, plots=not options.no_plots) / "index.html"
+    page = report(findings, plots=not options.no_plots, maps=options.maps) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     return 0

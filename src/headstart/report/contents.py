@@ -7,22 +7,26 @@ from pathlib import Path
 
 from headstart.report import evidence
 from headstart.report.calibration import draw_reliability, reliability
+from headstart.report.changed_table import HEADS, list_changed
 from headstart.report.class_tables import list_classes
 from headstart.report.classes import draw_changes
 from headstart.report.confusion import leading
 from headstart.report.contrast import Contrast
+from headstart.report.gallery import Galleries
 from headstart.report.grids import MOST_ROWS, draw_pairs, draw_verdicts
 from headstart.report.groups import Comparison
+from headstart.report.mistakes import mistakes_section
 from headstart.report.paired import Family
+from headstart.report.pictures import choose_changed
 from headstart.report.plots import accuracy_section, confusion_section, cost_pictures, curves_section, question_sections
-from headstart.report.sections import Cell, Listing, Picture, Section, number, words
+from headstart.report.sections import Listing, Picture, Section
 from headstart.report.settings import Choice, settings_sections
 from headstart.report.style import Palette
 from headstart.report.worth import BUDGETS
 from headstart.tracking.plot_style import STYLE, draw_in
 
 MATRIX_FROM, HALF_PAGE = 5, 9
-MOST_IMAGES = 15
+MOST_IMAGES = 16
 MOST_CONTRASTS = 8
 
 
@@ -36,15 +40,23 @@ class Findings:
     choices: list[Choice] = field(default_factory=list)
 
 
-def contents(findings: Findings, folder: Path | None) -> list[Section]:
-    """The page's sections; their plots are written into the folder, and left out without one."""
+def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> list[Section]:
+    """The page's sections; their plots are written into the folder, and left out without one.
+
+    Args:
+        maps: show where networks look in the test images that have pictures.
+    """
     comparison, families = findings.comparison, findings.families
     palette = Palette(comparison.groups)
     worth = evidence.worth_section(comparison, families, palette)
     settings = settings_sections(comparison, findings.choices)
     if folder is None:
         pairs = evidence.paired_section(comparison, families, palette, [])
-        return [pairs, *settings, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]
+        return [
+            *(pairs, *settings, worth, _budgets(findings, []), _classes(findings, [])),
+            *(_changed_section(findings, []), mistakes_section(comparison, None)),
+        ]
+    galleries = Galleries(maps)
     with draw_in(STYLE):
         return [
             *question_sections(comparison, folder),
@@ -54,7 +66,8 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
             worth,
             _budgets(findings, cost_pictures(comparison, palette, folder)),
             _classes(findings, _class_pictures(findings, palette, folder)),
-            _changed_section(findings, _verdict_pictures(findings, palette, folder)),
+            _changed_section(findings, _verdict_pictures(findings, palette, folder), galleries),
+            mistakes_section(comparison, galleries),
             _calibration(findings, palette, folder),
             curves_section(comparison, palette, folder),
             confusion_section(comparison, folder),
@@ -143,16 +156,6 @@ def _classes(findings: Findings, pictures: list[Picture]) -> Section:
     return Section(title, caption, pictures, points=points, tables=tables)
 
 
-CHANGED_HEADS = [
-    ("image", "Its name in the test set.", False),
-    ("class", "", False),
-    ("right in first", "Seeds of the first row that got it right.", True),
-    ("right in second", "Seeds of the second row that got it right.", True),
-    ("first says", "The class that most seeds of the first row predict.", False),
-    ("second says", "The class that most seeds of the second row predict.", False),
-]
-
-
 def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> list[Picture]:
     pictures = []
     for place, contrast in enumerate(findings.contrasts[:MOST_CONTRASTS], start=1):
@@ -166,9 +169,9 @@ def _verdict_pictures(findings: Findings, palette: Palette, folder: Path) -> lis
     return pictures
 
 
-def _changed_section(findings: Findings, pictures: list[Picture]) -> Section:
+def _changed_section(findings: Findings, pictures: list[Picture], galleries: Galleries | None = None) -> Section:
     title = "Images that changed verdict"
-    tables, points = [], []
+    tables, points, drawn = [], [], []
     for place, contrast in enumerate(findings.contrasts):
         found = contrast.verdicts
         if found is None:
@@ -184,7 +187,12 @@ def _changed_section(findings: Findings, pictures: list[Picture]) -> Section:
             count = min(MOST_IMAGES, len(order))
             told = f"{name}: the {count} that changed most, of {len(order):,}"
             where = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
-            tables.append(Listing(f"changed-{place}", CHANGED_HEADS, _images(contrast, order[:count]), **where))
+            tables.append(Listing(f"changed-{place}", HEADS, list_changed(contrast, order[:count]), **where))
+        if galleries is not None and place < MOST_CONTRASTS:
+            sides = contrast.pair.one, contrast.pair.other
+            one, other = (findings.comparison.label(side, within_task=True) for side in sides)
+            selection = choose_changed(contrast, (one, other), name)
+            drawn += [] if selection is None else [galleries.draw(selection, f"changed-pictures-{place}")]
     if not points:
         return Section(title, "There are no two rows with readable predictions of the same test images.", [])
     caption = (
@@ -195,19 +203,9 @@ def _changed_section(findings: Findings, pictures: list[Picture]) -> Section:
         caption += (
             " The squares count images by the seeds that got them right: gained ones lie above the grey diagonal."
         )
-    return Section(title, caption, pictures, small=True, points=points, tables=tables)
-
-
-def _images(contrast: Contrast, places: list[int]) -> list[list[Cell]]:
-    found = contrast.verdicts
-    assert found is not None
-    classes, names = contrast.pair.one.runs[0].classes, found.names()
-    rows = []
-    for place in places:
-        shares = [number(int(side[place]), f"{side[place]} of {found.seeds}") for side in (found.one, found.other)]
-        said = [words(classes[side[place]]) for side in found.said]
-        rows.append([words(names[place]), words(classes[found.labels[place]]), *shares, *said])
-    return rows
+    return Section(
+        title, caption, pictures, small=True, points=points, tables=tables, galleries=list(filter(None, drawn))
+    )
 
 
 def _calibration(findings: Findings, palette: Palette, folder: Path) -> Section:

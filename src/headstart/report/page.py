@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.columns import Column, duration, order_columns
@@ -17,10 +15,9 @@ from headstart.report.groups import Comparison, Group, plain
 from headstart.report.sections import Cell, Section
 from headstart.report.style import Palette
 from headstart.report.table import best_rows, headings, names
+from headstart.report.templates import template
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from headstart.report.contents import Findings
 
 
@@ -54,26 +51,6 @@ def render(findings: Findings, sections: Sequence[Section]) -> str:
         skipped=comparison.study.skipped,
         facts=facts(comparison),
     )
-
-
-def template(name: str) -> Template:
-    """A page's template; what it is given is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("headstart", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["embedded"] = embedded
-    return environment.get_template(name)
-
-
-def embedded(path: Path) -> str:
-    """A PNG file as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _heads(comparison: Comparison) -> list[tuple[str, str, bool]]:

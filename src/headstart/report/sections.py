@@ -1,7 +1,13 @@
 """What the report's page is made of."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of the page, one sentence on how to read what stands under it, findings in words, pictures, tables."""
+    """A heading of the page, one sentence on how to read what stands under it, findings in words, pictures, tables.
+
+    `galleries` are of test images (`headstart.report.gallery`).
+    """
 
     title: str
     caption: str
@@ -51,6 +60,7 @@ class Section:
     small: bool = False
     points: list[str] = field(default_factory=list)
     tables: list[Listing] = field(default_factory=list)
+    galleries: list[Markup] = field(default_factory=list)
 
 
 def number(value: float | None, text: str) -> Cell:

@@ -44,8 +44,13 @@ RUN_NUMBERS = (
 )
 
 
-def report(findings: Findings, plots: bool = True) -> Path:
-    """Write `<study>/report/` anew and return it; on any error the old report stays as it was."""
+def report(findings: Findings, plots: bool = True, *, maps: bool = False) -> Path:
+    """Write `<study>/report/` anew and return it; on any error the old report stays as it was.
+
+    Args:
+        plots: with plots, and with pictures of test images.
+        maps: with maps over these pictures that say where networks look.
+    """
     from headstart.report.contents import contents
     from headstart.report.page import render
 
@@ -57,7 +62,7 @@ def report(findings: Findings, plots: bool = True) -> Path:
         text = json.dumps(record_decision(findings), indent=1, ensure_ascii=False)
         (folder / "decision.json").write_text(text + "\n", encoding="utf-8")
         write_evidence(findings, folder)
-        sections = contents(findings, folder if plots else None)
+        sections = contents(findings, folder if plots else None, maps=maps)
         (folder / "index.html").write_text(render(findings, sections), encoding="utf-8")
     return target
 

@@ -5,8 +5,9 @@ from datetime import datetime
 from pathlib import Path
 
 from headstart.models.published import KERAS_TABLE
-from headstart.report.page import Cell, template
 from headstart.report.plots import Picture, Section
+from headstart.report.sections import Cell
+from headstart.report.templates import template
 from headstart.runtime.version import __version__
 from headstart.zoo import tables
 from headstart.zoo.plan import Machine, Plan

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from headstart.data.decode import describe_fault, to_rgb
+from headstart.data.decode import describe_fault
+from headstart.data.rgb import to_rgb
 from headstart.errors import UserError
 from headstart.storage.files import write_whole
 from headstart.visualize.dream.objectives import LECTURE, LECTURE_GUIDED, make_activity
