@@ -26,6 +26,7 @@ from benchmarks import (
     stress,
     sweep,
     training,
+    visualize,
 )
 from benchmarks.measure import UNSTEADY, Figure, figures_in, run, say, threads
 
@@ -46,6 +47,7 @@ MEASURES = {
     "training": training.measure,
     "partial": partial.measure,
     "predict": predict.measure,
+    "visualize": visualize.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
 

@@ -13,12 +13,19 @@ PROJECT = {"id": "UHJv", "name": "p", "entity": {"id": "RW50", "name": "me"}}
 
 
 class Server:
-    """`weather`: 'good', 'mute' (accepts and never answers) or the status of every answer ('500', '401')."""
+    """`weather`: 'good', 'mute' (accepts and never answers) or the status of every answer ('500', '401').
+
+    `remembers`: says what it has of a run that is to be resumed.
+    """
 
     def __init__(self, weather: str = "good") -> None:
         self.weather, self.requests = weather, 0
         self.opened = threading.Event()  # an online run was accepted
         self.history: list[dict[str, Any]] = []
+        self.summary: dict[str, Any] = {}
+        self.config: dict[str, Any] = {}
+        self.files: set[str] = set()
+        self.remembers = False
         self.ended: list[int] = []
         self._stop = threading.Event()
         handler = type("Bound", (_Handler,), {"state": self})
@@ -36,11 +43,15 @@ class Server:
 
     def graphql(self, body: dict[str, Any]) -> dict[str, Any]:
         values = body.get("variables") or {}
+        if "RunResumeStatus" in body["query"] and self.remembers:
+            return {"model": {"bucket": self._describe_run(values["name"])}}
         if "upsertBucket" in body["query"]:
             self.opened.set()
+            self.config = json.loads(values.get("config") or "{}")
             bucket = {"id": "QnVj", "name": values.get("name"), "config": "{}", "project": PROJECT}
             return {"upsertBucket": {"bucket": bucket | {"historyLineCount": 0}, "inserted": True}}
         if "createRunFiles" in body["query"]:
+            self.files |= set(values["files"])
             files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in values["files"]]
             return {"createRunFiles": {"runID": "QnVj", "uploadHeaders": [], "files": files}}
         if "query ArtifactType(" in body["query"]:
@@ -57,9 +68,31 @@ class Server:
             return {"createArtifact": {"artifact": artifact}}
         return {}
 
+    def _describe_run(self, name: str) -> dict[str, Any]:
+        """What W&B's server says of a run that it has."""
+        last = [json.dumps(point) for point in self.history[-1:]]
+        return {
+            "id": "QnVj",
+            "name": name,
+            "displayName": name,
+            "summaryMetrics": json.dumps(self.summary),
+            "config": json.dumps(self.config),
+            "logLineCount": 0,
+            "eventsLineCount": 0,
+            "historyLineCount": len(self.history),
+            "historyTail": json.dumps(last),
+            "eventsTail": "[]",
+            "tags": [],
+            "wandbConfig": '{"t":1}',
+        }
+
     def stream(self, body: dict[str, Any]) -> None:
-        for line in body.get("files", {}).get("wandb-history.jsonl", {}).get("content", []):
-            self.history.append(json.loads(line))
+        """Take lines where they belong, as W&B does: at their offset, over what is there."""
+        history = body.get("files", {}).get("wandb-history.jsonl", {})
+        lines, start = [json.loads(line) for line in history.get("content", [])], history.get("offset", 0)
+        self.history[start : start + len(lines)] = lines
+        for line in body.get("files", {}).get("wandb-summary.json", {}).get("content", []):
+            self.summary = json.loads(line)
         if body.get("complete"):
             self.ended.append(body["exitcode"])
 

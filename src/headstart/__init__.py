@@ -95,6 +95,7 @@ def compare(
     keep: Sequence[str] = (),
     output_dir: str | Path = "outputs",
     plots: bool = True,
+    maps: bool = False,
 ) -> Compared:
     """Compare the completed runs of a study and write its report, as `headstart compare` does.
 
@@ -105,7 +106,8 @@ def compare(
         all_pairs: test all pairs of rows instead.
         keep: settings of a strategy that are compared, such as `optimizer.lr`, and not chosen on validation.
         output_dir: the folder of studies.
-        plots: whether the report has plots.
+        plots: whether the report has plots, and pictures of test images.
+        maps: whether maps over these pictures say where the networks look; this loads the networks.
 
     Returns:
         The row to take in words, the rows and the tested pairs (as in summary.csv and pairs.csv), and the folder of the
@@ -124,7 +126,7 @@ def compare(
     chosen = find_metric(metric)
     names = [study] if study is None or isinstance(study, str) else list(study)
     found = read_study([find(Path(output_dir), name) for name in names], chosen)
-    return summarize(look_at(found, reference=reference, all_pairs=all_pairs, keep=keep), plots)
+    return summarize(look_at(found, reference=reference, all_pairs=all_pairs, keep=keep), plots, maps=maps)
 
 
 def _check(overrides: Sequence[str]) -> Job:

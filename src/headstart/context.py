@@ -16,7 +16,7 @@ from headstart.models import weights
 if TYPE_CHECKING:
     from headstart.config.schema import RunConfig
     from headstart.measures.measure import Measure
-    from headstart.models.preprocessing import Input
+    from headstart.models.input import Input
     from headstart.storage.runs import Run
     from headstart.tracking.logger import RunLog
 

@@ -23,6 +23,7 @@ from headstart.evaluation.evaluate import prepare_evaluation
 from headstart.evaluation.result import finish_run
 from headstart.models import factory, preprocessing
 from headstart.models.code import digest_own_code
+from headstart.models.input import Input
 from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
@@ -184,7 +185,7 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
     return replace(settled, hardware=tuned_hardware), tuned
 
 
-def prepare_data(config: RunConfig, spec: preprocessing.Input) -> Data:
+def prepare_data(config: RunConfig, spec: Input) -> Data:
     """Read and split the data of a run; `headstart data` shows what comes out."""
     with progress.task("reading the data"):
         return prepare(

@@ -10,8 +10,9 @@ from PIL import Image, ImageCms
 
 from data.images import PHOTOS, files, folder, jpegs, load, part_of, picture, read
 from headstart.data.checks import check_images
-from headstart.data.decode import ORIENTATION, _cut_strip, decode, describe_fault, is_sound_photo, to_rgb
+from headstart.data.decode import ORIENTATION, _cut_strip, decode, describe_fault, is_sound_photo
 from headstart.data.deep import turn_upright
+from headstart.data.rgb import to_rgb
 from headstart.errors import UserError
 
 

@@ -14,7 +14,8 @@ import yaml
 from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
 from headstart.models import preprocessing
-from headstart.models.preprocessing import OVERLAY, Input
+from headstart.models.input import CROP_MODES, Input
+from headstart.models.preprocessing import OVERLAY
 
 STATED = {
     "image_size": 48,
@@ -109,7 +110,7 @@ def test_a_folder_comes_with_its_input_and_arguments(tmp_path: Path) -> None:
 def test_every_crop_mode_that_timm_publishes_is_known() -> None:
     names = timm.list_pretrained()
     modes = {getattr(timm.models.get_pretrained_cfg(name), "crop_mode", None) for name in names}
-    assert modes == set(preprocessing.CROP_MODES)
+    assert modes == set(CROP_MODES)
     seen = preprocessing.expected_input(ModelConfig("convnext_base.fb_in22k_ft_in1k_384"))
     assert (seen.image_size, seen.crop_pct, seen.resize) == (384, 1.0, "squash")
 

@@ -34,6 +34,16 @@ def test_a_name_of_conf_model_gives_its_weights_and_the_names_of_imagenet() -> N
     assert palace.probabilities[0] > palace.probabilities[1]
 
 
+def test_a_network_says_in_a_line_or_two_what_it_is() -> None:
+    folder = make_run("neighbours").folder
+    first, second = repr(headstart.load(folder, "cpu")).splitlines()
+    assert first.startswith("<Network tf_efficientnet_lite0, 10 classes (0, 1, 2, …), ")
+    assert first.endswith(" px, cpu,")
+    assert second == f" folder {folder}>"
+    random = repr(headstart.load("lenet5", "cpu"))
+    assert random == "<Network lenet5, 10 classes (class 0, class 1, class 2, …), 32 px, cpu, random weights>"
+
+
 def test_without_trained_weights_a_name_gives_random_ones_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         one, other = (headstart.load("lenet5", "cpu") for _ in range(2))
@@ -96,6 +106,10 @@ def test_nothing_that_a_folder_names_is_imported_or_called(
     with pytest.raises(UserError, match="only a probe"):
         headstart.load(folder)
     assert not (tmp_path / "harmed").exists()
+
+
+def test_all_networks_are_visited() -> None:
+    assert len(NETWORKS) == 66
 
 
 @pytest.mark.slow

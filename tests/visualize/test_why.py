@@ -66,7 +66,7 @@ def test_nearest_neighbours(run_small: Callable[..., dict], photo: str, tmp_path
     [
         ([], "is no run, so it has no images of its own; name image files"),
         (["PHOTO", "--target", "tabby cat"], "--target tabby cat: is none of the 1000 classes"),
-        (["PHOTO", "--layer", "blocks.9"], "--layer blocks.9: the network has no layer of this name; did you mean"),
+        (["PHOTO", "--layer", "blocks.9"], "--layer blocks.9: the network calls no layer of this name; did you mean"),
         (["missing.jpg"], "missing.jpg"),
         (["PHOTO", "--most", "0"], "--most 0: must be 1 or more"),
     ],

@@ -62,7 +62,13 @@ def make_parser() -> argparse.ArgumentParser:
         " without it",
     )
     _add_statistics(parser)
-    parser.add_argument("--no-plots", action="store_true", help="leave the charts out; quicker")
+    parser.add_argument("--no-plots", action="store_true", help="leave charts and pictures of images out; quicker")
+    parser.add_argument(
+        "--maps",
+        action="store_true",
+        help="show on the page, over the test images that changed verdict and the most confident mistakes, what speaks"
+        " for the answer (HiResCAM); loads the weights that the runs kept",
+    )
     parser.add_argument(
         "--watch",
         action="store_true",
@@ -128,16 +134,16 @@ def main(argv: Sequence[str]) -> int:
         return look_at(read_study(folders, metric), options.sort, options.between, **asked)
 
     if options.watch:
-        watch(folders, lambda stamp: _write_again(look, console, not options.no_plots, stamp))
+        watch(folders, lambda stamp: _write_again(look, console, stamp, plots=not options.no_plots, maps=options.maps))
         return 0
     findings = look()
     _tell(findings, console)
-    page = report(findings, plots=not options.no_plots) / "index.html"
+    page = report(findings, plots=not options.no_plots, maps=options.maps) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     return 0
 
 
-def _write_again(look: Callable[[], Findings], console: Console, plots: bool, stamp: str) -> None:
+def _write_again(look: Callable[[], Findings], console: Console, stamp: str, *, plots: bool, maps: bool) -> None:
     """Write the page of a study whose runs are being made, and say so in a line."""
     from headstart.report.page.write import report
     from headstart.report.study.facts import not_counted
@@ -149,7 +155,7 @@ def _write_again(look: Callable[[], Findings], console: Console, plots: bool, st
         console.print(escape_controls(f"waiting: {error}"))
         return
     study = findings.comparison.study
-    page = report(findings, plots, stamp) / "index.html"
+    page = report(findings, plots, maps=maps, stamp=stamp) / "index.html"
     rest = not_counted(study)
     line = f"{len(study.runs)} completed runs{f' ({rest})' if rest else ''}: {page}"
     console.print(escape_controls(line), soft_wrap=True)

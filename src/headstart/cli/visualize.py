@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from headstart.errors import UserError
 from headstart.storage.plain_text import escape_controls
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ SUBJECTS: dict[str, str] = {
     "transfer": "what fine-tuning changed, depth by depth, and which depths its gain hangs on",
     "why": "where an image has what speaks for a class; a run's mistakes, and shortcuts that it took",
 }
+PER_IMAGE = ("activations", "why")  # subjects that take images as `headstart predict` does
 
 
 class Subject(Protocol):
@@ -72,10 +74,21 @@ def main(argv: Sequence[str]) -> int:
     from headstart.tracking.console import configure_logging
 
     configure_logging(quiet=False)
+    if options.out and Path(options.out).expanduser().is_file():
+        raise UserError(f"--out {options.out}: is a file; name a folder")
+    if getattr(options, "images", None) and options.subject in PER_IMAGE:
+        from headstart.cli.image_words import list_images
+
+        options.images = list_images(options.images)
     network = load(options.network, options.device)
     folder = Path(options.out).expanduser() if options.out else choose_folder(network, Path(options.output_dir))
-    for path in find(options.subject).run(network, options, folder):
+    paths = find(options.subject).run(network, options, folder)
+    for path in paths:
         print(escape_controls(f"written: {path}"))
+    if network.folder is not None:
+        from headstart.visualize.dashboard import send_pictures
+
+        send_pictures(network.folder, options.subject, paths)
     return 0
 
 

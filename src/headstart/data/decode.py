@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageFile
 from torch.nn.functional import interpolate
 
-from headstart.data.deep import is_deep, turn_upright
 from headstart.data.filenames import escape_name
+from headstart.data.rgb import to_rgb
 from headstart.data.square import Square
 
 LONGEST = 16  # of a longer strip, only this many times its width is resized, because the crop is a square
@@ -82,7 +82,7 @@ def write_square(image: Image.Image | np.ndarray, square: Square, method: Image.
 
 
 def decode(image: Image.Image, enough: int) -> np.ndarray:
-    """Decode an opened image to uint8 [H, W, 3], or [H, W] if it is grey; see `to_rgb`.
+    """Decode an opened image to uint8 [H, W, 3], or [H, W] if it is grey; see `headstart.data.rgb`.
 
     To save work, a JPEG file may be decoded at 1/2, 1/4 or 1/8 of its size (`PIL.Image.Image.draft`), as long as its
     shorter side keeps `enough` pixels.
@@ -144,26 +144,6 @@ def _is_plain(content: bytes) -> bool:
     while content[at : at + 1] == b"\xff" and content[at + 1] in TABLES:
         at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return content[at : at + 2] == bytes((0xFF, SCAN))
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image to mode RGB, or L if it is grey, as a person would see it.
-
-    EXIF rotation is applied, transparent pixels become white, and an animation gives its first frame. Raises ValueError
-    for more than 8 bits a pixel, which `headstart.data.pixel_range` scales for the whole set before.
-    """
-    image = turn_upright(image)
-    if is_deep(image):
-        raise ValueError(
-            f"it has more than 8 bits a pixel (mode {image.mode}), which was not expected of a file with this name; "
-            "name it .tif or .png if it is one, or convert it to 8 bits"
-        )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    return image.convert("RGB")
 
 
 def _cut_strip(pixels: np.ndarray) -> np.ndarray:

@@ -62,6 +62,17 @@ class Contents:
                     self._shards.write(_sorted(np.hstack([keys[settled], values[settled]])).tobytes())
         return [value.tobytes() for value in values]
 
+    def count_unread(self, paths: Sequence[str]) -> int:
+        """The bytes that `digests` would have to read for these files."""
+        if self.folder is None:
+            missing = list(paths)
+        else:
+            with ThreadPoolExecutor(THREADS) as pool:
+                stamps = [stamp for some in pool.map(_stamps, _blocks(paths)) for stamp in some]
+            found, _ = self._look_up(_rows(stamps))
+            missing = [path for path, known in zip(paths, found.tolist(), strict=True) if not known]
+        return sum(Path(path).stat().st_size for path in missing if Path(path).is_file())
+
     def has_changed(self, path: str, digest: str) -> bool:
         """Whether a file's content is no longer the one that `digests` gave this digest (hex)."""
         before = self.stamps.get(path)

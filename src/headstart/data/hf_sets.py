@@ -26,6 +26,7 @@ from headstart.data.hf_columns import (
     list_texts,
     read_column,
 )
+from headstart.data.offline import may_download
 from headstart.data.part_names import find_part
 from headstart.data.source import Source, Split
 from headstart.data.split_columns import read_part
@@ -118,6 +119,8 @@ def _load(path: str, config: str | None, revision: str | None) -> dict[str, Any]
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     folder = Path(path).expanduser()
+    if not folder.exists() and not may_download() and not datasets.config.HF_HUB_OFFLINE:
+        raise UserError(f"{path}: this set is read from the hub, which is not asked here")
     try:
         if folder.is_dir() and any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
             found = datasets.load_from_disk(str(folder))

@@ -78,7 +78,7 @@ def set_pixel_range(
             low,
             most,
         )
-    return {name: _use_range(part, (low, high)) for name, part in parts.items()}, (low, high)
+    return {name: read_with_range(part, (low, high)) for name, part in parts.items()}, (low, high)
 
 
 def _measure_part(part: Part, cache: Path | None) -> dict[str, Values]:
@@ -152,7 +152,8 @@ def _check_colour(values: Mapping[str, Values]) -> None:
         )
 
 
-def _use_range(part: Part, pixel_range: Range) -> Part:
+def read_with_range(part: Part, pixel_range: Range) -> Part:
+    """The part, whose deep images are read with this range."""
     if not is_encoded(part.split.images):
         return part
     images: Any = part.split.images  # every kind of encoded images has this field

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from headstart.data.archives import check_before_extracting
+from headstart.data.offline import may_download
 from headstart.data.source import Images, Source, Split, array_split, file_split
 from headstart.data.torchvision_internals import find_files, find_samples, read_labels, read_pcam_labels
 from headstart.errors import UserError
@@ -149,7 +150,7 @@ def _open(name: str, root: str, arguments: dict[str, Any]) -> Any:
             try:
                 return build(root, **arguments, **({"download": False} if can_download and name != "ImageNet" else {}))
             except (RuntimeError, OSError):
-                if not can_download or name == "ImageNet":
+                if not can_download or name == "ImageNet" or not may_download():
                     raise
                 return build(root, **arguments, download=True)
     except UserError:

@@ -19,29 +19,17 @@ from typing import TYPE_CHECKING, Any
 from headstart.config import environment
 from headstart.errors import UserError
 from headstart.models import factory
+from headstart.models.input import CROP_MODES, Input, input_from_plain, read_timm_config
 
 if TYPE_CHECKING:
     from headstart.config.schema import ModelConfig
 
 log = logging.getLogger(__name__)
 
-CROP_MODES = {"center": "crop", "squash": "squash", "border": "pad"}  # timm's name: the value of data.resize
 OVERLAY = "pretrained_cfg_overlay"  # the argument by which a config changes what timm says of a network's input
 # Arguments that headstart or the loading sets itself, whatever a folder says; the channels are checked elsewhere.
 SET_BY_LOADING = ("num_classes", "in_chans", "pretrained", "pretrained_cfg", "checkpoint_path", "features_only")
 FREE = re.compile(r"drop(_\w+)*_rate|(\w+_)?drop(_rate)?")  # rates of dropout: they do not change a trained network
-
-
-@dataclass(frozen=True)
-class Input:
-    """The input that a network expects: size in pixels, how an image becomes a square of it, and normalisation."""
-
-    image_size: int
-    crop_pct: float
-    interpolation: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    resize: str = "crop"  # see `headstart.data.square`
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,7 @@ def expected_input(config: ModelConfig) -> Input:
     if origin is not None:
         return origin.input
     # of the network with its arguments, which may change the input
-    return _read_timm_config(factory.build_outline(config).pretrained_cfg, f"model.name={config.name}")
+    return read_timm_config(factory.build_outline(config).pretrained_cfg, f"model.name={config.name}")
 
 
 def adopt(config: ModelConfig) -> ModelConfig:
@@ -123,7 +111,7 @@ def read_origin(config: ModelConfig) -> Origin | None:
     if config.weights.startswith(("local-dir:", "hf-hub:")):
         cfg, args = factory.read_external_config(config)
         kept = {key: value for key, value in args.items() if key not in SET_BY_LOADING}
-        return Origin(config.name, kept, _read_timm_config(cfg, f"model.weights={config.weights}"))
+        return Origin(config.name, kept, read_timm_config(cfg, f"model.weights={config.weights}"))
     folder = find_run(config.weights)
     if folder is None:
         return None
@@ -155,7 +143,7 @@ def _read_run(folder: Path, weights: str) -> Origin:
         model, stated = config["model"], config.get("preprocessing")
         name, args = str(model["name"]), dict(model.get("args") or {})
         if stated:
-            return Origin(name, args, _from_plain(stated))
+            return Origin(name, args, input_from_plain(stated))
     except (OSError, ValueError, LookupError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else reason
@@ -185,45 +173,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise ValueError("no mapping")
     return {str(key): environment.reveal(value) for key, value in plain.items()}
-
-
-def _from_plain(values: Mapping[str, Any]) -> Input:
-    mean, std = ([float(value) for value in values[key]] for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or values["resize"] not in CROP_MODES.values():
-        raise ValueError(f"preprocessing: {dict(values)}")
-    return Input(
-        int(values["image_size"]),
-        float(values["crop_pct"]),
-        str(values["interpolation"]),
-        (mean[0], mean[1], mean[2]),
-        (std[0], std[1], std[2]),
-        values["resize"],
-    )
-
-
-def _read_timm_config(cfg: Any, source: str) -> Input:
-    """Turn timm's `pretrained_cfg` into the input; `source` is the key that an error names."""
-    from timm.data import resolve_data_config
-
-    resolved = resolve_data_config(pretrained_cfg=cfg.to_dict() if hasattr(cfg, "to_dict") else dict(cfg or {}))
-    channels, height, width = resolved["input_size"]
-    if not channels == len(resolved["mean"]) == len(resolved["std"]) == 3:
-        raise UserError(
-            f"{source}: takes images of {channels} channel{'s' * (channels != 1)}, not of three: choose another network"
-        )
-    if height != width:
-        log.warning("  %s was trained on images of %d x %d pixels; here they are square", source, width, height)
-    if resolved["crop_mode"] not in CROP_MODES:
-        known = ", ".join(CROP_MODES)
-        raise UserError(f"{source}: its crop_mode '{resolved['crop_mode']}' is unknown; it must be one of {known}")
-    return Input(
-        width,
-        resolved["crop_pct"],
-        resolved["interpolation"],
-        tuple(resolved["mean"]),
-        tuple(resolved["std"]),
-        CROP_MODES[resolved["crop_mode"]],
-    )
 
 
 def _refuse_other_arguments(config: ModelConfig, origin: Origin) -> None:

@@ -53,10 +53,10 @@ class Classifier:
         for images in batches:
             group.append(images if self.prefix is None else self.compute_features(images))
             if (len(group) + 1) * self.batch_size > most:
-                yield self._compute_head(torch.cat(group), most)
+                yield self._compute_head(_join(group), most)
                 group = []
         if group:
-            yield self._compute_head(torch.cat(group), most)
+            yield self._compute_head(_join(group), most)
 
     def compute_features(self, images: Tensor) -> Tensor:
         """The prefix's output for one batch of normalised images, on the CPU."""
@@ -65,11 +65,16 @@ class Classifier:
         return features if self.dtype is None else features.to(self.dtype)
 
     def _compute_head(self, inputs: Tensor, most: int) -> Tensor:
-        return torch.cat([self._run(self.head, some.float(), most).float() for some in inputs.split(most)])
+        return _join([self._run(self.head, some.float(), most).float() for some in inputs.split(most)])
 
     def _run(self, network: nn.Module, inputs: Tensor, size: int) -> Tensor:
         with torch.inference_mode(), hardware.use_threads(self.config), hardware.autocast(self.config, self.device):
             return run_batch(network, inputs.to(self.device, non_blocking=True), self.config, size).to("cpu")
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """The rows of all parts; those of a single one are not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def make_classifier(

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from headstart.strategy.route import Route
 
 
+SHOWN = 3  # names of classes in a network's repr
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The answer for one image.
@@ -56,7 +59,7 @@ class Logits:
     faults: dict[int, str]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Network:
     """What `headstart.load` returns.
 
@@ -91,6 +94,14 @@ class Network:
     pretrained: bool = True
     gives_probabilities: bool = True
     features_dtype: str = "auto"
+
+    def __repr__(self) -> str:
+        trained = "" if self.pretrained else ", random weights"
+        shown = ", ".join(self.classes[:SHOWN]) + ", …" * (len(self.classes) > SHOWN)
+        classes = f"{len(self.classes)} classes ({shown})"
+        return f"<Network {self.name}, {classes}, {self.image_size} px, {self.device}{trained}" + (
+            f",\n folder {self.folder}>" if self.folder is not None else ">"
+        )
 
     @property
     def device(self) -> torch.device:

@@ -21,7 +21,7 @@ from headstart.data.splits import Part
 from headstart.data.square import Square
 
 if TYPE_CHECKING:
-    from headstart.models.preprocessing import Input
+    from headstart.models.input import Input
 
 AnyImage = str | Path | Image.Image | np.ndarray
 

@@ -66,9 +66,9 @@ class Compared:
     folder: Path
 
 
-def summarize(findings: Findings, plots: bool = True) -> Compared:
+def summarize(findings: Findings, plots: bool = True, *, maps: bool = False) -> Compared:
     """Write the report of what was found, and return what it says as plain values."""
-    folder = report(findings, plots)
+    folder = report(findings, plots, maps=maps)
     found = record_decision(findings)
     tables = [
         summary_table(findings.comparison, findings.choices),

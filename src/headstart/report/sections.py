@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,10 @@ class Plot:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of the page, one sentence on how to read what stands under it, findings in words, pictures, tables."""
+    """A heading of the page, one sentence on how to read what stands under it, findings in words, pictures, tables.
+
+    `galleries` are of test images (`headstart.report.gallery`).
+    """
 
     title: str
     caption: str
@@ -87,6 +93,7 @@ class Section:
     small: bool = False
     points: list[str] = field(default_factory=list)
     tables: list[Listing] = field(default_factory=list)
+    galleries: list[Markup] = field(default_factory=list)
 
 
 def number(value: float | None, text: str) -> Cell:

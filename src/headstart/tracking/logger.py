@@ -97,7 +97,7 @@ class RunLog:
             names = fit_names(run_id, name, study)
             about = {"config": mask(hide(config)), "job_type": job_type[:LONGEST], "tags": mask(list(settings.tags))}
             self._dashboard = WandbRun(folder, settings, {**names, **about})
-            self._send(_define_curves("epoch", "train/*", "val/*"))
+            self._send(define_curves("epoch", "train/*", "val/*"))
 
     def log_epoch(
         self,
@@ -122,7 +122,7 @@ class RunLog:
         place = self._metrics.add({"phase": phase, "epoch": epoch, "step": step, **known})
         if phase not in self._phases:
             self._phases.add(phase)
-            self._send(_define_curves(f"{phase}/epoch", f"{phase}/*"))
+            self._send(define_curves(f"{phase}/epoch", f"{phase}/*"))
         shared = {column.replace("_", "/"): value for column, value in known.items() if "_" in column}
         point = {f"{phase}/{column}": value for column, value in known.items()}
         point |= {**shared, "epoch": place, f"{phase}/epoch": epoch, f"{phase}/step": step}
@@ -216,7 +216,7 @@ def _get_value(result: Mapping[str, Any], key: str) -> Any:
     return value
 
 
-def _define_curves(axis: str, *curves: str) -> Callable[[Any], None]:
+def define_curves(axis: str, *curves: str) -> Callable[[Any], None]:
     """Return the call that tells W&B to draw `curves` (name patterns) over `axis`."""
 
     def call(run: Any) -> None:

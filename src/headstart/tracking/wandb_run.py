@@ -22,6 +22,7 @@ INIT_SECONDS = 2.5  # for the server to accept the run; after that it is recorde
 CLOSE_SECONDS = 4.5  # what a run may wait for W&B at its end ...
 UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
 FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
+KEPT = "The run goes on; metrics are in metrics.csv"
 
 # Quiet, and no look at console, git, machine, packages or command line: slow, and arguments may hold secrets.
 QUIET: dict[str, Any] = {
@@ -56,9 +57,15 @@ class LoggerSettings(Protocol):
 class WandbRun:
     """One W&B run. `send` never blocks; `close` waits a few seconds at most; trouble costs one warning."""
 
-    def __init__(self, folder: Path, settings: LoggerSettings, arguments: Mapping[str, Any]) -> None:
-        """Start a run in `folder`/wandb; `arguments` go to `wandb.init` (id, name, group, config, ...)."""
+    def __init__(
+        self, folder: Path, settings: LoggerSettings, arguments: Mapping[str, Any], *, kept: str = KEPT
+    ) -> None:
+        """Start a run in `folder`/wandb; `arguments` go to `wandb.init` (id, name, group, config, ...).
+
+        `kept` is the sentence of the warning that says what is not lost.
+        """
         self._folder = folder
+        self._kept = kept
         self._settings = settings
         self._arguments = dict(arguments)
         self._calls: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
@@ -99,13 +106,16 @@ class WandbRun:
         if not self._closed:
             self._calls.put(call)
 
-    def close(self, exit_code: int) -> None:
-        """End the run in the state of `exit_code` (0: finished, else failed); only the first call counts."""
+    def close(self, exit_code: int, seconds: float = CLOSE_SECONDS) -> None:
+        """End the run in the state of `exit_code` (0: finished, else failed); only the first call counts.
+
+        `seconds` is how long what was sent may take that far, the start of W&B's process with it.
+        """
         if self._closed:
             return
         self._closed = True
         self._exit_code = exit_code
-        self._limit = time.monotonic() + CLOSE_SECONDS
+        self._limit = time.monotonic() + seconds
         self._calls.put(None)
         try:
             while not self._done.wait(0.02):
@@ -234,4 +244,4 @@ class WandbRun:
         place = self._folder / "wandb"
         online = "--no-skip-online " if self._online else ""
         later = f"; upload later with wandb sync {online}{shlex.quote(str(place))}" if any(place.glob("*run-*")) else ""
-        log.warning("%s: %s. The run goes on; metrics are in metrics.csv%s", what, text.rstrip("."), later)
+        log.warning("%s: %s. %s%s", what, text.rstrip("."), self._kept, later)

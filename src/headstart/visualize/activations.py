@@ -69,16 +69,25 @@ def make_sheets(network: Network, options: argparse.Namespace, folder: Path) -> 
             raise UserError(f"{network.name}: has no layers with maps")
     else:
         layers = list(dict.fromkeys(choose_layers(found, options.layers)))
-    files = []
+    files: list[Path] = []
     for path, image in zip(images, inputs, strict=True):
         maps = find_strongest(network, image, layers, options.channels)
         for each in maps:
             strongest = ", ".join(map(str, each.channels))
             print(f"{path.name}  {_name(each.layer)}: strongest channels {strongest}")
-        files.append(folder / f"activations-{path.stem}.png")
+        files.append(_name_file(folder, path.stem, files))
         with write_whole(files[-1]) as part:
             _draw(network, path.name, image, maps).save(part, "PNG")
     return files
+
+
+def _name_file(folder: Path, stem: str, taken: Sequence[Path]) -> Path:
+    """The file for an image; images of several folders may have the same name."""
+    path, number = folder / f"activations-{stem}.png", 1
+    while path in taken:
+        number += 1
+        path = folder / f"activations-{stem}-{number}.png"
+    return path
 
 
 def _name(layer: Layer) -> str:

@@ -74,20 +74,20 @@ def _find_ends(model: Any, of_parameter: dict[str, int], calls: dict[str, tuple[
     return {name: stage for stage, name in ends.items()}
 
 
-def choose_layers(layers: dict[str, Layer], wanted: Sequence[str] | None) -> list[Layer]:
+def choose_layers(layers: dict[str, Layer], wanted: Sequence[str] | None, option: str = "--layers") -> list[Layer]:
     """The layers of these names and depths; by default the ends of four stages, evenly from the first to the last.
 
     Raises:
-        UserError: the network has no such layer.
+        UserError: the network has no such layer; `option` is what asked for it.
     """
     ends = sorted((layer for layer in layers.values() if layer.stage is not None), key=lambda layer: layer.stage or 0)
     if wanted is None:
         count = min(DEPTHS, len(ends))
         return [ends[round(at * (len(ends) - 1) / max(1, count - 1))] for at in range(count)]
-    return [_choose(layers, ends, name) for name in wanted]
+    return [_choose(layers, ends, name, option) for name in wanted]
 
 
-def _choose(layers: dict[str, Layer], ends: list[Layer], name: str) -> Layer:
+def _choose(layers: dict[str, Layer], ends: list[Layer], name: str, option: str) -> Layer:
     if name in layers:
         return layers[name]
     listed = ", ".join(f"{layer.stage} = {layer.name}" for layer in ends)
@@ -95,6 +95,6 @@ def _choose(layers: dict[str, Layer], ends: list[Layer], name: str) -> Layer:
         at = int(number[1])
         if -len(ends) <= at < len(ends):
             return ends[at]
-        raise UserError(f"--layers {name}: the network has these depths: {listed or 'none'}")
+        raise UserError(f"{option} {name}: the network has these depths: {listed or 'none'}")
     hint = did_you_mean(name, layers)
-    raise UserError(f"--layers {name}: the network calls no layer of this name{hint}; its depths: {listed or 'none'}")
+    raise UserError(f"{option} {name}: the network calls no layer of this name{hint}; its depths: {listed or 'none'}")

@@ -42,4 +42,5 @@ def test_a_picture_is_made_for_a_network(name: str) -> None:
         for steps in (0, 2)
     )
     assert moved.shape == (len(row.units), 3, side, side)
+    assert moved.isfinite().all()
     assert all((start[at] != moved[at]).any() for at in range(len(row.units)))

@@ -6,19 +6,23 @@ from pathlib import Path
 
 from headstart.report.charts.tables import MOST_SCORES, Table
 from headstart.report.page import evidence
+from headstart.report.page.changed_table import HEADS, list_changed
 from headstart.report.page.class_tables import list_classes
+from headstart.report.page.gallery import Galleries
+from headstart.report.page.mistakes import mistakes_section
+from headstart.report.page.pictures import choose_changed
 from headstart.report.page.plots import plot_costs, plot_curves, plot_pairs, plot_scores
 from headstart.report.page.row_plots import plot_calibration, plot_classes, plot_confusions, plot_verdicts
 from headstart.report.page.settings_table import settings_sections
 from headstart.report.questions import figures_asked_for
-from headstart.report.sections import Cell, Listing, Plot, Section, number, words
+from headstart.report.sections import Listing, Plot, Section
 from headstart.report.stats.contrast import Contrast
 from headstart.report.stats.paired import Family
 from headstart.report.stats.settings import Choice
 from headstart.report.stats.worth import BUDGETS
 from headstart.report.study.groups import Comparison
 
-MOST_IMAGES = 15
+MOST_IMAGES = 16
 MOST_CONTRASTS = 8
 
 
@@ -32,16 +36,24 @@ class Findings:
     choices: list[Choice] = field(default_factory=list)
 
 
-def contents(findings: Findings, folder: Path | None) -> list[Section]:
-    """The page's sections; a figure of somebody's own is drawn into the folder. Without one there are no charts."""
+def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> list[Section]:
+    """The page's sections; a figure of somebody's own is drawn into the folder. Without one there are no charts.
+
+    Args:
+        maps: show where networks look in the test images that have pictures.
+    """
     comparison, families = findings.comparison, findings.families
     table = Table(comparison)
     worth = evidence.worth_section(comparison, families, table.palette)
     settings = settings_sections(comparison, findings.choices)
     if folder is None:
         pairs = evidence.paired_section(comparison, families, table.palette, [])
-        return [pairs, *settings, worth, _budgets(findings, []), _classes(findings, []), _changed_section(findings, [])]
+        return [
+            *(pairs, *settings, worth, _budgets(findings, []), _classes(findings, [])),
+            *(_changed_section(findings, []), mistakes_section(comparison, None)),
+        ]
     figures = figures_asked_for(comparison).items()
+    galleries = Galleries(maps)
     return [
         *(figure.draw(comparison, folder / f"{name}.png") for name, figure in figures),
         _scores(table),
@@ -50,7 +62,8 @@ def contents(findings: Findings, folder: Path | None) -> list[Section]:
         worth,
         _budgets(findings, plot_costs(table)),
         _classes(findings, _class_plots(findings, table)),
-        _changed_section(findings, _verdict_plots(findings, table)),
+        _changed_section(findings, _verdict_plots(findings, table), galleries),
+        mistakes_section(comparison, galleries),
         _calibration(table),
         _curves(table),
         _confusions(table),
@@ -158,16 +171,6 @@ def _classes(findings: Findings, pictures: Sequence[Plot]) -> Section:
     return Section(title, caption, pictures, points=points, tables=tables)
 
 
-CHANGED_HEADS = [
-    ("image", "Its name in the test set.", False),
-    ("class", "", False),
-    ("right in first", "Seeds of the first row that got it right.", True),
-    ("right in second", "Seeds of the second row that got it right.", True),
-    ("first says", "The class that most seeds of the first row predict.", False),
-    ("second says", "The class that most seeds of the second row predict.", False),
-]
-
-
 def _verdict_plots(findings: Findings, table: Table) -> list[Plot]:
     found = enumerate(findings.contrasts[:MOST_CONTRASTS], start=1)
     return [
@@ -177,9 +180,9 @@ def _verdict_plots(findings: Findings, table: Table) -> list[Plot]:
     ]
 
 
-def _changed_section(findings: Findings, pictures: Sequence[Plot]) -> Section:
+def _changed_section(findings: Findings, pictures: Sequence[Plot], galleries: Galleries | None = None) -> Section:
     title = "Images that changed verdict"
-    tables, points = [], []
+    tables, points, drawn = [], [], []
     for place, contrast in enumerate(findings.contrasts):
         found = contrast.verdicts
         if found is None:
@@ -195,7 +198,12 @@ def _changed_section(findings: Findings, pictures: Sequence[Plot]) -> Section:
             count = min(MOST_IMAGES, len(order))
             told = f"{name}: the {count} that changed most, of {len(order):,}"
             where = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
-            tables.append(Listing(f"changed-{place}", CHANGED_HEADS, _images(contrast, order[:count]), **where))
+            tables.append(Listing(f"changed-{place}", HEADS, list_changed(contrast, order[:count]), **where))
+        if galleries is not None and place < MOST_CONTRASTS:
+            sides = contrast.pair.one, contrast.pair.other
+            one, other = (findings.comparison.label(side, within_task=True) for side in sides)
+            selection = choose_changed(contrast, (one, other), name)
+            drawn += [] if selection is None else [galleries.draw(selection, f"changed-pictures-{place}")]
     if not points:
         return Section(title, "There are no two rows with readable predictions of the same test images.", [])
     caption = (
@@ -206,19 +214,9 @@ def _changed_section(findings: Findings, pictures: Sequence[Plot]) -> Section:
         caption += (
             " The squares count images by the seeds that got them right: gained ones lie above the grey diagonal."
         )
-    return Section(title, caption, pictures, small=True, points=points, tables=tables)
-
-
-def _images(contrast: Contrast, places: list[int]) -> list[list[Cell]]:
-    found = contrast.verdicts
-    assert found is not None
-    classes, names = contrast.pair.one.runs[0].classes, found.names()
-    rows = []
-    for place in places:
-        shares = [number(int(side[place]), f"{side[place]} of {found.seeds}") for side in (found.one, found.other)]
-        said = [words(classes[side[place]]) for side in found.said]
-        rows.append([words(names[place]), words(classes[found.labels[place]]), *shares, *said])
-    return rows
+    return Section(
+        title, caption, pictures, small=True, points=points, tables=tables, galleries=list(filter(None, drawn))
+    )
 
 
 def _calibration(table: Table) -> Section:

@@ -45,10 +45,12 @@ RUN_NUMBERS = (
 )
 
 
-def report(findings: Findings, plots: bool = True, stamp: str = "") -> Path:
+def report(findings: Findings, plots: bool = True, *, maps: bool = False, stamp: str = "") -> Path:
     """Write `<study>/report/` anew and return it; on any error the old report stays as it was.
 
     Args:
+        plots: with charts, and with pictures of test images.
+        maps: with maps over these pictures that say where networks look.
         stamp: tells this page from one that is written later; a page with one looks whether there is a newer one.
     """
     from headstart.report.charts.render import write_png
@@ -64,7 +66,7 @@ def report(findings: Findings, plots: bool = True, stamp: str = "") -> Path:
         text = json.dumps(record_decision(findings), indent=1, ensure_ascii=False)
         (folder / "decision.json").write_text(text + "\n", encoding="utf-8")
         write_evidence(findings, folder)
-        sections = contents(findings, folder if plots else None)
+        sections = contents(findings, folder if plots else None, maps=maps)
         specs = make_specs(sections)
         for name, panels in specs.items():
             write_png(panels, folder / f"{name}.png")

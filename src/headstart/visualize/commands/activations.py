@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subject."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an image; each gets a sheet of its own")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="files, folders, patterns, or - for a list of paths on stdin; each image gets a sheet of its own",
+    )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="names or depths of layers (default: every depth)")
     parser.add_argument("--channels", type=int, default=8, metavar="N", help="maps of each layer (default: 8)")
 

@@ -23,11 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="image files; without any: the run's most confident mistakes, and right answers",
+        help="files, folders, patterns, or - for a list of paths on stdin; without any: the run's most confident"
+        " mistakes, and right answers",
     )
     methods = "; ".join(f"{name}: {text}" for name, text in METHODS.items())
     add("--method", choices=[*METHODS], default="hirescam", help=f"{methods} (default: hirescam)")
-    add("--layer", metavar="NAME", help="of the module whose map it is (default: the last one of 4 x 4 places or more)")
+    add(
+        "--layer",
+        metavar="NAME",
+        help="name or depth of the module whose map it is (default: the last one of 4 x 4 places or more)",
+    )
     add("--against", metavar="RUN2", help="another run, whose maps stand beside")
     add("--target", metavar="CLASS", help="explain this class (default: the one that is predicted)")
     add("--most", type=int, default=16, metavar="N", help="images of a sheet (default: 16)")

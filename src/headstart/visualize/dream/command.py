@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from headstart.data.decode import describe_fault, to_rgb
+from headstart.data.decode import describe_fault
+from headstart.data.rgb import to_rgb
 from headstart.errors import UserError
 from headstart.storage.files import write_whole
 from headstart.visualize.dream.objectives import LECTURE, LECTURE_GUIDED, make_activity
@@ -92,6 +93,8 @@ def open_image(path: str) -> Image.Image:
     Raises:
         UserError: it cannot be read.
     """
+    if Path(path).expanduser().is_dir():
+        raise UserError(f"{path}: is a folder; a dream is of one image: name a file in it")
     try:
         with Image.open(Path(path).expanduser()) as file:
             return to_rgb(file).convert("RGB")

@@ -65,9 +65,10 @@ class TestImages:
         ]
 
 
-def choose_files(paths: Sequence[str]) -> Cases:
-    """The given image files."""
-    return Cases([Case(path, escape_name(Path(path).name)) for path in paths], "Where it looks", GIVEN)
+def choose_files(paths: Sequence[str], most: int) -> Cases:
+    """The first of the given image files."""
+    title = "Where it looks" + (f": the first {most} of {len(paths):,} images" if len(paths) > most else "")
+    return Cases([Case(path, escape_name(Path(path).name)) for path in paths[:most]], title, GIVEN)
 
 
 def choose_answers(folder: Path, most: int) -> list[Cases]:

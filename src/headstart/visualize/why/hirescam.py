@@ -22,7 +22,7 @@ from headstart.errors import UserError
 from headstart.models.stages import Stages
 from headstart.predict.network import Network
 from headstart.probe.knn import Neighbours
-from headstart.visualize.why.layers import capture, find_layer
+from headstart.visualize.why.layers import capture
 from headstart.visualize.why.maps import Maps, join
 
 BATCH = 16  # images at a time
@@ -85,7 +85,7 @@ def _turn(model: Any, maps: Tensor, axes: tuple[int, ...]) -> Tensor:
 
 def split_at_layer(network: Network, name: str) -> Halves:
     """Split a network at the output of one of its modules."""
-    layer: nn.Module = find_layer(network.network, name)
+    layer: nn.Module = network.network.get_submodule(name)
     return Halves(
         lambda x: [capture(network.module, layer, x)],
         lambda maps, x: capture(network.module, layer, x, instead=maps[0]),

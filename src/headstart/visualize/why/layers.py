@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headstart.errors import UserError, did_you_mean
+from headstart.errors import UserError
 from headstart.models.stages import Stages
 from headstart.predict.network import Network
 
@@ -35,21 +35,6 @@ def choose_layer(network: Network) -> str | None:
 
 def _is_fine(maps: Tensor) -> bool:
     return maps.ndim == 4 and min(maps.shape[2:]) >= FINE
-
-
-def find_layer(model: Any, name: str) -> nn.Module:
-    """The module of this name.
-
-    Raises:
-        UserError: the network has none.
-    """
-    modules = dict(model.named_modules())
-    if name not in modules or not name:
-        hint = did_you_mean(name, modules)
-        blocks = ", ".join(each for each, _ in model.named_children())
-        raise UserError(f"--layer {name}: the network has no layer of this name{hint}; its outermost layers: {blocks}")
-    found: nn.Module = modules[name]
-    return found
 
 
 def capture(network: nn.Module, layer: nn.Module, images: Tensor, instead: Tensor | None = None) -> Tensor:

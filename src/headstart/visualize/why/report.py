@@ -15,6 +15,7 @@ from headstart.errors import UserError, did_you_mean
 from headstart.predict.load import load
 from headstart.predict.network import Network
 from headstart.storage.files import write_whole
+from headstart.visualize.layers import choose_layers, find_layers
 from headstart.visualize.why import captum_maps, cases, hirescam, shortcut_words
 from headstart.visualize.why.cases import Cases
 from headstart.visualize.why.layers import choose_layer
@@ -53,7 +54,10 @@ class Answer:
         images, targets = self.network.normalize(self.pixels.to(self.network.device)), targets.to(self.network.device)
         if options.method != "hirescam":
             return BY_CAPTUM[options.method][1](self.network, images, targets)
-        layer = options.layer or choose_layer(self.network)
+        layer = choose_layer(self.network)
+        if options.layer is not None:
+            found = find_layers(self.network, self.network.image_size)
+            layer = choose_layers(found, [options.layer], "--layer")[0].name
         return hirescam.compute_hirescam(self.network, images, targets, layer)
 
     def rank(self, place: int) -> Tensor:
@@ -84,7 +88,11 @@ def write(network: Network, options: argparse.Namespace, folder: Path) -> list[P
     if options.most < 1:
         raise UserError(f"--most {options.most}: must be 1 or more")
     networks = [network, *([load(options.against, str(network.device))] if options.against else [])]
-    chosen = [cases.choose_files(options.images)] if options.images else _choose_of_runs(networks, options.most)
+    chosen = (
+        [cases.choose_files(options.images, options.most)]
+        if options.images
+        else _choose_of_runs(networks, options.most)
+    )
     written = [_write_sheet(draw_cases(networks, each, options), folder / f"{each.file}.png") for each in chosen]
     if not options.images and len(networks) == 1 and not options.no_shortcuts:
         sheet = shortcut_words.report(network)

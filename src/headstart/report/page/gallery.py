@@ -1,0 +1,117 @@
+"""Pictures of test images as HTML of the page: they are embedded, and a choice of maps lies over them on demand.
+
+The page's size is bounded: at most 16 pictures for each of 8 pairs of rows and of 8 rows, each of at most 128 pixels a
+side. That is about 1 MB, and three times as much with maps.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from headstart.errors import UserError
+from headstart.report.page.pictures import Selection
+from headstart.report.page.run_images import ImageReader
+from headstart.report.page.templates import template
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from headstart.report.page.image_maps import MapDrawer
+
+SIDE = 128  # pixels of a picture's longer side
+COARSE = 3  # an image is shown with visible pixels if it is so many times smaller than its picture
+QUALITY = 82  # of WebP
+
+
+@dataclass(frozen=True)
+class Card:
+    """An image with its caption: the plain picture and its maps as data URIs, in the order of the views."""
+
+    pictures: list[str]
+    alts: list[str]
+    caption: tuple[str, ...]
+    name: str
+    coarse: bool
+
+
+@dataclass
+class Galleries:
+    """Makes the galleries of a page.
+
+    Attributes:
+        maps: whether maps are computed, which takes the networks of the runs.
+    """
+
+    maps: bool = False
+    _reader: ImageReader = field(default_factory=ImageReader)
+    _drawer: MapDrawer | None = None
+    _said: set[str] = field(default_factory=set)
+
+    def draw(self, selection: Selection, name: str) -> Markup:
+        """The HTML of a selection; where its pictures cannot be had, a sentence that says why, if no other has said so.
+
+        Args:
+            name: of the gallery in the page, which no other has.
+        """
+        try:
+            images = [self._reader.find(each.run).read(each.row, each.name) for each in selection.images]
+        except UserError as error:
+            words = "" if str(error) in self._said else f"Pictures are missing here: {_first_line(error)}."
+            self._said.add(str(error))
+            return _render(title="", views=[], cards=[], name=name, note=words) if words else Markup("")
+        maps, note = self._draw_maps(selection, images)
+        views = ["picture", *(selection.maps if maps else ())]
+        cards = []
+        for at, (shown, image) in enumerate(zip(selection.images, images, strict=True)):
+            pictures = [encode(image), *(map(encode, maps[at]) if maps else ())]
+            alts = [shown.alt, *(f"{shown.alt}; {view}" for view in views[1:])]
+            cards.append(Card(pictures, alts, shown.caption, shown.name, max(image.size) <= SIDE // COARSE))
+        return _render(title=selection.title, views=views, cards=cards, name=name, note=note)
+
+    def _draw_maps(self, selection: Selection, images: list[Image]) -> tuple[list[list[Image]], str]:
+        """The pictures with maps, and a sentence that explains them or says why there are none."""
+        if not self.maps:
+            return [], ""
+        from headstart.report.page.image_maps import MapDrawer
+
+        self._drawer = self._drawer or MapDrawer()
+        try:
+            drawn, alike = self._drawer.draw(selection.images, images, SIDE)
+        except UserError as error:
+            return [], f"No maps: {_first_line(error)}."
+        scale = "all maps here have one scale" if alike else "each view has a scale of its own"
+        return drawn, (
+            "Maps (HiResCAM): orange places speak for the class that is asked about, purple ones against it, grey ones"
+            f" for nothing; {scale}."
+        )
+
+
+def _render(**values: Any) -> Markup:
+    return Markup(template("gallery.html").render(**values))  # the template has escaped the values
+
+
+def encode(image: Image) -> str:
+    """An image as a data URI: a small one as PNG with its very pixels, a larger one as a WebP picture of it."""
+    from PIL import Image as pillow
+
+    out = io.BytesIO()
+    if max(image.size) <= SIDE // COARSE:
+        image.save(out, "PNG", optimize=True)
+        return _uri("png", out)
+    scale = min(1.0, SIDE / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    image.convert("RGB").resize(size, pillow.Resampling.LANCZOS).save(out, "WEBP", quality=QUALITY, method=4)
+    return _uri("webp", out)
+
+
+def _uri(kind: str, content: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
+
+
+def _first_line(error: UserError) -> str:
+    return str(error).partition("\n")[0].rstrip(".")

@@ -1,0 +1,95 @@
+"""Add pictures to a W&B run that has ended: to its summary, so that its curves stay as they are.
+
+An online run is resumed, and W&B keeps what it has. Offline there is nothing to resume: another segment of the run is
+recorded, and `wandb sync` replaces config and summary by those of the last segment. So it repeats what the earlier ones
+say, and records no step: steps are numbered from 0 in each segment, and would replace the run's own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart.tracking.logger import define_curves
+from headstart.tracking.wandb_run import LoggerSettings, WandbRun
+
+INSPECT = (sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json")
+START_SECONDS = 30.0  # for W&B's process, which starts only now
+OF_SEGMENT = ("_runtime", "_wandb")  # what W&B itself writes into the summary of each segment
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the segments of a run on this machine say: the last config, the last summary, and whether all are uploaded.
+
+    `waiting`: a segment was recorded offline, and no `wandb sync` has uploaded it.
+    """
+
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    waiting: bool
+
+
+def find_segments(folder: Path) -> list[Path]:
+    """The files of a run's segments, the earliest first; W&B names their folders by the time."""
+    found = [path for path in (folder / "wandb").glob("*run-*/run-*.wandb") if not path.parent.is_symlink()]
+    return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
+
+
+def read_segments(segments: Sequence[Path]) -> Recorded:
+    """Read what the segments say with W&B's own reader.
+
+    Raises:
+        OSError, ValueError, subprocess.SubprocessError: one cannot be read.
+    """
+    config: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
+    for path in segments:
+        told = json.loads(subprocess.run([*INSPECT, path], capture_output=True, check=True, timeout=60).stdout)
+        config |= told.get("config") or {}
+        summary |= told.get("summary") or {}
+    waiting = any(
+        path.parent.name.startswith("offline-") and not path.with_suffix(".wandb.synced").exists() for path in segments
+    )
+    for key in OF_SEGMENT:
+        config.pop(key, None)
+        summary.pop(key, None)
+    return Recorded(config, summary, waiting)
+
+
+def add_pictures(
+    folder: Path,
+    settings: LoggerSettings,
+    arguments: Mapping[str, Any],
+    *,
+    phases: Sequence[str],
+    recorded: Recorded,
+    pictures: Mapping[str, Path],
+) -> None:
+    """Add PNG files to the run in `folder`, by their names on W&B; what goes wrong costs one warning.
+
+    Args:
+        arguments: of `wandb.init`: id, name, group, …, as the run began with.
+        phases: of the run, whose curves get their axes again, which W&B forgets when a run is resumed.
+    """
+    run = WandbRun(folder, settings, arguments, kept="The pictures are in the run's folder")
+    run.send(define_curves("epoch", "train/*", "val/*"))
+    for phase in phases:
+        run.send(define_curves(f"{phase}/epoch", f"{phase}/*"))
+    run.send(_update_summary(recorded.summary, pictures))
+    run.close(0, START_SECONDS)
+
+
+def _update_summary(summary: Mapping[str, Any], pictures: Mapping[str, Path]) -> Callable[[Any], None]:
+    def call(run: Any) -> None:
+        import wandb
+
+        images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
+        run.summary.update({**(summary if run.offline else {}), **images})
+
+    return call

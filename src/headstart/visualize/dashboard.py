@@ -1,0 +1,52 @@
+"""Pictures of a run go where the run logs: to its W&B run, under `visualize/<subject>`."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from headstart.predict.run import read_config
+from headstart.storage.records import read_result, read_state
+from headstart.storage.redact import mask
+from headstart.tracking import wandb_pictures
+from headstart.tracking.wandb_names import LONGEST, fit_names
+from headstart.tracking.wandb_reach import is_switched_off
+
+log = logging.getLogger(__name__)
+
+
+def send_pictures(folder: Path, subject: str, paths: Sequence[Path]) -> None:
+    """Add the PNG files among `paths` to the W&B run of the completed run in `folder`, if it logged there.
+
+    One picture is `visualize/<subject>`, of several each is `visualize/<subject>/<file>`. A run that waits for
+    `wandb sync` gets another offline segment. Trouble with W&B costs one warning.
+    """
+    config, pictures = read_config(folder), [path for path in paths if path.suffix == ".png"]
+    segments = wandb_pictures.find_segments(folder)
+    result = read_result(folder)
+    if not config.logger.wandb or is_switched_off() or not pictures or not segments or result is None:
+        return
+    try:
+        recorded = wandb_pictures.read_segments(segments)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        log.warning("%s: cannot be read (%s), so W&B gets no pictures", folder / "wandb", type(error).__name__)
+        return
+    study, name = str(result["study"]), str(result["run"])
+    arguments = {
+        **fit_names(f"{study}-{name.rpartition('-')[2]}", name, study),
+        "config": recorded.config,
+        "job_type": config.strategy.name[:LONGEST],
+        "tags": mask(list(config.logger.tags)),
+    }
+    key = f"visualize/{subject}"
+    wandb_pictures.add_pictures(
+        folder,
+        replace(config.logger, mode="offline") if recorded.waiting else config.logger,
+        arguments,
+        phases=[str(record["phase"]) for record in read_state(folder).get("done", [])],
+        recorded=recorded,
+        pictures={key if len(pictures) == 1 else f"{key}/{path.stem}": path for path in pictures},
+    )
