@@ -35,6 +35,10 @@ RUN_HEADS = [
     ("time", "", True),
     ("W&B id", "", False),
 ]
+FILES = (
+    *("summary.csv", "runs.csv", "pairs.csv", "worth.csv", "per_class.csv", "class_differences.csv"),
+    *("calibration.csv", "changed.csv", "decision.json"),
+)
 SCRIPTS = ("data.js", "charts.js", "table.js", "run.js")
 
 
@@ -62,6 +66,7 @@ def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, 
         runs=Listing("runs", RUN_HEADS, run_rows(comparison), ids=range(sum(len(g.runs) for g in comparison.groups))),
         skipped=comparison.study.skipped,
         facts=facts(comparison),
+        files=FILES,
         store=write_json(store),
         dims=store["dims"],
         drawings={name: make_svg(panels[0]) for name, panels in specs.items() if name in _first(sections)},

@@ -59,16 +59,18 @@ function addPhases(run) {
 async function addCharts(run, pictures) {
   const curves = figures.find(figure => figure.kind === "curves" && figure.rows.includes(run.row));
   if (curves && run.curve) await addChart(pictures, study.charts[curves.name][0], curveTables([run.row], () => [run]), "Learning curve");
-  const confusion = figures.find(figure => figure.name.startsWith("confusion-"));
+  const confusion = figures.find(figure => figure.name.startsWith("confusion-")), n = study.classes.length;
   if (!run.confusion.length) return;
-  if (confusion && study.classes.length && study.classes.length <= 16) {
-    const sums = {};
-    run.confusion.forEach(([is, , count]) => { sums[is] = (sums[is] || 0) + count; });
-    const cells = run.confusion.map(([is, seen, count]) => ({ true: is, seen, share: count / sums[is], text: count / sums[is] >= 0.005 ? fixed(100 * count / sums[is], 0) : "" }));
+  if (confusion && n && run.confusion.length === n * n) {
+    const cells = run.confusion.map((count, at) => {
+      const is = Math.floor(at / n), share = count / run.confusion.slice(is * n, is * n + n).reduce((sum, each) => sum + each, 0);
+      return { true: is, seen: at % n, share, text: share >= 0.005 ? fixed(100 * share, 0) : "" };
+    }).filter(cell => cell.share > 0);
     await addChart(pictures, study.charts[confusion.name][0], { cells }, "Confusion matrix");
-  } else if (study.classes.length) {
+  } else if (n) {
     const list = make("ol");
-    for (const [is, seen, count] of run.confusion.filter(([is, seen]) => is !== seen).sort((a, b) => b[2] - a[2]).slice(0, 15)) {
+    for (let at = 0; at < Math.min(45, run.confusion.length); at += 3) {
+      const [is, seen, count] = run.confusion.slice(at, at + 3);
       list.append(make("li", `${study.classes[is]} for ${study.classes[seen]}: ${count} images`));
     }
     const part = make("div");

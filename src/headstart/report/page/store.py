@@ -131,19 +131,19 @@ def _curve(table: Table, run: Run) -> dict[str, Any] | None:
     return {"x": list(curve.by_epoch), "y": [round(y, 5) for y in curve.by_epoch.values()], "begins": curve.begins}
 
 
-def _confusion(run: Run) -> list[list[int]]:
-    """Triples of true class, predicted class and images; of many classes the right ones and the largest confusions."""
+def _confusion(run: Run) -> list[int]:
+    """Images by true and predicted class, row after row; of many classes, triples of the largest confusions."""
     n = len(run.classes)
     counts = count_run(run, n) if 0 < n <= MOST_CLASSES else None
     if counts is None:
         return []
     import numpy as np
 
-    places = [(int(true), int(seen)) for true, seen in np.argwhere(counts)]
-    if n > WHOLE_MATRIX:
-        wrong = sorted((place for place in places if place[0] != place[1]), key=lambda place: -int(counts[place]))
-        places = wrong[:MOST_PAIRS]
-    return [[true, seen, int(counts[true, seen])] for true, seen in places]
+    if n <= WHOLE_MATRIX:
+        return [int(count) for count in counts.ravel()]
+    places = [(int(true), int(seen)) for true, seen in np.argwhere(counts) if true != seen]
+    worst = sorted(places, key=lambda place: -int(counts[place]))[:MOST_PAIRS]
+    return [number for true, seen in worst for number in (true, seen, int(counts[true, seen]))]
 
 
 def _classes(comparison: Comparison) -> list[str]:
