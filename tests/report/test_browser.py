@@ -74,6 +74,7 @@ def test_the_script_computes_what_python_does(tab: Any, outputs: Path) -> None:
     assert alike(seeds, found["seeds"])
     groups = table.comparison.groups
     points, dots, corners = list_costs(table, groups, SECONDS)
+    assert all(point["low"] is not None for point in points)
     by_row = {
         point["row"]: point for point in tab.evaluate("costTables(study.tasks[0].rows, 'seconds', 'accuracy').points")
     }

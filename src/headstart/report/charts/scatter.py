@@ -115,6 +115,9 @@ def draw_scatter(
         .properties(name="labels")
     )
     path = [{"x": at, "y": up, "order": place} for place, (at, up) in enumerate(front)]
+    points = [  # a bar of no length where there is no interval: Vega's search for room wants marks of each kind
+        {**point, "low": point["y"], "high": point["y"]} if point.get("low") is None else point for point in points
+    ]
     placed = place_labels(points, [*dots], front if stepped else (), limits, log, size)
     data = {"points": placed, "front": path} | ({"dots": list(dots)} if dots else {})
     return compose(layers, data, size[1], f"{titles[1]} against {titles[0]}")

@@ -141,9 +141,8 @@ def list_costs(
         found = table.score(row)
         tag = found["label"] if id(row) in named else ""
         points.append(found | {"x": cost, "y": found["score"], "tag": tag})
-        if len(row.runs) > 1:
-            seeds = [table.run(row, run) | {"x": budget.value(run) or cost} for run in row.runs]
-            dots += [seed | {"y": seed["score"]} for seed in seeds]
+        seeds = [table.run(row, run) | {"x": budget.value(run) or cost} for run in row.runs]
+        dots += [seed | {"y": seed["score"]} for seed in seeds]
     return points, dots, corners
 
 

@@ -44,7 +44,7 @@ function dress(spec, width) {
     if (!channel.legend || !channel.legend.columns) continue;
     const letters = Math.min(46, Math.max(...channel.scale.domain.map(name => name.length)));
     channel.legend.columns = Math.max(1, Math.floor((width - 60) / (7 * letters + 40)));
-    channel.legend.labelLimit = Math.min(340, width - 40);
+    channel.legend.labelLimit = Math.max(110, Math.min(340, width - 190));
   }
   spec.config = { ...spec.config, background: null, font: getComputedStyle(document.body).fontFamily, aria: true };
   return spec;

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from headstart.report.charts.tables import MOST_SCORES, Table
@@ -35,6 +36,11 @@ class Findings:
     contrasts: list[Contrast]
     choices: list[Choice] = field(default_factory=list)
 
+    @cached_property
+    def table(self) -> Table:
+        """The comparison as its charts see it."""
+        return Table(self.comparison)
+
 
 def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> list[Section]:
     """The page's sections; a figure of somebody's own is drawn into the folder. Without one there are no charts.
@@ -43,7 +49,7 @@ def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> 
         maps: show where networks look in the test images that have pictures.
     """
     comparison, families = findings.comparison, findings.families
-    table = Table(comparison)
+    table = findings.table
     worth = evidence.worth_section(comparison, families, table.palette)
     settings = settings_sections(comparison, findings.choices)
     if folder is None:

@@ -84,7 +84,8 @@ function costTables(rows, cost, worth) {
   const known = [];
   for (const row of rows.filter(row => rowKept[row])) {
     const price = summarize(keptRuns(row).map(run => valueOf(run, cost))), score = scoreOf(row, worth);
-    if (price !== null && price.mean > 0 && score !== null) known.push({ x: price.mean, y: score.score, tag: "", ...score });
+    if (price === null || price.mean <= 0 || score === null) continue;
+    known.push({ x: price.mean, y: score.score, tag: "", ...score, low: score.low ?? score.score, high: score.high ?? score.score });
   }
   const front = [];
   for (const point of [...known].sort((a, b) => a.x - b.x || b.merit - a.merit)) {
@@ -92,7 +93,7 @@ function costTables(rows, cost, worth) {
   }
   const named = known.length > 12 ? front : known;
   named.forEach(point => { point.tag = point.label; });
-  const dots = known.flatMap(point => keptRuns(point.row).length < 2 ? [] : keptRuns(point.row).map(run => {
+  const dots = known.flatMap(point => keptRuns(point.row).map(run => {
     const facts = runFacts(run, worth);
     return { ...facts, x: valueOf(run, cost) || point.x, y: facts.score };
   }));

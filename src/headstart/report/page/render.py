@@ -49,7 +49,7 @@ def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, 
         specs: of the sections' charts, by the name of their figure.
     """
     comparison = findings.comparison
-    table = Table(comparison)
+    table = findings.table
     store = make_store(table, page_columns(comparison), _strip(sections, specs), comparison.study.folder / "report")
     return template("template.html").render(
         study=comparison.study.name,
