@@ -85,7 +85,17 @@ def draw_lines(
         layers.append(
             level.mark_rule(strokeWidth=2, strokeDash=[6, 3]).encode(y=y, color=colour, tooltip=[tips[0], tips[2]])
         )
-    dash = {"strokeDash": alt.StrokeDash("kind:N", legend=alt.Legend(symbolType="stroke"))} if dashed else {}
+    dash = (
+        {
+            "strokeDash": alt.StrokeDash(
+                "kind:N",
+                scale=alt.Scale(domain=["validation", "training"], range=[[1, 0], [5, 4]]),
+                legend=alt.Legend(symbolType="stroke"),
+            )
+        }
+        if dashed
+        else {}
+    )
     layers.append(base.mark_line(strokeWidth=2, aria=False).encode(y=y, color=colour, **dash))
     if len({point["x"] for point in points}) <= MOST_MARKS and not dashed:
         marks = base.mark_point(filled=True, size=44, opacity=1, aria=False)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 HEIGHT = 380
+WIDTHS = {1: 560, 2: 340}  # of the plot in a picture, by how many panels stand side by side; of more, 220
 NUMBERS = {  # how an axis writes a number, by what it counts
     "seconds": "datum.value < 100 ? format(datum.value, '~g') + ' s' : datum.value < 6000 ? "
     "format(datum.value / 60, '.2~g') + ' min' : format(datum.value / 3600, '.2~g') + ' h'",
@@ -35,7 +36,8 @@ def draw_scatter(
     connect: bool = False,
     number: str = "count",
     legend: bool = True,
-    size: tuple[float, float] = (560, HEIGHT),
+    panels: int = 1,
+    size: tuple[float, float] | None = None,
 ) -> alt.LayerChart:
     """A mark for each point, with the bar of its interval and a name where that covers nothing.
 
@@ -44,10 +46,12 @@ def draw_scatter(
             `tag` (the name beside it, or empty); `hollow` for what others published.
         front: corners of the line that joins what nothing cheaper beats, or the ends of a fitted line.
         dots: single seeds: `label`, `x`, `y`, and for the pointer `run`, `seed`, `differs`.
-        size: of the plot in pixels, for which names are placed in a picture; the page places them anew.
+        panels: how many stand side by side; with `size`, of the plot in pixels, it says where names have room in a
+            picture; the page places them anew.
     """
     import altair as alt
 
+    size = size or (WIDTHS.get(panels, 220), HEIGHT)
     limits = limits or find_limits([*points, *dots], log)
     scales = [alt.Scale(domain=list(span), nice=False, clamp=True) for span in limits]
     scales[0].type = "log" if log else "linear"
@@ -165,4 +169,4 @@ def list_ticks(span: tuple[float, float], number: str) -> list[float]:
     if number == "seconds":
         steps = [step for step in steps if step < 1] + list(map(float, TIMES))
     found = [step for step in steps if low <= step <= high]
-    return found[:: -(-len(found) // 7)] if found else [low, high]
+    return found[:: -(-len(found) // 7)] if found else [float(f"{math.sqrt(low * high):.2g}")]

@@ -55,7 +55,7 @@ function ticksOf([low, high], kind) {
   let steps = [...Array(22).keys()].flatMap(at => digits.map(digit => digit * 10 ** (at - 6)));
   if (kind === "duration") steps = [...steps.filter(step => step < 1), 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, ...hours];
   const found = steps.filter(step => low <= step && step <= high);
-  return found.length ? found.filter((_, at) => at % Math.ceil(found.length / 7) === 0) : [low, high];
+  return found.length ? found.filter((_, at) => at % Math.ceil(found.length / 7) === 0) : [Number(Math.sqrt(low * high).toPrecision(2))];
 }
 
 // Other axes for the chart of cost: titles, limits and how numbers are written.

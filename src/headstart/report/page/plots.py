@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from headstart.report.charts.accuracy import draw_accuracy
 from headstart.report.charts.grids import draw_pairs
 from headstart.report.charts.lines import draw_lines
@@ -43,7 +45,10 @@ def plot_costs(table: Table) -> list[Plot]:
     for budget in BUDGETS:
         known = {task: own for task, rows in tasks.items() if (own := [row for row in rows if budget.of(row)])}
         if known and (budget is SECONDS or any(tells(rows, budget) for rows in tasks.values())):
-            charts = [_draw_cost(table, rows, budget, task if len(tasks) > 1 else "") for task, rows in known.items()]
+            charts = [
+                _draw_cost(table, rows, budget, task if len(tasks) > 1 else "", len(known))
+                for task, rows in known.items()
+            ]
             name = f"{table.comparison.metric.name}_vs_{budget.name}"
             alt = f"Test {table.comparison.metric.title} against {budget.axis}, logarithmic axis"
             first = budget is SECONDS and len(charts) == 1
@@ -52,7 +57,7 @@ def plot_costs(table: Table) -> list[Plot]:
     return found
 
 
-def _draw_cost(table: Table, rows: list[Group], budget: Budget, task: str) -> object:
+def _draw_cost(table: Table, rows: list[Group], budget: Budget, task: str, panels: int) -> Any:
     metric = rows[0].metric
     points, dots, corners = list_costs(table, rows, budget)
     (low, high), _ = find_limits([*points, *dots], log=True)
@@ -67,6 +72,7 @@ def _draw_cost(table: Table, rows: list[Group], budget: Budget, task: str) -> ob
         limits=limits,
         number=NUMBERS.get(budget.name, "count"),
         legend=budget is SECONDS,
+        panels=panels,
     )
     return chart.properties(title=task) if task else chart
 

@@ -140,7 +140,7 @@ class Correlation(Figure):
             sources |= {figures.source: None for figures in known.values() if figures is not None}
             found = pearson([x for x, _ in points.values()], [y.mean for _, y in points.values()])
             title = f"{self.shown(name)}, mean {100 * grid.accuracy:.1f} %"
-            charts.append(self._panel(points, colours[self.shown(name)], found, title))
+            charts.append(self._panel(points, colours[self.shown(name)], found, (title, len(panels))))
             told.append(self._describe(name, found, len(points)))
             if grid.seeds_left_out:
                 seeds = ", ".join(map(str, grid.seeds_left_out))
@@ -163,7 +163,9 @@ class Correlation(Figure):
             raise LookupError(" ".join(lacking).removesuffix("."))
         return panels, lacking
 
-    def _panel(self, points: Mapping[str, tuple[float, Stat]], colour: str, found: Pearson | None, title: str) -> Any:
+    def _panel(
+        self, points: Mapping[str, tuple[float, Stat]], colour: str, found: Pearson | None, place: tuple[str, int]
+    ) -> Any:
         marks = []
         for model, (x, y) in points.items():
             half = y.interval
@@ -182,9 +184,10 @@ class Correlation(Figure):
             log=False,
             legend=False,
             number="plain",
+            panels=place[1],
             limits=find_limits(marks, log=False, share=False),
         )
-        return chart.properties(title=f"{title}: {words}")
+        return chart.properties(title=f"{place[0]}: {words}")
 
     def _describe(self, name: str, found: Pearson | None, networks: int) -> str:
         beside = f"published: {self.published[name]:.2f}" if name in self.published else ""

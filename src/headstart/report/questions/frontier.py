@@ -72,5 +72,13 @@ class Frontier(Figure):
         front = [*corners, (limits[0][1], corners[-1][1])] if corners else []
         titles = (COSTS.get(cost, cost), "test accuracy, %")
         return draw_scatter(
-            points, titles, looks, front=front, limits=limits, log=log, legend=False, number=number_kind(cost)
+            points,
+            titles,
+            looks,
+            front=front,
+            limits=limits,
+            log=log,
+            panels=len(self.x),
+            legend=False,
+            number=number_kind(cost),
         )

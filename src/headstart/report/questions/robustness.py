@@ -63,7 +63,18 @@ class Robustness(Figure):
                 facts | {"x": 100 * run.accuracy, "y": 100 * outside(run), "run": run.name, "seed": str(run.repeat)}
                 for run in row.runs
             ]
-        charts = [draw_scatter(points, TITLES, looks, dots=dots, log=False, legend=False, number="plain")]
+        charts = [
+            draw_scatter(
+                points,
+                TITLES,
+                looks,
+                dots=dots,
+                log=False,
+                panels=1 + bool(self.published),
+                legend=False,
+                number="plain",
+            )
+        ]
         told = ["Bars are 95 % intervals over seeds, dots single seeds; each kind of change counts alike."]
         if self.against in rows:
             told.append(self._describe_differences(rows))
@@ -80,7 +91,9 @@ class Robustness(Figure):
             {"label": self.shown(name), "tag": self.shown(name), "x": inside, "y": out, "hollow": True}
             for name, (inside, out) in self.published.items()
         ]
-        return draw_scatter(points, TITLES, theirs, log=False, legend=False, number="plain")
+        return draw_scatter(
+            points, TITLES, theirs, log=False, panels=1 + bool(self.published), legend=False, number="plain"
+        )
 
     def _describe_differences(self, rows: Mapping[str, Group]) -> str:
         """Every other row against one, in points, seed by seed."""

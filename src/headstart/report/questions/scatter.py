@@ -64,7 +64,14 @@ class Scatter(Figure):
             log = is_log([point["x"] for point in points])
             charts.append(
                 draw_scatter(
-                    points, titles, looks, connect=self.connect, log=log, legend=legend, number=number_kind(cost)
+                    points,
+                    titles,
+                    looks,
+                    connect=self.connect,
+                    log=log,
+                    panels=len(self.x),
+                    legend=legend,
+                    number=number_kind(cost),
                 )
             )
         return charts, ""
