@@ -91,13 +91,17 @@ def find_in_configs() -> Iterator[tuple[str, list[str]]]:
 def find_in_help() -> Iterator[tuple[str, list[str]]]:
     """The examples in the help of each verb and of each subject of visualize."""
     for words in [*([verb] for verb in PARSERS), *(["visualize", "RUN", subject] for subject in SUBJECTS)]:
-        examples = re.findall(r"^ {2}((?:find .* )?headstart .*?)(?: {2,}.*)?$", generate["read_help"](*words), re.MULTILINE)
+        examples = re.findall(
+            r"^ {2}((?:find .* )?headstart .*?)(?: {2,}.*)?$", generate["read_help"](*words), re.MULTILINE
+        )
         assert examples, f"headstart {' '.join(words)} --help shows no example"
         yield from ((f"{' '.join(words)} --help", found) for line in examples for found in split(line))
 
 
 COMMANDS = list(
-    {" ".join(words): (where, words) for where, words in [*find_in_pages(), *find_in_configs(), *find_in_help()]}.values()
+    {
+        " ".join(words): (where, words) for where, words in [*find_in_pages(), *find_in_configs(), *find_in_help()]
+    }.values()
 )
 
 
