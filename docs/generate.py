@@ -111,7 +111,7 @@ def make_choices(conf: Path) -> Iterator[str]:
     """The page of groups: a table of the files of each, but of those that have a page of their own."""
     yield from [
         "# Choices of each group", "",
-        "`headstart train group=choice` takes one file of `conf/group/`. The text is the comment at the top of the file. "
+        "`headstart train group=choice` takes one file of `conf/group/`. The text is the comment at its top. "
         "[Strategies](strategies.md) and [studies](studies.md) have pages of their own.", "",
     ]  # fmt: skip
     for folder in sorted(path for path in conf.iterdir() if path.is_dir()):
@@ -137,7 +137,7 @@ def make_studies(conf: Path) -> Iterator[str]:
     """The page of studies: question, command, published figure and measured result of each."""
     yield from [
         "# Studies and their results", "",
-        "The head of each file of `conf/experiment/`: its question, the command, what is published and what was measured. "
+        "The head of each file of `conf/experiment/`: question, command, what is published and what was measured. "
         "Intervals are 95 % intervals of the mean over seeds.", "",
     ]  # fmt: skip
     for path in sorted((conf / "experiment").glob("*.yaml")):
@@ -201,7 +201,8 @@ def escape(text: str) -> str:
 def show(value: Any) -> str:
     """A value as it would be typed."""
     known = {None: "null", True: "true", False: "false", "???": "must be given", "": "''"}
-    return known.get(value, str(value)) if isinstance(value, str | bool | None) else str(value)
+    value = None if str(value) == "None" else value  # OmegaConf's nodes show themselves so
+    return known.get(value, str(value)) if isinstance(value, str | bool | None) else str(value).strip("'")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The documents say what is so: every test that they name exists, every file that they link to is there, no key is left out."""
+"""The documents say what is so: tests and files that they name exist, and no key, choice or verb is left out."""
 
 from __future__ import annotations
 

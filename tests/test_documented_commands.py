@@ -127,7 +127,7 @@ def load(config_dir: str | None) -> tuple[Loader, Composer, TextKeys]:
 
 
 def find_problems(words: list[str]) -> list[str]:
-    """What `headstart train WORDS` has to say before a run, each value of a sweep once; not what torch and timm know."""
+    """What `headstart train WORDS` has to say before a run, but for what only torch and timm know."""
     arguments = parse_arguments(words)
     loader, composer, texts = load(arguments.config_dir)
     multirun = arguments.multirun
