@@ -22,6 +22,7 @@ from headstart.cli.main import VERBS
 from headstart.cli.visualize import EXAMPLES, SUBJECTS
 from headstart.config import resolvers
 from headstart.config.values import find_value_problems
+from headstart.errors import UserError
 from headstart.preflight.command import compose_job
 from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
@@ -196,5 +197,5 @@ def test_many_commands_are_found_everywhere() -> None:
 )
 def test_a_wrong_command_would_be_found(wrong: str) -> None:
     (words,) = split(wrong)
-    with pytest.raises((AssertionError, SystemExit, KeyError, ValueError)):
+    with pytest.raises((AssertionError, SystemExit, KeyError, UserError)):
         check(words)
