@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help install demo test test-slow bench lint clean
+.PHONY: help install demo docs test test-slow bench lint clean
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -27,6 +27,10 @@ bench: install  ## measured ratios against other tools (installs them into .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 
+docs: install  ## the documentation, to site/; a broken link is an error
+	$(BIN)/python docs/generate.py build/docs
+	$(BIN)/zensical build --clean --strict
+
 lint: install  ## ruff, mypy, and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,4 +38,4 @@ lint: install  ## ruff, mypy, and the order of imports
 	$(BIN)/lint-imports
 
 clean:  ## remove the virtual environment and caches, never outputs/
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache build dist
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .cache build dist site

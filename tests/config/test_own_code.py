@@ -1,4 +1,4 @@
-"""Code of one's own: `imports`, plugins, and what the README promises."""
+"""Code of one's own: `imports`, plugins, and what the documents promise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headstart.config import instantiate, own_code
 from headstart.config.code_digest import digest_modules
 from headstart.errors import UserError
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture
@@ -40,18 +40,17 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_the_readmes_way_works_from_an_empty_folder(tmp_path: Path) -> None:
+def test_the_documents_way_works_from_an_empty_folder(tmp_path: Path) -> None:
     """With the files and the command as they stand there; Python itself does not look into this folder (-P)."""
-    text = README.read_text("utf-8")
-    section = text[text.index("## Add your own") :]
-    files = re.findall(r"```\w+\n# ((?:mylab|my_conf)/\S+)\n(.*?)```", section, re.DOTALL)
-    assert [name for name, _ in files] == ["mylab/birds.py", "mylab/nets.py", "my_conf/data/birds.yaml"]
+    text = "".join((DOCS / page).read_text("utf-8") for page in ("own-data.md", "own-network.md"))
+    files = re.findall(r"```\w+\n# ((?:mylab|my_conf)/\S+)\n(.*?)```", text, re.DOTALL)
+    assert [name for name, _ in files] == ["mylab/birds.py", "my_conf/data/birds.yaml", "mylab/nets.py"]
     for name, content in files:
         write(tmp_path / name, content)
     labels = np.arange(40) % 2
     images = np.broadcast_to((60 + 120 * labels).astype(np.uint8)[:, None, None, None], (40, 32, 32, 3))
     np.savez(tmp_path / "birds.npz", images=images, labels=labels)
-    (command,) = re.findall(r"^headstart (train .*imports.*)$", section, re.MULTILINE)
+    (command,) = re.findall(r"^headstart (train .*imports.*mylab.nets.*)$", text, re.MULTILINE)
     short = ["epochs=1", "data.image_size=32", "logger=csv", "hardware=cpu", "hardware.threads=1"]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "headstart", *shlex.split(command), *short],

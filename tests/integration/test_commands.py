@@ -1,12 +1,10 @@
-"""The demo and every experiment, shrunken, as commands; and every command that README.md shows."""
+"""The demo and every experiment, shrunken, as commands."""
 
 from __future__ import annotations
 
 import csv
 import html
 import json
-import re
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,23 +12,15 @@ from pathlib import Path
 import pytest
 
 import fork_server
-from conftest import SMALL, compose
+from conftest import SMALL
 from headstart.config import resolvers
 
-ROOT = Path(__file__).resolve().parents[2]
 STUDIES = sorted(path.stem for path in (resolvers.config_folder() / "experiment").glob("*.yaml") if path.stem != "demo")
 TINY = (
     "size=small", "data.n_train=40", "data.train_per_class=null", "data.train_fraction=null", "data.n_test=20",
     "data.batch_size=16", "epochs=1", "seed=0", "logger=csv", "hardware=cpu",
 )  # fmt: skip
 LARGER = {"shots": ("data.n_train=null", "data.train_per_class=2,4")}  # what it sweeps cannot be one number
-README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = [
-    line.split("#")[0].strip()
-    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
-    for line in block.replace("\\\n", " ").splitlines()
-    if line.startswith("headstart train") and "--config-dir" not in line  # tests/config/test_own_code.py runs that one
-]
 
 
 def headstart(*arguments: str, cwd: Path) -> str:
@@ -101,17 +91,3 @@ def test_one_bad_job_does_not_end_the_sweep(tmp_path: Path) -> None:
     assert "it diverged" in done.stdout
     assert "1 of 2 jobs failed" in done.stdout
     assert len(list((tmp_path / "outputs").glob("runs/*/result.json"))) == 1
-
-
-def test_readme_shows_commands() -> None:
-    assert len(COMMANDS) >= 12
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_in_readme_composes(command: str) -> None:
-    words = [word for word in shlex.split(command.replace("--cfg job", ""))[2:] if not word.startswith("-")]
-    assert words or command == "headstart train"
-    for override in words:
-        assert "=" in override, command
-    single = [re.sub(r"(=[^=,\[{]+),.*", r"\1", word) for word in words]  # the first value of a sweep
-    assert compose(*single).study, "composes, and passes validation"

@@ -38,6 +38,7 @@ TYPED: list[tuple[str, str, Any]] = [
     ("patience=null", "patience", None),
     ("hardware.clip=None", "hardware.clip", None),
     ("class_weights=none", "class_weights", "none"),
+    ("keep=none", "keep", "none"),
     ("study=${hydra:runtime.choices.strategy}", "study", "feature_extraction"),
     ("study=${seed}", "study", "0"),
     (f"{FOLDER} data.source.root=2024", "data.source.root", "2024"),

@@ -20,6 +20,11 @@ List what can be made again, with its size and age, and delete it after a questi
 half-written files, and the caches that all studies share (cached features, digests of image files, timings).
 Results, predictions, the final weights, and everything that an unfinished run needs to go on stay. A run that another
 process holds is left alone, and no symbolic link is followed."""
+EXAMPLES = """\
+examples:
+  headstart clean                                  list all that can be made again, and ask
+  headstart clean demo --older-than 30d --dry-run
+"""
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -27,7 +32,10 @@ UNITS = ("bytes", "kB", "MB", "GB", "TB")
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the verb's arguments."""
     parser = argparse.ArgumentParser(
-        prog="headstart clean", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="headstart clean",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("studies", nargs="*", metavar="STUDY", help="the studies; default: all of them")

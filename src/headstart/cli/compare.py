@@ -19,6 +19,13 @@ Compare the completed runs of a study: print a table over seeds and the row to t
 outputs/STUDY/report/ (index.html; CSV files of the rows, runs, paired tests, gains per cost, classes,
 calibration and changed images; plots as PNG), which replaces the report that was there."""
 PIPED_WIDTH = 100
+EXAMPLES = """\
+examples:
+  headstart compare                                        the study that finished last
+  headstart compare demo --metric balanced_accuracy
+  headstart compare demo --between finetune feature_extraction
+  headstart compare demo --keep optimizer.lr               all learning rates, not only the one that validation chose
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -26,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="headstart compare",
         description=DESCRIPTION,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

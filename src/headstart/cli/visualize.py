@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +31,30 @@ SUBJECTS: dict[str, str] = {
 }
 PER_IMAGE = ("activations", "why")  # subjects that take images as `headstart predict` does
 
+# of each subject, commands that its --help shows
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "features": (
+        "headstart visualize efficientnet_lite0 features",
+        "headstart visualize outputs/demo/RUN features --classes 3 8",
+    ),
+    "filters": ("headstart visualize efficientnet_lite0 filters",),
+    "activations": ("headstart visualize efficientnet_lite0 activations photo.jpg --channels 12",),
+    "dream": (
+        "headstart visualize efficientnet_lite0 dream photo.jpg --layers 5 --animate",
+        "headstart visualize efficientnet_lite0 dream --noise 400x300",
+    ),
+    "embedding": (
+        "headstart visualize outputs/demo/RUN embedding",
+        "headstart visualize outputs/demo/RUN embedding outputs/demo/RUN2",
+    ),
+    "transfer": ("headstart visualize outputs/demo/RUN transfer",),
+    "why": (
+        "headstart visualize outputs/demo/RUN why",
+        "headstart visualize outputs/demo/RUN why --against outputs/demo/RUN2",
+        "headstart visualize efficientnet_lite0 why photo.jpg --method occlusion",
+    ),
+}
+
 
 class Subject(Protocol):
     """What a file of `headstart.visualize.commands` offers; importing it imports no torch."""
@@ -47,12 +71,21 @@ class Subject(Protocol):
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the verb's arguments."""
     parser = argparse.ArgumentParser(
-        prog="headstart visualize", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="headstart visualize",
+        description=DESCRIPTION,
+        epilog=_list_examples(commands[0] for commands in EXAMPLES.values()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("network", metavar="MODEL_OR_RUN", help="a run's folder, or a network's name")
     subjects = parser.add_subparsers(dest="subject", metavar="WHAT", required=True)
     for name, text in SUBJECTS.items():
-        own = subjects.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        own = subjects.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=_list_examples(EXAMPLES[name]),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         add = own.add_argument
         find(name).add_arguments(own)
         add("--out", metavar="FOLDER", help="where the pictures go")
@@ -60,6 +93,10 @@ def make_parser() -> argparse.ArgumentParser:
         add("--device", default="auto", help="cpu, cuda, cuda:1, … (default: a GPU if there is one)")
         add("--seed", type=int, default=0, help="of everything that is drawn at random (default: 0)")
     return parser
+
+
+def _list_examples(commands: Iterable[str]) -> str:
+    return "\n  ".join(["examples:", *commands])
 
 
 def find(name: str) -> Subject:

@@ -18,11 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from headstart.config import instantiate, keys
+from headstart.config.ranges import CHOICES
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 
 NULL_WORDS = ("None", "none")  # how other tools write null
-NONE_IS_A_WORD = ("class_weights", "model.weights")  # keys of which `none` is a value
+NONE_IS_A_WORD = ("model.weights", *(key for key, words in CHOICES.items() if "none" in words))
 # Their signatures are not asked: they take numbers and words, and importing them takes seconds.
 LIBRARIES = ("torch.", "timm.", "torchmetrics.", "pytorch_lightning.")
 

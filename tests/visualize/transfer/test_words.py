@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,6 +56,16 @@ def test_one_depth() -> None:
 @pytest.mark.parametrize("frozen", [0.9, 0.95, 0.895])
 def test_a_gain_that_is_not_shown_recommends_the_frozen_backbone(frozen: float) -> None:
     assert "strategy=feature_extraction should do" in conclude(transfer([0.5, 0.5, frozen]))
+
+
+def test_too_few_images_to_say_whether_there_is_a_gain() -> None:
+    few = np.arange(20)
+    base = compare(few < 17, few < 18)
+    found = transfer([0.9])
+    said = conclude(replace(found, images=20, changes=[replace(found.changes[0], onward=base)]))
+    assert said.startswith("20 images are too few to say whether fine-tuning gained anything")
+    assert "changes by -5.0 ±" in said
+    assert "should do" not in said
 
 
 def test_depths_none_of_which_can_be_spared() -> None:

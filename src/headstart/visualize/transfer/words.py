@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headstart.visualize.transfer.measure import Change, Transfer
 
 ENOUGH = 0.95  # the share of the gain that a recommended strategy has to keep
+SMALL = 0.05  # a gain of which the interval reaches further than this may not be called none
 HEADS = ("depth", "layers", "weights", "statistics", "CKA", "rewound alone", "pretrained up to here")
 COLUMNS = (
     *("depth", "layers", "changed", "weights", "statistics", "cka"),
@@ -77,6 +78,12 @@ def conclude(transfer: Transfer) -> str:
     """
     base, images = transfer.frozen, f"{transfer.images} images"
     if base.change >= 0 or not base.is_shown:
+        if base.change - base.half < -SMALL:
+            return (
+                f"{images} are too few to say whether fine-tuning gained anything: with the pretrained backbone and a "
+                f"head fitted anew, accuracy changes by {show_change(base)} points. --part test has other images, but "
+                "then they can no longer test the strategy that is chosen by them."
+            )
         return (
             f"Fine-tuning gained nothing that {images} show: with the pretrained backbone and a head fitted anew, "
             f"accuracy changes by {show_change(base)} points: strategy=feature_extraction should do."
