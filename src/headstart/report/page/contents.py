@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from headstart.report.charts.tables import MOST_SCORES, Table
 from headstart.report.page import evidence
@@ -203,7 +204,7 @@ def _changed_section(findings: Findings, pictures: Sequence[Plot], galleries: Ga
         if order:
             count = min(MOST_IMAGES, len(order))
             told = f"{name}: the {count} that changed most, of {len(order):,}"
-            where = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
+            where: dict[str, Any] = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
             tables.append(Listing(f"changed-{place}", HEADS, list_changed(contrast, order[:count]), **where))
         if galleries is not None and place < MOST_CONTRASTS:
             sides = contrast.pair.one, contrast.pair.other

@@ -174,7 +174,9 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
             same = kind == 1 and [s.pair.other for s in steps] == [reference] * len(steps)
             if steps and not same:
                 rows = [_worth_row(comparison, found, palette) for found in steps]
-                where = {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
+                where: dict[str, Any] = (
+                    {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
+                )
                 heads = _in_unit(WORTH_HEADS, comparison.metric)
                 tables.append(Listing(f"worth-{place}-{kind}", heads, rows, **where))
     if not tables:

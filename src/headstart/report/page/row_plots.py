@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 from headstart.evaluation.metrics import ECE_BINS
 from headstart.report.charts.classes import draw_classes
@@ -32,7 +33,7 @@ def plot_classes(table: Table, contrast: Contrast, place: int, name: str, captio
     shown = most_changed(contrast.classes)
     sides = contrast.pair.one, contrast.pair.other
     labels = _two_labels(table, contrast)
-    changes = []
+    changes: list[dict[str, Any]] = []
     for change in shown:
         mean, half = 100 * change.difference.mean, change.difference.interval
         text = f"{mean:+.0f}" + ("" if half is None else f" ± {100 * half:.0f}")
@@ -79,9 +80,9 @@ def plot_reliability(table: Table, group: Group, found: Reliability, place: int)
     """How often a row is right when it says how sure it is."""
     label = table.comparison.label(group)
     every = found.counts.sum()
-    bins = []
+    bins: list[dict[str, Any]] = []
     for at in range(ECE_BINS):
-        limits = {"from": 100 * (at + 0.06) / ECE_BINS, "to": 100 * (at + 0.94) / ECE_BINS}
+        limits: dict[str, Any] = {"from": 100 * (at + 0.06) / ECE_BINS, "to": 100 * (at + 0.94) / ECE_BINS}
         means = [
             None if math.isnan(value) else 100 * value
             for value in (float(found.confidence[at]), float(found.accuracy[at]))

@@ -166,7 +166,7 @@ class Correlation(Figure):
     def _panel(
         self, points: Mapping[str, tuple[float, Stat]], colour: str, found: Pearson | None, place: tuple[str, int]
     ) -> Any:
-        marks = []
+        marks: list[dict[str, Any]] = []
         for model, (x, y) in points.items():
             half = y.interval
             ends = {"low": None, "high": None} if half is None else {"low": y.mean - half, "high": y.mean + half}

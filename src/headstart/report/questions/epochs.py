@@ -34,7 +34,7 @@ class Errors(Figure):
         looks = colour_names(list(dict.fromkeys(self.shown(name) for name in series(comparison, self.by))))
         charts = []
         for title, (rows, kinds) in self._panels(comparison).items():
-            points = []
+            points: list[dict[str, Any]] = []
             for row in rows:
                 facts = {"row": number_of(comparison, row), "label": self.shown(name_of(row, self.by) or "all")}
                 for kind in kinds:

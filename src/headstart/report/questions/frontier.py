@@ -54,7 +54,7 @@ class Frontier(Figure):
     def _panel(self, comparison: Comparison, cost: str, best: Sequence[Group]) -> Any:
         rows = comparison.groups
         high = [row for row in rows if 100 * row.accuracy.mean >= self.lowest] or rows
-        points = []
+        points: list[dict[str, Any]] = []
         for row in rows:
             name, facts = self.shown(name_of(row, self.label)), percent(row.accuracy)
             if row not in high:  # at the axis' foot, with its number

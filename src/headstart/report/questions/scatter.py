@@ -48,7 +48,7 @@ class Scatter(Figure):
         looks = colour_names([self.shown(name) for name in found])
         charts = []
         for cost in self.x:
-            points = [
+            points: list[dict[str, Any]] = [
                 {
                     "row": number_of(comparison, row),
                     "label": self.shown(name),
