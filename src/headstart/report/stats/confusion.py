@@ -11,7 +11,7 @@ from headstart.tracking.confusion import count_pairs
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_DRAWN = 12
+MOST_DRAWN, MANY_ROWS = 12, 60
 
 
 def count_run(run: Run, classes: int) -> np.ndarray | None:
@@ -61,6 +61,7 @@ def worst_pairs(rate: np.ndarray, classes: list[str], most: int = 3) -> str:
 
 
 def leading(comparison: Comparison) -> list[Group]:
-    """The rows that get a picture of their own: the best of each task, about twelve in all."""
+    """The rows that get pictures of their own: the best of each task, about twelve in all, of very many rows six."""
     tasks = comparison.tasks()
-    return [row for rows in tasks.values() for row in rows[: max(1, MOST_DRAWN // len(tasks))]]
+    most = MOST_DRAWN if len(comparison.groups) <= MANY_ROWS else MOST_DRAWN // 2
+    return [row for rows in tasks.values() for row in rows[: max(1, most // len(tasks))]]

@@ -19,7 +19,8 @@ def tell_apart(study: Study) -> Study:
         if len(known) > 1:
             digits = next(n for n in range(SHORTEST, 99) if len({content[:n] for content in known}) == len(known))
             named |= {run.folder: content[:digits] or "unknown" for run, content in zip(runs, contents, strict=True)}
-    return replace(study, runs=[replace(run, content=named.get(run.folder, "")) for run in study.runs])
+    told = [replace(run, content=named[run.folder]) if run.folder in named else run for run in study.runs]
+    return replace(study, runs=told)
 
 
 def _cut_of(run: Run) -> tuple[Any, ...]:
