@@ -49,6 +49,7 @@ async function filter() {
 
 if (bar) {
   bar.hidden = false;
+  bar.querySelectorAll("input[type=checkbox]").forEach(box => { box.defaultChecked = true; });
   bar.addEventListener("submit", event => event.preventDefault());
   bar.addEventListener("change", event => {
     const set = event.target.closest("fieldset");
