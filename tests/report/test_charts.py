@@ -10,6 +10,7 @@ import pytest
 
 from headstart.report.charts import render
 from headstart.report.charts.confusion import draw_confusion
+from headstart.report.charts.grids import draw_verdicts
 from headstart.report.charts.labels import HALF, LINE, place_labels
 from headstart.report.charts.lines import draw_lines
 from headstart.report.charts.render import join_panels, make_spec
@@ -85,6 +86,14 @@ def test_the_looks_of_a_chart_are_those_of_its_rows() -> None:
     spec = make_spec(draw_scatter(points, ("x", "y"), looks))
     scales = re.findall(r'"domain": \["a", "b"\], "range": (\[[^]]*\])', json.dumps(spec))
     assert {tuple(json.loads(scale)) for scale in scales} == {tuple(looks.colours), tuple(looks.shapes)}
+
+
+def test_a_title_is_no_expression() -> None:
+    """Vega-Lite escapes quotes in titles and no backslash: a name could end the text that it stands in."""
+    spec = make_spec(draw_verdicts([[1, 2], [3, 4]], ('a\\" + 1 + "', "\\x1b"), ("#0072B2", "#D55E00")))
+    titles = re.findall(r'"title": ("[^,]*?(?<!\\)")', json.dumps(spec["layer"]))
+    assert len(titles) > 4
+    assert not [title for title in titles if "\\" in json.loads(title)]
 
 
 def test_ticks_are_round() -> None:

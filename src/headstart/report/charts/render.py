@@ -24,13 +24,31 @@ ACROSS = 3  # panels beside each other
 
 def make_spec(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
     """The chart in the words of Vega-Lite, as wide as what it stands in."""
-    found: dict[str, Any] = chart.to_dict(validate=False)
+    found: dict[str, Any] = _guard_titles(chart.to_dict(validate=False))
     found |= {
         "width": found.get("width", "container"),
         "config": CONFIG,
         "autosize": {"type": "fit-x", "contains": "padding"},
     }
     return found
+
+
+def _guard_titles(node: Any) -> Any:
+    """The specification with another stroke for a backslash in titles: Vega-Lite puts titles into expressions, in which
+    `\\x1b` would be a control character.
+    """
+    if isinstance(node, list):
+        return [_guard_titles(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: part.replace("\\", "\u2216")
+        if key == "title" and isinstance(part, str)
+        else part
+        if key == "datasets"
+        else _guard_titles(part)
+        for key, part in node.items()
+    }
 
 
 def join_panels(specs: Sequence[dict[str, Any]], width: float = WIDTH, most: int = ACROSS) -> dict[str, Any]:
