@@ -64,6 +64,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="show on the page, over the test images that changed verdict and the most confident mistakes, what speaks"
         " for the answer (HiResCAM); loads the weights that the runs kept",
     )
+    parser.add_argument(
+        "--wandb",
+        action="store_true",
+        help="create or update a saved view and a report in the W&B project of the runs"
+        " (needs pip install 'headstart[wandb-report]')",
+    )
     return parser
 
 
@@ -136,4 +142,9 @@ def main(argv: Sequence[str]) -> int:
         console.print(escape_controls(line), soft_wrap=line.startswith("headstart "))
     page = report(findings, plots=not options.no_plots, maps=options.maps) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
+    if options.wandb:
+        from headstart.report.publish import publish
+
+        for address in publish(findings, page.parent):
+            console.print(f"W&B: {address}", soft_wrap=True)
     return 0
