@@ -21,7 +21,7 @@ COUNTS = {
     "experiment": 19,
     "head": 4,
     "hardware": 5,
-    "logger": 3,
+    "logger": 6,
     "model": 67,
     "optimizer": 3,
     "scheduler": 4,

@@ -22,7 +22,7 @@ def test_what_people_filter_by_has_a_key_of_its_own() -> None:
     one, two = flat.flatten(compose()), flat.flatten(compose(*OTHER))
     wanted = {
         "strategy": ("feature_extraction", "head_then_all"),
-        "model": ("tf_efficientnet_lite0", "vgg16.tv_in1k"),
+        "model": ("tf_efficientnet_lite0", "vgg16"),
         "n_per_class": (10, "all"),
         "lr": (0.001, 0.01),
         "momentum": ("none", 0.9),

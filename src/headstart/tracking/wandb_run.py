@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from headstart.tracking import wandb_artifacts, wandb_calls, wandb_internals
 from headstart.tracking.tracker import About, LoggerSettings, Pictures, State
+from headstart.tracking.wandb_account import log_in, prepare_environment, read_known_settings
 from headstart.tracking.wandb_names import LONGEST, fit_names
 from headstart.tracking.wandb_reach import ServerCheck
 from headstart.tracking.wandb_recordings import mark_uploaded
@@ -68,7 +69,7 @@ class WandbRun:
         self._abandoned = False
         self._closed = False
         self._set_data_dir = "WANDB_DATA_DIR" not in os.environ
-        self._prepare_environment(folder / "wandb")
+        prepare_environment(folder / "wandb", data_too=self._set_data_dir)
         try:
             import wandb
         except Exception as error:
@@ -80,17 +81,6 @@ class WandbRun:
         wandb_internals.count_no_imports()
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
         self.send(wandb_calls.define_curves)
-
-    def _prepare_environment(self, place: Path) -> None:
-        """Keep W&B's files in the run's folder, its process our own, and its error reports at home."""
-        if self._set_data_dir:  # the pictures of tables; W&B's own choice is the home folder
-            os.environ["WANDB_DATA_DIR"] = str(place)
-        try:
-            Path(os.environ["HOME"], ".cache").mkdir(exist_ok=True)
-        except (KeyError, OSError):  # W&B's process would log to the console
-            os.environ.setdefault("WANDB_CACHE_DIR", str(place / "cache"))
-        wandb_internals.forget_inherited_service()
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
 
     def log(self, epoch: int, point: Mapping[str, float]) -> None:
         self.send(lambda run: wandb_calls.log_point(run, epoch, point))
@@ -180,13 +170,13 @@ class WandbRun:
 
     def _open(self) -> Any:
         """Return a fresh run: online if asked for, allowed and possible, else offline; None: W&B is switched off."""
-        mode = self._read_known_settings().mode
+        mode = read_known_settings(self._wandb).mode
         if mode == "disabled":
             log.info("W&B is switched off by `wandb disabled`; metrics are in metrics.csv; `wandb enabled` turns it on")
             return None
         trouble: tuple[str, object] | None = None
         if mode != "offline" and self._settings.mode != "offline":
-            trouble = self._log_in()
+            self._online, trouble = log_in(self._wandb, self._settings.mode)
         if trouble is None and self._online:
             self._server = ServerCheck(self._wandb.setup().settings.base_url, INIT_SECONDS)
             self._allow(CLOSE_SECONDS)
@@ -230,27 +220,6 @@ class WandbRun:
             reinit="create_new",
             settings=settings,
         )
-
-    def _read_known_settings(self) -> Any:
-        """W&B's settings from the environment, the folder (`wandb offline`, `wandb disabled`) and the account."""
-        return self._wandb.setup(self._wandb.Settings(silent=True)).settings
-
-    def _log_in(self) -> tuple[str, object] | None:
-        """Set whether to talk to the server: never without a key, so that W&B has nothing to ask for.
-
-        Returns what is wrong, and why, if the user wants to be online and cannot.
-        """
-        others: Any = self._wandb.run  # a run that the user has opened; while it lasts, `wandb.login` does nothing
-        if others is not None:
-            self._online = not (others.offline or others.disabled)
-            return None
-        try:
-            self._online = bool(self._wandb.login(prompt=False, verify=False))
-        except Exception as error:
-            return "W&B does not accept the API key", error
-        if not self._online and self._settings.mode == "online":
-            return "W&B has no API key", "set WANDB_API_KEY or call wandb login"
-        return None
 
     def _abandon(self, what: str, reason: str) -> None:
         """Give the run up; its file is written by then."""
