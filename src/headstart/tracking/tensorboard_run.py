@@ -57,8 +57,9 @@ class TensorboardRun:
         from torch.utils.tensorboard.summary import hparams
 
         settings = {name: _make_scalar(value) for name, value in self._about.config.items()}
+        writer: Any = self._writer.file_writer
         for summary in hparams(settings, self._final):
-            self._writer.file_writer.add_summary(summary)
+            writer.add_summary(summary)
         self._writer.add_text("status", state)
         self._writer.close()
 

@@ -47,6 +47,11 @@ class ServerCheck:
         self._thread.join()
         return self._status is not None and self._status < 500
 
+    def answers_within(self, seconds: float) -> bool:
+        """Whether it answers well within so many seconds from now."""
+        self._thread.join(seconds)
+        return self._status is not None and self._status < 500
+
     def answers_by(self, seconds: float) -> bool:
         """Whether it has answered well `seconds` after it was asked.
 

@@ -14,22 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headstart.tracking import wandb_artifacts, wandb_calls, wandb_internals
+from headstart.tracking import wandb_settings as waits
 from headstart.tracking.tracker import About, LoggerSettings, Pictures, State
 from headstart.tracking.wandb_account import log_in, prepare_environment, read_known_settings
 from headstart.tracking.wandb_names import LONGEST, fit_names
 from headstart.tracking.wandb_reach import ServerCheck
 from headstart.tracking.wandb_recordings import mark_uploaded
-from headstart.tracking.wandb_settings import (
-    CLOSE_SECONDS,
-    EXIT_CODES,
-    FLUSH_SECONDS,
-    INIT_SECONDS,
-    KEPT,
-    LOCAL_SECONDS,
-    PATIENCE_AT_OPEN,
-    QUIET,
-    UPLOAD_SECONDS,
-)
+from headstart.tracking.wandb_settings import EXIT_CODES, KEPT, QUIET
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +51,7 @@ class WandbRun:
         }
         self._calls: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
         self._done = threading.Event()
-        self._limit, self._allowed = float("inf"), LOCAL_SECONDS
+        self._limit, self._allowed = float("inf"), waits.LOCAL_SECONDS
         self._state: State = "failed"
         self._online = False
         self._opening = True
@@ -134,13 +125,23 @@ class WandbRun:
             time.sleep(0.02)
         if self._server is None or not self._online:
             return
-        if self._opening and not self._server.answers_by(PATIENCE_AT_OPEN):
-            with contextlib.suppress(BaseException):
-                wandb_internals.kill_service()  # ends `wandb.init`; the run is recorded offline
+        if self._opening and not self._server.answers_by(waits.PATIENCE_AT_OPEN):
+            self._go_offline()
             return
         self._server = ServerCheck(self._server.url)
-        self._limit = time.monotonic() + self._server.patience + CLOSE_SECONDS
-        self._limit = time.monotonic() + (UPLOAD_SECONDS if self._server.is_well() else FLUSH_SECONDS)
+        self._limit = time.monotonic() + self._server.patience + waits.CLOSE_SECONDS
+        self._limit = time.monotonic() + (waits.UPLOAD_SECONDS if self._server.is_well() else waits.FLUSH_SECONDS)
+
+    def _watch_opening(self, server: ServerCheck) -> None:
+        """While training goes on: leave a server that answers with errors, or with nothing for long."""
+        if not server.answers_within(waits.MUTE_SECONDS):
+            self._go_offline()
+
+    def _go_offline(self) -> None:
+        """End `wandb.init`, if it still waits for the server: the run is recorded offline."""
+        if self._opening:
+            with contextlib.suppress(BaseException):
+                wandb_internals.kill_service()
 
     def _work(self) -> None:
         """Open the run, make the calls, finish it; runs in the thread."""
@@ -178,8 +179,9 @@ class WandbRun:
         if mode != "offline" and self._settings.mode != "offline":
             self._online, trouble = log_in(self._wandb, self._settings.mode)
         if trouble is None and self._online:
-            self._server = ServerCheck(self._wandb.setup().settings.base_url, INIT_SECONDS)
-            self._allow(CLOSE_SECONDS)
+            self._server = ServerCheck(self._wandb.setup().settings.base_url, waits.INIT_SECONDS)
+            self._allow(waits.CLOSE_SECONDS)
+            threading.Thread(target=self._watch_opening, args=(self._server,), daemon=True).start()
             try:
                 run = self._init("online")
                 self._opening = False
@@ -192,7 +194,7 @@ class WandbRun:
                 trouble = self._server.describe("W&B did not accept the run"), error
                 self._stop_service()  # it would take the offline run for the one that failed, by its id
         self._opening = self._online = False
-        self._allow(LOCAL_SECONDS)
+        self._allow(waits.LOCAL_SECONDS)
         run = self._init("offline")
         place = self._folder / "wandb"
         if trouble is not None:  # said now that there is a folder to sync

@@ -13,6 +13,7 @@ LOCAL_SECONDS = 20.0  # for W&B's own process to write an offline run, which dep
 CLOSE_SECONDS = 4.5  # what a run may wait for W&B's server at its end ...
 UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
 FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
+MUTE_SECONDS = 15.0  # from the start, while training goes on: a server that has not answered by then is left
 PATIENCE_AT_OPEN = 4.0  # from the start, in which a server must have answered once, or it counts as mute
 # As W&B's own commands end: 255 is shown as killed. What a search has stopped early is no failure.
 EXIT_CODES: dict[State, int] = {"completed": 0, "pruned": 0, "failed": 1, "stopped": 255}
