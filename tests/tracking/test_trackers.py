@@ -168,13 +168,17 @@ def test_a_server_that_nobody_answers_at_is_not_waited_for_long(tmp_path: Path) 
     assert MlflowRun("sqlite:///a.db", about).patience > 5
 
 
+def test_several_trackers_are_a_list_of_files() -> None:
+    logger = compose("logger=[wandb,tensorboard,mlflow]").logger
+    assert (logger.wandb, logger.tensorboard, logger.mlflow, logger.trackio) == (True, True, True, False)
+
+
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow", "trackio"])
 def test_a_missing_package_is_said_with_the_command_that_installs_it(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = compose(f"logger=[wandb,{name}]")
-    assert config.logger.wandb
-    assert getattr(config.logger, name)
+    config = compose("logger=wandb")
+    setattr(config.logger, name, True)
     monkeypatch.setattr("headstart.config.names.find_spec", lambda _: None)
     (problem,) = find_name_problems(config)
     assert problem == f"logger={name}: its package is not installed: pip install 'headstart[{name}]'"
