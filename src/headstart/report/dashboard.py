@@ -75,11 +75,13 @@ def make_report(findings: Findings, entity: str, project: str, charts: list[str]
     sentences = [decision.sentence, *decision.tasks, *tests_in_short(comparison, findings.families)]
 
     def choose(kind: str, name: str) -> Any:
-        where = {"entity": entity, "project": project, "name": name}
+        where: dict[str, Any] = {"entity": entity, "project": project, "name": name}
         return wr.Runset(**where, filters=f"Config('study') = '{study}' and Metric('JobType') {kind} '{CHARTS}'")
 
-    pictures = [wr.MediaBrowser(title=name.partition("/")[2], media_keys=[name]) for name in charts]
-    shown = [wr.H2("Charts"), wr.PanelGrid(runsets=[choose("=", "charts")], panels=pictures)] if charts else []
+    pictures: list[Any] = [wr.MediaBrowser(title=name.partition("/")[2], media_keys=[name]) for name in charts]
+    shown: list[Any] = (
+        [wr.H2("Charts"), wr.PanelGrid(runsets=[choose("=", "charts")], panels=pictures)] if charts else []
+    )
     return wr.Report(
         entity=entity,
         project=project,
