@@ -16,6 +16,7 @@ VERBS = {
     "predict": "say what is on images, with a trained run or a published network: labels and probabilities",
     "evaluate": "test a trained run on other data of the same classes: the numbers of result.json, without training",
     "visualize": "look into a network: what its units respond to, where it looks, what fine-tuning changed",
+    "sync": "upload to Weights & Biases what runs recorded offline, or could not upload to their end",
     "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
@@ -82,6 +83,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.clean import main as clean
 
         return clean(rest)
+    if verb == "sync":
+        from headstart.cli.sync import main as sync
+
+        return sync(rest)
     if verb == "visualize":
         from headstart.cli.visualize import main as visualize
 

@@ -1,12 +1,14 @@
 """The end of a run: test once, on images that no choice has used, and write predictions and `result.json`."""
 
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from torch import Tensor
 
+from headstart.config.schema import RunConfig
 from headstart.context import Context
 from headstart.evaluation import metrics, probabilities
 from headstart.evaluation.evaluate import Evaluation
@@ -16,6 +18,7 @@ from headstart.runtime import hardware
 from headstart.runtime.version import __version__
 from headstart.scores import NAMES
 from headstart.storage.redact import mask
+from headstart.storage.runs import Run
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
 from headstart.training.outcome import Outcome
@@ -157,6 +160,29 @@ def _sum_costs(
 def list_versions() -> dict[str, str]:
     """The versions of headstart and of the packages that decide a run's numbers."""
     return {"headstart": __version__} | {name: version(name) for name in PACKAGES}
+
+
+def describe_attempt(config: RunConfig, run: Run, digests: Mapping[str, str | None]) -> dict[str, Any]:
+    """Where a run is computed, and from what, for dashboards: one level of keys, the same for every run; none is None.
+
+    Times mean nothing without the machine, and results nothing without the digests of data and weights.
+    """
+    found = hardware.describe(config.hardware)
+    kinds = ("data", "content", "weights", "code", "preprocessing")
+    return {
+        "host": platform.node(),
+        "platform": found["platform"],
+        "device": found["device"],
+        "gpu": found["device"] if config.hardware.accelerator == "gpu" else "none",
+        "cores": found["cores"],
+        "torch_threads": found["threads"],
+        **{f"version_{name.replace('-', '_')}": number for name, number in list_versions().items()},
+        **{f"digest_{kind}": digests.get(kind) or "none" for kind in kinds},
+        "config_hash": run.hash,
+        "attempts": run.read_state().get("attempts", 1),
+        "folder": str(run.folder.absolute()),
+        "report": str((run.folder.parent / "report" / "index.html").absolute()),
+    }
 
 
 def _describe_environment(context: Context) -> dict[str, Any]:
