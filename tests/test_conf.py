@@ -64,6 +64,7 @@ def test_all_files_are_visited() -> None:
         "hydra/job_logging/headstart.yaml",
         "hydra/help/headstart.yaml",
         "hydra/sweeper/optuna.yaml",
+        "hydra/sweeper/headstart.yaml",
     }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from typing import Any
 
 import yaml
@@ -57,7 +57,7 @@ class Times:
         if job.complete:
             return 0.0
         if job.kind in self.taken:
-            return median(self.taken[job.kind])
+            return median_low(self.taken[job.kind])
         return None if job.rest is None else job.features + job.rest
 
 

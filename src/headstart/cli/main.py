@@ -90,6 +90,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.zoo.command import main as zoo
 
         return zoo(rest)
+    if any(word.partition("=")[0] == "--sweep" for word in rest):
+        from headstart.preflight.lines import expand_option
+
+        rest = expand_option(rest)
     if "--explain" in rest:
         from headstart.cli.explain import main as explain
 

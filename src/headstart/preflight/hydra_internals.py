@@ -7,6 +7,7 @@
 ``create_defaults_list``       tells which files a list of choices stands for.
 ``get_args_parser``,           read the command line as `hydra.main` reads it; `hydra.main` offers neither the parsed
 ``create_config_search_path``  arguments nor the search path.
+``BasicSweeper``               hands batches of jobs to a launcher; the public `Sweeper` is only an interface.
 ``Callbacks``                  `hydra.core.utils.run_job`, which is public, asks for one.
 =============================  =====================================================================================
 
@@ -25,6 +26,7 @@ from hydra import __version__ as hydra_version
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery

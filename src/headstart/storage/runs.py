@@ -34,6 +34,8 @@ IRRELEVANT = (
     "output_dir",
     "cache_dir",
     "rerun",
+    "fail_fast",
+    "sweep",
     "checkpoint_every",
     "keep",
     "figures",
