@@ -7,6 +7,7 @@ import select
 import sys
 from collections.abc import Callable
 
+from headstart.cli import supervise
 from headstart.runtime import shutdown
 
 VERBS = {
@@ -176,7 +177,8 @@ def entry() -> None:
     _leave_ascii()
     _prepare_streams()
     codes = shutdown.exit_quickly()
-    codes.append(main())
+    code = supervise.run(sys.argv[1:])
+    codes.append(main() if code is None else code)
     sys.exit(codes[0])
 
 

@@ -11,7 +11,6 @@ from hydra.core.plugins import Plugins
 
 from headstart.preflight.hydra_internals import BasicSweeper
 
-
 CHOICE = "hydra/sweeper=headstart"
 
 

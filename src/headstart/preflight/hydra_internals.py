@@ -72,11 +72,14 @@ class Loader:
             search_path.prepend(provider="command-line", path=place, anchor=SearchPathQuery(provider="schema"))
         self._loader = ConfigLoaderImpl(search_path)
         self._name = config_name
+        self._groups: dict[str, bool] = {}
         self.parser = OverridesParser.create(config_loader=self._loader)
 
     def has_group(self, group: str) -> bool:
         """Whether there is such a config group."""
-        return bool(self._loader.repository.group_exists(group))
+        if group not in self._groups:
+            self._groups[group] = bool(self._loader.repository.group_exists(group))
+        return self._groups[group]
 
     def options(self, group: str) -> list[str]:
         """The choices that a config group offers."""
