@@ -55,7 +55,8 @@ def test_an_experiment_file_combines_its_lines_with_its_params(here: Path) -> No
 
 
 def test_lines_may_add_and_take_away_and_quote(here: Path) -> None:
-    line = "strategy=finetune +optimizer.eps=1e-7,1e-8 ~optimizer.weight_decay logger.tags=[a, b] logger.project='two words'"
+    line = "strategy=finetune +optimizer.eps=1e-7,1e-8 ~optimizer.weight_decay logger.tags=[a, b]"
+    line += " logger.project='two words'"
     command = read("--sweep", write(here / "lines.yaml", [line]))
     assert command.problems == []
     assert [job.config.optimizer["eps"] for job in command.jobs] == [1e-7, 1e-8]
