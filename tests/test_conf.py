@@ -18,7 +18,7 @@ COUNTS = {
     "augment": 3,
     "data": 33,
     "debug": 2,
-    "experiment": 19,
+    "experiment": 20,
     "head": 4,
     "hardware": 5,
     "logger": 3,

@@ -183,6 +183,22 @@ def test_two_launches_of_one_study_count_each_job_once(study: Path) -> None:
     assert len(read_study(study).launches) == 1, "of those that have ended the newest counts"
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_watch_looks_again_until_nothing_runs(
+    terminal: bool, study: Path, dead: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_: float) -> None:
+        (study / "b-2" / ".lock").write_text(f"pid {dead} on {HERE}")
+
+    monkeypatch.setattr(time, "sleep", die)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert status(["first", "--output-dir", str(study.parent), "--watch"]) == 0
+    first, second = capsys.readouterr().out.split("study first: ")[1:]
+    assert "1 running" in first
+    assert "2 cut off" in second
+    assert ("\x1b[" in first) == terminal, "on a terminal the second stands in the place of the first"
+
+
 def test_what_is_no_study_is_told(study: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean first"):
         status(["frist", "--output-dir", str(study.parent)])

@@ -49,16 +49,19 @@ class Times:
     """The seconds that runs of each kind took, and what trials say of the kinds without one."""
 
     taken: dict[str, list[float]] = field(default_factory=dict)
+    usual: dict[str, float] = field(default_factory=dict)  # their medians
 
     def add(self, kind: str, seconds: float) -> None:
         self.taken.setdefault(kind, []).append(seconds)
+        # the lower one of two: the first job of a process pays for imports, and for features that the others share
+        self.usual[kind] = median_low(self.taken[kind])
 
     def expect(self, job: Expected) -> float | None:
         """The seconds of a job: the median of runs of its kind, else what its trial says."""
         if job.complete:
             return 0.0
-        if job.kind in self.taken:
-            return median_low(self.taken[job.kind])
+        if job.kind in self.usual:
+            return self.usual[job.kind]
         return None if job.rest is None else job.features + job.rest
 
 

@@ -71,10 +71,20 @@ def run(argv: Sequence[str]) -> int | None:
 
 def _run_child(environment: dict[str, str]) -> int:
     """Run the command again in a child, and pass signals on to it; returns its exit code, negative after a signal."""
-    child = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment)
-    before = {each: signal.signal(each, lambda number, _: child.send_signal(number)) for each in SIGNALS}
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # signals that came before there was a child
+
+    def pass_on(signum: int, _: object) -> None:
+        early.extend([] if children else [signum])
+        for child in children:
+            child.send_signal(signum)
+
+    before = {each: signal.signal(each, pass_on) for each in SIGNALS}
     try:
-        return child.wait()
+        children.append(subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=environment))
+        for signum in early:
+            children[0].send_signal(signum)
+        return children[0].wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

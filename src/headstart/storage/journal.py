@@ -69,11 +69,12 @@ class Launch:
         for job in self.jobs:
             if job.state == DONE:
                 taken.setdefault(job.kind, []).append(job.seconds)
+        usual = {kind: median_low(seconds) for kind, seconds in taken.items()}
         left: list[float | None] = []
         for job in self.jobs:
             if job.state in ENDED:
                 continue
-            whole = median_low(taken[job.kind]) if job.kind in taken else job.expected
+            whole = usual.get(job.kind, job.expected)
             running = job.state == RUNNING and whole is not None
             left.append(max(0.0, whole - (now - job.at)) if running and whole is not None else whole)
         return add_times(left)
