@@ -110,6 +110,7 @@ def test_half_way_the_time_left_is_right_on_equal_jobs() -> None:
 def test_jobs_of_which_nothing_is_known_count_as_the_others() -> None:
     assert add_times([2.0, 4.0, None]) == 9.0
     assert add_times([None]) is None
+    assert add_times([None, None], [2.0, 4.0]) == 6.0, "those that have ended say more than nothing"
     assert add_times([0.0, None]) is None
     assert add_times([]) == 0.0
 

@@ -89,7 +89,9 @@ class Sweep:
 
     def estimate(self, numbers: Iterable[int]) -> float | None:
         """The seconds of the jobs with these numbers; None if nothing is known of any."""
-        return None if self.times is None else add_times([self.times.expect(self.expected[each]) for each in numbers])
+        if self.times is None:
+            return None
+        return add_times([self.times.expect(self.expected[each]) for each in numbers], self.times.usual.values())
 
     def left(self) -> float | None:
         """The seconds that the sweep still takes, the rest of the current job included."""

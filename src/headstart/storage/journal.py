@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,13 +77,20 @@ class Launch:
             whole = usual.get(job.kind, job.expected)
             running = job.state == RUNNING and whole is not None
             left.append(max(0.0, whole - (now - job.at)) if running and whole is not None else whole)
-        return add_times(left)
+        return add_times(left, usual.values())
 
 
-def add_times(seconds: Sequence[float | None]) -> float | None:
-    """The sum of times of which some are not known: these count as the mean of the others. None if none is known."""
+def add_times(seconds: Sequence[float | None], others: Iterable[float] = ()) -> float | None:
+    """The sum of times of which some are not known: these count as the mean of the rest.
+
+    Args:
+        others: count in that mean where all that are to be added are not known.
+
+    Returns:
+        None if nothing is known.
+    """
     known = [each for each in seconds if each is not None]
-    real = [each for each in known if each > 0]
+    real = [each for each in known if each > 0] or list(others)
     if not real:
         return 0.0 if len(known) == len(seconds) else None
     return sum(known) + (len(seconds) - len(known)) * sum(real) / len(real)
