@@ -124,7 +124,8 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     typed = [override for override in overrides if override.key_or_group != KEY]
     if not multirun and len(typed) < len(overrides):
         command.problems.append(f"{KEY}: a list of jobs is a sweep: add -m")
-    sweep, told = Sweep([], typed), []
+    sweep = Sweep([], typed)
+    told: list[tuple[int | None, str]] = []
     if multirun:
         sweep, told = _read_sweep(command, shared.config, texts, arguments.overrides, typed)
         if sweep.lines is not None and not command.runs_all:
