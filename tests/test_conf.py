@@ -18,7 +18,7 @@ COUNTS = {
     "augment": 3,
     "data": 33,
     "debug": 2,
-    "experiment": 19,
+    "experiment": 20,
     "head": 4,
     "hardware": 5,
     "logger": 6,
@@ -64,6 +64,7 @@ def test_all_files_are_visited() -> None:
         "hydra/job_logging/headstart.yaml",
         "hydra/help/headstart.yaml",
         "hydra/sweeper/optuna.yaml",
+        "hydra/sweeper/headstart.yaml",
     }
 
 

@@ -7,10 +7,12 @@ import select
 import sys
 from collections.abc import Callable
 
+from headstart.cli import supervise
 from headstart.runtime import shutdown
 
 VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
+    "status": "say how far a study is: done, running, failed, waiting, time left; also while it runs elsewhere",
     "compare": "compare the runs of a study: table, plots, one HTML page",
     "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
     "predict": "say what is on images, with a trained run or a published network: labels and probabilities",
@@ -63,6 +65,10 @@ def _run(verb: str, rest: list[str]) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     rest = [_expand_home(word) for word in rest]
+    if verb == "status":
+        from headstart.cli.status import main as status
+
+        return status(rest)
     if verb == "compare":
         from headstart.cli.compare import main as compare
 
@@ -95,6 +101,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.zoo.command import main as zoo
 
         return zoo(rest)
+    if any(word.partition("=")[0] == "--sweep" for word in rest):
+        from headstart.preflight.lines import expand_option
+
+        rest = expand_option(rest)
     if "--explain" in rest:
         from headstart.cli.explain import main as explain
 
@@ -177,7 +187,8 @@ def entry() -> None:
     _leave_ascii()
     _prepare_streams()
     codes = shutdown.exit_quickly()
-    codes.append(main())
+    code = supervise.run(sys.argv[1:])
+    codes.append(main() if code is None else code)
     sys.exit(codes[0])
 
 

@@ -123,6 +123,9 @@ MEANINGS = {
     "figures": "What compare draws for the study's question, by name: classes of headstart.report.questions.",
     "preprocessing": "How images were prepared; the run fills it in, and a run that goes on from its weights compares.",
     "rerun": "Whether a run that is complete is run again.",
+    "fail_fast": "Whether a sweep ends with the first job that fails; by default the others run.",
+    "sweep": "With -m, the jobs as a list of lines such as 'strategy=finetune optimizer.lr=1e-3,1e-2': each line is a "
+    "product of its own, and each is combined with what the command line sweeps.",
 }
 
 GROUPS = {
@@ -185,6 +188,7 @@ EXAMPLES = {
     "imports": "[mylab.birds]",
     "study": "first",
     "seed": "1",
+    "sweep": '\'["strategy=finetune optimizer.lr=1e-3,1e-2","head=knn"]\'',
     "data.split_seed": "0",
     "patience": "5",
     "output_dir": "runs",

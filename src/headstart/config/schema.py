@@ -168,6 +168,8 @@ class RunConfig:
     figures: dict[str, Any] = field(default_factory=dict)
     preprocessing: dict[str, Any] = field(default_factory=dict)  # filled in by the run, for `config.yaml`
     rerun: bool = False
+    fail_fast: bool = False  # of a sweep: the first failed job is the last one that runs
+    sweep: list[str] | None = None  # of a command, not of a run: `headstart.preflight.lines`
 
     @property
     def cache(self) -> Path | None:

@@ -20,7 +20,7 @@ from headstart.config.effect import replace_what_has_no_effect
 from headstart.config.environment import hide
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
-from headstart.storage import locks, records
+from headstart.storage import heartbeat, locks, records
 from headstart.storage.files import LogFile, refuse_link, write_text
 from headstart.storage.redact import Formatter, mask
 
@@ -35,6 +35,8 @@ IRRELEVANT = (
     "output_dir",
     "cache_dir",
     "rerun",
+    "fail_fast",
+    "sweep",
     "checkpoint_every",
     "keep",
     "figures",
@@ -219,7 +221,8 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output_dir: cannot make {folder}: {error.strerror or error}") from error
-    with locks.hold(folder / LOCK) as lock, log_to_file(folder / "train.log") as handler:
+    path = folder / LOCK
+    with locks.hold(path) as lock, heartbeat.beat(path), log_to_file(folder / "train.log") as handler:
         hash_ = folder.name.rpartition("-")[2]
         run = Run(folder, folder.name, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
         try:
