@@ -19,6 +19,7 @@ from headstart.export.folder import check_target
 from headstart.export.run import Options, export
 from predict.runs import digits, load, make_run
 
+SLOW = pytest.mark.slow
 COMPUTE = """
 import json, numpy, timm, torch
 model = timm.create_model("local-dir:.", pretrained=True).eval()
@@ -29,7 +30,7 @@ print(json.dumps([found, model.pretrained_cfg["label_names"]]))
 """
 
 
-@pytest.mark.parametrize("kind", ["fine-tuned", "fitted"])
+@pytest.mark.parametrize("kind", ["fine-tuned", pytest.param("fitted", marks=SLOW)])
 def test_timm_alone_computes_the_runs_logits_to_the_bit(kind: str, tmp_path: Path) -> None:
     folder, network = export_run(kind), load(kind)
     images = network.normalize(network.decode(sorted(map(str, digits().rglob("*.png")))[:8])).contiguous()
@@ -65,7 +66,10 @@ def test_transformers_finds_what_it_reads_where_it_reads_it() -> None:
     assert "model_type" not in config, "by its absence and `pretrained_cfg` a folder is known as timm's"
 
 
-@pytest.mark.parametrize(("kind", "words"), [("neighbours", "nearest training images"), ("ridge on stages", "stages")])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("neighbours", "nearest training images"), pytest.param("ridge on stages", "stages", marks=SLOW)],
+)
 def test_a_head_that_is_no_layer_is_refused_with_what_to_do(kind: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"{words}[^$]*head=logistic"):
         export(Path(make_run(kind).folder), tmp_path / "out", Options())
@@ -110,6 +114,7 @@ def test_what_computes_something_else_never_appears(tmp_path: Path, monkeypatch:
 OVERLAY = "+model.args.pretrained_cfg_overlay={mean:[0.9,0.8,0.7],std:[0.05,0.06,0.07],crop_pct:0.8}"
 
 
+@SLOW
 def test_a_chain_of_runs_and_exports_keeps_features_mean_and_std(
     run_small: Callable[..., dict], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from headstart.cli.predict import add_imports
 from headstart.errors import UserError
@@ -17,6 +19,7 @@ EXAMPLES = """\
 examples:
   headstart export outputs/demo/RUN my-network
   headstart export outputs/demo/RUN my-network --onnx         also as ONNX graphs, which need no torch
+  headstart export outputs/demo/RUN my-network --push hf://me/my-network --dry-run     what would be uploaded
   headstart train model.name=NAME model.weights=local-dir:my-network     go on from it
 
 The whole folder is written or nothing. One that is not empty is replaced only if it is an earlier export.
@@ -39,6 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also model.onnx (pixels to calibrated probabilities) and network.onnx; needs the extra [export]",
     )
+    add("--push", metavar="hf://USER/NAME", help="also upload it; a page that is not there yet becomes a private one")
+    add("--dry-run", action="store_true", help="make the export, list its files and keep nothing: nothing is uploaded")
     add_imports(parser)
     return parser
 
@@ -48,17 +53,32 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(list(argv))
     from headstart.cli.stderr_log import log_to_stderr
     from headstart.config import own_code
+    from headstart.export import push
+    from headstart.export.folder import check_target
     from headstart.export.run import Options, export
     from headstart.predict.run import find_run
-    from headstart.storage.plain_text import escape_controls
 
     run = find_run(Path(options.run).expanduser())
     if run is None:
         raise UserError(f"{options.run} is no folder of a run: name one, such as outputs/STUDY/RUN")
     target = options.folder.expanduser()
-    with log_to_stderr():
+    page = push.read_place(options.push) if options.push else None
+    if page is not None and not options.dry_run:
+        push.check_token()
+    check_target(target, run)
+    with log_to_stderr(), ExitStack() as stack:
         own_code.load(options.imports)
+        if options.dry_run:
+            target = Path(stack.enter_context(TemporaryDirectory(prefix="headstart-export-"))) / target.name
         files = export(run, target, Options(onnx=options.onnx))
-    for path in files:
-        print(escape_controls(f"written: {path} ({path.stat().st_size:,} bytes)"))
+        _show(files, "would be written" if options.dry_run else "written", options.folder)
+        if page is not None:
+            print(f"would be uploaded to hf://{page}" if options.dry_run else f"uploaded: {push.push(target, page)}")
     return 0
+
+
+def _show(files: Sequence[Path], verb: str, folder: Path) -> None:
+    from headstart.storage.plain_text import escape_controls
+
+    for path in files:
+        print(escape_controls(f"{verb}: {folder / path.name} ({path.stat().st_size:,} bytes)"))

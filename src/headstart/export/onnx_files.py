@@ -22,7 +22,7 @@ MODEL, BARE = "model.onnx", "network.onnx"
 LOGITS, PROBABILITIES = "logits", "probabilities"
 SIZES = ((1.0, 1.0), (0.6, 1.7), (3.3, 2.1), (1.3, 1.3), (2.9, 0.9))  # of the pictures of the check, in input sizes
 BATCHES = (1, 3)
-CLOSE, CLOSE_LOGITS = 1e-3, 1e-4  # the largest differences from PyTorch: of a probability; of a logit, relative
+CLOSE, CLOSE_LOGITS = 2e-3, 1e-4  # the largest differences from PyTorch: of a probability; of a logit, relative
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def build(expected: Input, size: int, opsets: Any, ir_version: int) -> Any:
     shape = build.add("Shape", PIXELS)
     sides = build.add("Slice", shape, build.constant([0], np.int64), build.constant([2], np.int64))
     new = _fit(build, sides, expected.resize, size)
-    resized = _resize(build, new, MODES[expected.interpolation])
+    resized = _resize(build, sides, new, MODES[expected.interpolation])
     if expected.resize == "pad":
         resized = _pad(build, resized, new, size, crop, expected.mean)
         new = build.constant([size, size], np.int64)
@@ -106,15 +106,22 @@ def _fit(build: Builder, sides: str, resize: str, size: int) -> str:
     return build.add("Max", build.cast(build.add("Round", scaled), np.int64), build.constant([1], np.int64))
 
 
-def _resize(build: Builder, new: str, mode: str) -> str:
-    """The image as whole values [1, 3, h, w] in float32, resized as torch's and Pillow's antialiased filters do it."""
+def _resize(build: Builder, sides: str, new: str, mode: str) -> str:
+    """The image as whole values [1, 3, h, w] in float32, resized as torch's and Pillow's antialiased filters do it.
+
+    They resize each row, round (halves up), then resize each column of what came out, and round.
+    """
     channels = build.add("Transpose", build.cast(PIXELS, np.float32), perm=[2, 0, 1])
     batch = build.add("Unsqueeze", channels, build.constant([0], np.int64))
-    sizes = build.add("Concat", build.constant([1, 3], np.int64), new, axis=0)
     cubic = {"cubic_coeff_a": -0.5} if mode == "cubic" else {}
-    values = build.add("Resize", batch, "", "", sizes, mode=mode, antialias=1, exclude_outside=1, **cubic)
-    limits = build.constant(0, np.float32), build.constant(255, np.float32)
-    return build.add("Clip", build.add("Round", values), *limits)
+    half, limits = build.constant(0.5, np.float32), [build.constant(value, np.float32) for value in (0, 255)]
+    first, second, end = (build.constant([at], np.int64) for at in (0, 1, 2))
+    height, width = build.add("Slice", sides, first, second), build.add("Slice", new, second, end)
+    for shape in (build.add("Concat", height, width, axis=0), new):
+        sizes = build.add("Concat", build.constant([1, 3], np.int64), shape, axis=0)
+        batch = build.add("Resize", batch, "", "", sizes, mode=mode, antialias=1, exclude_outside=1, **cubic)
+        batch = build.add("Clip", build.add("Floor", build.add("Add", batch, half)), *limits)
+    return batch
 
 
 def _pad(build: Builder, image: str, new: str, size: int, crop: int, mean: tuple[float, ...]) -> str:
