@@ -7,79 +7,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.errors import UserError
+from headstart.export import onnx_weights
+from headstart.export.onnx_builder import Builder
 
 if TYPE_CHECKING:
     from headstart.models.input import Input
 
-# timm's word for a filter: ONNX's mode. Others (lanczos, box, nearest) have no counterpart that shrinks as Pillow does.
-MODES = {"bicubic": "cubic", "bilinear": "linear"}
+FILTERS = ("bicubic", "bilinear")  # those of torch's kernel; a run resizes by others with Pillow
 PIXELS, IMAGES = "image", "images"  # the names of the input and of the output
-
-
-class Builder:
-    """Collects the nodes of a graph; each operator returns the name of its output."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self.nodes: list[Any] = []
-
-    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add an operator."""
-        from onnx import helper
-
-        name = output or f"{self.prefix}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], **attributes))
-        return name
-
-    def constant(self, values: Any, kind: type) -> str:
-        """Add a constant tensor."""
-        from onnx import numpy_helper
-
-        return self.add("Constant", value=numpy_helper.from_array(np.array(values, dtype=kind)))
-
-    def cast(self, name: str, kind: type) -> str:
-        """Add a change of type."""
-        from onnx import helper
-
-        return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
-
-    def halve(self, name: str) -> str:
-        """Add half of an int64, halves rounded to even, as Python's `round` does."""
-        half = self.add("Mul", self.cast(name, np.float64), self.constant([0.5], np.float64))
-        return self.cast(self.add("Round", half), np.int64)
-
-    def finish(self, inputs: list[Any], outputs: list[Any], opsets: Any, ir_version: int) -> Any:
-        """Make the model."""
-        from onnx import helper
-
-        graph = helper.make_graph(self.nodes, self.prefix, inputs, outputs)
-        return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
 
 
 def build(expected: Input, size: int, opsets: Any, ir_version: int) -> Any:
     """Build the graph.
 
-    It resizes the image with antialiasing, rounds to whole values, crops or pads as `headstart.data.square` says, and
+    It resizes the image with antialiasing, crops or pads as `headstart.data.square` says, and
     normalises.
 
     Args:
         size: side of the square before the centre crop.
 
     Raises:
-        UserError: ONNX has no such filter.
+        UserError: of a filter other than these.
     """
     from onnx import TensorProto, helper
 
-    if expected.interpolation not in MODES:
+    if expected.interpolation not in FILTERS:
         raise UserError(
-            f"--onnx: images are resized by {expected.interpolation}, which ONNX does not have (it has "
-            f"{', '.join(MODES)}): export without --onnx"
+            f"--onnx: images are resized by {expected.interpolation}, but a graph can do {' and '.join(FILTERS)} only: "
+            "export without --onnx"
         )
     build, crop = Builder("pixels"), expected.image_size
     shape = build.add("Shape", PIXELS)
     sides = build.add("Slice", shape, build.constant([0], np.int64), build.constant([2], np.int64))
     new = _fit(build, sides, expected.resize, size)
-    resized = _resize(build, sides, new, MODES[expected.interpolation])
+    resized = _resize(build, sides, new, expected.interpolation)
     if expected.resize == "pad":
         resized = _pad(build, resized, new, size, crop, expected.mean)
         new = build.constant([size, size], np.int64)
@@ -106,22 +67,27 @@ def _fit(build: Builder, sides: str, resize: str, size: int) -> str:
     return build.add("Max", build.cast(build.add("Round", scaled), np.int64), build.constant([1], np.int64))
 
 
-def _resize(build: Builder, sides: str, new: str, mode: str) -> str:
-    """The image as whole values [1, 3, h, w] in float32, resized as torch's and Pillow's antialiased filters do it.
+def _resize(build: Builder, sides: str, new: str, interpolation: str) -> str:
+    """The image as whole values [1, 3, h, w] in float32, resized to the bit as torch's uint8 kernel does it.
 
-    They resize each row, round (halves up), then resize each column of what came out, and round.
+    Each row is resized and rounded, then each column of what came out. These are two products with matrices of
+    weights, and not ONNX's own Resize: that rounds otherwise, and not every runtime has its antialiasing.
     """
-    channels = build.add("Transpose", build.cast(PIXELS, np.float32), perm=[2, 0, 1])
-    batch = build.add("Unsqueeze", channels, build.constant([0], np.int64))
-    cubic = {"cubic_coeff_a": -0.5} if mode == "cubic" else {}
-    half, limits = build.constant(0.5, np.float32), [build.constant(value, np.float32) for value in (0, 255)]
-    first, second, end = (build.constant([at], np.int64) for at in (0, 1, 2))
-    height, width = build.add("Slice", sides, first, second), build.add("Slice", new, second, end)
-    for shape in (build.add("Concat", height, width, axis=0), new):
-        sizes = build.add("Concat", build.constant([1, 3], np.int64), shape, axis=0)
-        batch = build.add("Resize", batch, "", "", sizes, mode=mode, antialias=1, exclude_outside=1, **cubic)
-        batch = build.add("Clip", build.add("Floor", build.add("Add", batch, half)), *limits)
-    return batch
+    image = build.cast(build.add("Transpose", PIXELS, perm=[2, 0, 1]), np.float64)
+    places = [build.constant([at], np.int64) for at in (0, 1, 2)]
+    sizes = [[build.add("Slice", each, *places[at : at + 2]) for each in (sides, new)] for at in (0, 1)]
+    across, across_one = onnx_weights.make_weights(build, *sizes[1], interpolation)
+    image = _divide(build, build.add("MatMul", image, build.add("Transpose", across, perm=[1, 0])), across_one)
+    down, down_one = onnx_weights.make_weights(build, *sizes[0], interpolation)
+    image = _divide(build, build.add("MatMul", down, image), down_one)
+    return build.add("Unsqueeze", build.cast(image, np.float32), places[0])
+
+
+def _divide(build: Builder, sums: str, one: str) -> str:
+    """The sums over weights that add up to `one`, as rounded values from 0 to 255."""
+    half = build.add("Mul", one, build.constant(0.5, np.float64))
+    rounded = build.add("Floor", build.add("Div", build.add("Add", sums, half), one))
+    return build.add("Clip", rounded, build.constant(0, np.float64), build.constant(255, np.float64))
 
 
 def _pad(build: Builder, image: str, new: str, size: int, crop: int, mean: tuple[float, ...]) -> str:
