@@ -31,7 +31,9 @@ def test_a_network_that_is_too_sure_gets_the_temperature_that_cures_it() -> None
     before = metrics.evaluate(*test)
     assert found["test"]["nll"] < before["nll"] - 0.3
     assert found["test"]["ece"] < 0.03 < before["ece"]
-    assert found["test"]["nll"] == pytest.approx(float(functional.cross_entropy(test[0] / found["temperature"], test[1])))
+    assert found["test"]["nll"] == pytest.approx(
+        float(functional.cross_entropy(test[0] / found["temperature"], test[1]))
+    )
 
 
 def test_without_images_or_probabilities_there_is_none_but_a_reason() -> None:

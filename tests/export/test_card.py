@@ -24,7 +24,9 @@ from predict.runs import digits, load, make_run
 
 def read_tables(card: str) -> dict[str, list[str]]:
     """The rows of all tables, by their first cell."""
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in card.splitlines() if line.startswith("|")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in card.splitlines() if line.startswith("|")
+    ]
     return {row[0].strip(): row[1:] for row in rows}
 
 

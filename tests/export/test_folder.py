@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors import safe_open
 
+import headstart
 from export.folders import export_run, run_without
 from headstart.errors import RunFailed, UserError
 from headstart.export import run as exports
@@ -111,6 +113,21 @@ def test_what_computes_something_else_never_appears(tmp_path: Path, monkeypatch:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_temperature_goes_into_the_head_when_asked(run_small: Callable[..., dict], tmp_path: Path) -> None:
+    run = Path(run_small("model=lenet5", "strategy=scratch", "epochs=2")["folder"])
+    export(run, tmp_path / "out", Options(calibrated=True))
+    network = headstart.load(run, "cpu")
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        found = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()(images)
+        assert torch.allclose(found, network.network(images) / network.temperature, atol=1e-5)
+    assert network.temperature != pytest.approx(1, abs=0.02)
+    assert "temperature" not in json.loads((tmp_path / "out" / "config.json").read_text())
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "The\nweights of the last layer are divided by it" in card
+    assert "probabilities = (logits).softmax(0)" in card
+
+
 OVERLAY = "+model.args.pretrained_cfg_overlay={mean:[0.9,0.8,0.7],std:[0.05,0.06,0.07],crop_pct:0.8}"
 
 
@@ -127,7 +144,9 @@ def test_a_chain_of_runs_and_exports_keeps_features_mean_and_std(
     moved = tmp_path / "copied.safetensors"
     moved.write_bytes((second["folder"] / "checkpoints" / "best.safetensors").read_bytes())
     caplog.set_level("INFO")
-    thirds = [run_small(*follow, f"model.weights={w}") for w in (f"run:{second['folder']}", f"local-dir:{target}", moved)]
+    thirds = [
+        run_small(*follow, f"model.weights={w}") for w in (f"run:{second['folder']}", f"local-dir:{target}", moved)
+    ]
     assert "head kept: the weights were trained on the same classes" in caplog.text
     for third in thirds:
         stated = third["preprocessing"]

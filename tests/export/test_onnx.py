@@ -59,7 +59,9 @@ def test_the_cards_code_runs_without_torch_and_answers_as_the_run(tmp_path: Path
     assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == network.classes
     for name in ("model.onnx", "network.onnx"):
         content = (folder / name).read_bytes()
-        assert [word for word in (b"site-packages", b"/tmp/", str(Path.home()).encode() + b"/") if word in content] == []
+        assert [
+            word for word in (b"site-packages", b"/tmp/", str(Path.home()).encode() + b"/") if word in content
+        ] == []
 
 
 @pytest.mark.slow

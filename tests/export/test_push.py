@@ -1,4 +1,4 @@
-"""`headstart export --push`: what would be uploaded is listed, what is uploaded is the export, and the token is hidden."""
+"""`headstart export --push`: what would be uploaded is listed, the export is uploaded, the token is hidden."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headstart.cli.main import main
 from headstart.export import push
 from predict.runs import make_run
 
-TOKEN = "hf_" + "aB3" * 11  # noqa: S105
+TOKEN = "hf_" + "aB3" * 11
 
 
 @pytest.fixture

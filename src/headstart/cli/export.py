@@ -36,12 +36,15 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="the folder of a completed run: outputs/STUDY/RUN")
-    add("folder", type=Path, metavar="FOLDER", help="where the export goes: a new or empty folder, or an earlier export")
+    add(
+        "folder", type=Path, metavar="FOLDER", help="where the export goes: a new or empty folder, or an earlier export"
+    )
     add(
         "--onnx",
         action="store_true",
         help="also model.onnx (pixels to calibrated probabilities) and network.onnx; needs the extra [export]",
     )
+    add("--calibrated", action="store_true", help="divide the last layer's weights by the run's temperature")
     add("--push", metavar="hf://USER/NAME", help="also upload it; a page that is not there yet becomes a private one")
     add("--dry-run", action="store_true", help="make the export, list its files and keep nothing: nothing is uploaded")
     add_imports(parser)
@@ -70,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
         own_code.load(options.imports)
         if options.dry_run:
             target = Path(stack.enter_context(TemporaryDirectory(prefix="headstart-export-"))) / target.name
-        files = export(run, target, Options(onnx=options.onnx))
+        files = export(run, target, Options(onnx=options.onnx, calibrated=options.calibrated))
         _show(files, "would be written" if options.dry_run else "written", options.folder)
         if page is not None:
             print(f"would be uploaded to hf://{page}" if options.dry_run else f"uploaded: {push.push(target, page)}")

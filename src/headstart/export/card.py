@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 CUT = ("train_per_class", "train_fraction", "n_train", "n_test", "folds", "fold")
 
 
-def write(run: Path, network: Network, ancestors: list[Ancestor], graphs: Any = None) -> str:
+def write(run: Path, network: Network, ancestors: list[Ancestor], graphs: Any = None, *, in_head: bool = False) -> str:
     """The text of README.md.
 
     Args:
         graphs: how the ONNX graphs compared with PyTorch; None if there are none.
+        in_head: whether the last layer's weights are divided by the temperature.
     """
     result, config = read_result(run), read_config(run)
     assert result is not None
@@ -50,6 +51,7 @@ def write(run: Path, network: Network, ancestors: list[Ancestor], graphs: Any = 
         "temperature": network.temperature,
         "uncalibrated": network.uncalibrated,
         "graphs": graphs,
+        "in_head": in_head,
         "prepared": text(preprocessing.describe(config.preprocessing, network.transform.square.size)),
         "pixel_range": network.transform.pixel_range,
         "strategy": escape_controls(_write_strategy(network, config)).replace("`", "'"),

@@ -9,8 +9,11 @@ if TYPE_CHECKING:
 
 # Identifiers that the Hugging Face hub knows among those that timm's weights have; another is `other`, with its name.
 KNOWN = frozenset(
-    "apache-2.0 mit bsd-2-clause bsd-3-clause bsd cc0-1.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 "
-    "cc-by-nc-nd-4.0 gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 openrail apple-ascl apple-amlr unknown".split()
+    [
+        *("apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "mpl-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0"),
+        *("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"),
+        *("openrail", "apple-ascl", "apple-amlr", "unknown"),
+    ]
 )
 
 
@@ -42,4 +45,6 @@ def describe(licence: str | None, ancestors: list[Ancestor]) -> str:
             "further does not change them."
         )
     limit = " It forbids commercial use, and so does this network's." if "-nc" in licence else ""
-    return f"`{licence}`, that of the first weights it was trained from ({first}).{limit} The terms of the data count too."
+    return (
+        f"`{licence}`, that of the first weights it was trained from ({first}).{limit} The data's own terms count too."
+    )

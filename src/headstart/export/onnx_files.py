@@ -47,7 +47,9 @@ def write_graphs(network: Network, folder: Path) -> Compared:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f"--onnx needs {error.name}, which is not installed: pip install 'headstart[export]'") from error
+        raise UserError(
+            f"--onnx needs {error.name}, which is not installed: pip install 'headstart[export]'"
+        ) from error
     expected = network.transform.input
     bare = _export(network, folder / BARE)
     pixels = onnx_pixels.build(expected, network.transform.square.size, bare.opset_import, bare.ir_version)

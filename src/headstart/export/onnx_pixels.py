@@ -47,7 +47,9 @@ def build(expected: Input, size: int, opsets: Any, ir_version: int) -> Any:
     start = build.halve(build.add("Sub", new, build.constant([crop], np.int64)))
     stop = build.add("Add", start, build.constant([crop], np.int64))
     square = build.add("Slice", resized, start, stop, build.constant([2, 3], np.int64))
-    mean, std = (build.constant(np.reshape(values, (1, 3, 1, 1)), np.float32) for values in (expected.mean, expected.std))
+    mean, std = (
+        build.constant(np.reshape(values, (1, 3, 1, 1)), np.float32) for values in (expected.mean, expected.std)
+    )
     scaled = build.add("Div", square, build.constant(255, np.float32))
     build.add("Div", build.add("Sub", scaled, mean), std, output=IMAGES)
     given = helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, ["height", "width", 3])

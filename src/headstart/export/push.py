@@ -28,7 +28,7 @@ def check_token() -> None:
 
 
 def push(folder: Path, page: str) -> str:
-    """Upload the files of an export in one commit; returns the page's address. A page that is not there becomes private.
+    """Upload the files of an export in one commit; returns the page's address. A new page is a private one.
 
     Raises:
         RunFailed: the hub does not take them; the folder stays.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from headstart.errors import RunFailed, UserError
 from headstart.export import card, lineage, timm_config
 from headstart.export.folder import check_target, write_folder
 from headstart.models import factory
+from headstart.models.head import find_head
 from headstart.models.input import read_timm_config
 from headstart.predict.run import load_run, read_config
 from headstart.probe.knn import Neighbours
@@ -28,9 +29,15 @@ EXAMPLES = 2  # images of noise on which the folder's network is compared with t
 
 @dataclass(frozen=True)
 class Options:
-    """What an export holds beside weights, config and card."""
+    """What is asked of an export.
+
+    Attributes:
+        onnx: ONNX graphs as well.
+        calibrated: the temperature is put into the last layer, so that every library gives calibrated probabilities.
+    """
 
     onnx: bool = False
+    calibrated: bool = False
 
 
 def export(run: Path, target: Path, options: Options) -> list[Path]:
@@ -44,6 +51,8 @@ def export(run: Path, target: Path, options: Options) -> list[Path]:
     network = load_run(run, torch.device("cpu"))
     refuse_own_head(network)
     network.network.to(memory_format=torch.contiguous_format)
+    if options.calibrated:
+        network = put_temperature_into_head(network)
     config = read_config(run)
     ancestors = lineage.trace(run)
     licence = lineage.derive_licence(ancestors)
@@ -57,7 +66,7 @@ def export(run: Path, target: Path, options: Options) -> list[Path]:
             from headstart.export.onnx_files import write_graphs
 
             graphs = write_graphs(network, part)
-        write_text(part / "README.md", card.write(run, network, ancestors, graphs))
+        write_text(part / "README.md", card.write(run, network, ancestors, graphs, in_head=options.calibrated))
     return [target / path.name for path in sorted(target.iterdir())]
 
 
@@ -79,6 +88,33 @@ def refuse_own_head(network: Network) -> None:
     )
 
 
+def put_temperature_into_head(network: Network) -> Network:
+    """Divide the weights of the last layer by the temperature, in place; the returned network needs none.
+
+    Raises:
+        UserError: it has no temperature, or no last layer whose outputs are the logits.
+    """
+    temperature, head = network.get_temperature(), find_head(network.network)
+    before = _compute_noise(network.network, network.image_size)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.div_(temperature)
+    after = _compute_noise(network.network, network.image_size)
+    if not torch.allclose(after, before / temperature, rtol=1e-4, atol=1e-5):
+        raise UserError(
+            f"--calibrated: the head of {network.name} is no single linear layer, so its weights cannot hold the "
+            "temperature: export without --calibrated, then config.json has it"
+        )
+    return replace(network, temperature=None)
+
+
+def _compute_noise(model: nn.Module, side: int) -> torch.Tensor:
+    """The logits of some images of noise, the same at every call."""
+    images = torch.randn(EXAMPLES, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        return model.eval()(images)  # type: ignore[no-any-return]
+
+
 def _save(model: nn.Module, path: Path) -> None:
     """Write all tensors of a network as safetensors, and nothing but their format in the metadata."""
     from safetensors.torch import save_file
@@ -94,11 +130,8 @@ def check_folder(folder: Path, network: Network) -> None:
 
     source = f"local-dir:{folder}"
     found = timm.create_model(source, pretrained=True).eval()
-    side = network.image_size
-    images = torch.randn(EXAMPLES, 3, side, side, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        same = torch.equal(found(images), network.network.eval()(images))
-    if not same:
+    own = _compute_noise(network.network, network.image_size)
+    if not torch.equal(_compute_noise(found, network.image_size), own):
         raise RunFailed(f"{network.name}: what timm loads from the exported folder computes other logits than the run")
     stated, _ = factory.read_external_config(ModelConfig(network.name, source))
     expected = read_timm_config(stated, source)

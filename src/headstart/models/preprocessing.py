@@ -1,8 +1,9 @@
 """The input that a network expects, and what the place that its weights come from says of both.
 
 A run (`model.weights=run:FOLDER`, or a file in a run's `checkpoints/`), the file of a run's weights wherever it was
-copied to, a folder and a hub page (`local-dir:`, `hf-hub:`) say with which arguments their network was built and with which preprocessing it was trained. These are
-used; a key that says otherwise is refused, because the same tensors would be another function of the same image.
+copied to, a folder and a hub page (`local-dir:`, `hf-hub:`) say with which arguments their network was built and with
+which preprocessing it was trained. These are used; a key that says otherwise is refused, because the same tensors
+would be another function of the same image.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def state(expected: Input, image_size: int, resize: str, given: Mapping[str, Any
 
 
 def digest(weights: str, stated: Mapping[str, Any]) -> dict[str, str]:
-    """The blake2b-128 hex of what `state` returned, by its key; for a run's weights only: their digest leaves it out."""
+    """The blake2b-128 hex of what `state` returned, by its key; for a run's weights, whose digest leaves it out."""
     if find_run(weights) is None and _read_file(weights) is None:
         return {}
     text = json.dumps(stated, sort_keys=True)
@@ -108,7 +109,7 @@ def describe(stated: Mapping[str, Any], stored_size: int) -> str:
 
 
 def read_origin(config: ModelConfig) -> Origin | None:
-    """What the place in `model.weights` says of its network; None if it is another's file, a package, or timm itself."""
+    """What the place in `model.weights` says of its network; None if it is a file of others, a package, or timm."""
     if config.weights.startswith(("local-dir:", "hf-hub:")):
         cfg, args = factory.read_external_config(config)
         kept = {key: value for key, value in args.items() if key not in SET_BY_LOADING}
