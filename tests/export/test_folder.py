@@ -66,6 +66,11 @@ def test_transformers_finds_what_it_reads_where_it_reads_it() -> None:
     assert config["num_classes"] == config["pretrained_cfg"]["num_classes"] == len(config["label_names"])
     assert isinstance(config["architecture"], str)
     assert "model_type" not in config, "by its absence and `pretrained_cfg` a folder is known as timm's"
+    # `TimmWrapperImageProcessor` hands on `pretrained_cfg`, and asks for the size of the test
+    found = timm.data.resolve_data_config({}, pretrained_cfg=config["pretrained_cfg"], model=None, use_test_size=True)
+    own = load("fine-tuned").transform.input
+    assert (found["input_size"], found["mean"], found["std"]) == ([3, *2 * [own.image_size]], [*own.mean], [*own.std])
+    assert (found["crop_pct"], found["interpolation"]) == (own.crop_pct, own.interpolation)
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def trace(folder: Path) -> list[Ancestor]:
         config = read_config(here)
         if config.strategy.start == "scratch":
             break
-        digest = ((read_result(here) or {}).get("digests") or {}).get("weights")
+        result = read_result(here)
+        digest = None if result is None else (result.get("digests") or {}).get("weights")
         parent = preprocessing.find_run(config.model.weights)
         if parent is None:
             found.append(_describe(config.model, digest))
@@ -104,7 +105,7 @@ def _read_package(module: str) -> str | None:
     except PackageNotFoundError:
         return None
     for key in ("License-Expression", "License"):
-        if known := _clean(package.metadata.get(key)):
+        if known := _clean(next(iter(package.metadata.get_all(key) or ()), None)):
             return known if len(known) < 40 else None
     return _recognise(package)
 

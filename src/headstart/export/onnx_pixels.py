@@ -77,10 +77,11 @@ def _resize(build: Builder, sides: str, new: str, interpolation: str) -> str:
     """
     image = build.cast(build.add("Transpose", PIXELS, perm=[2, 0, 1]), np.float64)
     places = [build.constant([at], np.int64) for at in (0, 1, 2)]
-    sizes = [[build.add("Slice", each, *places[at : at + 2]) for each in (sides, new)] for at in (0, 1)]
-    across, across_one = onnx_weights.make_weights(build, *sizes[1], interpolation)
+    pairs = [[build.add("Slice", each, *places[at : at + 2]) for each in (sides, new)] for at in (0, 1)]
+    sizes = [(before, after) for before, after in pairs]
+    across, across_one = onnx_weights.make_weights(build, sizes[1], interpolation)
     image = _divide(build, build.add("MatMul", image, build.add("Transpose", across, perm=[1, 0])), across_one)
-    down, down_one = onnx_weights.make_weights(build, *sizes[0], interpolation)
+    down, down_one = onnx_weights.make_weights(build, sizes[0], interpolation)
     image = _divide(build, build.add("MatMul", down, image), down_one)
     return build.add("Unsqueeze", build.cast(image, np.float32), places[0])
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 MOST_BITS = 22.0
 
 
-def make_weights(build: Builder, given: str, wanted: str, interpolation: str) -> tuple[str, str]:
+def make_weights(build: Builder, sizes: tuple[str, str], interpolation: str) -> tuple[str, str]:
     """The whole weights, float64 [out, in], and the power of two that stands for 1.
 
     Args:
-        given, wanted: the number of pixels before and after, int64 [1].
+        sizes: the number of pixels before and after, int64 [1] each.
     """
+    given, wanted = sizes
     number, add, cast = lambda value: build.constant(value, np.float64), build.add, build.cast
     before, after = cast(given, np.float64), cast(wanted, np.float64)
     scale = add("Div", before, after)

@@ -32,7 +32,7 @@ def collect(run: Path, result: Result) -> dict[str, Any]:
         own, write = result["test"].get(name), columns.BY_NAME[name].write
         if own is None:
             continue
-        found = None if group is None else group.over_runs(lambda each, name=name: each.number(f"test.{name}"))
+        found = None if group is None else groups.stat([each.number(f"test.{name}") for each in group.runs])
         over = "–" if found is None or found.interval is None else f"{write(found.mean)} ± {write(found.interval)}"
         rows.append({"title": title, "own": write(own), "seeds": over})
     listed, hidden = _list_classes(result)

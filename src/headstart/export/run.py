@@ -129,7 +129,11 @@ def check_folder(folder: Path, network: Network) -> None:
     import timm
 
     source = f"local-dir:{folder}"
-    found = timm.create_model(source, pretrained=True).eval()
+    try:
+        found = timm.create_model(source, pretrained=True).eval()
+    except Exception as error:  # whatever its constructor or the loading raises
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise RunFailed(f"{network.name}: timm cannot load what was exported ({reason}); it is not kept") from error
     own = _compute_noise(network.network, network.image_size)
     if not torch.equal(_compute_noise(found, network.image_size), own):
         raise RunFailed(f"{network.name}: what timm loads from the exported folder computes other logits than the run")
