@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "test a trained run on other data of the same classes: the numbers of result.json, without training",
     "visualize": "look into a network: what its units respond to, where it looks, what fine-tuning changed",
     "sync": "upload to Weights & Biases what runs recorded offline, or could not upload to their end",
+    "export": "write a run's network as a folder for others: weights, timm's config, model card, ONNX",
     "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
@@ -85,6 +86,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.evaluate import main as evaluate
 
         return evaluate(rest)
+    if verb == "export":
+        from headstart.cli.export import main as export
+
+        return export(rest)
     if verb == "clean":
         from headstart.cli.clean import main as clean
 

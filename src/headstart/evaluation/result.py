@@ -11,6 +11,7 @@ from torch import Tensor
 from headstart.config.schema import RunConfig
 from headstart.context import Context
 from headstart.evaluation import metrics, probabilities
+from headstart.evaluation.calibration import calibrate
 from headstart.evaluation.evaluate import Evaluation
 from headstart.features.extractor import Extraction
 from headstart.models.cost import count_gmacs
@@ -47,13 +48,15 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     parts = {"test": (data.test.names, data.test.labels, scores)}
     parts |= {} if val_scores is None else {"val": (data.val.names, data.val.labels, val_scores)}
     probabilities.save_probabilities(context.run.folder / probabilities.NAME, parts, data.classes, last.probabilities)
+    for_fit = None if val_scores is None else (val_scores, data.val.labels)
+    calibration = calibrate(for_fit, (scores, data.test.labels), last.probabilities)
     extractions = _list_extractions(evaluation, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]
     testing -= sum(cost.own_seconds - cost.earlier_seconds for cost in late)
     result = (
         {"status": "completed"}
         | _describe_run(context)
-        | {"test": test, "val": val}
+        | {"test": test, "val": val, "calibration": calibration}
         | {"per_class": metrics.list_classes(scores, data.test.labels, data.classes)}
         | {"preprocessing": _describe_preprocessing(context)}
         | _count_sizes(evaluation, phases)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headstart.config.flat import name_key
-from headstart.report.columns import BY_NAME
+from headstart.report.study.columns import BY_NAME
 from headstart.report.stats.decision import decide, tests_in_short
 from headstart.report.table import SHOWN, names
 
 if TYPE_CHECKING:
-    from headstart.report.look import Findings
+    from headstart.report.page.contents import Findings
     from headstart.report.study.groups import Comparison
 
 CURVES = ("val/accuracy", "val/loss", "train/loss")
