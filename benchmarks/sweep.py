@@ -2,7 +2,7 @@
 
 Command:   python -m benchmarks sweep
 Expected:  on 2 otherwise idle cores about 7 s (target 10 s) with torch and timm asked too, of which their imports take
-           4 s; one job composed by `hydra.compose` takes 0.2 s, so that composing each job once with it would take 200 s.
+           4 s; one job composed by `hydra.compose` takes 0.2 s: composing each job once with it would take 200 s.
 """
 
 import json

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.export.markdown import text
-from headstart.report import columns, groups, study
+from headstart.report.study import columns, groups
+from headstart.report.study.read import read
 
 if TYPE_CHECKING:
     from headstart.storage.records import Result
@@ -48,7 +49,7 @@ def collect(run: Path, result: Result) -> dict[str, Any]:
 def find_group(run: Path) -> groups.Group | None:
     """The runs of the study that differ from this one in nothing but the seed; None if it stands in no study."""
     folder = run.resolve()
-    found = study.read(folder.parent)
+    found = read(folder.parent)
     if all(each.folder.name != folder.name for each in found.runs):
         return None
     rows = groups.compare(found).groups

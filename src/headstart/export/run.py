@@ -112,7 +112,8 @@ def _compute_noise(model: nn.Module, side: int) -> torch.Tensor:
     """The logits of some images of noise, the same at every call."""
     images = torch.randn(EXAMPLES, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        return model.eval()(images)  # type: ignore[no-any-return]
+        logits: torch.Tensor = model.eval()(images)
+        return logits
 
 
 def _save(model: nn.Module, path: Path) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headstart.config.flat import name_key
-from headstart.report.study.columns import BY_NAME
 from headstart.report.stats.decision import decide, tests_in_short
+from headstart.report.study.columns import BY_NAME
 from headstart.report.table import SHOWN, names
 
 if TYPE_CHECKING:
