@@ -18,10 +18,10 @@ import fork_server
 from headstart.config.schema import RunConfig
 from headstart.config.validate import raise_if_any
 from headstart.config.values import find_value_problems
-from headstart.preflight.command import compose_job
 from headstart.preflight.components import Components
 from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
+from headstart.preflight.jobs import compose_job
 from headstart.preflight.overrides import Composer
 
 FAMILIES = (

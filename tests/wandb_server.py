@@ -5,25 +5,51 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+from collections import defaultdict
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PROJECT = {"id": "UHJv", "name": "p", "entity": {"id": "RW50", "name": "me"}}
 
 
-class Server:
-    """`weather`: 'good', 'mute' (accepts and never answers) or the status of every answer ('500', '401').
+@dataclass
+class Recorded:
+    """What the server holds of one run; lines of a file stand at their offsets, as in W&B's own server."""
 
-    `remembers`: says what it has of a run that is to be resumed.
+    about: dict[str, Any] = field(default_factory=dict)
+    lines: dict[int, str] = field(default_factory=dict)  # of the history
+    summary: dict[str, Any] = field(default_factory=dict)
+    events: list[str] = field(default_factory=list)  # of the machine
+    ended: list[int] = field(default_factory=list)
+    uploaded: list[str] = field(default_factory=list)  # names of files, in their order
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for _, line in sorted(self.lines.items())]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        found = json.loads(self.about["config"])
+        return {key: node["value"] for key, node in found.items() if key != "_wandb"}
+
+
+class Server:
+    """A server and what it was sent.
+
+    `weather`: 'good', 'mute' (accepts and never answers) or the status of every answer ('500', '401'); `delay`: the
+    seconds that an answer takes; `remembers`: says what it has of a run that is to be resumed. `history`, `summary` and
+    `config` are those of the run that was opened last.
     """
 
-    def __init__(self, weather: str = "good") -> None:
-        self.weather, self.requests = weather, 0
+    def __init__(self, weather: str = "good", delay: float = 0.0) -> None:
+        self.weather, self.delay, self.requests = weather, delay, 0
+        self.views: dict[str, dict[str, Any]] = {}  # workspaces and reports, by id
+        self.artifacts: list[dict[str, Any]] = []
+        self.runs: defaultdict[str, Recorded] = defaultdict(Recorded)
         self.opened = threading.Event()  # an online run was accepted
-        self.history: list[dict[str, Any]] = []
-        self.summary: dict[str, Any] = {}
-        self.config: dict[str, Any] = {}
+        self.latest = ""
         self.files: set[str] = set()
         self.remembers = False
         self.ended: list[int] = []
@@ -47,26 +73,60 @@ class Server:
             return {"model": {"bucket": self._describe_run(values["name"])}}
         if "upsertBucket" in body["query"]:
             self.opened.set()
-            self.config = json.loads(values.get("config") or "{}")
+            self.latest = values["name"]
+            about = self.runs[values["name"]].about
+            about |= {key: value for key, value in values.items() if value not in (None, "")}
             bucket = {"id": "QnVj", "name": values.get("name"), "config": "{}", "project": PROJECT}
             return {"upsertBucket": {"bucket": bucket | {"historyLineCount": 0}, "inserted": True}}
         if "createRunFiles" in body["query"]:
             self.files |= set(values["files"])
             files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in values["files"]]
             return {"createRunFiles": {"runID": "QnVj", "uploadHeaders": [], "files": files}}
+        if "upsertView" in body["query"]:
+            known = values.get("id") or f"VmlldzoX{len(self.views)}"
+            self.views[known] = dict(values) | {"spec": json.loads(values["spec"])}
+            view = {"id": known, "name": values["name"], "displayName": values["displayName"], "spec": values["spec"]}
+            place = {"id": "UHJv", "name": "p", "entityName": "me"}
+            view |= {"type": values["type"], "description": "", "project": place, "updatedAt": "2026-01-01T00:00:00"}
+            return {"upsertView": {"view": view, "inserted": values.get("id") is None}}
+        if "GetProjects" in body["query"]:
+            node = PROJECT | {"entityName": "me", "createdAt": "2026-01-01", "isBenchmark": False, "user": None}
+            page = {"hasNextPage": False, "endCursor": None}
+            return {"models": {"pageInfo": page, "edges": [{"node": node | {"__typename": "Project"}}]}}
+        if "ProjectInternalId" in body["query"]:
+            return {"project": {"id": "UHJv", "internalId": "UHJvamVjdEludGVybmFsSWQ6MQ=="}}
         if "query ArtifactType(" in body["query"]:
-            return {"project": {"artifact": {"artifactType": {"name": "run_table"}}}}
+            kinds = {"data-": "dataset", "model-": "model", "weights-": "model"}
+            name = str(values.get("name") or values.get("artifactName"))
+            kind = next((kind for start, kind in kinds.items() if name.startswith(start)), "run_table")
+            return {"project": {"artifact": {"artifactType": {"name": kind}}}}
         if "viewer" in body["query"]:
             return {"viewer": {"id": "VXNl", "entity": "me", "username": "me", "flags": "{}"}}
+        if "query ArtifactByID" in body["query"]:
+            return {"artifact": describe_artifact(self.artifacts[int(values["id"].partition("-")[2])])}
         if "createArtifact(" in body["query"]:
-            latest = {"id": "QXJ0", "versionIndex": 0}
+            self.artifacts.append(values.get("input", values))
+            own = f"QXJ0-{len(self.artifacts) - 1}"
+            latest = {"id": own, "versionIndex": 0}
             artifact = {
-                "id": "QXJ0",
+                "id": own,
                 "state": "COMMITTED",
                 "artifactSequence": {"id": "U2Vx", "latestArtifact": latest},
             }
             return {"createArtifact": {"artifact": artifact}}
         return {}
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        return self.runs[self.latest].history
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return self.runs[self.latest].summary
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(json.loads(self.runs[self.latest].about.get("config", "{}")))
 
     def _describe_run(self, name: str) -> dict[str, Any]:
         """What W&B's server says of a run that it has."""
@@ -86,15 +146,45 @@ class Server:
             "wandbConfig": '{"t":1}',
         }
 
-    def stream(self, body: dict[str, Any]) -> None:
-        """Take lines where they belong, as W&B does: at their offset, over what is there."""
-        history = body.get("files", {}).get("wandb-history.jsonl", {})
-        lines, start = [json.loads(line) for line in history.get("content", [])], history.get("offset", 0)
-        self.history[start : start + len(lines)] = lines
-        for line in body.get("files", {}).get("wandb-summary.json", {}).get("content", []):
-            self.summary = json.loads(line)
+    def stream(self, body: dict[str, Any], run_id: str) -> None:
+        run, files = self.runs[run_id], body.get("files", {})
+        history = files.get("wandb-history.jsonl", {"offset": 0, "content": []})
+        run.lines |= dict(enumerate(history["content"], start=history["offset"]))
+        for line in files.get("wandb-summary.json", {}).get("content", []):
+            run.summary = json.loads(line)
+        run.events += files.get("wandb-events.jsonl", {}).get("content", [])
+        run.uploaded += body.get("uploaded", [])
         if body.get("complete"):
             self.ended.append(body["exitcode"])
+            run.ended.append(body["exitcode"])
+
+
+def describe_artifact(made: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of an artifact that was made."""
+    name, kind = made["artifactCollectionName"], made["artifactTypeName"]
+    nulls = ("description", "metadata", "historyStep", "commitHash", "updatedAt")
+    collection = {
+        "__typename": "ArtifactSequence",
+        "id": "U2Vx",
+        "name": name,
+        "project": PROJECT | {"internalId": "MQ=="},
+    }
+    return dict.fromkeys(nulls) | {
+        "__typename": "Artifact",
+        "id": "QXJ0",
+        "artifactSequence": collection | {"type": {"name": kind}},
+        "versionIndex": 0,
+        "artifactType": {"name": kind},
+        "ttlDurationSeconds": -1,
+        "ttlIsInherited": True,
+        "tags": [],
+        "state": "COMMITTED",
+        "size": 1,
+        "digest": made["digest"],
+        "fileCount": 1,
+        "createdAt": "2026-01-01T00:00:00",
+        "aliases": [],
+    }
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -109,13 +199,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.state._stop.wait(60)
             self.close_connection = True
             return
+        self.state._stop.wait(self.state.delay)
         status, reply = 200, {}
         if self.state.weather != "good":
             status, reply = int(self.state.weather), {"errors": [{"message": "no"}]}
         elif self.path.endswith("/graphql"):
             reply = {"data": self.state.graphql(json.loads(raw))}
         elif self.path.endswith("/file_stream"):
-            self.state.stream(json.loads(raw))
+            self.state.stream(json.loads(raw), self.path.split("/")[-2])
         data = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from headstart.config import own_code
+from headstart.config import flat, own_code
 from headstart.config.instantiate import build
-from headstart.config.schema import RunConfig, to_flat, to_plain
+from headstart.config.schema import RunConfig, to_plain
 from headstart.context import Context
 from headstart.data import seen
 from headstart.data.checks import check_images, find_duplicates
@@ -20,7 +20,7 @@ from headstart.data.splits import Part
 from headstart.distributed import comm, torchrun
 from headstart.evaluation import keep
 from headstart.evaluation.evaluate import prepare_evaluation
-from headstart.evaluation.result import finish_run
+from headstart.evaluation.result import describe_attempt, finish_run
 from headstart.models import factory, preprocessing
 from headstart.models.code import digest_own_code
 from headstart.models.input import Input
@@ -118,9 +118,11 @@ def work(
         device = hardware.select_device(config.hardware)
         spec = preprocessing.expected_input(config.model)
         data = data or prepare_data(config, spec)
-        check_images(data, config.data.on_bad_image, config.cache)
-        comm.check_same("the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())])
-        with _open_logger(config, this_run) as run_log:
+        with _open_logger(config, this_run, {**digests, "content": data.content}) as run_log:
+            check_images(data, config.data.on_bad_image, config.cache)
+            comm.check_same(
+                "the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())]
+            )
             pretrained = config.strategy.start == "pretrained"
             model = _create_model(config, data, device)
             earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
@@ -201,7 +203,7 @@ def prepare_data(config: RunConfig, spec: Input) -> Data:
         )
 
 
-def _open_logger(config: RunConfig, this_run: runs.Run) -> RunLog:
+def _open_logger(config: RunConfig, this_run: runs.Run, digests: Mapping[str, str | None]) -> RunLog:
     if not this_run.leads:
         return SilentLog()
     return RunLog(
@@ -211,7 +213,7 @@ def _open_logger(config: RunConfig, this_run: runs.Run) -> RunLog:
         name=this_run.name,
         study=this_run.study,
         job_type=config.strategy.name,
-        config=to_flat(config),
+        config=flat.flatten(config) | describe_attempt(config, this_run, digests),
     )
 
 

@@ -14,8 +14,9 @@ from headstart.cli import main
 from headstart.config import resolvers
 from headstart.config.schema import RunConfig
 from headstart.config.validate import find_problems
-from headstart.preflight.command import Command, compose_job, examine
+from headstart.preflight.command import Command, examine
 from headstart.preflight.hydra_internals import Loader
+from headstart.preflight.jobs import compose_job
 from headstart.preflight.quoting import quote_arguments
 
 FOLDER = "data=image_folder"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from headstart.report.stats.calibration import reliability
-from report.studies import answered, looked_at, read_results, table
+from report.studies import answered, looked_at, made, read_results, table
+from study_files import write_run
 
 
 def test_calibration_equals_the_results_error(study: Path) -> None:
@@ -34,3 +35,17 @@ def test_bins_are_open_on_the_left() -> None:
     assert found is not None
     assert {place: int(count) for place, count in enumerate(found.counts) if count} == {0: 1, 2: 1, 3: 1, 14: 1}
     assert found.error == pytest.approx((0.8 + 0.79 + 1.0 + 0.0) / 4)
+
+
+def test_the_table_has_nll_and_ece_with_and_without_the_temperature(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        found = {"temperature": 1.5, "n": 100, "test": {"nll": 0.25 + seed / 10, "ece": 0.03}}
+        write_run(tmp_path, seed=seed, update={"calibration": found})
+    write_run(tmp_path, strategy="ridge", update={"calibration": {"temperature": None, "why": "no probabilities"}})
+    page = made(tmp_path, "demo", "--no-plots")
+    rows = {row["strategy"]: row for row in table(tmp_path)}
+    assert float(rows["finetune"]["nll_calibrated_mean"]) == pytest.approx(0.3)
+    assert float(rows["finetune"]["ece_calibrated_mean"]) == pytest.approx(0.03)
+    assert rows["ridge"]["nll_calibrated_mean"] == ""
+    assert "NLL cal." in page
+    assert ">0.300<" in page

@@ -17,13 +17,15 @@ import pytest
 import torch
 
 import fork_server
+from headstart.config.schema import LoggerConfig
 from headstart.errors import RunFailed, UserError
 from headstart.evaluation.metrics import save_predictions
 from headstart.evaluation.probabilities import save_probabilities
 from headstart.features.store import FeatureStore
 from headstart.models import weights
 from headstart.storage import checkpoints, files, runs
-from headstart.tracking.logger import MetricsFile, RunLog
+from headstart.tracking.logger import RunLog
+from headstart.tracking.metrics_file import MetricsFile
 
 CLASSES = ("a", "b", "c")
 ROWS = [
@@ -55,12 +57,9 @@ def network(value: float) -> torch.nn.Module:
 
 
 def finish(folder: Path, value: int) -> None:
-    class Settings:
-        wandb = False
-
     about: Any = {"run_id": "i", "name": "n", "study": "s", "job_type": "j", "config": {}}
     rows = [row | {"predicted": value} for row in ROWS]
-    RunLog(folder, Settings(), **about).finish({}, rows, None, ["a", "b", "c"])  # type: ignore[arg-type]
+    RunLog(folder, LoggerConfig(), **about).finish({}, rows, None, ["a", "b", "c"])
 
 
 # what writes: the file in a folder, and a call that writes it for the first (0) or a later (1) time

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from headstart.tracking.wandb_run import WandbRun
+from headstart.tracking.wandb_account import log_in
 from wandb_server import Server
 
 EPOCHS = 4
@@ -110,7 +110,9 @@ def test_a_good_server_gets_every_epoch_and_the_end(tmp_path: Path, server: Serv
     """What the others are measured against: without it, their weather would not be known to be the cause."""
     *_, err = ends_well(start(tmp_path, online(tmp_path, server)), tmp_path, warnings=0)
     assert err == ""
-    assert [point["epoch"] for point in server.history if "all/train_loss" in point] == list(range(EPOCHS))
+    assert [point["epoch"] for point in server.history if "all/train_loss" in point] == [
+        epoch + 1 for epoch in range(EPOCHS)
+    ]
     assert server.ended == [0]
 
 
@@ -171,7 +173,4 @@ def test_beside_a_run_of_the_users_own_its_login_counts(
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     own = SimpleNamespace(offline=offline, disabled=disabled)
-    run = object.__new__(WandbRun)
-    run._wandb = SimpleNamespace(run=own)  # type: ignore[assignment]
-    assert run._log_in() is None
-    assert run._online is online
+    assert log_in(SimpleNamespace(run=own), "auto") == (online, None)

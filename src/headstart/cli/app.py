@@ -25,6 +25,7 @@ from headstart.cli import sharing
 from headstart.cli.callbacks import FolderRefused
 from headstart.cli.help import annotate
 from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs
+from headstart.cli.sweeper import CHOICE, hand_over
 from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
 from headstart.errors import UserError
@@ -69,8 +70,12 @@ def _run(argv: Sequence[str], summary: JobSummary) -> None:
         if command.sequential:
             run_jobs(command, summary)
         else:
-            sys.argv = ["headstart", *quote_arguments(argv, command.sweep_in_files)]
-            _run_hydra(lambda composed: _run_composed(composed, summary))
+            words = quote_arguments(argv, command.sweep_in_files)
+            if command.runs_all and not any(word.startswith("hydra/sweeper=") for word in words):
+                words.append(CHOICE)
+            sys.argv = ["headstart", *words]
+            with hand_over([job.lines for job in command.jobs]):
+                _run_hydra(lambda composed: _run_composed(composed, summary))
     except UserError:
         raise
     except Exception as error:

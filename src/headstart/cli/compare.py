@@ -82,6 +82,12 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write the page anew whenever a run completes, until Ctrl-C; a page that is open loads the new one",
     )
+    parser.add_argument(
+        "--wandb",
+        action="store_true",
+        help="create or update a saved view and a report in the W&B project of the runs"
+        " (needs pip install 'headstart[wandb-report]')",
+    )
     return parser
 
 
@@ -141,6 +147,8 @@ def main(argv: Sequence[str]) -> int:
     def look() -> Findings:
         return look_at(read_study(folders, metric), options.sort, options.between, **asked)
 
+    if options.watch and options.wandb:
+        raise UserError("--watch and --wandb: give one of them; publish when the sweep is done")
     if options.watch:
         watch(folders, lambda stamp: _write_again(look, console, stamp, plots=not options.no_plots, maps=options.maps))
         return 0
@@ -148,6 +156,11 @@ def main(argv: Sequence[str]) -> int:
     _tell(findings, console)
     page = report(findings, plots=not options.no_plots, maps=options.maps) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
+    if options.wandb:
+        from headstart.report.publish import publish
+
+        for address in publish(findings, page.parent):
+            console.print(f"W&B: {address}", soft_wrap=True)
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 from typing import Any
 
 import yaml
@@ -38,6 +38,7 @@ class Expected:
 
     config: RunConfig
     kind: str  # jobs of one kind take equally long
+    name: str = ""  # of its folder, but for the digests of data and weights: equal for jobs that are the same run
     complete: bool = False
     features: float = 0.0  # seconds for features that an earlier job of the same network and data has cached then
     rest: float | None = None
@@ -48,16 +49,19 @@ class Times:
     """The seconds that runs of each kind took, and what trials say of the kinds without one."""
 
     taken: dict[str, list[float]] = field(default_factory=dict)
+    usual: dict[str, float] = field(default_factory=dict)  # their medians
 
     def add(self, kind: str, seconds: float) -> None:
         self.taken.setdefault(kind, []).append(seconds)
+        # the lower one of two: the first job of a process pays for imports, and for features that the others share
+        self.usual[kind] = median_low(self.taken[kind])
 
     def expect(self, job: Expected) -> float | None:
         """The seconds of a job: the median of runs of its kind, else what its trial says."""
         if job.complete:
             return 0.0
-        if job.kind in self.taken:
-            return median(self.taken[job.kind])
+        if job.kind in self.usual:
+            return self.usual[job.kind]
         return None if job.rest is None else job.features + job.rest
 
 
@@ -83,7 +87,7 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
     A job counts as complete if a run with its config is, on the data and weights that it had then; the job itself looks
     whether these are still the same.
     """
-    found: dict[Path, list[tuple[Result, dict[str, Any]]]] = {}
+    found: dict[Path, dict[str, list[tuple[Result, dict[str, Any]]]]] = {}  # by study and readable part of the name
     jobs: list[Expected] = []
     for config in configs:
         with suppress(UserError, RunFailed):  # weights of an earlier job of this sweep, which are not there yet
@@ -91,12 +95,15 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
         config = replace(config, hardware=hardware.resolve_hardware(config.hardware))
         study = Path(config.output_dir) / config.study
         if study not in found:
-            found[study] = list(_read_runs(study))
-            for result, kept in found[study]:
+            found[study] = {}
+            for result, kept in _read_runs(study):
+                found[study].setdefault(_cut_name(result.folder.name), []).append((result, kept))
                 with suppress(KeyError, TypeError):
                     times.add(name_kind(kept), float(result["seconds"]["total"]))
-        job = Expected(config, name_kind(to_plain(config)))
-        job.complete = not config.rerun and any(_is_run_of(config, *each) for each in found[study])
+        plain = to_plain(config)
+        job = Expected(config, name_kind(plain), runs.make_name(plain, {}))
+        like = found[study].get(_cut_name(job.name), [])
+        job.complete = not config.rerun and any(_is_run_of(config, *each) for each in like)
         jobs.append(job)
     return jobs
 
@@ -143,6 +150,11 @@ class Networks:
         step = self.steps[key]
         phases = plan_phases(factory.build_outline(config.model), config.strategy.phases)
         return None if step is None else forecast.forecast(config, phases, sizes, step)
+
+
+def _cut_name(folder: str) -> str:
+    """The readable part of a run's name, without its identity."""
+    return folder.rpartition("-")[0]
 
 
 def _read_runs(study: Path) -> Iterator[tuple[Result, dict[str, Any]]]:

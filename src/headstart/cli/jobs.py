@@ -2,10 +2,12 @@
 
 import logging
 import os
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,12 +16,13 @@ from hydra.types import HydraContext
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from headstart.cli import sharing
+from headstart.cli import sharing, supervise
 from headstart.cli.progress import Sweep
 from headstart.config import own_code
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError, as_user_error
 from headstart.preflight.command import Command, Job
+from headstart.storage.journal import DONE, FAILED, SKIPPED, WAITING, Journal
 from headstart.storage.locks import HeldElsewhere
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class JobSummary:
     closing: list[str] = field(default_factory=list)  # what is said after the last job of a sweep
     shares: bool = False  # whether other launches may run some of the jobs: in a sweep
     held: list[HeldElsewhere] = field(default_factory=list)  # of the job that has just been tried
+    last: tuple[str, str] = (WAITING, "")  # how the job that has just been tried ended, and why it failed
 
     def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
         """Run one job; returns its validation accuracy, or the error, which is logged and counted.
@@ -55,14 +59,17 @@ class JobSummary:
         except HeldElsewhere as error:
             if self.shares:
                 self.held.append(error)
+                self.last = WAITING, ""
             else:
                 self._count(overrides, error)
             return error
-        except Exception as error:
-            self._count(overrides, error)
-            return error
+        except (Exception, SystemExit) as error:
+            failure = RuntimeError(f"it called exit({error.code})") if isinstance(error, SystemExit) else error
+            self._count(overrides, failure)
+            return failure
         self.done += 1
         self.skipped += result.skipped
+        self.last = SKIPPED if result.skipped else DONE, ""
         return result.read_accuracy("val")
 
     def _count(self, overrides: list[str], error: Exception) -> None:
@@ -73,8 +80,13 @@ class JobSummary:
         if known is None:
             log.error("HEADSTART_DEBUG=1 shows the traceback")
         reason = str(known or error).partition("\n")[0] or type(error).__name__
+        self.add_failure(overrides, reason, 2 if isinstance(error, UserError) else 1)
+
+    def add_failure(self, overrides: list[str], reason: str, code: int) -> None:
+        """Count a failed job; its reason stands in the table at the end."""
         self.failed.append(f"{' '.join(overrides)}: {reason}")
-        self.code = max(self.code, 2 if isinstance(error, UserError) else 1)
+        self.code = max(self.code, code)
+        self.last = FAILED, reason
 
     def show(self) -> None:
         """Log how the jobs ended, if there were several: which failed, and why; how all can be compared."""
@@ -133,18 +145,44 @@ def run_jobs(command: Command, summary: JobSummary) -> None:
 
 
 def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
-    assert command.composer is not None
-    sweep = Sweep(command.jobs)
+    sweep = Sweep(command.jobs, command.repeated)
     sweep.announce()
     summary.shares = True
-    for number, job in sharing.take_turns(enumerate(command.jobs), summary.held):
-        config = command.composer.launch_config(job.overrides)
-        OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` is the same time in the whole sweep
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = str(number), number
-            config.hydra.sweep.dir = settings.hydra.sweep.dir
-        run_job(_make_task(job, summary, sweep, number), config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
-    summary.closing = sweep.describe_end(summary.done - summary.skipped, summary.skipped, len(summary.failed))
+    with Journal(Path(settings.hydra.sweep.dir)).open(sweep.list_states()) as sweep.journal:
+        _take_over(sweep, summary)
+        waiting = [(number, job) for number, job in enumerate(command.jobs) if number not in sweep.ended]
+        supervise.announce(sweep.journal.path)
+        for number, job in sharing.take_turns(waiting, summary.held):
+            if summary.failed and job.config.fail_fast:
+                break
+            _run_job(command, settings, context, number, _make_task(job, summary, sweep, number))
+    summary.closing = sweep.describe_end()
+
+
+def _take_over(sweep: Sweep, summary: JobSummary) -> None:
+    """Count what ended in a process of this command that was killed; the job that was killed with it has failed."""
+    for number, state in supervise.find_ended(sweep.list_states()).items():
+        overrides = sweep.jobs[number].task_overrides
+        sweep.job_began = time.monotonic() - state.seconds
+        sweep.end_job(number, state.state, state.why)
+        if state.state == FAILED:
+            summary.add_failure(overrides, state.why, 1)
+        else:
+            summary.done += 1
+            summary.skipped += state.state == SKIPPED
+
+
+def _run_job(
+    command: Command, settings: DictConfig, context: HydraContext, number: int, task: Callable[[DictConfig], None]
+) -> None:
+    """Run a job of a sweep as Hydra's launcher does."""
+    assert command.composer is not None
+    config = command.composer.launch_config(command.jobs[number].overrides)
+    OmegaConf.copy_cache(from_config=settings, to_config=config)  # `${now:}` is the same time in the whole sweep
+    with open_dict(config):
+        config.hydra.job.id, config.hydra.job.num = str(number), number
+        config.hydra.sweep.dir = settings.hydra.sweep.dir
+    run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 
 def _make_task(
@@ -157,9 +195,8 @@ def _make_task(
             summary.run(job.task_overrides, lambda: job.config)
             return
         with sweep.show_job(number):
-            new = summary.done - summary.skipped
             summary.run(job.task_overrides, lambda: job.config)
-            sweep.end_job(ran=summary.done - summary.skipped > new)
+            sweep.end_job(number, *summary.last)
 
     return task
 

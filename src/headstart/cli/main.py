@@ -7,15 +7,19 @@ import select
 import sys
 from collections.abc import Callable
 
+from headstart.cli import supervise
 from headstart.runtime import shutdown
 
 VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
+    "status": "say how far a study is: done, running, failed, waiting, time left; also while it runs elsewhere",
     "compare": "compare the runs of a study: table, plots, one HTML page",
     "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
     "predict": "say what is on images, with a trained run or a published network: labels and probabilities",
     "evaluate": "test a trained run on other data of the same classes: the numbers of result.json, without training",
     "visualize": "look into a network: what its units respond to, where it looks, what fine-tuning changed",
+    "sync": "upload to Weights & Biases what runs recorded offline, or could not upload to their end",
+    "export": "write a run's network as a folder for others: weights, timm's config, model card, ONNX",
     "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }
@@ -62,6 +66,10 @@ def _run(verb: str, rest: list[str]) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     rest = [_expand_home(word) for word in rest]
+    if verb == "status":
+        from headstart.cli.status import main as status
+
+        return status(rest)
     if verb == "compare":
         from headstart.cli.compare import main as compare
 
@@ -78,10 +86,18 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.cli.evaluate import main as evaluate
 
         return evaluate(rest)
+    if verb == "export":
+        from headstart.cli.export import main as export
+
+        return export(rest)
     if verb == "clean":
         from headstart.cli.clean import main as clean
 
         return clean(rest)
+    if verb == "sync":
+        from headstart.cli.sync import main as sync
+
+        return sync(rest)
     if verb == "visualize":
         from headstart.cli.visualize import main as visualize
 
@@ -90,6 +106,10 @@ def _run(verb: str, rest: list[str]) -> int:
         from headstart.zoo.command import main as zoo
 
         return zoo(rest)
+    if any(word.partition("=")[0] == "--sweep" for word in rest):
+        from headstart.preflight.lines import expand_option
+
+        rest = expand_option(rest)
     if "--explain" in rest:
         from headstart.cli.explain import main as explain
 
@@ -172,7 +192,8 @@ def entry() -> None:
     _leave_ascii()
     _prepare_streams()
     codes = shutdown.exit_quickly()
-    codes.append(main())
+    code = supervise.run(sys.argv[1:])
+    codes.append(main() if code is None else code)
     sys.exit(codes[0])
 
 

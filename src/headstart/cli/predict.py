@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
-    from headstart.predict.network import Network, Prediction
+    from headstart.predict.network import Network
+    from headstart.predict.prediction import Prediction
 
 DESCRIPTION = """\
 Say what is on images: the most probable classes of each, with their probabilities. Images are read as the run read its
@@ -44,6 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("network", metavar="MODEL_OR_RUN", help="a run's folder, a name of conf/model, or a timm name")
     add("images", nargs="+", metavar="IMAGE", help="files, folders, patterns, or - for a list of paths on stdin")
     add("--top", type=parse_count, default=5, metavar="K", help="classes per image (default: 5)")
+    add("--calibrated", action="store_true", help="probabilities at the run's temperature (predictions.csv: without)")
     add("--json", action="store_true", help="a line of JSON for each image, as soon as its batch is done")
     add("--csv", type=Path, metavar="FILE", help="also write the answers to a table")
     add("--figure", type=Path, metavar="FILE", help="also draw the images with their labels as bars, as PNG")
@@ -135,7 +137,7 @@ def _answer(network: Network, images: list[str], options: argparse.Namespace) ->
             outputs.append(stack.enter_context(_write_csv(options.csv, top)))
         if options.figure:
             outputs.append(lambda prediction: shown.append(prediction) if len(shown) < MOST else None)
-        for prediction in network.stream(images, top, options.batch_size):
+        for prediction in network.stream(images, top, options.batch_size, calibrated=options.calibrated):
             faults += prediction.error is not None
             for output in outputs:
                 output(prediction)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from headstart.config.words import count, spell_seconds
+from headstart.storage.journal import DONE, ENDED, RUNNING, JobState, Journal, add_times
 from headstart.tracking import progress
 from headstart.tracking.console import configure_logging
 
@@ -23,15 +26,21 @@ SILENT = ("headstart.data", "headstart.models", "headstart.tuning")  # what they
 
 
 class Sweep:
-    """The jobs of a sweep, and how long they still take."""
+    """The jobs of a sweep, how they ended, and how long the others still take.
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
+    Args:
+        repeated: how many combinations were left out because they are the same run as a job.
+    """
+
+    def __init__(self, jobs: Sequence[Job], repeated: int = 0) -> None:
+        self.jobs, self.repeated = jobs, repeated
         self.began = self.job_began = time.monotonic()
         self.shown: set[str] = set()
         self.expected: list[Expected] = []
         self.times: Times | None = None
         self.current = -1  # number of the job that runs
+        self.ended: dict[int, str] = {}  # by number: done, skipped or failed
+        self.journal: Journal | None = None
 
     def announce(self) -> None:
         """Log how many jobs there are, how many of them are complete, and how long the others will take."""
@@ -45,7 +54,9 @@ class Sweep:
         self.began = time.monotonic()
         complete = sum(job.complete for job in self.expected)
         words = f"{count(len(self.jobs), 'job')}: {complete} complete already, {len(self.jobs) - complete} to run"
-        left = self.estimate(0)
+        if self.repeated:
+            log.info("%s of the sweep's lines left out: the same runs as other jobs", count(self.repeated, "job"))
+        left = self.estimate(range(len(self.jobs)))
         if complete == len(self.jobs):
             log.info("%s", words)
         elif left is None:
@@ -63,45 +74,69 @@ class Sweep:
         words += [f"the mean of these for {count(unknown, 'job')}"] if unknown else []
         return " and ".join(words)
 
-    def estimate(self, first: int) -> float | None:
-        """The seconds of all jobs from number `first` on; None if nothing is known of any."""
+    def list_states(self) -> list[JobState]:
+        """The jobs as a journal lists them."""
+        assert self.times is not None
+        return [
+            JobState(
+                name_job(number, self.jobs),
+                job.name,
+                hashlib.blake2b(job.kind.encode(), digest_size=8).hexdigest(),
+                self.times.expect(job),
+            )
+            for number, job in enumerate(self.expected)
+        ]
+
+    def estimate(self, numbers: Iterable[int]) -> float | None:
+        """The seconds of the jobs with these numbers; None if nothing is known of any."""
         if self.times is None:
             return None
-        found = [self.times.expect(job) for job in self.expected[first:]]
-        known = [seconds for seconds, job in zip(found, self.expected[first:], strict=True) if seconds is not None]
-        waiting = [seconds for seconds in known if seconds > 0]
-        if not waiting:
-            return 0.0 if len(known) == len(found) else None
-        return sum(known) + (len(found) - len(known)) * sum(waiting) / len(waiting)
+        return add_times([self.times.expect(self.expected[each]) for each in numbers], self.times.usual.values())
 
     def left(self) -> float | None:
         """The seconds that the sweep still takes, the rest of the current job included."""
-        later = self.estimate(self.current + 1)
+        later = self.estimate(each for each in range(len(self.jobs)) if each != self.current and each not in self.ended)
         if later is None or self.times is None:
             return None
         now = self.times.expect(self.expected[self.current]) or 0.0
         return later + max(0.0, now - (time.monotonic() - self.job_began))
+
+    def count_ended(self) -> str:
+        """How many jobs have ended, and how: `3 done, 1 failed`; empty before the first."""
+        found = Counter(self.ended.values())
+        return ", ".join(f"{found[state]} {state}" for state in ENDED if found[state])
 
     @contextmanager
     def show_job(self, number: int) -> Iterator[None]:
         """Around the job of this number, from 0: say which it is, and leave out what earlier jobs have said already."""
         self.current, self.job_began = number, time.monotonic()
         label, left = name_job(self.current, self.jobs), self.left()
-        with progress.watch_run(progress.Watch(label, self.left, self.shown)):
-            log.info("%s%s", label, f"  |  about {spell_seconds(left)} left" if left else "")
+        parts = [label, self.count_ended(), f"about {spell_seconds(left)} left" if left else ""]
+        if self.journal is not None:
+            self.journal.write(number, RUNNING)
+        with progress.watch_run(progress.Watch(label, self.left, self.shown, self.count_ended)):
+            log.info("%s", "  |  ".join(filter(None, parts)))
             yield
 
-    def end_job(self, *, ran: bool) -> None:
-        """Take the time of a job that was run to its end for the other jobs of its kind."""
-        if ran and self.times is not None:
-            self.times.add(self.expected[self.current].kind, time.monotonic() - self.job_began)
+    def end_job(self, number: int, state: str, why: str = "") -> None:
+        """Note how a job ended; what one that ran to its end took counts for the others of its kind."""
+        seconds = time.monotonic() - self.job_began
+        if state == DONE and self.times is not None:
+            self.times.add(self.expected[number].kind, seconds)
+        if self.journal is not None:
+            self.journal.write(number, state, seconds=seconds, why=why)
+        if state in ENDED:
+            self.ended[number] = state
 
-    def describe_end(self, done: int, skipped: int, failed: int) -> list[str]:
+    def describe_end(self) -> list[str]:
         """Say how the jobs ended, and how they can be compared."""
+        found = Counter(self.ended.values())
+        done, skipped, failed = (found[state] for state in ENDED)
+        missing = len(self.jobs) - len(self.ended)
         seconds = spell_seconds(time.monotonic() - self.began)
         lines = [
             f"{count(len(self.jobs), 'job')} in {seconds}: {done} done, {skipped} skipped as already complete, "
-            f"{failed} failed"
+            f"{failed} failed{f', {missing} not run (fail_fast=true)' if missing else ''}"
         ]
         studies = dict.fromkeys((job.config.study, job.config.output_dir) for job in self.jobs)
         for study, folder in studies if done + skipped else ():

@@ -96,10 +96,17 @@ MEANINGS = {
     "features.storage": "Held in memory or in a mapped file; auto: mapped if they would fill half of the memory.",
     "logger": "Where curves are sent, in addition to metrics.csv.",
     "logger.wandb": "Whether Weights & Biases records the run.",
-    "logger.project": "The project in W&B.",
+    "logger.project": "The project in W&B and Trackio.",
     "logger.entity": "The account or team in W&B; null: the account's own.",
     "logger.mode": "W&B online or offline; auto: online when a key is there.",
-    "logger.tags": "Tags of the run in W&B.",
+    "logger.tags": "Tags of the run in W&B and MLflow.",
+    "logger.tensorboard": "Whether TensorBoard records the run, in the run's folder.",
+    "logger.mlflow": "Whether MLflow records the run.",
+    "logger.mlflow_uri": "Where MLflow records: sqlite:///FILE or a server; null: mlflow.db in output_dir.",
+    "logger.trackio": "Whether Trackio records the run.",
+    "logger.system": "Whether W&B and Trackio record use of processor, GPU and memory.",
+    "logger.artifacts": "What W&B keeps as an artifact: model (the run's final weights, with what they come from) or "
+    "none.",
     "imports": "Python modules of your own, which define what a _target_ may name.",
     "study": "Runs of one study are compared, in output_dir/study; by default the experiment's name, else runs.",
     "seed": "What draws weights, order and augmentation; data.split_seed follows it.",
@@ -116,6 +123,9 @@ MEANINGS = {
     "figures": "What compare draws for the study's question, by name: classes of headstart.report.questions.",
     "preprocessing": "How images were prepared; the run fills it in, and a run that goes on from its weights compares.",
     "rerun": "Whether a run that is complete is run again.",
+    "fail_fast": "Whether a sweep ends with the first job that fails; by default the others run.",
+    "sweep": "With -m, the jobs as a list of lines such as 'strategy=finetune optimizer.lr=1e-3,1e-2': each line is a "
+    "product of its own, and each is combined with what the command line sweeps.",
 }
 
 GROUPS = {
@@ -178,6 +188,7 @@ EXAMPLES = {
     "imports": "[mylab.birds]",
     "study": "first",
     "seed": "1",
+    "sweep": '\'["strategy=finetune optimizer.lr=1e-3,1e-2","head=knn"]\'',
     "data.split_seed": "0",
     "patience": "5",
     "output_dir": "runs",

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from headstart.config.schema import LoggerConfig, RunConfig
@@ -11,6 +12,7 @@ LONGEST_FOLDER = 255  # bytes that file systems allow for one name
 LONGEST_TAG = 64  # characters that W&B allows
 LONGEST_PROJECT = 128
 NOT_IN_PROJECT = "/\\#?%:"
+TRACKERS = ("tensorboard", "mlflow", "trackio")
 
 
 def find_name_problems(config: RunConfig) -> Iterator[str]:
@@ -38,6 +40,9 @@ def find_name_problems(config: RunConfig) -> Iterator[str]:
             yield f"{key}={path}: there is no home folder of {Path(path).parts[0]}"
     if config.logger.wandb:
         yield from _wandb_problems(config.logger)
+    for tracker in TRACKERS:
+        if getattr(config.logger, tracker) and find_spec(tracker) is None:
+            yield f"logger={tracker}: its package is not installed: pip install 'headstart[{tracker}]'"
 
 
 def _wandb_problems(logger: LoggerConfig) -> Iterator[str]:

@@ -21,6 +21,7 @@ CHOICES = {
     "features.dtype": ("auto", "float32", "bfloat16"),
     "features.storage": ("auto", "memory", "mapped"),
     "logger.mode": ("auto", "online", "offline"),
+    "logger.artifacts": ("none", "model"),
 }
 # key: (lowest, highest), both allowed; None: no bound. Keys that may be null are skipped when they are.
 RANGES: dict[str, tuple[float, float | None]] = {

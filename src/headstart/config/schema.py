@@ -1,11 +1,9 @@
-"""The schema of a run's config, and its three forms: typed dataclasses, plain containers, one level of dotted keys.
+"""The schema of a run's config, and its two forms: typed dataclasses and plain containers.
 
 Nothing here imports torch, timm or Lightning, so that `--help`, `--cfg job` and a misspelt key are answered at once.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +126,16 @@ class LoggerConfig:
     """Where curves are sent, in addition to `metrics.csv`."""
 
     wandb: bool = False
+    tensorboard: bool = False
+    mlflow: bool = False
+    trackio: bool = False
     project: str = "headstart"
     entity: str | None = None
     mode: str = "auto"
     tags: list[str] = field(default_factory=list)
+    system: bool = True
+    artifacts: str = "none"
+    mlflow_uri: str | None = None
 
 
 @dataclass
@@ -164,6 +168,8 @@ class RunConfig:
     figures: dict[str, Any] = field(default_factory=dict)
     preprocessing: dict[str, Any] = field(default_factory=dict)  # filled in by the run, for `config.yaml`
     rerun: bool = False
+    fail_fast: bool = False  # of a sweep: the first failed job is the last one that runs
+    sweep: list[str] | None = None  # of a command, not of a run: `headstart.preflight.lines`
 
     @property
     def cache(self) -> Path | None:
@@ -205,24 +211,3 @@ def to_plain(config: RunConfig) -> dict[str, Any]:
         return [convert(item) for item in value] if isinstance(value, list | tuple) else value
 
     return {key: convert(value) for key, value in asdict(config).items()}
-
-
-def to_flat(config: RunConfig) -> dict[str, Any]:
-    """Turn the config into one level of dotted keys, the same for every run, so that a dashboard can group by them.
-
-    Mappings whose keys differ between runs (phases, arguments of the optimizer and of the data source) become one JSON
-    text each. The optimizer's name, rate and weight decay have keys of their own too.
-    """
-
-    def walk(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
-        for item in fields(node):
-            value, key = getattr(node, item.name), f"{prefix}{item.name}"
-            if is_dataclass(value):
-                yield from walk(f"{key}.", value)
-            elif isinstance(value, dict | list | tuple):
-                yield key, json.dumps(value, default=vars)
-            else:
-                yield key, value
-
-    alone = {f"optimizer.{key}": config.optimizer.get(key) for key in ("_target_", "lr", "weight_decay")}
-    return dict(walk("", config)) | alone

@@ -1,14 +1,17 @@
 """The end of a run: test once, on images that no choice has used, and write predictions and `result.json`."""
 
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from torch import Tensor
 
+from headstart.config.schema import RunConfig
 from headstart.context import Context
 from headstart.evaluation import metrics, probabilities
+from headstart.evaluation.calibration import calibrate
 from headstart.evaluation.evaluate import Evaluation
 from headstart.features.extractor import Extraction
 from headstart.models.cost import count_gmacs
@@ -16,6 +19,7 @@ from headstart.runtime import hardware
 from headstart.runtime.version import __version__
 from headstart.scores import NAMES
 from headstart.storage.redact import mask
+from headstart.storage.runs import Run
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
 from headstart.training.outcome import Outcome
@@ -44,13 +48,15 @@ def finish_run(evaluation: Evaluation, phases: Sequence[Phase], outcomes: Sequen
     parts = {"test": (data.test.names, data.test.labels, scores)}
     parts |= {} if val_scores is None else {"val": (data.val.names, data.val.labels, val_scores)}
     probabilities.save_probabilities(context.run.folder / probabilities.NAME, parts, data.classes, last.probabilities)
+    for_fit = None if val_scores is None else (val_scores, data.val.labels)
+    calibration = calibrate(for_fit, (scores, data.test.labels), last.probabilities)
     extractions = _list_extractions(evaluation, outcomes)
     late = [cost for part, cost in extractions[-1].items() if part not in last.extractions]
     testing -= sum(cost.own_seconds - cost.earlier_seconds for cost in late)
     result = (
         {"status": "completed"}
         | _describe_run(context)
-        | {"test": test, "val": val}
+        | {"test": test, "val": val, "calibration": calibration}
         | {"per_class": metrics.list_classes(scores, data.test.labels, data.classes)}
         | {"preprocessing": _describe_preprocessing(context)}
         | _count_sizes(evaluation, phases)
@@ -157,6 +163,29 @@ def _sum_costs(
 def list_versions() -> dict[str, str]:
     """The versions of headstart and of the packages that decide a run's numbers."""
     return {"headstart": __version__} | {name: version(name) for name in PACKAGES}
+
+
+def describe_attempt(config: RunConfig, run: Run, digests: Mapping[str, str | None]) -> dict[str, Any]:
+    """Where a run is computed, and from what, for dashboards: one level of keys, the same for every run; none is None.
+
+    Times mean nothing without the machine, and results nothing without the digests of data and weights.
+    """
+    found = hardware.describe(config.hardware)
+    kinds = ("data", "content", "weights", "code", "preprocessing")
+    return {
+        "host": platform.node(),
+        "platform": found["platform"],
+        "device": found["device"],
+        "gpu": found["device"] if config.hardware.accelerator == "gpu" else "none",
+        "cores": found["cores"],
+        "torch_threads": found["threads"],
+        **{f"version_{name.replace('-', '_')}": number for name, number in list_versions().items()},
+        **{f"digest_{kind}": digests.get(kind) or "none" for kind in kinds},
+        "config_hash": run.hash,
+        "attempts": run.read_state().get("attempts", 1),
+        "folder": str(run.folder.absolute()),
+        "report": str((run.folder.parent / "report" / "index.html").absolute()),
+    }
 
 
 def _describe_environment(context: Context) -> dict[str, Any]:

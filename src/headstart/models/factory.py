@@ -93,8 +93,8 @@ def build_outline(config: ModelConfig) -> Any:
 def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
     """Create the network with one output per class; also returns the changes to it, as sentences.
 
-    The head is new unless the weights come from a run with the same classes. Random numbers come from torch's global
-    generator.
+    The head is new unless the weights come from a run, or a folder in timm's format, with the same classes. Random
+    numbers come from torch's global generator.
 
     Raises:
         UserError: unknown name, wrong `model.args`, or weights that are missing, damaged or incomplete.
@@ -109,7 +109,7 @@ def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -
     model, notes = load_published(config)
     _refuse_nan(config, model)
     if stored.read_classes(config.weights) == list(classes):
-        notes.append("head kept: the run was trained on the same classes")
+        notes.append("head kept: the weights were trained on the same classes")
     else:
         outputs = f"head replaced: {model.num_classes} outputs" if model.num_classes else "head added: no outputs"
         notes.append(f"{outputs} -> {len(classes)} new ones")

@@ -1,8 +1,9 @@
 """The input that a network expects, and what the place that its weights come from says of both.
 
-A run (`model.weights=run:FOLDER`, or a file in a run's `checkpoints/`), a folder and a hub page (`local-dir:`,
-`hf-hub:`) say with which arguments their network was built and with which preprocessing it was trained. These are
-used; a key that says otherwise is refused, because the same tensors would be another function of the same image.
+A run (`model.weights=run:FOLDER`, or a file in a run's `checkpoints/`), the file of a run's weights wherever it was
+copied to, a folder and a hub page (`local-dir:`, `hf-hub:`) say with which arguments their network was built and with
+which preprocessing it was trained. These are used; a key that says otherwise is refused, because the same tensors
+would be another function of the same image.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from headstart.config import environment
 from headstart.errors import UserError
 from headstart.models import factory
 from headstart.models.input import CROP_MODES, Input, input_from_plain, read_timm_config
+from headstart.models.weights import read_facts
 
 if TYPE_CHECKING:
     from headstart.config.schema import ModelConfig
@@ -90,8 +92,8 @@ def state(expected: Input, image_size: int, resize: str, given: Mapping[str, Any
 
 
 def digest(weights: str, stated: Mapping[str, Any]) -> dict[str, str]:
-    """The blake2b-128 hex of what `state` returned, by its key; for a run's weights only: their file does not say."""
-    if find_run(weights) is None:
+    """The blake2b-128 hex of what `state` returned, by its key; for a run's weights, whose digest leaves it out."""
+    if find_run(weights) is None and _read_file(weights) is None:
         return {}
     text = json.dumps(stated, sort_keys=True)
     return {"preprocessing": hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}
@@ -107,15 +109,15 @@ def describe(stated: Mapping[str, Any], stored_size: int) -> str:
 
 
 def read_origin(config: ModelConfig) -> Origin | None:
-    """What the place in `model.weights` says of its network; None if it is a bare file, a package, or timm itself."""
+    """What the place in `model.weights` says of its network; None if it is a file of others, a package, or timm."""
     if config.weights.startswith(("local-dir:", "hf-hub:")):
         cfg, args = factory.read_external_config(config)
         kept = {key: value for key, value in args.items() if key not in SET_BY_LOADING}
         return Origin(config.name, kept, read_timm_config(cfg, f"model.weights={config.weights}"))
     folder = find_run(config.weights)
-    if folder is None:
+    origin = _read_file(config.weights) if folder is None else _read_run(folder, config.weights)
+    if origin is None:
         return None
-    origin = _read_run(folder, config.weights)
     if origin.name.partition(".")[0] != config.name.partition(".")[0]:
         raise UserError(
             f"model.weights={config.weights} holds {origin.name}, but model.name={config.name}: make them agree"
@@ -133,6 +135,19 @@ def find_run(weights: str) -> Path | None:
         if path.is_relative_to(folder / "checkpoints") and (folder / "state.json").is_file():
             return folder
     return None
+
+
+def _read_file(weights: str) -> Origin | None:
+    """What the file of a run's weights says, which was copied out of the run's folder; None for all other files."""
+    path = Path(weights).expanduser()
+    if path.suffix != ".safetensors" or not path.is_file():
+        return None
+    facts = read_facts(path)
+    try:
+        model = environment.reveal(facts["model"])
+        return Origin(str(model["name"]), dict(model["args"]), input_from_plain(facts["transform"]))
+    except (LookupError, TypeError, ValueError):  # of an earlier version, or of somebody else
+        return None
 
 
 def _read_run(folder: Path, weights: str) -> Origin:

@@ -145,14 +145,28 @@ def digest_file(path: Path) -> str:
 
 
 def read_classes(weights: str) -> list[str] | None:
-    """Read the class names of the head in `run:FOLDER`; None for any other source, or if its head is a probe's."""
+    """Read the class names of the head in `run:FOLDER` or `local-dir:FOLDER`; None if they are not known.
+
+    Neither are they where a run's head is a probe in a file of its own.
+    """
     scheme, _, folder = weights.partition(":")
+    if scheme == "local-dir":
+        return _read_label_names(Path(folder).expanduser())
     if scheme != "run" or is_headless(weights):
         return None
     try:
         return list(json.loads((Path(folder).expanduser() / "result.json").read_text("utf-8"))["classes"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model.weights={weights}: its result.json cannot be read: {error}") from None
+
+
+def _read_label_names(folder: Path) -> list[str] | None:
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        names = config.get("label_names") or config["pretrained_cfg"].get("label_names")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return [str(name) for name in names] if isinstance(names, list) else None
 
 
 def is_headless(weights: str) -> bool:

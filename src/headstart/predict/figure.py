@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from headstart.data.contact_sheet import CELL, draw_cross, fit_into
 from headstart.data.decode import decode, silence_pillow
 from headstart.data.filenames import escape_name
-from headstart.predict.network import Prediction
+from headstart.predict.prediction import Prediction
 from headstart.predict.transform import GivenImages
 from headstart.storage.files import write_whole
 from headstart.tracking.fonts import can_draw, load_font

@@ -21,6 +21,7 @@ from headstart.features.inference import choose_batch_size
 from headstart.models.fold import fold_batch_norms
 from headstart.models.split import PreLogits
 from headstart.predict.classifier import Classifier, make_classifier
+from headstart.predict.prediction import Logits, Prediction
 from headstart.tracking import progress
 
 if TYPE_CHECKING:
@@ -31,32 +32,6 @@ if TYPE_CHECKING:
 
 
 SHOWN = 3  # names of classes in a network's repr
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one image.
-
-    Attributes:
-        image: its path as it was given, or its number among the images.
-        labels: the names of the most probable classes, the first is the answer; empty if there is an error.
-        probabilities: of these classes; NaN where the fitted head gives scores that are no probabilities.
-        error: why the image could not be read, or None.
-    """
-
-    image: str | int
-    labels: tuple[str, ...] = ()
-    probabilities: tuple[float, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Logits:
-    """The outputs [n, classes] for successive images, and the faults of those that could not be read, by number."""
-
-    rows: range
-    values: Tensor
-    faults: dict[int, str]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -77,6 +52,8 @@ class Network:
         own_head: a fitted head that is no layer of the network.
         hardware: precision, memory format and threads; all resolved.
         features_dtype: the run's `features.dtype`.
+        temperature: the number that the logits are divided by for calibrated probabilities, or None.
+        uncalibrated: why there is no temperature, in words.
 
     `predict` and `features` work on a copy with folded batch norms, made when they are first called: a change of
     `network` after that does not reach them.
@@ -94,6 +71,8 @@ class Network:
     pretrained: bool = True
     gives_probabilities: bool = True
     features_dtype: str = "auto"
+    temperature: float | None = None
+    uncalibrated: str = "it is no run's, so no validation images of its own tell how sure it may be"
 
     def __repr__(self) -> str:
         trained = "" if self.pretrained else ", random weights"
@@ -136,7 +115,12 @@ class Network:
         return self.transform.normalize(pixels)
 
     def predict(
-        self, images: AnyImage | Iterable[AnyImage], top: int = 5, batch_size: int | None = None
+        self,
+        images: AnyImage | Iterable[AnyImage],
+        top: int = 5,
+        batch_size: int | None = None,
+        *,
+        calibrated: bool = False,
     ) -> list[Prediction]:
         """Answer for each image with its most probable classes; an image that cannot be read gets an error.
 
@@ -145,25 +129,39 @@ class Network:
             top: how many classes.
             batch_size: images per call of the network; None: as many as the test of a run has, so that the numbers are
                 those of its predictions.csv to the last bit. Another size changes them by rounding.
+            calibrated: give probabilities at the run's temperature, which predictions.csv does not have: other
+                numbers, the same labels in the same order.
         """
-        return list(self.stream(images, top, batch_size))
+        return list(self.stream(images, top, batch_size, calibrated=calibrated))
 
     def stream(
-        self, images: AnyImage | Iterable[AnyImage], top: int = 5, batch_size: int | None = None
+        self,
+        images: AnyImage | Iterable[AnyImage],
+        top: int = 5,
+        batch_size: int | None = None,
+        *,
+        calibrated: bool = False,
     ) -> Iterator[Prediction]:
         """Do what `predict` does, and yield each batch's answers as soon as they are there."""
         if not self.classes:
             raise UserError(f"{self.name} has no classes: its weights come without a head, so it can predict nothing")
-        given = as_list(images)
+        given, temperature = as_list(images), self.get_temperature() if calibrated else 1.0
         for logits in self.compute_logits(self.transform.make_reader(given), batch_size):
             values, order = (found[:, :top] for found in logits.values.sort(dim=1, descending=True, stable=True))
-            shares = logits.values.softmax(1).gather(1, order) if self.gives_probabilities else values.fill_(math.nan)
-            for row, best, sure in zip(logits.rows, order.tolist(), shares.tolist(), strict=True):
+            sure = (logits.values / temperature).softmax(1) if calibrated else logits.values.softmax(1)
+            shares = sure.gather(1, order) if self.gives_probabilities else values.fill_(math.nan)
+            for row, best, chances in zip(logits.rows, order.tolist(), shares.tolist(), strict=True):
                 image = str(given[row]) if isinstance(given[row], str | Path) else row
                 if row in logits.faults:
                     yield Prediction(image, error=logits.faults[row])
                 else:
-                    yield Prediction(image, tuple(self.classes[at] for at in best), tuple(sure))
+                    yield Prediction(image, tuple(self.classes[at] for at in best), tuple(chances))
+
+    def get_temperature(self) -> float:
+        """The temperature; UserError in words if there is none."""
+        if self.temperature is None:
+            raise UserError(f"{self.folder or self.name}: has no calibrated probabilities: {self.uncalibrated}")
+        return self.temperature
 
     def compute_logits(self, reader: ImageReader, batch_size: int | None = None) -> Iterator[Logits]:
         """Yield the outputs for the reader's images, batch by batch, while a thread decodes the next ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -88,7 +89,21 @@ def _build(folder: Path, config: RunConfig, result: Result, device: torch.device
         folder=folder,
         gives_probabilities=result["test"].get("nll") is not None,
         features_dtype=config.features.dtype,
+        **_read_calibration(result),
     )
+
+
+def _read_calibration(result: Result) -> dict[str, Any]:
+    """The temperature of the run, or why it has none."""
+    found = result.get("calibration")
+    if not isinstance(found, dict):
+        return {"uncalibrated": "it was trained by an earlier version: train it again with rerun=true"}
+    temperature = found.get("temperature")
+    if temperature is None:
+        return {"uncalibrated": str(found.get("why"))}
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise make_damage_error(result.folder / "result.json", f"calibration.temperature is {temperature!r}")
+    return {"temperature": float(temperature)}
 
 
 def _join(network: Any, route: Route, own_head: nn.Module | None) -> nn.Module:

@@ -10,46 +10,33 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from headstart.config import environment, keys
-from headstart.config.machine import missing_hardware
 from headstart.config.schema import RunConfig
 from headstart.config.validate import find_problems, raise_if_any
-from headstart.config.values import find_value_problems
 from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
+from headstart.preflight.jobs import MOST_INVALID, Job, check_jobs, compose_job
+from headstart.preflight.lines import KEY, Sweep, find_lines, name_lines, parse_lines
 from headstart.preflight.overrides import Composed, Composer, without_hydra
 from headstart.preflight.parse import parse_overrides
 from headstart.preflight.quoting import TextKeys
-from headstart.preflight.reasons import as_typed, first_line, show_override
-from headstart.preflight.sweep import combine_all, find_sweep_in_files, list_axes, use_each_value_once
+from headstart.preflight.reasons import first_line
+from headstart.preflight.sweep import combine_all, find_sweep_in_files, use_each_value_once
 from headstart.storage.redact import refuse_secrets_in_config
 
 # An optimizing sweeper runs a part of its combinations. If there are more than this, each value is checked once.
 MOST_COMBINATIONS = 200
-MOST_INVALID = 50  # jobs of a sweep that are composed to explain their problems; more would repeat these
 # Keys that only torch and timm can check. That takes 4 s: it is done if such a key is set, or if nothing else is wrong.
 LIBRARIES = re.compile(
     r"(imports|optimizer|scheduler|data\.source|model\.(name|args)|head\.probe|strategy\.phases\.\w+\.(probe|penalty))\b"
 )
+# The sweepers that run every combination: ours, and Hydra's basic one
+LISTING = ("sweeper.ListedJobs", "basic_sweeper.BasicSweeper")
 PLAIN = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a command: its overrides, and its checked config."""
-
-    overrides: tuple[Override, ...]
-    config: RunConfig
-
-    @property
-    def task_overrides(self) -> list[str]:
-        """The overrides as they were typed, without those of Hydra's own keys."""
-        return [as_typed(override) for override in self.overrides if not override.is_hydra_override()]
 
 
 @dataclass
@@ -59,7 +46,9 @@ class Command:
     problems: list[str]
     jobs: list[Job] = field(default_factory=list)
     combinations: int = 0  # of the sweep; if they are too many, fewer jobs are checked
+    repeated: int = 0  # combinations that are the same run as an earlier one, in a sweep with lines
     multirun: bool = False
+    runs_all: bool = True  # of the sweep's combinations; an optimizing sweeper runs some of them
     sequential: bool = True  # whether the jobs run one after the other in this process, as Hydra does by default
     sweep_in_files: dict[str, str] = field(default_factory=dict)  # `hydra.sweeper.params`
     loader: Loader | None = None
@@ -91,7 +80,7 @@ def check_composed(composed: DictConfig, *, machine: bool = True) -> RunConfig:
     """
     from headstart.preflight.components import Components
 
-    problems, config = find_problems(composed, machine=machine)
+    problems, config = find_problems(without_hydra(composed), machine=machine)
     raise_if_any(problems or ([] if config is None else Components(machine=machine).find_problems(config)))
     assert config is not None
     refuse_secrets_in_config(asdict(config))
@@ -129,65 +118,68 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     multirun = multirun or str(OmegaConf.select(shared.config, "hydra.mode")).endswith("MULTIRUN")
     command = Command(found, multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
     plugins = [str(OmegaConf.select(shared.config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
-    command.sequential = all(".basic_" in name for name in plugins)
+    command.runs_all = plugins[0].endswith(LISTING)
+    command.sequential = command.runs_all and ".basic_" in plugins[1]
     this_machine = machine and ".basic_" in plugins[1]  # other launchers run jobs on machines that are not known here
+    typed = [override for override in overrides if override.key_or_group != KEY]
+    if not multirun and len(typed) < len(overrides):
+        command.problems.append(f"{KEY}: a list of jobs is a sweep: add -m")
+    sweep = Sweep([], typed)
+    told: list[tuple[int | None, str]] = []
     if multirun:
-        command.sweep_in_files = find_sweep_in_files(shared.config)
-        lines = [f"{key}={value}" for key, value in command.sweep_in_files.items()]
-        wrong, swept = parse_overrides(loader.parser, lines, texts.quote(lines, multirun=True), multirun)
-        command.problems += wrong
-        overrides = [*swept, *overrides]
-    _check_jobs(command, _list_jobs(command, overrides, ".basic_" in plugins[0]), this_machine)
-    if (libraries and not command.problems) or _needs_libraries(overrides, shared):
+        sweep, told = _read_sweep(command, shared.config, texts, arguments.overrides, typed)
+        if sweep.lines is not None and not command.runs_all:
+            command.problems.append(f"{KEY}: names the jobs, and hydra/sweeper chooses its own: leave one of them out")
+    checked = check_jobs(composer, _list_jobs(command, sweep), this_machine=this_machine)
+    command.jobs, command.repeated = checked.jobs, checked.repeated
+    if told := [*told, *checked.problems]:
+        command.problems += name_lines(told, _find_common_problems(composer, sweep, this_machine))
+    if (libraries and not command.problems) or _needs_libraries(sweep.overrides, shared):
         command.problems += _component_problems(command.jobs, trial=not command.problems, machine=machine)
     by_cause = {line.partition("; did you mean")[0]: line for line in command.problems}
     command.problems = list(by_cause.values())
     return command
 
 
-def _list_jobs(command: Command, overrides: list[Override], runs_all: bool) -> Iterator[list[Override]]:
-    """The overrides of each job, and their number as `command.combinations`.
+def _read_sweep(
+    command: Command, shared: DictConfig, texts: TextKeys, arguments: Sequence[str], typed: list[Override]
+) -> tuple[Sweep, list[tuple[int | None, str]]]:
+    """Read the sweep that files contain, and combine it with the overrides that were typed.
 
-    Args:
-        runs_all: the sweeper runs every combination; an optimizing one runs only a part of them.
+    Returns:
+        Also the problems of its lines, with their numbers.
     """
-    axes = list_axes(overrides) if command.multirun else {}
-    command.combinations = math.prod(map(len, axes.values()))
+    assert command.loader is not None
+    command.sweep_in_files = find_sweep_in_files(shared)
+    params = [f"{key}={value}" for key, value in command.sweep_in_files.items()]
+    parser = command.loader.parser
+    wrong, swept = parse_overrides(parser, params, texts.quote(params, multirun=True), multirun=True)
+    missing, written = find_lines(shared)
+    command.problems += [*wrong, *missing]
+    if not written:
+        return Sweep(swept, typed), []
+    told, lines = parse_lines(written, parser, texts, [*params, *arguments])
+    return Sweep(swept, typed, lines), list(told)
+
+
+def _list_jobs(command: Command, sweep: Sweep) -> Iterator[tuple[int | None, list[Override]]]:
+    """The overrides of each job with the number of its line; their number is `command.combinations`."""
     if not command.multirun:
-        return iter([overrides])
+        command.combinations = 1
+        return iter([(None, list(sweep.typed))])
+    products = sweep.list_products()
+    command.combinations = sum(math.prod(map(len, axes.values())) for _, axes in products)
     few = command.combinations <= MOST_COMBINATIONS
-    return combine_all(axes) if runs_all or few else use_each_value_once(axes)
+    combine = combine_all if command.runs_all or few else use_each_value_once
+    return ((number, overrides) for number, axes in products for overrides in combine(axes))
 
 
-def _check_jobs(command: Command, jobs: Iterable[list[Override]], this_machine: bool) -> None:
-    """Add each job to the command, or its problems."""
-    assert command.composer is not None
-    invalid = 0
-    for overrides in jobs:
-        config = command.composer.read_values(overrides)
-        if config is None or not _is_valid(config, this_machine):
-            invalid += 1
-            if invalid > MOST_INVALID:
-                continue
-            problems, config = compose_job(command.composer, overrides, this_machine=this_machine)
-            command.problems += problems
-        if config is not None:
-            command.jobs.append(Job(tuple(overrides), config))
-
-
-def _is_valid(config: RunConfig, this_machine: bool) -> bool:
-    lacking = missing_hardware(config.hardware) if this_machine else ()
-    return not any(itertools.chain(find_value_problems(config), lacking))
-
-
-def compose_job(
-    composer: Composer, overrides: list[Override], *, this_machine: bool
-) -> tuple[list[str], RunConfig | None]:
-    """Compose one job: every problem as a sentence, and the job's config if no value is missing."""
-    composed = composer.compose(overrides)
-    with composer.base(overrides).as_hydra_config():
-        found, config = find_problems(without_hydra(composed.config), machine=this_machine)
-    return [*composed.problems, *(_name_source(line, overrides, composed) for line in found)], config
+def _find_common_problems(composer: Composer, sweep: Sweep, this_machine: bool) -> set[str]:
+    """The problems that the jobs would have without the lines of the sweep."""
+    if sweep.lines is None:
+        return set()
+    jobs = itertools.islice(use_each_value_once(sweep.common), MOST_INVALID)
+    return {line for job in jobs for line in compose_job(composer, job, this_machine=this_machine)[0]}
 
 
 def _component_problems(jobs: Iterable[Job], *, trial: bool, machine: bool) -> list[str]:
@@ -197,25 +189,7 @@ def _component_problems(jobs: Iterable[Job], *, trial: bool, machine: bool) -> l
     from headstart.preflight.components import Components
 
     components = Components(trial=trial, machine=machine)
-    return [problem for job in jobs for problem in components.find_problems(job.config)]
-
-
-def _name_source(line: str, overrides: Iterable[Override], composed: Composed) -> str:
-    """Add to a problem the override or the file that caused it."""
-    named = re.match(r"[\w.]+", line)
-    if named is None:
-        return line
-    key = named.group().rstrip(".")
-    by = [override for override in overrides if f"{key}.".startswith(f"{override.key_or_group}.")]
-    if by:
-        return line.replace(key, show_override(by[-1]), 1) if line.startswith(f"{key}: there is no such key") else line
-    files = [path for path, content in composed.files if _contains(content, key.split("."))]
-    return f"{line} (in {files[-1]})" if files else line
-
-
-def _contains(node: Any, path: list[str]) -> bool:
-    inner = dict(keys.list_items(node))
-    return path[0] in inner and (len(path) == 1 or _contains(inner[path[0]], path[1:]))
+    return name_lines((job.line, problem) for job in jobs for problem in components.find_problems(job.config))
 
 
 def _needs_libraries(overrides: Iterable[Override], shared: Composed) -> bool:

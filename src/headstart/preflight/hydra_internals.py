@@ -7,6 +7,7 @@
 ``create_defaults_list``       tells which files a list of choices stands for.
 ``get_args_parser``,           read the command line as `hydra.main` reads it; `hydra.main` offers neither the parsed
 ``create_config_search_path``  arguments nor the search path.
+``BasicSweeper``               hands batches of jobs to a launcher; the public `Sweeper` is only an interface.
 ``Callbacks``                  `hydra.core.utils.run_job`, which is public, asks for one.
 =============================  =====================================================================================
 
@@ -25,6 +26,7 @@ from hydra import __version__ as hydra_version
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper as BasicSweeper
 from hydra._internal.defaults_list import create_defaults_list
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
@@ -70,11 +72,14 @@ class Loader:
             search_path.prepend(provider="command-line", path=place, anchor=SearchPathQuery(provider="schema"))
         self._loader = ConfigLoaderImpl(search_path)
         self._name = config_name
+        self._groups: dict[str, bool] = {}
         self.parser = OverridesParser.create(config_loader=self._loader)
 
     def has_group(self, group: str) -> bool:
         """Whether there is such a config group."""
-        return bool(self._loader.repository.group_exists(group))
+        if group not in self._groups:
+            self._groups[group] = bool(self._loader.repository.group_exists(group))
+        return self._groups[group]
 
     def options(self, group: str) -> list[str]:
         """The choices that a config group offers."""

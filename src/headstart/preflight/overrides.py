@@ -212,8 +212,8 @@ def _as_hydra_config(config: DictConfig) -> Any:
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
-    """A composed config without Hydra's part."""
-    return OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"])
+    """A composed config without Hydra's part, and without the list of jobs (`sweep`), which belongs to no job."""
+    return OmegaConf.masked_copy(composed, [str(name) for name in composed if name not in ("hydra", "sweep")])
 
 
 def _user_file(source: str | None, config_path: str) -> str | None:

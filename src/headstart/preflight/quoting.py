@@ -41,8 +41,8 @@ def quote_line(line: str, find_hint: FindHint, parser: OverridesParser, *, multi
     return line if quoted == items else f"{found[1]}={','.join(quoted)}"
 
 
-def split_items(value: str) -> list[str]:
-    """Split at the commas that stand outside of quotes and brackets."""
+def split_items(value: str, at: str = ",") -> list[str]:
+    """Split at the commas, or other characters, that stand outside of quotes and brackets."""
     items, start, closing, quote = [], 0, [], ""
     for place, char in enumerate(value):
         if quote:
@@ -53,7 +53,7 @@ def split_items(value: str) -> list[str]:
             closing.append(PAIRS[char])
         elif closing and char == closing[-1]:
             closing.pop()
-        elif char == "," and not closing:
+        elif char in at and not closing:
             items.append(value[start:place].strip())
             start = place + 1
     return [*items, value[start:].strip()]

@@ -38,6 +38,8 @@ class _Request:
     deferred: bool = False
     file: Path | None = None  # in which the launching process leaves a request for a rank
     checked_at: float = 0.0
+    handled_at: float = float("-inf")
+    echo: float = 0.0  # seconds
 
 
 _request = _Request()
@@ -60,7 +62,15 @@ def raise_on_signals() -> Iterator[None]:
             signal.signal(signum, handler)
 
 
+def ignore_echoes(seconds: float) -> None:
+    """From here on, a signal that comes so soon after another one counts as the same."""
+    _request.echo = seconds
+
+
 def _handle(signum: int, frame: FrameType | None) -> None:
+    before, _request.handled_at = _request.handled_at, time.monotonic()
+    if _request.handled_at - before < _request.echo:
+        return
     if _request.deferred and _request.signum is None:
         _request.signum = signum
         log.info("%s: stopping at the next step; once more to stop at once", signal.Signals(signum).name)

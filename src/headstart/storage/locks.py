@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from headstart.errors import RunFailed, UserError
 from headstart.storage.files import open_own
+from headstart.storage.heartbeat import describe_process
 
 if TYPE_CHECKING:
     from filelock import SoftReadWriteLock
@@ -42,7 +42,7 @@ class HeldElsewhere(UserError):
     """Another living process holds the lock of a folder."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.owner = path, _read_owner(path)
+        self.path, self.owner = path, read_owner(path)
         super().__init__(f"{path.parent} is being run by {self.owner}: wait for it, or stop it")
 
 
@@ -80,7 +80,7 @@ def hold(path: Path, wait: bool = False) -> Iterator[Lock]:
         if no_flock is None:
             with suppress(OSError):  # on a full disk the lock works too, but the file does not name its owner
                 os.ftruncate(stream.fileno(), 0)
-                os.write(stream.fileno(), _describe_process().encode())
+                os.write(stream.fileno(), describe_process().encode())
             yield Lock(stream.fileno(), None)
             return
     _warn_of_leases(no_flock)
@@ -98,7 +98,7 @@ def raise_if_lost(path: Path, claim: str | None) -> None:
     if not is_held(path, claim):
         since = _read(path).partition(" since ")[2].partition("\n")[0] or "an unknown time"
         raise RunFailed(
-            f"another process ({_read_owner(path)}) took {path.parent} over at {since}, because this one had not "
+            f"another process ({read_owner(path)}) took {path.parent} over at {since}, because this one had not "
             "renewed its lease; its result counts, and this one's is not written"
         )
 
@@ -179,8 +179,8 @@ def _claim(lease: SoftReadWriteLock, path: Path, wait: bool) -> str:
         _acquire(lease, path, wait)
         before = _read(path)
         if " since " in before and not before.endswith(ENDED):
-            log.warning("%s: taken over from %s, which had not renewed its lease", path.parent, _read_owner(path))
-        claim = f"{_describe_process()}\nlease {lease.generation} since {datetime.now():%Y-%m-%d %H:%M:%S}\n"
+            log.warning("%s: taken over from %s, which had not renewed its lease", path.parent, read_owner(path))
+        claim = f"{describe_process()}\nlease {lease.generation} since {datetime.now():%Y-%m-%d %H:%M:%S}\n"
         path.write_text(claim, "utf-8")  # closed at once, so that other NFS clients see it
     except OSError as error:
         raise _make_write_error(path, error) from error
@@ -196,15 +196,11 @@ def _acquire(lease: SoftReadWriteLock, path: Path, wait: bool) -> None:
     try:
         lease.acquire_write(blocking=False)
     except Timeout:
-        log.info("%s: watching for up to %g s whether %s renews its lease", path.parent, LEASE, _read_owner(path))
+        log.info("%s: watching for up to %g s whether %s renews its lease", path.parent, LEASE, read_owner(path))
         try:
             lease.acquire_write(timeout=LEASE + HEARTBEAT)
         except Timeout:
             raise HeldElsewhere(path) from None
-
-
-def _describe_process() -> str:
-    return f"pid {os.getpid()} on {socket.gethostname()}"
 
 
 def _read(path: Path) -> str:
@@ -214,7 +210,7 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _read_owner(path: Path) -> str:
+def read_owner(path: Path) -> str:
     """The first line of a lock file."""
     with suppress(OSError):  # on SMB a file that another process has locked cannot be read
         return _read(path).partition("\n")[0].strip() or "another process"

@@ -7,6 +7,7 @@ The folder is `outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/`. A run
 import hashlib
 import json
 import logging
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from headstart.config.effect import replace_what_has_no_effect
 from headstart.config.environment import hide
 from headstart.errors import RunFailed, UserError
 from headstart.runtime.signals import Stopped
-from headstart.storage import locks, records
+from headstart.storage import heartbeat, locks, records
 from headstart.storage.files import LogFile, refuse_link, write_text
 from headstart.storage.redact import Formatter, mask
 
@@ -34,6 +35,8 @@ IRRELEVANT = (
     "output_dir",
     "cache_dir",
     "rerun",
+    "fail_fast",
+    "sweep",
     "checkpoint_every",
     "keep",
     "figures",
@@ -125,8 +128,8 @@ class Run:
 
     @property
     def id(self) -> str:
-        """The W&B id: known before training, and the same each time this run is started."""
-        return f"{self.study}-{self.hash}"
+        """The run's id in trackers: the same for each attempt, another one when the run begins anew or elsewhere."""
+        return f"{self.study}-{self.hash}-{self.read_state().get('id', 0)}"
 
     def read_result(self) -> records.Result | None:
         """Read the result; None if the run is not complete."""
@@ -156,11 +159,13 @@ class Run:
         if before is None:
             for name in OUTPUTS:
                 (self.folder / name).unlink(missing_ok=True)
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            for folder in (self.checkpoints, self.folder / "wandb"):
+                shutil.rmtree(folder, ignore_errors=True)
             before = {}
         write_text(self.folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(hide(dict(config))))))
         write_text(self.folder / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(mask(list(overrides)))))
-        self.update_state(status="running", error=None, attempts=before.get("attempts", 0) + 1)
+        known = before.get("id") or secrets.token_hex(3)  # two folders of one config never share it
+        self.update_state(status="running", error=None, attempts=before.get("attempts", 0) + 1, id=known)
 
     def _read_what_is_continued(self, rerun: bool) -> dict[str, Any] | None:
         """Read the state of an attempt that is continued; None if the run starts from nothing."""
@@ -216,7 +221,8 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"output_dir: cannot make {folder}: {error.strerror or error}") from error
-    with locks.hold(folder / LOCK) as lock, log_to_file(folder / "train.log") as handler:
+    path = folder / LOCK
+    with locks.hold(path) as lock, heartbeat.beat(path), log_to_file(folder / "train.log") as handler:
         hash_ = folder.name.rpartition("-")[2]
         run = Run(folder, folder.name, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
         try:

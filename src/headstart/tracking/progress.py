@@ -55,11 +55,13 @@ class Watch:
         label: what the lines begin with, such as `job 2 of 18  finetune  seed 1`; empty for a run that is no job.
         left: returns the seconds that a whole sweep still takes, or None if that is not known.
         shown: facts that this sweep has already shown; `ConsoleFilter` adds to it.
+        ended: returns how many of the sweep's jobs have ended, and how, in words.
     """
 
     label: str = ""
     left: Callable[[], float | None] = lambda: None
     shown: set[str] | None = None
+    ended: Callable[[], str] = lambda: ""
     tasks: list[Task] = field(default_factory=list)  # the innermost is the last
     paused: bool = False
     logged: float = field(default_factory=time.monotonic)
@@ -83,7 +85,8 @@ class Watch:
 
     def _describe(self, task: Task, now: float) -> str:
         left = self.left()
-        rest = "" if left is None else f"  |  all jobs: about {spell_seconds(left)} left"
+        facts = [self.ended(), "" if left is None else f"about {spell_seconds(left)} left"]
+        rest = f"  |  all jobs: {', '.join(filter(None, facts))}" if any(facts) else ""
         return f"{self.label}  |  {task.describe(now)}{rest}" if self.label else f"  {task.describe(now)}"
 
 
@@ -170,7 +173,7 @@ def export() -> dict[str, Any]:
     if not _watch:
         return {}
     watch = _watch[0]
-    return {"label": watch.label, "left": watch.left(), "shown": sorted(watch.shown or ())}
+    return {"label": watch.label, "left": watch.left(), "ended": watch.ended(), "shown": sorted(watch.shown or ())}
 
 
 def add_shown(facts: Iterable[str]) -> None:
@@ -187,6 +190,7 @@ def take_over(facts: dict[str, Any]) -> Watch:
         facts.get("label", ""),
         lambda: None if left is None else max(1.0, left - (time.monotonic() - began)),
         set(facts["shown"]) if facts.get("label") else None,
+        lambda: str(facts.get("ended", "")),
     )
 
 

@@ -8,7 +8,8 @@
 `NetStatThr`                     the thread that asks its process for news, and prints a traceback where that is gone.
 `WANDB_SERVICE`                  names the process that a program around this one has started: W&B would use it, and
                                    record nothing once it ends. The variable's form is private.
-settings whose names begin in x_   keep it from looking at the machine and its packages, and make it write every second.
+settings whose names begin in x_   keep it from looking at the machine and its packages, make it write every second, and
+                                   send numbers every 5 s: final ones go out while pictures are still uploaded.
 =================================  ====================================================================================
 
 `tests/tracking/test_wandb_internals.py` looks for each part in the installed version.
@@ -30,7 +31,9 @@ SETTINGS: dict[str, Any] = {
     "x_disable_machine_info": True,
     "x_save_requirements": False,
     "x_transaction_log_flush_interval": 1.0,
+    "x_file_stream_transmit_interval": 5.0,
 }
+MACHINE = ("x_disable_stats", "x_disable_machine_info")  # use of processor and memory is sent with both of them off
 
 
 def kill_service() -> None:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.tracking.logger import define_curves
-from headstart.tracking.wandb_run import LoggerSettings, WandbRun
+from headstart.tracking.tracker import About, LoggerSettings
+from headstart.tracking.wandb_recordings import is_uploaded
+from headstart.tracking.wandb_run import WandbRun
 
 INSPECT = (sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json")
 START_SECONDS = 30.0  # for W&B's process, which starts only now
@@ -35,12 +36,6 @@ class Recorded:
     waiting: bool
 
 
-def find_segments(folder: Path) -> list[Path]:
-    """The files of a run's segments, the earliest first; W&B names their folders by the time."""
-    found = [path for path in (folder / "wandb").glob("*run-*/run-*.wandb") if not path.parent.is_symlink()]
-    return sorted(found, key=lambda path: path.parent.name.removeprefix("offline-"))
-
-
 def read_segments(segments: Sequence[Path]) -> Recorded:
     """Read what the segments say with W&B's own reader.
 
@@ -53,9 +48,8 @@ def read_segments(segments: Sequence[Path]) -> Recorded:
         told = json.loads(subprocess.run([*INSPECT, path], capture_output=True, check=True, timeout=60).stdout)
         config |= told.get("config") or {}
         summary |= told.get("summary") or {}
-    waiting = any(
-        path.parent.name.startswith("offline-") and not path.with_suffix(".wandb.synced").exists() for path in segments
-    )
+    offline = [path for path in segments if path.parent.name.startswith("offline-")]
+    waiting = not all(map(is_uploaded, offline))
     for key in OF_SEGMENT:
         config.pop(key, None)
         summary.pop(key, None)
@@ -65,24 +59,19 @@ def read_segments(segments: Sequence[Path]) -> Recorded:
 def add_pictures(
     folder: Path,
     settings: LoggerSettings,
-    arguments: Mapping[str, Any],
+    about: About,
     *,
-    phases: Sequence[str],
     recorded: Recorded,
     pictures: Mapping[str, Path],
 ) -> None:
     """Add PNG files to the run in `folder`, by their names on W&B; what goes wrong costs one warning.
 
     Args:
-        arguments: of `wandb.init`: id, name, group, …, as the run began with.
-        phases: of the run, whose curves get their axes again, which W&B forgets when a run is resumed.
+        about: the run, as it began. Its curves get their axes again, which W&B forgets when a run is resumed.
     """
-    run = WandbRun(folder, settings, arguments, kept="The pictures are in the run's folder")
-    run.send(define_curves("epoch", "train/*", "val/*"))
-    for phase in phases:
-        run.send(define_curves(f"{phase}/epoch", f"{phase}/*"))
+    run = WandbRun(folder, settings, about, resume=True, kept="The pictures are in the run's folder")
     run.send(_update_summary(recorded.summary, pictures))
-    run.close(0, START_SECONDS)
+    run.close("completed", START_SECONDS)
 
 
 def _update_summary(summary: Mapping[str, Any], pictures: Mapping[str, Path]) -> Callable[[Any], None]:

@@ -9,76 +9,58 @@ import queue
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from headstart.tracking import wandb_internals
+from headstart.tracking import wandb_artifacts, wandb_calls, wandb_internals
+from headstart.tracking import wandb_settings as waits
+from headstart.tracking.tracker import About, LoggerSettings, Pictures, State
+from headstart.tracking.wandb_account import log_in, prepare_environment, read_known_settings
+from headstart.tracking.wandb_names import LONGEST, fit_names
 from headstart.tracking.wandb_reach import ServerCheck
+from headstart.tracking.wandb_recordings import mark_uploaded
+from headstart.tracking.wandb_settings import EXIT_CODES, KEPT, QUIET
 
 log = logging.getLogger(__name__)
 
-INIT_SECONDS = 2.5  # for the server to accept the run; after that it is recorded offline
-CLOSE_SECONDS = 4.5  # what a run may wait for W&B at its end ...
-UPLOAD_SECONDS = 60.0  # ... unless the server answers: then as long as the upload takes, up to this
-FLUSH_SECONDS = 1.5  # what an unreachable server is waited for: W&B's process writes its file every second
-KEPT = "The run goes on; metrics are in metrics.csv"
-
-# Quiet, and no look at console, git, machine, packages or command line: slow, and arguments may hold secrets.
-QUIET: dict[str, Any] = {
-    "silent": True,
-    "console": "off",
-    "disable_git": True,
-    "disable_code": True,
-    "save_code": False,
-    "label_disable": True,
-    "init_timeout": INIT_SECONDS,
-    "finish_timeout": UPLOAD_SECONDS,
-    "use_dot_wandb": False,
-    **wandb_internals.SETTINGS,
-}
-
-
-class LoggerSettings(Protocol):
-    """The `logger` part of the config."""
-
-    @property
-    def wandb(self) -> bool: ...
-    @property
-    def project(self) -> str | None: ...
-    @property
-    def entity(self) -> str | None: ...
-    @property
-    def mode(self) -> str: ...
-    @property
-    def tags(self) -> Sequence[str]: ...
-
 
 class WandbRun:
-    """One W&B run. `send` never blocks; `close` waits a few seconds at most; trouble costs one warning."""
+    """One W&B run. No call blocks; `close` waits a few seconds at most; trouble costs one warning.
+
+    Each attempt of a run records the whole run, from its first epoch, under one id and never as W&B's "resume": so the
+    latest recording in the folder is complete by itself, and W&B has each epoch once, whatever it had before.
+    """
 
     def __init__(
-        self, folder: Path, settings: LoggerSettings, arguments: Mapping[str, Any], *, kept: str = KEPT
+        self, folder: Path, settings: LoggerSettings, about: About, *, resume: bool = False, kept: str = KEPT
     ) -> None:
-        """Start a run in `folder`/wandb; `arguments` go to `wandb.init` (id, name, group, config, ...).
+        """Start a run in `folder`/wandb.
 
-        `kept` is the sentence of the warning that says what is not lost.
+        Args:
+            resume: only add to what W&B's server has of the run.
+            kept: the sentence of the warning that says what is not lost.
         """
-        self._folder = folder
-        self._kept = kept
+        self._folder, self._kept, self._resume = folder, kept, resume
         self._settings = settings
-        self._arguments = dict(arguments)
+        self._arguments = {
+            **fit_names(about.run_id, about.name, about.study),
+            "config": dict(about.config),
+            "job_type": about.job_type[:LONGEST],
+            "tags": list(about.tags),
+        }
         self._calls: queue.SimpleQueue[Callable[[Any], None] | None] = queue.SimpleQueue()
         self._done = threading.Event()
-        self._limit = float("inf")
-        self._exit_code = 1
+        self._limit, self._allowed = float("inf"), waits.LOCAL_SECONDS
+        self._state: State = "failed"
         self._online = False
+        self._opening = True
         self._server: ServerCheck | None = None  # the latest
         self._warned = False
         self._abandoned = False
         self._closed = False
         self._set_data_dir = "WANDB_DATA_DIR" not in os.environ
-        self._prepare_environment(folder / "wandb")
+        prepare_environment(folder / "wandb", data_too=self._set_data_dir)
         try:
             import wandb
         except Exception as error:
@@ -89,34 +71,41 @@ class WandbRun:
         wandb_internals.silence_news_thread()
         wandb_internals.count_no_imports()
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
+        self.send(wandb_calls.define_curves)
 
-    def _prepare_environment(self, place: Path) -> None:
-        """Keep W&B's files in the run's folder, its process our own, and its error reports at home."""
-        if self._set_data_dir:  # the pictures of tables; W&B's own choice is the home folder
-            os.environ["WANDB_DATA_DIR"] = str(place)
-        try:
-            Path(os.environ["HOME"], ".cache").mkdir(exist_ok=True)
-        except (KeyError, OSError):  # W&B's process would log to the console
-            os.environ.setdefault("WANDB_CACHE_DIR", str(place / "cache"))
-        wandb_internals.forget_inherited_service()
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    def log(self, epoch: int, point: Mapping[str, float]) -> None:
+        self.send(lambda run: wandb_calls.log_point(run, epoch, point))
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to the config; a W&B table would be a file, which a bad network connection loses."""
+        self.send(lambda run: run.config.update(dict(facts), allow_val_change=True))
+
+    def summarise(self, numbers: Mapping[str, Any]) -> None:
+        self.send(lambda run: run.summary.update(dict(numbers)))
+
+    def show(self, pictures: Pictures) -> None:
+        self.send(lambda run: wandb_calls.log_pictures(run, pictures))
 
     def send(self, call: Callable[[Any], None]) -> None:
         """Have `call` run with the `wandb.Run`, after those sent before it."""
         if not self._closed:
             self._calls.put(call)
 
-    def close(self, exit_code: int, seconds: float = CLOSE_SECONDS) -> None:
-        """End the run in the state of `exit_code` (0: finished, else failed); only the first call counts.
+    def close(self, state: State, seconds: float | None = None) -> None:
+        """End the run in a state; only the first call counts.
 
-        `seconds` is how long what was sent may take that far, the start of W&B's process with it.
+        `seconds` is how long what was sent may take until the server is asked; None: as long as is due.
         """
         if self._closed:
             return
+        if state == "completed" and self._settings.artifacts == "model" and not self._resume:
+            config = self._arguments["config"]
+            self.send(lambda run: wandb_artifacts.log_model(run, self._folder, config))
         self._closed = True
-        self._exit_code = exit_code
-        self._limit = time.monotonic() + seconds
+        self._state = state
+        self._limit = time.monotonic() + (self._allowed if seconds is None else seconds)
         self._calls.put(None)
+        threading.Thread(target=self._hurry, daemon=True).start()
         try:
             while not self._done.wait(0.02):
                 if time.monotonic() > self._limit:
@@ -130,6 +119,30 @@ class WandbRun:
             if self._set_data_dir:
                 os.environ.pop("WANDB_DATA_DIR", None)
 
+    def _hurry(self) -> None:
+        """Ask the server at the end of an online run: a slow one is waited for, a mute one is not."""
+        while self._opening and self._server is None and not self._done.is_set():
+            time.sleep(0.02)
+        if self._server is None or not self._online:
+            return
+        if self._opening and not self._server.answers_by(waits.PATIENCE_AT_OPEN):
+            self._go_offline()
+            return
+        self._server = ServerCheck(self._server.url)
+        self._limit = time.monotonic() + self._server.patience + waits.CLOSE_SECONDS
+        self._limit = time.monotonic() + (waits.UPLOAD_SECONDS if self._server.is_well() else waits.FLUSH_SECONDS)
+
+    def _watch_opening(self, server: ServerCheck) -> None:
+        """While training goes on: leave a server that answers with errors, or with nothing for long."""
+        if not server.answers_within(waits.MUTE_SECONDS):
+            self._go_offline()
+
+    def _go_offline(self) -> None:
+        """End `wandb.init`, if it still waits for the server: the run is recorded offline."""
+        if self._opening:
+            with contextlib.suppress(BaseException):
+                wandb_internals.kill_service()
+
     def _work(self) -> None:
         """Open the run, make the calls, finish it; runs in the thread."""
         try:
@@ -137,11 +150,10 @@ class WandbRun:
             broken = False
             while (call := self._calls.get()) is not None:
                 broken = broken or run is None or not self._made(call, run)
-            if self._online:
-                self._server = ServerCheck(self._wandb.setup().settings.base_url)
-                self._limit = time.monotonic() + (UPLOAD_SECONDS if self._server.is_well() else FLUSH_SECONDS)
             if run is not None:
-                run.finish(exit_code=self._exit_code)
+                run.finish(exit_code=EXIT_CODES[self._state])
+                if self._online and not self._abandoned:
+                    mark_uploaded(run)
         except BaseException as error:  # also SystemExit: nothing that W&B raises may reach the training
             self._warn("W&B stopped", error)
             self._stop_service()
@@ -159,25 +171,30 @@ class WandbRun:
 
     def _open(self) -> Any:
         """Return a fresh run: online if asked for, allowed and possible, else offline; None: W&B is switched off."""
-        mode = self._read_known_settings().mode
+        mode = read_known_settings(self._wandb).mode
         if mode == "disabled":
             log.info("W&B is switched off by `wandb disabled`; metrics are in metrics.csv; `wandb enabled` turns it on")
             return None
         trouble: tuple[str, object] | None = None
         if mode != "offline" and self._settings.mode != "offline":
-            trouble = self._log_in()
+            self._online, trouble = log_in(self._wandb, self._settings.mode)
         if trouble is None and self._online:
-            self._server = ServerCheck(self._wandb.setup().settings.base_url)
+            self._server = ServerCheck(self._wandb.setup().settings.base_url, waits.INIT_SECONDS)
+            self._allow(waits.CLOSE_SECONDS)
+            threading.Thread(target=self._watch_opening, args=(self._server,), daemon=True).start()
             try:
                 run = self._init("online")
+                self._opening = False
                 log.info("W&B: %s", run.url or "online")
                 return run
             except Exception as error:
                 if self._abandoned:
                     raise
+                self._opening = False
                 trouble = self._server.describe("W&B did not accept the run"), error
                 self._stop_service()  # it would take the offline run for the one that failed, by its id
-        self._online = False
+        self._opening = self._online = False
+        self._allow(waits.LOCAL_SECONDS)
         run = self._init("offline")
         place = self._folder / "wandb"
         if trouble is not None:  # said now that there is a folder to sync
@@ -185,40 +202,26 @@ class WandbRun:
         log.info("W&B offline: %s; look at it with: wandb leet %s", place, place)
         return run
 
+    def _allow(self, seconds: float) -> None:
+        """Set how long the run waits for W&B at its end; counted from now, where it waits already."""
+        self._allowed = seconds
+        if self._closed:
+            self._limit = time.monotonic() + seconds
+
     def _init(self, mode: Literal["online", "offline"]) -> Any:
         """Call `wandb.init`; each run stands alone, whatever other runs this process has open."""
-        settings = self._wandb.Settings(**{k: v for k, v in QUIET.items() if k in self._wandb.Settings.model_fields})
+        wanted = QUIET | dict.fromkeys(wandb_internals.MACHINE, not self._settings.system)
+        settings = self._wandb.Settings(**{k: v for k, v in wanted.items() if k in self._wandb.Settings.model_fields})
         return self._wandb.init(
             **self._arguments,
             project=self._settings.project,
             entity=self._settings.entity,
             dir=str(self._folder),
             mode=mode,
-            resume="allow" if mode == "online" else None,
+            resume="allow" if self._resume and mode == "online" else None,
             reinit="create_new",
             settings=settings,
         )
-
-    def _read_known_settings(self) -> Any:
-        """W&B's settings from the environment, the folder (`wandb offline`, `wandb disabled`) and the account."""
-        return self._wandb.setup(self._wandb.Settings(silent=True)).settings
-
-    def _log_in(self) -> tuple[str, object] | None:
-        """Set whether to talk to the server: never without a key, so that W&B has nothing to ask for.
-
-        Returns what is wrong, and why, if the user wants to be online and cannot.
-        """
-        others: Any = self._wandb.run  # a run that the user has opened; while it lasts, `wandb.login` does nothing
-        if others is not None:
-            self._online = not (others.offline or others.disabled)
-            return None
-        try:
-            self._online = bool(self._wandb.login(prompt=False, verify=False))
-        except Exception as error:
-            return "W&B does not accept the API key", error
-        if not self._online and self._settings.mode == "online":
-            return "W&B has no API key", "set WANDB_API_KEY or call wandb login"
-        return None
 
     def _abandon(self, what: str, reason: str) -> None:
         """Give the run up; its file is written by then."""

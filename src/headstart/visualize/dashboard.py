@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.predict.run import read_config
-from headstart.storage.records import read_result, read_state
+from headstart.storage.records import read_result
 from headstart.storage.redact import mask
 from headstart.tracking import wandb_pictures
-from headstart.tracking.wandb_names import LONGEST, fit_names
+from headstart.tracking.tracker import About
 from headstart.tracking.wandb_reach import is_switched_off
+from headstart.tracking.wandb_recordings import find_recordings
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def send_pictures(folder: Path, subject: str, paths: Sequence[Path]) -> None:
     `wandb sync` gets another offline segment. Trouble with W&B costs one warning.
     """
     config, pictures = read_config(folder), [path for path in paths if path.suffix == ".png"]
-    segments = wandb_pictures.find_segments(folder)
+    segments = find_recordings(folder)
     result = read_result(folder)
     if not config.logger.wandb or is_switched_off() or not pictures or not segments or result is None:
         return
@@ -35,18 +36,14 @@ def send_pictures(folder: Path, subject: str, paths: Sequence[Path]) -> None:
         log.warning("%s: cannot be read (%s), so W&B gets no pictures", folder / "wandb", type(error).__name__)
         return
     study, name = str(result["study"]), str(result["run"])
-    arguments = {
-        **fit_names(f"{study}-{name.rpartition('-')[2]}", name, study),
-        "config": recorded.config,
-        "job_type": config.strategy.name[:LONGEST],
-        "tags": mask(list(config.logger.tags)),
-    }
+    run_id = str(result.get("wandb_id") or f"{study}-{name.rpartition('-')[2]}")  # earlier versions had no other
+    tags = mask(list(config.logger.tags))
+    about = About(run_id, name, study, config.strategy.name, recorded.config, tags)
     key = f"visualize/{subject}"
     wandb_pictures.add_pictures(
         folder,
         replace(config.logger, mode="offline") if recorded.waiting else config.logger,
-        arguments,
-        phases=[str(record["phase"]) for record in read_state(folder).get("done", [])],
+        about,
         recorded=recorded,
         pictures={key if len(pictures) == 1 else f"{key}/{path.stem}": path for path in pictures},
     )

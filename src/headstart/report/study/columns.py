@@ -142,6 +142,22 @@ COLUMNS = (
         spread=True,
     ),
     Column(
+        "nll_calibrated",
+        "NLL cal.",
+        "NLL at the temperature that was fitted on validation images; not known where the head was refitted on them.",
+        _at("calibration.test.nll"),
+        "{:.3f}".format,
+        spread=True,
+    ),
+    Column(
+        "ece_calibrated",
+        "ECE cal. %",
+        "Expected calibration error at the temperature that was fitted on validation images.",
+        _at("calibration.test.ece"),
+        percent,
+        spread=True,
+    ),
+    Column(
         "seconds",
         "time",
         "What a run costs with a cold cache: seconds.total, plus seconds.features_reused, which the features cost that"

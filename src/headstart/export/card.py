@@ -1,0 +1,147 @@
+"""The model card: what a network was trained on, how, how good it is, and what it must not be taken for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.config.environment import hide_in_text
+from headstart.config.words import count, spell_seconds
+from headstart.errors import UserError
+from headstart.export import licence as licences
+from headstart.export import results
+from headstart.export.markdown import code, text
+from headstart.models import preprocessing
+from headstart.predict.run import read_config
+from headstart.storage.plain_text import escape_controls
+from headstart.storage.records import Result, read_result
+from headstart.storage.redact import mask_by_form
+from headstart.strategy import table
+from headstart.strategy.plan import plan_phases
+from headstart.strategy.route import choose_route
+
+if TYPE_CHECKING:
+    from headstart.config.schema import RunConfig
+    from headstart.export.lineage import Ancestor
+    from headstart.predict.network import Network
+
+CUT = ("train_per_class", "train_fraction", "n_train", "n_test", "folds", "fold")
+
+
+def write(run: Path, network: Network, ancestors: list[Ancestor], graphs: Any = None, *, in_head: bool = False) -> str:
+    """The text of README.md.
+
+    Args:
+        graphs: how the ONNX graphs compared with PyTorch; None if there are none.
+        in_head: whether the last layer's weights are divided by the temperature.
+    """
+    result, config = read_result(run), read_config(run)
+    assert result is not None
+    known = ancestors[-1].licence if ancestors else None
+    facts = {
+        "front": licences.make_front_matter(known, ancestors, config.data.name),
+        "architecture": text(network.name.partition(".")[0]),
+        "architecture_plain": code(network.name.partition(".")[0]),
+        "module": _find_module(network.name),
+        "data": text(config.data.name),
+        "side": network.image_size,
+        "classes": network.classes,
+        "run": code(run.resolve().name),
+        "temperature": network.temperature,
+        "uncalibrated": network.uncalibrated,
+        "graphs": graphs,
+        "in_head": in_head,
+        "prepared": text(preprocessing.describe(config.preprocessing, network.transform.square.size)),
+        "pixel_range": network.transform.pixel_range,
+        "strategy": escape_controls(_write_strategy(network, config)).replace("`", "'"),
+        "limits": _list_limits(network, result),
+        "licence": licences.describe(known, ancestors),
+        "lineage": _list_lineage(run, result, ancestors),
+    }
+    facts |= _describe_training(config, result) | results.collect(run, result)
+    written = _load_template().render(facts)
+    return mask_by_form(hide_in_text(written.rstrip() + "\n"))
+
+
+def _load_template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("headstart.export", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("card.md")
+
+
+def _find_module(name: str) -> str | None:
+    """The package to import before timm knows the network; None if it is timm's own."""
+    import timm
+
+    module = timm.models.model_entrypoint(name.partition(".")[0]).__module__
+    package = module.partition(".")[0]
+    return None if package == "timm" else "headstart" if package == "headstart" else module
+
+
+def _write_strategy(network: Network, config: RunConfig) -> str:
+    try:
+        phases = plan_phases(network.network, config.strategy.phases)
+        routes = [choose_route(network.network, phase, config.augment, network.image_size) for phase in phases]
+    except UserError as error:  # of code of the author's own that is not imported here
+        return str(error)
+    options = table.Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
+    return "\n".join(table.format_table(table.make_rows(phases, routes, options)))
+
+
+def _describe_training(config: RunConfig, result: Result) -> dict[str, Any]:
+    cut = [f"{name} {getattr(config.data, name)}" for name in CUT if getattr(config.data, name) is not None]
+    cut += [f"{100 * config.data.val_fraction:g} % for validation", f"split seed {config.data.split_seed}"]
+    cut += ["no group stands in two parts"] if config.data.group else []
+    pairs = {name: number for name, number in (result.get("duplicates") or {}).items() if number}
+    hardware: Mapping[str, Any] = result.get("hardware") or {}
+    seconds = (result.get("seconds") or {}).get("total")
+    return {
+        "version": (result.get("versions") or {}).get("headstart", ""),
+        "n": {part: f"{result[f'n_{part}']:,}" for part in ("train", "val", "test")},
+        "cut": text(", ".join(cut)),
+        "digests": result.get("digests") or {},
+        "skipped": count(sum(map(len, (result.get("skipped") or {}).values())), "image") + " that could not be read",
+        "duplicates": text(", ".join(f"{name}: {number}" for name, number in pairs.items())) or "none found",
+        "strategy_name": text(config.strategy.name),
+        "seed": config.seed,
+        "epochs": count(int(result.get("epochs") or 0), "epoch"),
+        "minutes": spell_seconds(seconds) if seconds else "an unknown time",
+        "precision": text(str(config.hardware.precision)),
+        "machine": "a GPU" if hardware.get("accelerator", config.hardware.accelerator) == "gpu" else "a CPU",
+        "versions": ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()),
+    }
+
+
+def _list_limits(network: Network, result: Result) -> list[str]:
+    """What the numbers do not say, one sentence each."""
+    rows = [row for row in result.get("per_class") or () if row.get("recall") is not None]
+    found = [
+        f"It knows {count(len(network.classes), 'class')} and answers with one of them for every image, also for one "
+        "that shows none of them.",
+        "The test images come from the same source as the training images. On other cameras, places or times it may be "
+        "worse: test it there (`headstart evaluate`).",
+    ]
+    if rows:
+        worst = min(rows, key=lambda row: row["recall"])
+        found.append(f"Its lowest recall is {100 * worst['recall']:.1f} %, of {text(worst['name'])}.")
+    few = [row for row in rows if row["images"] < results.FEW]
+    if few:
+        found.append(
+            f"{count(len(few), 'class')} had fewer than {results.FEW} test images: their recall is a rough guess."
+        )
+    if network.temperature is not None:
+        found.append("Calibration holds for images like the validation images, in the same mix of classes.")
+    return found
+
+
+def _list_lineage(run: Path, result: Result, ancestors: list[Ancestor]) -> list[str]:
+    digest = (result.get("digests") or {}).get("data")
+    found = [f"this network: the run {text(run.resolve().name)}, on data of digest `{digest}`"]
+    for each in ancestors:
+        known = f", digest `{each.digest}`" if each.digest else ""
+        found.append(f"{text(each.words)}: licence {text(each.licence or 'unknown')}{known}")
+    return found if ancestors else [*found, "random weights"]

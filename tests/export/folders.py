@@ -1,0 +1,50 @@
+"""Exports of the small real runs of `predict.runs`, and fresh processes without headstart that load them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from headstart.export.run import Options, export
+from predict.runs import make_run
+
+_scratch = TemporaryDirectory(prefix="headstart-export-")
+# a process in which headstart, and whatever else is named, cannot be imported
+WITHOUT = "import sys\nfor name in {names!r}: sys.modules[name] = None\n"
+
+
+def export_run(kind: str, *more: str, onnx: bool = False) -> Path:
+    """The export of a kind of run; a process makes each once."""
+    return _export(kind, more, onnx)
+
+
+@cache
+def _export(kind: str, more: tuple[str, ...], onnx: bool) -> Path:
+    target = Path(_scratch.name) / re.sub(r"\W+", "-", f"{kind} {more} {onnx}")
+    export(Path(make_run(kind, *more).folder), target, Options(onnx=onnx))
+    return target
+
+
+def run_without(code: str, cwd: Path, *names: str) -> str:
+    """Run code in a fresh process that cannot import headstart nor `names`; returns what it printed."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(names=("headstart", *names)) + code],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def list_snippets(folder: Path) -> list[str]:
+    """The Python code of the model card, block by block."""
+    return re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text("utf-8"), re.DOTALL)
