@@ -143,6 +143,14 @@ def find_problems(words: list[str]) -> list[str]:
     return problems
 
 
+def replace_lists(words: list[str]) -> list[str]:
+    """Put `-m` in the place of `--sweep FILE`: tests/preflight read such files, and no page has a whole one."""
+    if "--sweep" not in words:
+        return words
+    at = words.index("--sweep")
+    return [*words[:at], "-m", *words[at + 2 :]]
+
+
 def check(words: list[str]) -> None:
     """Fail where headstart would not take a command."""
     verb, rest = words[0], [word for word in words[1:] if word != "--explain"]
@@ -151,7 +159,7 @@ def check(words: list[str]) -> None:
     elif verb == "train" and find_words(rest):
         explain_keys(rest)
     elif verb == "train":
-        assert find_problems(rest) == []
+        assert find_problems(replace_lists(rest)) == []
     elif "--help" in rest:
         assert "usage" in generate["read_help"](*words)
     else:

@@ -15,12 +15,18 @@ Say how far a study is: how many jobs are done, running, failed, skipped and wai
 failed and why, and which run was cut off. It reads the study's folders only, so it works from another terminal, and
 from every machine that sees them."""
 EVERY = 2.0  # seconds between two looks of --watch
+EXAMPLES = """\
+example:
+  headstart status demo --watch    # until nothing runs any more"""
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the verb's arguments."""
     parser = argparse.ArgumentParser(
-        prog="headstart status", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="headstart status",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("study", nargs="?", metavar="STUDY", help="the study; default: the one that was written to last")

@@ -14,12 +14,18 @@ DESCRIPTION = """\
 Upload to Weights & Biases what the runs of a study recorded offline, and what broke off: each once, the attempts of a
 run in their order. Each is of the whole run, whatever earlier ones sent. A run that is in progress is left alone.
 Uses `wandb sync`, and the API key of WANDB_API_KEY or `wandb login`."""
+EXAMPLES = """\
+example:
+  headstart sync demo"""
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the verb's arguments."""
     parser = argparse.ArgumentParser(
-        prog="headstart sync", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="headstart sync",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("study", nargs="?", metavar="STUDY", help="the study; default: the most recently finished one")
