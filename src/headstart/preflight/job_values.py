@@ -72,7 +72,7 @@ class JobValues:
 
     def _read_changed(self, before: list[tuple[str, Any]]) -> RunConfig | None:
         """Read what differs from the first job; None if that is more than single numbers, words and switches."""
-        if self._template is None:
+        if self._template is None or self._config is None:
             return None
         changed = {key for key, _ in before} | self._template.keys
         for _ in self._references:  # what refers to a changed key may be referred to in its turn
