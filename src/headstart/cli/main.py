@@ -12,8 +12,8 @@ from headstart.runtime import shutdown
 
 VERBS = {
     "train": "run one experiment, or a study of many with -m (a Hydra app)",
-    "status": "say how far a study is: done, running, failed, waiting, time left; also while it runs elsewhere",
     "compare": "compare the runs of a study: table, plots, one HTML page",
+    "status": "say how far a study is: done, running, failed, waiting, time left; also while it runs elsewhere",
     "data": "look at what a run would read: parts, classes, sizes, what is wrong, pictures; nothing is trained",
     "predict": "say what is on images, with a trained run or a published network: labels and probabilities",
     "evaluate": "test a trained run on other data of the same classes: the numbers of result.json, without training",

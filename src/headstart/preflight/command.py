@@ -124,12 +124,7 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     typed = [override for override in overrides if override.key_or_group != KEY]
     if not multirun and len(typed) < len(overrides):
         command.problems.append(f"{KEY}: a list of jobs is a sweep: add -m")
-    sweep = Sweep([], typed)
-    told: list[tuple[int | None, str]] = []
-    if multirun:
-        sweep, told = _read_sweep(command, shared.config, texts, arguments.overrides, typed)
-        if sweep.lines is not None and not command.runs_all:
-            command.problems.append(f"{KEY}: names the jobs, and hydra/sweeper chooses its own: leave one of them out")
+    sweep, told = _read_sweep(command, shared.config, texts, arguments.overrides, typed)
     checked = check_jobs(composer, _list_jobs(command, sweep), this_machine=this_machine)
     command.jobs, command.repeated = checked.jobs, checked.repeated
     if told := [*told, *checked.problems]:
@@ -149,6 +144,8 @@ def _read_sweep(
     Returns:
         Also the problems of its lines, with their numbers.
     """
+    if not command.multirun:
+        return Sweep([], typed), []
     assert command.loader is not None
     command.sweep_in_files = find_sweep_in_files(shared)
     params = [f"{key}={value}" for key, value in command.sweep_in_files.items()]
@@ -158,6 +155,8 @@ def _read_sweep(
     command.problems += [*wrong, *missing]
     if not written:
         return Sweep(swept, typed), []
+    if not command.runs_all:
+        command.problems.append(f"{KEY}: names the jobs, and hydra/sweeper chooses its own: leave one of them out")
     told, lines = parse_lines(written, parser, texts, [*params, *arguments])
     return Sweep(swept, typed, lines), list(told)
 
