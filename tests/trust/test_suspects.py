@@ -102,7 +102,7 @@ def test_a_class_of_fewer_images_than_folds_is_not_judged_and_named() -> None:
 
 
 def test_random_weights_are_refused_before_anything_is_read() -> None:
-    with pytest.raises(UserError, match="lenet5 has none.*model=efficientnet_lite0"):
+    with pytest.raises(UserError, match=r"lenet5 has none.*model=efficientnet_lite0"):
         main(["digits", "--suspects", "model=lenet5", "strategy=scratch", "data.image_size=32"])
     assert not Path("outputs").exists()
 

@@ -90,7 +90,7 @@ def _resolve(config: RunConfig) -> RunConfig:
 
 
 def leave_out_unreadable(data: Data, config: RunConfig) -> None:
-    """Take images that cannot be decoded out of all parts, and say which; what was decoded before is not tried again."""
+    """Take images that cannot be decoded out of all parts, and say which; those decoded before are not tried again."""
     memory = Decodable(config.cache)
     known = memory.read()
     for name, part in list(data.parts.items()):
