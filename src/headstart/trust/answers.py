@@ -86,8 +86,8 @@ def _read_parts(network: Network) -> dict[str, Part]:
         raise UserError(f"--sets and --abstain need a run's validation images, and {network.name} is no run")
     if getattr(network.route, "is_refitted", False):
         raise UserError(
-            f"{network.folder}: its head was fitted once more with its validation images (refit: true), so none is left "
-            "by which --sets and --abstain could choose; train it with refit: false in the phase's probe"
+            f"{network.folder}: its head was fitted once more with its validation images (refit: true), so none is "
+            "left by which --sets and --abstain could choose; train it with refit: false in the phase's probe"
         )
     path = network.folder / NAME
     try:

@@ -42,7 +42,7 @@ def make_folds(labels: np.ndarray, groups: Sequence[str], classes: Sequence[str]
     pairs = np.unique(np.stack([groups_of, labels]), axis=1)
     counts = np.bincount(pairs[1], minlength=len(classes))
     judged = np.flatnonzero(counts[labels] >= FOLDS)
-    small = {classes[at]: int(counts[at]) for at in np.flatnonzero(counts < FOLDS) if counts[at]}
+    small = {classes[at]: int(counts[at]) for at in np.flatnonzero(counts < FOLDS).tolist() if counts[at]}
     if len(np.unique(labels[judged])) < 2:
         raise UserError(
             f"--suspects: fewer than two classes have {FOLDS} images each (of {FOLDS} groups, if data.group is given), "
