@@ -14,7 +14,7 @@ from headstart.data.dataset import Data
 from headstart.models import weights
 
 if TYPE_CHECKING:
-    from headstart.config.schema import RunConfig
+    from headstart.config.schema import ModelConfig, RunConfig
     from headstart.measures.measure import Measure
     from headstart.models.input import Input
     from headstart.storage.runs import Run
@@ -44,22 +44,7 @@ class Context:
     @property
     def features_identity(self) -> dict[str, Any]:
         """What features depend on, apart from the pixels and the weights of the frozen layers."""
-        deep = {} if self.data.pixel_range is None else {"pixel_range": self.data.pixel_range}
-        return (
-            deep
-            | {
-                "model": self.config.model.name,
-                "args": self.config.model.args,
-                "image_size": self.data.image_size,
-                "stored_size": self.data.stored_size,
-                "interpolation": self.data.interpolation,
-                "resize": self.data.resize,
-                "mean": self.input.mean,
-                "std": self.input.std,
-                "pixels": self.data.libraries,
-            }
-            | {name: digest for name, digest in self.digests.items() if name == "code"}
-        )
+        return identify_features(self.config.model, self.data, self.input, self.digests)
 
     def best_weights(self, phase: str) -> Path:
         """The file for the weights that a phase passes on to the next one."""
@@ -69,3 +54,27 @@ class Context:
     def probe_head(self) -> Path:
         """The file for a probe's head that is no layer of the network."""
         return self.run.folder / weights.PROBE
+
+
+def identify_features(model: ModelConfig, data: Data, spec: Input, digests: Mapping[str, str | None]) -> dict[str, Any]:
+    """What features depend on, apart from the pixels and the weights of the frozen layers: a part of the cache's key.
+
+    Args:
+        digests: of all of these only that of one's own code, `code`, is used.
+    """
+    deep = {} if data.pixel_range is None else {"pixel_range": data.pixel_range}
+    return (
+        deep
+        | {
+            "model": model.name,
+            "args": model.args,
+            "image_size": data.image_size,
+            "stored_size": data.stored_size,
+            "interpolation": data.interpolation,
+            "resize": data.resize,
+            "mean": spec.mean,
+            "std": spec.std,
+            "pixels": data.libraries,
+        }
+        | {name: digest for name, digest in digests.items() if name == "code"}
+    )

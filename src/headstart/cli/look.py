@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from headstart.cli.suspects import Findings
+    from headstart.config.schema import RunConfig
     from headstart.data.dataset import Data
     from headstart.data.summary import Problem, Summary
 
 MOST_SHOWN, FEW = 40, 10  # classes in the terminal: all, or so many of the largest and of the smallest
-OURS = {"summary.txt", "classes.csv", "problems.csv", "classes", "augmented.png"}
+OURS = {"summary.txt", "classes.csv", "problems.csv", "classes", "augmented.png", "suspects.csv", "suspects.png"}
 WIDTH = 120  # of summary.txt, and where the output is no terminal
 
 
@@ -59,11 +61,12 @@ def choose_folder(request: Request, out: Path | None) -> Path:
     return real if folder.is_symlink() else folder
 
 
-def look(request: Request, folder: Path, said: io.StringIO, *, pictures: bool) -> None:
+def look(request: Request, folder: Path, said: io.StringIO, *, pictures: bool, suspects: bool = False) -> None:
     """Read the data, print what they are, and put the files into `folder`, all of them or none.
 
     Args:
         said: what the readers have reported, which is in the terminal already; it goes into summary.txt too.
+        suspects: look for probable label errors too.
     """
     from rich.console import Console
 
@@ -92,9 +95,15 @@ def look(request: Request, folder: Path, said: io.StringIO, *, pictures: bool) -
         for problem in damaged:
             console.print(f"{problem.kind}: {problem.image}: {problem.detail}", soft_wrap=True)
         _write_tables(summary, damaged, new)
+        found = _find_suspects(config, data, spec, new, pictures=pictures) if suspects else None
+        if found is not None:
+            found.show(console)
         with (new / "summary.txt").open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(left_out)
-            view.show(Console(file=file, width=WIDTH, highlight=False, markup=False, emoji=False))
+            plain = Console(file=file, width=WIDTH, highlight=False, markup=False, emoji=False)
+            view.show(plain)
+            if found is not None:
+                found.show(plain)
     console.print(f"files: {folder}", soft_wrap=True)
 
 
@@ -117,6 +126,17 @@ def _describe(request: Request, data: Data, summary: Summary) -> View:
         ],
         summary=summary,
     )
+
+
+def _find_suspects(config: RunConfig, data: Data, spec: Any, folder: Path, *, pictures: bool) -> Findings:
+    """Find probable label errors, and write them; after all else, because it takes unreadable images out of `data`."""
+    from headstart.cli.suspects import HEADINGS, find
+
+    found = find(config, data, spec)
+    _write(folder / "suspects.csv", HEADINGS, found.tabulate())
+    if pictures:
+        found.draw(folder / "suspects.png")
+    return found
 
 
 def _make_table(summary: Summary) -> Table:

@@ -12,11 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.cli.shares import parse_share
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
     from headstart.predict.network import Network
     from headstart.predict.prediction import Prediction
+    from headstart.trust.answers import Judge
 
 DESCRIPTION = """\
 Say what is on images: the most probable classes of each, with their probabilities. Images are read as the run read its
@@ -25,6 +27,7 @@ EXAMPLES = """\
 examples:
   headstart predict efficientnet_lite0 cat.jpg             a name of conf/model or timm: the classes of ImageNet
   headstart predict outputs/demo/RUN photos                a run: its own classes; all images of a folder
+  headstart predict outputs/demo/RUN photos --sets 0.9 --abstain 0.99
   headstart predict outputs/demo/RUN 'photos/**/*.png' --top 1 --csv answers.csv
   find . -name '*.jpg' | headstart predict outputs/demo/RUN - --json
 
@@ -46,6 +49,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("images", nargs="+", metavar="IMAGE", help="files, folders, patterns, or - for a list of paths on stdin")
     add("--top", type=parse_count, default=5, metavar="K", help="classes per image (default: 5)")
     add("--calibrated", action="store_true", help="probabilities at the run's temperature (predictions.csv: without)")
+    add("--sets", type=parse_share, metavar="SHARE", help="also the classes of which one is right this often, as 0.9")
+    add("--abstain", type=parse_share, metavar="SHARE", help="mark answers below what is right this often, as 0.99")
     add("--json", action="store_true", help="a line of JSON for each image, as soon as its batch is done")
     add("--csv", type=Path, metavar="FILE", help="also write the answers to a table")
     add("--figure", type=Path, metavar="FILE", help="also draw the images with their labels as bars, as PNG")
@@ -91,6 +96,8 @@ def main(argv: Sequence[str]) -> int:
     for option, path in (("--csv", options.csv), ("--figure", options.figure)):
         if path is not None and path.is_dir():
             raise UserError(f"{option} {path}: is a folder; name a file")
+    if options.calibrated and (options.sets is not None or options.abstain is not None):
+        raise UserError("--calibrated: --sets and --abstain have thresholds of their own, so leave it out")
     with log_to_stderr(logging.WARNING, progress=not sys.stdout.isatty()):
         images = list_images(options.images)
         network = _load(options)
@@ -131,13 +138,16 @@ def _answer(network: Network, images: list[str], options: argparse.Namespace) ->
 
     top, faults = min(options.top, len(network.classes)), 0
     shown: list[Prediction] = []
+    judge = _make_judge(network, options)
     with ExitStack() as stack:
         outputs: list[Callable[[Prediction], None]] = [_print_json if options.json else _Table(images).print]
         if options.csv:
-            outputs.append(stack.enter_context(_write_csv(options.csv, top)))
+            outputs.append(stack.enter_context(_write_csv(options.csv, top, judged=judge is not None)))
         if options.figure:
             outputs.append(lambda prediction: shown.append(prediction) if len(shown) < MOST else None)
-        for prediction in network.stream(images, top, options.batch_size, calibrated=options.calibrated):
+        asked = top if judge is None else len(network.classes)
+        answers: Iterator[Prediction] = network.stream(images, asked, options.batch_size, calibrated=options.calibrated)
+        for prediction in answers if judge is None else judge.apply(answers, top):
             faults += prediction.error is not None
             for output in outputs:
                 output(prediction)
@@ -148,6 +158,18 @@ def _answer(network: Network, images: list[str], options: argparse.Namespace) ->
     return faults
 
 
+def _make_judge(network: Network, options: argparse.Namespace) -> Judge | None:
+    """The thresholds of --sets and --abstain; what they do on the run's test images is said."""
+    if options.sets is None and options.abstain is None:
+        return None
+    from headstart.trust.answers import make_judge
+
+    judge = make_judge(network, options.sets, options.abstain)
+    for note in judge.notes:
+        print(f"headstart: {note}", file=sys.stderr)
+    return judge
+
+
 def _print_json(prediction: Prediction) -> None:
     """Print a line of JSON; a probability that there is not is null."""
     line: dict[str, object] = {"image": prediction.image}
@@ -156,6 +178,9 @@ def _print_json(prediction: Prediction) -> None:
     else:
         line["labels"] = prediction.labels
         line["probabilities"] = [None if math.isnan(value) else value for value in prediction.probabilities]
+        for key in ("set", "withheld"):
+            if getattr(prediction, key, None) is not None:
+                line[key] = getattr(prediction, key)
     print(json.dumps(line), flush=True)
 
 
@@ -181,7 +206,14 @@ class _Table:
         labels = [self._shorten(label) for label in prediction.labels]
         shares = ["–" if math.isnan(value) else f"{100 * value:.1f}" for value in prediction.probabilities]
         rest = " · ".join(f"{label} {share}" for label, share in zip(labels[1:], shares[1:], strict=True))
-        print(f"{name}  {labels[0]:<{ENOUGH}}  {shares[0]:>6}  {rest}".rstrip())
+        print(f"{name}  {labels[0]:<{ENOUGH}}  {shares[0]:>6}  {rest}{self._describe(prediction)}".rstrip())
+
+    def _describe(self, prediction: Prediction) -> str:
+        """The set, and whether the answer is withheld, as words behind the line."""
+        inside, words = getattr(prediction, "set", None), ""
+        if inside is not None:
+            words = f"  set: {', '.join(map(self._shorten, inside)) or 'none is probable enough'}"
+        return f"{words}  not sure enough" if getattr(prediction, "withheld", None) else words
 
     def _shorten(self, label: str) -> str:
         text = self.escape(label)
@@ -189,7 +221,7 @@ class _Table:
 
 
 @contextmanager
-def _write_csv(path: Path, top: int) -> Iterator[Callable[[Prediction], None]]:
+def _write_csv(path: Path, top: int, *, judged: bool = False) -> Iterator[Callable[[Prediction], None]]:
     """Inside this context, what this gives writes a line; the file replaces an old one when all are written."""
     import csv
 
@@ -199,11 +231,16 @@ def _write_csv(path: Path, top: int) -> Iterator[Callable[[Prediction], None]]:
     pairs = [f"{name}_{at}" for at in range(1, top + 1) for name in ("label", "probability")]
     with write_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", "error", *pairs])
+        writer.writerow(["image", "error", *pairs, *(["set", "withheld"] if judged else [])])
 
         def write(prediction: Prediction) -> None:
             cells = zip(prediction.labels, prediction.probabilities, strict=True)
             shares = [cell for label, value in cells for cell in (label, "" if math.isnan(value) else f"{value:.6g}")]
+            if judged:
+                inside, withheld = getattr(prediction, "set", None), getattr(prediction, "withheld", None)
+                shares += [""] * (len(pairs) - len(shares))
+                shares.append("" if inside is None else json.dumps(inside, ensure_ascii=False))
+                shares.append("" if withheld is None else str(withheld).lower())
             writer.writerow(plain_row([str(prediction.image), prediction.error or "", *shares]))
 
         yield write

@@ -65,7 +65,7 @@ def write_sheets(data: Data, folder: Path) -> list[Problem]:
     with silence_pillow(), ThreadPoolExecutor(min(8, usable_cores())) as pool:
         for label, name in enumerate(name_files(data.classes)):
             chosen = _spread(list(_list_places(data, label)), each)
-            cells = list(pool.map(lambda place: _thumbnail(data, *place), chosen))
+            cells = list(pool.map(lambda place: make_thumbnail(data, *place), chosen))
             if cells:
                 columns = min(COLUMNS, len(cells))
                 _arrange([cell for cell, _ in cells], columns).save(folder / f"{name}.png", compress_level=1)
@@ -115,7 +115,7 @@ def _spread(items: Sequence[Item], n: int) -> list[Item]:
     return [items[at * len(items) // n] for at in range(n)]
 
 
-def _thumbnail(data: Data, name: str, row: int) -> tuple[Image.Image, str]:
+def make_thumbnail(data: Data, name: str, row: int) -> tuple[Image.Image, str]:
     """An image as a person sees it, fitted into a cell; or a cross, and why it could not be decoded."""
     part = data.parts[name]
     try:
