@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; wrong input raises a UserError."""
     options = make_parser().parse_args(argv)
     from headstart.config.words import count
-    from headstart.report.find import find
+    from headstart.report.study.find import find
     from headstart.report.study.read import run_folders
     from headstart.tracking.wandb_recordings import find_recordings, find_waiting, is_uploaded
 
