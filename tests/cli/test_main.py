@@ -85,7 +85,7 @@ def test_train_help_lists_groups_and_choices(tmp_path: Path) -> None:
     [
         (["trian"], "did you mean headstart train?"),
         (["model=resnet18"], "did you mean headstart train model=resnet18?"),
-        (["frobnicate"], "there are train, status, compare"),
+        (["frobnicate"], "there are train, compare, status"),
         (["train", "optimizer.lr=-1", "epochs=0"], "2 problems in the config"),
         (["train", "modle=resnet18"], "modle"),
         (["train", "strategy=finetun"], "finetun"),
