@@ -152,7 +152,7 @@ class WandbRun:
                 broken = broken or run is None or not self._made(call, run)
             if run is not None:
                 run.finish(exit_code=EXIT_CODES[self._state])
-                if self._online and not self._abandoned:
+                if self._online and not (broken or self._abandoned):
                     mark_uploaded(run)
         except BaseException as error:  # also SystemExit: nothing that W&B raises may reach the training
             self._warn("W&B stopped", error)
