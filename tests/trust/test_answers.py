@@ -13,6 +13,7 @@ from headstart.trust.answers import make_judge
 from predict.runs import digits, load
 
 
+@pytest.mark.slow
 def test_the_command_says_sets_and_withholds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = load("fitted").folder
     assert folder is not None

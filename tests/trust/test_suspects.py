@@ -55,6 +55,7 @@ def write_table(n: int, share: float) -> tuple[dict[str, str], set[str]]:
     return {f"{at}.png": str(digits.target[at]) for at in range(n)}, {f"{at}.png" for at in flipped.tolist()}
 
 
+@pytest.mark.slow
 def test_the_command_names_the_right_files_and_broken_ones_shift_none(capsys: pytest.CaptureFixture[str]) -> None:
     truth, flipped = write_table(300, 0.05)
     broken = sorted(set(truth) - flipped)[:3]

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import headstart
 from conftest import SMALL, compose
@@ -16,6 +17,7 @@ from headstart.visualize.why.cases import choose_answers
 from predict.runs import FITTED, write_digits
 
 
+@pytest.mark.slow
 def test_a_broken_image_moves_no_name(tmp_path: Path) -> None:
     from headstart import train
 
