@@ -446,6 +446,7 @@ def test_bad_weather_costs_a_warning_and_seconds_and_the_run_lies_offline(tmp_pa
     assert done.stdout.count(WEATHER[status]) == 1
     assert done.stdout.count("unreachable") == (status == 0)
     assert f"upload later with wandb sync {tmp_path}/one/wandb" in done.stdout
+    assert float(done.stdout.split("waited ")[1]) < 5.0
     found = records(tmp_path / "one")
     assert [end["exit_code"] for end in of("exit", found)] == [0]
     assert summary(found)["gmacs"] == 0.5
