@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from collections.abc import Callable
+from importlib import import_module
 
 from headstart.cli import supervise
 from headstart.runtime import shutdown
@@ -66,46 +67,9 @@ def _run(verb: str, rest: list[str]) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     rest = [_expand_home(word) for word in rest]
-    if verb == "status":
-        from headstart.cli.status import main as status
-
-        return status(rest)
-    if verb == "compare":
-        from headstart.cli.compare import main as compare
-
-        return compare(rest)
-    if verb == "data":
-        from headstart.cli.data import main as data
-
-        return data(rest)
-    if verb == "predict":
-        from headstart.cli.predict import main as predict
-
-        return predict(rest)
-    if verb == "evaluate":
-        from headstart.cli.evaluate import main as evaluate
-
-        return evaluate(rest)
-    if verb == "export":
-        from headstart.cli.export import main as export
-
-        return export(rest)
-    if verb == "clean":
-        from headstart.cli.clean import main as clean
-
-        return clean(rest)
-    if verb == "sync":
-        from headstart.cli.sync import main as sync
-
-        return sync(rest)
-    if verb == "visualize":
-        from headstart.cli.visualize import main as visualize
-
-        return visualize(rest)
-    if verb == "zoo":
-        from headstart.zoo.command import main as zoo
-
-        return zoo(rest)
+    if verb != "train":
+        module = import_module("headstart.zoo.command" if verb == "zoo" else f"headstart.cli.{verb}")
+        return int(module.main(rest))
     if any(word.partition("=")[0] == "--sweep" for word in rest):
         from headstart.preflight.lines import expand_option
 
