@@ -146,11 +146,8 @@ class Run:
         """
         from omegaconf import OmegaConf
 
-        for folder in (
-            *(self.folder / name for name in ("", "figures", "wandb")),
-            self.checkpoints,
-            *self.checkpoints.glob("*/"),
-        ):
+        own = [self.folder / name for name in ("", "figures", "wandb")]
+        for folder in (*own, self.checkpoints, *self.checkpoints.glob("*/")):
             refuse_link(folder)
             for half_written in folder.glob(".*"):
                 if half_written.is_file() and half_written.name != LOCK:
