@@ -21,6 +21,7 @@ NUMBERS = {  # how an axis writes a number, by what it counts
     "count": "format(datum.value, '~s')",
     "plain": "format(datum.value, '~g')",
 }
+DOT_TIPS = (("run", "run"), ("seed", "seed"), ("differs", "settings"))
 
 
 def draw_scatter(
@@ -67,57 +68,18 @@ def draw_scatter(
     ]
     base = alt.Chart(alt.NamedData("points")).encode(x=x, y=y)
     colour = looks.colour(legend=legend)
-    line = (
-        alt.Chart(alt.NamedData("front"))
-        .mark_line(
-            color=INK if stepped else MUTED,
-            strokeWidth=1.2,
-            opacity=0.6,
-            interpolate="step-after" if stepped else "linear",
-            strokeDash=[1, 0] if stepped else [5, 4],
-            tooltip=None,
-            aria=False,
-        )
-        .encode(x=x, y=y, order="order:Q")
-        .properties(name="front")
-    )
-    layers: list[Any] = [line]
+    layers: list[Any] = [_draw_front(x, y, stepped)]
     if connect:
         layers.append(base.mark_line(opacity=0.7, strokeWidth=1.5, aria=False).encode(color=colour))
-    bar = base.mark_rule(strokeWidth=6, opacity=0.28, aria=False)
-    layers.append(
-        bar.encode(y=alt.Y("low:Q", title=titles[1], scale=scales[1]), y2="high:Q", color=colour).properties(
-            name="bars"
-        )
-    )
-    if any(point.get("left") is not None for point in points):
-        layers.append(bar.encode(x=alt.X("left:Q", title=titles[0], scale=scales[0]), x2="right:Q", color=colour))
+    layers += _draw_intervals(base, x, y, titles, colour, any(point.get("left") is not None for point in points))
     if dots:
-        seed = [
-            alt.Tooltip(f"{name}:N", title=title)
-            for name, title in (("run", "run"), ("seed", "seed"), ("differs", "settings"))
-        ]
-        small = alt.Chart(alt.NamedData("dots")).mark_circle(size=24, opacity=0.6, aria=False)
-        layers.append(small.encode(x=x, y=y, color=colour, tooltip=[*seed, tips[1], tips[2]]).properties(name="dots"))
+        layers.append(_draw_dots(x, y, colour, tips[1:]))
     marks = base.transform_filter("!datum.hollow").mark_point(filled=True, size=110, opacity=1)
     layers.append(marks.encode(color=colour, shape=looks.shape(legend=legend), tooltip=tips).properties(name="points"))
     if any(point.get("hollow") for point in points):
         rings = base.transform_filter("datum.hollow").mark_point(filled=False, size=90, strokeWidth=2, shape="diamond")
         layers.append(rings.encode(color=colour, tooltip=tips))
-    layers.append(
-        base.transform_filter("datum.tag")
-        .mark_text(
-            align=alt.expr("datum.align || 'left'"),
-            baseline="middle",
-            limit=190,
-            aria=False,
-            dx=alt.expr("datum.dx || 0"),
-            dy=alt.expr("datum.dy || 0"),
-            opacity=alt.expr("datum.dropped ? 0 : 1"),
-        )
-        .encode(text="tag:N")
-        .properties(name="labels")
-    )
+    layers.append(_draw_names(base))
     path = [{"x": at, "y": up, "order": place} for place, (at, up) in enumerate(front)]
     points = [  # a bar of no length where there is no interval: Vega's search for room wants marks of each kind
         {**point, "low": point["y"], "high": point["y"]} if point.get("low") is None else point for point in points
@@ -125,6 +87,57 @@ def draw_scatter(
     placed = place_labels(points, [*dots], front if stepped else (), limits, log, size)
     data = {"points": placed, "front": path} | ({"dots": list(dots)} if dots else {})
     return compose(layers, data, size[1], f"{titles[1]} against {titles[0]}")
+
+
+def _draw_front(x: Any, y: Any, stepped: bool) -> Any:
+    import altair as alt
+
+    line = alt.Chart(alt.NamedData("front")).mark_line(
+        color=INK if stepped else MUTED,
+        strokeWidth=1.2,
+        opacity=0.6,
+        interpolate="step-after" if stepped else "linear",
+        strokeDash=[1, 0] if stepped else [5, 4],
+        tooltip=None,
+        aria=False,
+    )
+    return line.encode(x=x, y=y, order="order:Q").properties(name="front")
+
+
+def _draw_intervals(base: Any, x: Any, y: Any, titles: tuple[str, str], colour: Any, across: bool) -> list[Any]:
+    """The bars of y, and those of x if there are any."""
+    import altair as alt
+
+    bar = base.mark_rule(strokeWidth=6, opacity=0.28, aria=False)
+    low = alt.Y("low:Q", title=titles[1], scale=y["scale"])
+    bars = [bar.encode(y=low, y2="high:Q", color=colour).properties(name="bars")]
+    if across:
+        left = alt.X("left:Q", title=titles[0], scale=x["scale"])
+        bars.append(bar.encode(x=left, x2="right:Q", color=colour))
+    return bars
+
+
+def _draw_dots(x: Any, y: Any, colour: Any, tips: list[Any]) -> Any:
+    import altair as alt
+
+    own = [alt.Tooltip(f"{name}:N", title=title) for name, title in DOT_TIPS]
+    small = alt.Chart(alt.NamedData("dots")).mark_circle(size=24, opacity=0.6, aria=False)
+    return small.encode(x=x, y=y, color=colour, tooltip=[*own, *tips]).properties(name="dots")
+
+
+def _draw_names(base: Any) -> Any:
+    import altair as alt
+
+    names = base.transform_filter("datum.tag").mark_text(
+        align=alt.expr("datum.align || 'left'"),
+        baseline="middle",
+        limit=190,
+        aria=False,
+        dx=alt.expr("datum.dx || 0"),
+        dy=alt.expr("datum.dy || 0"),
+        opacity=alt.expr("datum.dropped ? 0 : 1"),
+    )
+    return names.encode(text="tag:N").properties(name="labels")
 
 
 def find_limits(
