@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from headstart.errors import UserError
-from headstart.predict.network import Network
+from headstart.predict.network import Network, find_top
 from headstart.predict.prediction import Prediction
 from predict.runs import digits, load, make_run
 
@@ -166,3 +166,13 @@ def test_scores_that_are_no_probabilities_are_none() -> None:
     (found,) = load("ridge on stages").predict(next(digits().rglob("*.png")), top=2)
     assert len(found.labels) == 2
     assert np.isnan(found.probabilities).all()
+
+
+@pytest.mark.parametrize("top", [1, 5, 12])
+def test_of_equal_values_the_first_class_comes_first(top: int) -> None:
+    logits = torch.randn(64, 10, generator=torch.Generator().manual_seed(0)).mul(2).round()  # many equal ones
+    logits = torch.cat([logits, torch.arange(10.0)[None]])
+    values, order = find_top(logits, top)
+    expected = np.argsort(-logits.numpy(), axis=1, kind="stable")[:, :top]
+    assert order.tolist() == expected.tolist()
+    assert np.array_equal(values.numpy(), np.take_along_axis(logits.numpy(), expected, 1))

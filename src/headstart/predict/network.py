@@ -147,7 +147,7 @@ class Network:
             raise UserError(f"{self.name} has no classes: its weights come without a head, so it can predict nothing")
         given, temperature = as_list(images), self.get_temperature() if calibrated else 1.0
         for logits in self.compute_logits(self.transform.make_reader(given), batch_size):
-            values, order = (found[:, :top] for found in logits.values.sort(dim=1, descending=True, stable=True))
+            values, order = find_top(logits.values, top)
             sure = (logits.values / temperature).softmax(1) if calibrated else logits.values.softmax(1)
             shares = sure.gather(1, order) if self.gives_probabilities else values.fill_(math.nan)
             for row, best, chances in zip(logits.rows, order.tolist(), shares.tolist(), strict=True):
@@ -164,7 +164,7 @@ class Network:
         return self.temperature
 
     def compute_logits(self, reader: ImageReader, batch_size: int | None = None) -> Iterator[Logits]:
-        """Yield the outputs for the reader's images, batch by batch, while a thread decodes the next ones."""
+        """Yield the outputs for the reader's images, batch by batch."""
         classifier = self._classifier
         if batch_size is not None:
             classifier = replace(classifier, batch_size=batch_size)
@@ -200,9 +200,14 @@ class Network:
         return torch.cat(found) if found else torch.empty(0)
 
     def _read(self, reader: ImageReader, size: int, faults: dict[int, str]) -> Iterator[Tensor]:
-        """Yield normalised batches [b, 3, s, s] on the device; faults of images are added to `faults`."""
+        """Yield normalised batches [b, 3, s, s] on the device; faults of images are added to `faults`.
+
+        A thread decodes in advance for a GPU. On a CPU, decoding keeps every core busy in its turn, as the network does,
+        so nothing would be gained (`python -m benchmarks predict`).
+        """
         rows = torch.arange(len(reader.part)).split(size) if len(reader.part) else ()
-        for pixels, bad in prefetch(reader.read_rows, rows):
+        in_order = map if self.device.type == "cpu" else prefetch
+        for pixels, bad in in_order(reader.read_rows, rows):
             faults |= bad
             yield self.transform.normalize(pixels.to(self.device, non_blocking=True))
 
@@ -225,6 +230,14 @@ class Network:
         prefix = fold_batch_norms(PreLogits(self.network)).eval()
         size = choose_batch_size(self.image_size, self.device)
         return Classifier(prefix, nn.Identity(), self.device, self.hardware, size)
+
+
+def find_top(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
+    """The largest values of each row [n, classes] and their places; of equal values the first place comes first."""
+    values, order = logits.topk(min(top + 1, logits.shape[1]))
+    if (values[:, 1:] == values[:, :-1]).any():  # topk puts equal ones in any order; a sort takes ten times as long
+        values, order = logits.sort(dim=1, descending=True, stable=True)
+    return values[:, :top], order[:, :top]
 
 
 def as_list(images: AnyImage | Iterable[AnyImage]) -> list[AnyImage]:
