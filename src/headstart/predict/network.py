@@ -202,8 +202,8 @@ class Network:
     def _read(self, reader: ImageReader, size: int, faults: dict[int, str]) -> Iterator[Tensor]:
         """Yield normalised batches [b, 3, s, s] on the device; faults of images are added to `faults`.
 
-        A thread decodes in advance for a GPU. On a CPU, decoding keeps every core busy in its turn, as the network does,
-        so nothing would be gained (`python -m benchmarks predict`).
+        A thread decodes in advance for a GPU. On a CPU, decoding keeps all cores busy in its turn, as the network does:
+        nothing would be gained (`python -m benchmarks predict`).
         """
         rows = torch.arange(len(reader.part)).split(size) if len(reader.part) else ()
         in_order = map if self.device.type == "cpu" else prefetch
