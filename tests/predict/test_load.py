@@ -11,17 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import headstart
-from headstart.config.resolvers import config_folder
 from headstart.errors import UserError
-from headstart.predict.load import load_network, read_model
 from predict.runs import make_run
-
-NETWORKS = sorted(path.stem for path in (config_folder() / "model").glob("*.yaml") if path.stem != "timm")
-SMALLEST = {"inception_v3": 96, "inception_resnet_v2": 96, "xception": 96, "nasnet_large": 96}  # what they can work on
 
 
 def test_a_name_of_conf_model_gives_its_weights_and_the_names_of_imagenet() -> None:
@@ -106,22 +100,3 @@ def test_nothing_that_a_folder_names_is_imported_or_called(
     with pytest.raises(UserError, match="only a probe"):
         headstart.load(folder)
     assert not (tmp_path / "harmed").exists()
-
-
-def test_all_networks_are_visited() -> None:
-    assert len(NETWORKS) == 66
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_predicts(name: str) -> None:
-    config = read_model(name)
-    network = load_network(config, torch.device("cpu"), image_size=SMALLEST.get(name, 64))
-    photo = Image.fromarray(load_sample_images().images[0])
-    (found,) = network.predict(photo, top=2, batch_size=1)
-    assert found.error is None
-    assert 1 >= found.probabilities[0] >= found.probabilities[1] >= 0
-    assert network.features(photo, batch_size=1).isfinite().all()
-    with torch.inference_mode():
-        plain = network.module(network.transform(photo)[None]).softmax(1)
-    assert float(plain.max()) == pytest.approx(found.probabilities[0], abs=1e-4)
