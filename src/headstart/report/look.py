@@ -74,7 +74,7 @@ def summarize(findings: Findings, plots: bool = True, *, maps: bool = False) -> 
         summary_table(findings.comparison, findings.choices),
         csv_tables.pairs(findings.comparison, findings.families),
     ]
-    rows, pairs = ([dict(zip(heads, cells, strict=True)) for cells in lines] for heads, lines in tables)
+    rows, pairs = (table.to_dict("records") for table in tables)
     return Compared(found["decision"], rows, pairs, found["chosen"], found["open"], folder)
 
 

@@ -1,7 +1,9 @@
-"""The report's CSV files on what is shown: each function gives one file's headings and rows."""
+"""The report's CSV files on what is shown: each function makes the table of one file, in full precision."""
 
 import math
 from typing import Any
+
+from pandas import DataFrame
 
 from headstart.evaluation.metrics import ECE_BINS
 from headstart.report.stats.calibration import reliability
@@ -11,15 +13,18 @@ from headstart.report.stats.paired import Family, Pair
 from headstart.report.stats.worth import along_frontier, over_cheapest
 from headstart.report.study.groups import Comparison
 
-Table = tuple[list[str], list[list[Any]]]
+
+def make_table(headings: list[str], rows: list[list[Any]]) -> DataFrame:
+    """A table whose cells stay what they are: a missing number turns no whole ones into decimals."""
+    return DataFrame(rows, columns=headings, dtype=object)
 
 
 def _names(comparison: Comparison, pair: Pair) -> list[str]:
     return [comparison.label(side, within_task=True) for side in (pair.one, pair.other)]
 
 
-def pairs(comparison: Comparison, families: list[Family]) -> Table:
-    """The headings and rows of pairs.csv, in full precision.
+def pairs(comparison: Comparison, families: list[Family]) -> DataFrame:
+    """The table of pairs.csv.
 
     Columns: task; row and against; metric (what is compared); seeds (common ones, separated by spaces); difference (of
     the metric's means over them, row less against, shares in 0..1), std (n - 1 in the denominator) and interval
@@ -49,11 +54,11 @@ def pairs(comparison: Comparison, families: list[Family]) -> Table:
                     pair.images or None,
                 ]
             )
-    return heads, rows
+    return make_table(heads, rows)
 
 
-def gains(comparison: Comparison, families: list[Family]) -> Table:
-    """The headings and rows of worth.csv, in full precision.
+def gains(comparison: Comparison, families: list[Family]) -> DataFrame:
+    """The table of worth.csv.
 
     Columns: task; row; over (the reference); metric; step (`cheapest` or `frontier`); seeds (common ones); gain and
     gain_interval (by how much the metric is better, shares in 0..1, half-width of its 95 % interval); p_adjusted;
@@ -75,11 +80,11 @@ def gains(comparison: Comparison, families: list[Family]) -> Table:
                 cells = [len(pair.runs), pair.gain, interval, pair.adjusted, found.seconds, found.gmacs]
                 about = [family.task, *names, pair.metric.name, kind]
                 rows.append([*about, *cells, found.per_second, found.per_gmac, bound])
-    return heads, rows
+    return make_table(heads, rows)
 
 
-def scores_by_class(comparison: Comparison, families: list[Family]) -> Table:
-    """The headings and rows of per_class.csv, in full precision: every class of every row.
+def scores_by_class(comparison: Comparison, families: list[Family]) -> DataFrame:
+    """The table of per_class.csv: every class of every row.
 
     Columns: task; row; class and label; images (of the class in the test set); seeds (how many); for recall, precision
     and f1 `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_interval` (half-width of the 95 %
@@ -102,11 +107,11 @@ def scores_by_class(comparison: Comparison, families: list[Family]) -> Table:
                 for over in found.over_seeds(label):
                     cells += [None] * 3 if over is None else [over.mean, over.std, over.interval]
                 rows.append(cells)
-    return heads, rows
+    return make_table(heads, rows)
 
 
-def class_differences(comparison: Comparison, contrasts: list[Contrast]) -> Table:
-    """The headings and rows of class_differences.csv, in full precision.
+def class_differences(comparison: Comparison, contrasts: list[Contrast]) -> DataFrame:
+    """The table of class_differences.csv.
 
     Columns: task; row and against; class and label; images; seeds (common ones, how many); recall_row and
     recall_against (means over them); difference, std and interval of the paired differences.
@@ -119,11 +124,11 @@ def class_differences(comparison: Comparison, contrasts: list[Contrast]) -> Tabl
             over = change.difference
             numbers = [change.images, over.n, change.one, change.other, over.mean, over.std, over.interval]
             rows.append([contrast.task, *_names(comparison, contrast.pair), change.name, change.label, *numbers])
-    return heads, rows
+    return make_table(heads, rows)
 
 
-def confidence_bins(comparison: Comparison, families: list[Family]) -> Table:
-    """The headings and rows of calibration.csv, in full precision: 15 bins of confidence for each row.
+def confidence_bins(comparison: Comparison, families: list[Family]) -> DataFrame:
+    """The table of calibration.csv: 15 bins of confidence for each row.
 
     Columns: task; row; above and up_to (the bin's limits); images (of all seeds); confidence and accuracy (their
     means, 0..1, empty in an empty bin). Rows without probabilities are left out.
@@ -140,11 +145,11 @@ def confidence_bins(comparison: Comparison, families: list[Family]) -> Table:
                 means = [None if math.isnan(value) else value for value in (sure, right)]
                 limits = [place / ECE_BINS, (place + 1) / ECE_BINS]
                 rows.append([family.task, comparison.label(group, within_task=True), *limits, count, *means])
-    return heads, rows
+    return make_table(heads, rows)
 
 
-def changed_images(comparison: Comparison, contrasts: list[Contrast]) -> Table:
-    """The headings and rows of changed.csv: every test image on which two rows differ, most changed first.
+def changed_images(comparison: Comparison, contrasts: list[Contrast]) -> DataFrame:
+    """The table of changed.csv: every test image on which two rows differ, most changed first.
 
     Columns: task; row and against; index and name of the image in the test set; label (its class);
     right_row and right_against (shares of the common seeds that got it right); change (their difference);
@@ -164,4 +169,4 @@ def changed_images(comparison: Comparison, contrasts: list[Contrast]) -> Table:
             image = [place, names[place], classes[verdict.labels[place]]]
             shares = [one / seeds, other / seeds, (one - other) / seeds]
             rows.append([contrast.task, *_names(comparison, contrast.pair), *image, *shares, *said, seeds])
-    return heads, rows
+    return make_table(heads, rows)

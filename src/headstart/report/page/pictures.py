@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.config.words import count
 from headstart.report.stats.contrast import Contrast
-from headstart.report.study.answers import Answers, columns
+from headstart.report.study.answers import Answers, read_names
 from headstart.report.study.folds import by_seed, pool_answers
 from headstart.report.study.groups import Group
 from headstart.report.study.read import Run
@@ -113,7 +113,7 @@ def choose_mistakes(group: Group, label: str) -> Selection | None:
     if not mistakes:
         return None
     assert pooled is not None
-    names = [name for run in seeds[0] for name in columns(run.folder / "predictions.csv", "name")[0]]
+    names = read_names(run.folder for run in seeds[0])
     classes, shown = seeds[0][0].classes, []
     for found in mistakes[:MOST]:
         run, row = _locate(found.place, seeds[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import shutil
@@ -14,14 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import RunFailed
+from headstart.report.page import csv_tables
+from headstart.report.page.csv_tables import make_table
 from headstart.report.sections import Plot, Section
 from headstart.report.study.columns import COLUMNS
+from headstart.report.study.csv_files import write_table
 from headstart.report.study.groups import Comparison, Group
 from headstart.report.study.read import Run
 from headstart.scores import NAMES
-from headstart.storage.plain_text import plain_row
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from headstart.report.page.contents import Findings
     from headstart.report.stats.settings import Choice
 
@@ -61,7 +64,7 @@ def report(findings: Findings, plots: bool = True, *, maps: bool = False, stamp:
     target = comparison.study.folder / "report"
     target.parent.mkdir(parents=True, exist_ok=True)  # of several studies
     with replace_folder(target) as folder:
-        _write(folder / "summary.csv", *summary_table(comparison, findings.choices))
+        write_table(summary_table(comparison, findings.choices), folder / "summary.csv")
         write_runs(comparison, findings.choices, folder / "runs.csv")
         text = json.dumps(record_decision(findings), indent=1, ensure_ascii=False)
         (folder / "decision.json").write_text(text + "\n", encoding="utf-8")
@@ -171,8 +174,8 @@ def _with_folded(comparison: Comparison, choices: Sequence[Choice]) -> list[tupl
     return [*((row, True) for row in comparison.groups), *((row, False) for row in folded)]
 
 
-def summary_table(comparison: Comparison, choices: Sequence[Choice] = ()) -> tuple[list[str], list[list[Any]]]:
-    """The headings and rows of summary.csv: one row per group, in full precision.
+def summary_table(comparison: Comparison, choices: Sequence[Choice] = ()) -> DataFrame:
+    """The table of summary.csv: one row per group, in full precision.
 
     Columns: model, strategy, data; each config key that tells rows apart, by its dotted path; n (runs) and
     seeds (separated by spaces). Then, for accuracy, balanced_accuracy, top5, f1, auroc, nll, ece and seconds,
@@ -188,7 +191,7 @@ def summary_table(comparison: Comparison, choices: Sequence[Choice] = ()) -> tup
         [group.model, group.strategy, group.data, *group.keys.values(), *summary_row(group), str(compared).lower()]
         for group, compared in _with_folded(comparison, choices)
     ]
-    return [*fixed, *key_headings(comparison, fixed + numbers), *numbers, "compared"], rows
+    return make_table([*fixed, *key_headings(comparison, fixed + numbers), *numbers, "compared"], rows)
 
 
 def write_runs(comparison: Comparison, choices: Sequence[Choice], path: Path) -> None:
@@ -205,20 +208,18 @@ def write_runs(comparison: Comparison, choices: Sequence[Choice], path: Path) ->
         for group, compared in _with_folded(comparison, choices)
         for run in group.runs
     ]
-    _write(path, [*fixed, *key_headings(comparison, fixed + numbers), *numbers, "compared"], rows)
+    write_table(make_table([*fixed, *key_headings(comparison, fixed + numbers), *numbers, "compared"], rows), path)
 
 
 def write_evidence(findings: Findings, folder: Path) -> None:
     """Write what is shown between rows; `headstart.report.page.csv_tables` says what each file holds."""
-    from headstart.report.page import csv_tables
-
     comparison, families, contrasts = findings.comparison, findings.families, findings.contrasts
-    _write(folder / "pairs.csv", *csv_tables.pairs(comparison, families))
-    _write(folder / "worth.csv", *csv_tables.gains(comparison, families))
-    _write(folder / "per_class.csv", *csv_tables.scores_by_class(comparison, families))
-    _write(folder / "class_differences.csv", *csv_tables.class_differences(comparison, contrasts))
-    _write(folder / "calibration.csv", *csv_tables.confidence_bins(comparison, families))
-    _write(folder / "changed.csv", *csv_tables.changed_images(comparison, contrasts))
+    write_table(csv_tables.pairs(comparison, families), folder / "pairs.csv")
+    write_table(csv_tables.gains(comparison, families), folder / "worth.csv")
+    write_table(csv_tables.scores_by_class(comparison, families), folder / "per_class.csv")
+    write_table(csv_tables.class_differences(comparison, contrasts), folder / "class_differences.csv")
+    write_table(csv_tables.confidence_bins(comparison, families), folder / "calibration.csv")
+    write_table(csv_tables.changed_images(comparison, contrasts), folder / "changed.csv")
 
 
 def _run_names(run: Run) -> list[Any]:
@@ -241,9 +242,3 @@ def _run_row(run: Run) -> list[Any]:
 def _exact(value: float | None) -> float | int | None:
     """A count without its `.0`."""
     return int(value) if value is not None and value.is_integer() else value
-
-
-def _write(path: Path, headings: list[str], rows: list[list[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerows(map(plain_row, [headings, *rows]))

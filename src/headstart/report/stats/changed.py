@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.report.stats.paired import Pair, right_in_both
-from headstart.report.study.answers import columns
+from headstart.report.study.answers import read_names
 from headstart.report.study.folds import by_seed, pool_answers
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ class Verdicts:
 
     def names(self) -> list[str]:
         """The images' names, from the predictions of the first seed."""
-        found: list[str] = []
-        for run in by_seed(run for run, _ in self.pair.runs)[0]:
-            found += columns(run.folder / "predictions.csv", "name")[0]
-        return found
+        return read_names(run.folder for run in by_seed(run for run, _ in self.pair.runs)[0])
 
 
 def verdicts(pair: Pair) -> Verdicts | None:

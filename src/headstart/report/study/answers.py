@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.storage.plain_text import escape_controls, read_cell
+from headstart.report.study.csv_files import read_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,15 +49,9 @@ def join_answers(answers: Sequence[Answers]) -> Answers:
     )
 
 
-def columns(path: Path, *names: str) -> list[tuple[str, ...]]:
-    """Some columns of a CSV file; a ValueError or OSError says why they cannot be read."""
-    with path.open(newline="", encoding="utf-8", errors="replace") as lines:
-        reader = csv.reader(lines)
-        heads = next(reader, [])
-        places = [heads.index(name) for name in names]
-        most = max(places)
-        rows = [row for row in reader if len(row) > most]
-    return [tuple(read_cell(escape_controls(row[place])) for row in rows) for place in places]
+def read_names(folders: Iterable[Path]) -> list[str]:
+    """The names of the test images, from predictions.csv in each of these folders of runs."""
+    return [name for folder in folders for name in read_table(folder / "predictions.csv", ["name"])["name"]]
 
 
 def read_answers(path: Path, classes: int, n_test: float | None) -> Answers | None:
@@ -66,10 +59,11 @@ def read_answers(path: Path, classes: int, n_test: float | None) -> Answers | No
     import numpy as np
 
     try:
-        names, labels, predicted, sure = columns(path, "name", "label", "predicted", "confidence")
-        pairs = np.array([labels, predicted], dtype=np.int32)
-        confidence = np.array([text or "nan" for text in sure], dtype=np.float64)
-    except (ValueError, OverflowError, OSError, csv.Error):
+        table = read_table(path, ["name", "label", "predicted", "confidence"])
+        names, labels = table["name"], table["label"]
+        pairs = table[["label", "predicted"]].to_numpy().T.astype(np.int32)
+        confidence = table["confidence"].replace("", "nan").to_numpy().astype(np.float64)
+    except (ValueError, OverflowError, OSError):
         return None
     if pairs.size == 0 or pairs.min() < 0 or pairs.max() >= classes or n_test not in (None, len(names)):
         return None
