@@ -78,6 +78,7 @@ def test_the_network_of_such_a_run_starts_another_with_a_new_head(
     assert second["test"]["accuracy"] > 0.5
 
 
+@pytest.mark.slow
 def test_other_images_go_through_the_probe_too(
     run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -146,7 +146,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str
 @pytest.mark.parametrize(
     ("at", "nth", "moment", "anew"),
     [
-        pytest.param(STEP, 2, "before", False, id="before the second step, accumulating"),
+        pytest.param(STEP, 2, "before", False, id="before the second step, accumulating", marks=pytest.mark.slow),
         pytest.param(STEP, 4, "after", True, id="in the middle of an epoch", marks=pytest.mark.slow),
         pytest.param(SAVE, 2, "before", False, id="before a checkpoint"),
         pytest.param(SAVE, 3, "after", False, id="after a checkpoint at an epoch's end", marks=pytest.mark.slow),
@@ -179,7 +179,7 @@ def test_how_batches_are_made_changes_nothing(
 @pytest.mark.parametrize(
     ("at", "nth", "moment", "anew"),
     [
-        pytest.param(SHARD, 2, "before", False, id="in feature extraction"),
+        pytest.param(SHARD, 2, "before", False, id="in feature extraction", marks=pytest.mark.slow),
         pytest.param(BEST, 1, "after", False, id="between the phases", marks=pytest.mark.slow),
         pytest.param(STEP, 2, "after", True, id="in a phase on features", marks=pytest.mark.slow),
         pytest.param(BEST, 3, "before", False, id="while the final weights are written", marks=pytest.mark.slow),
@@ -212,6 +212,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(
     same(tmp_path, undisturbed(LIVE))
 
 
+@pytest.mark.slow
 def test_damaged_weights_of_a_finished_phase_are_named_and_it_is_fitted_again(
     tmp_path: Path, undisturbed: Callable[[tuple[str, ...]], Path]
 ) -> None:
@@ -225,7 +226,7 @@ def test_damaged_weights_of_a_finished_phase_are_named_and_it_is_fitted_again(
 @pytest.mark.parametrize(
     ("signum", "batch", "workers"),
     [
-        pytest.param(signal.SIGTERM, 2, 0, id="SIGTERM"),
+        pytest.param(signal.SIGTERM, 2, 0, id="SIGTERM", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 2, 2, id="Ctrl-C"),
         pytest.param(signal.SIGTERM, 1, 0, id="SIGTERM in the middle of an accumulation"),
     ],

@@ -39,6 +39,7 @@ FAMILIES: dict[str, tuple[int, dict[str, Any]]] = {
     "resnet20_cifar": (32, {}),
     "densenet_bc_100_12": (32, {"depth": 16}),
 }
+QUICK = ("inception_v3", "resnet18", "efficientnet_lite0", "convnext_atto", "mixer_s32_224", "resnet20_cifar")
 HEAD_ONLY = {"head": 1, "backbone": None}
 LAST_STAGE = {"depth0-1": 1, "all": None}
 # the first has no blocks that can be split in torch's graph, the second no dropout at its head
@@ -82,7 +83,12 @@ def assert_drops_the_same(model: nn.Module, cut: NetworkSplit, x: torch.Tensor) 
 
 @pytest.mark.parametrize(
     ("name", "learns"),
-    [(name, learns) for name in FAMILIES for learns in ("head", "last stage") if (name, learns) not in NOT_TOGETHER],
+    [
+        pytest.param(name, learns, marks=[] if name in QUICK else [pytest.mark.slow])
+        for name in FAMILIES
+        for learns in ("head", "last stage")
+        if (name, learns) not in NOT_TOGETHER
+    ],
 )
 def test_cached_and_live_training_drop_the_same(name: str, learns: str) -> None:
     side, more = FAMILIES[name]

@@ -62,6 +62,7 @@ def list_texts(node: Any) -> Iterator[str]:
         yield node
 
 
+@pytest.mark.slow
 def test_twice_gives_one_view_and_one_report_as_in_the_golden_file(tmp_path: Path, server: Server) -> None:
     write_study(tmp_path)
     first = publish(tmp_path, server, "--no-plots")

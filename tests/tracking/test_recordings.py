@@ -118,6 +118,7 @@ def test_a_run_ends_in_its_state(state: Any, exit_code: int, tmp_path: Path, ser
     assert is_uploaded(find_recordings(tmp_path / "r")[-1])
 
 
+@pytest.mark.slow
 def test_a_slow_server_gets_the_whole_run(tmp_path: Path, server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """2.7 s for each answer: more than a run once waited for its first one."""
     server.delay = 2.7

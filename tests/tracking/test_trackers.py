@@ -75,6 +75,7 @@ def test_tensorboard_reads_the_epochs_of_metrics_csv(tmp_path: Path, caplog: pyt
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.slow
 def test_mlflow_reads_the_epochs_of_metrics_csv(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     from mlflow import MlflowClient
 

@@ -88,6 +88,7 @@ def sync(folder: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_an_offline_run_gets_another_segment_that_changes_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:

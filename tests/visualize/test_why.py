@@ -30,6 +30,7 @@ def test_a_photograph(photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[
         assert image.width >= 640
 
 
+@pytest.mark.slow
 def test_a_run_and_another_one(
     run_small: Callable[..., dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,6 +52,7 @@ def test_a_run_and_another_one(
         main([str(first), "why", "--against", str(other), "--device", "cpu"])
 
 
+@pytest.mark.slow
 def test_nearest_neighbours(run_small: Callable[..., dict], photo: str, tmp_path: Path) -> None:
     folder = run_small("strategy=feature_extraction", "head=knn")["folder"]
     with pytest.raises(UserError, match=r"its head is nearest neighbours, .* use --method occlusion"):

@@ -23,6 +23,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_two_runs(runs: tuple[Path, Path], tmp_path: Path) -> None:
     done = fork_server.run("visualize", str(runs[0]), "embedding", str(runs[1]), "--out", str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
@@ -58,6 +59,7 @@ def test_wrong_input(runs: tuple[Path, Path], arguments: list[str], words: str) 
     assert not (runs[0] / "figures" / "embedding.png").exists()
 
 
+@pytest.mark.slow
 def test_runs_with_other_test_images_or_not_complete_are_refused(runs: tuple[Path, Path], tmp_path: Path) -> None:
     other = train_small(tmp_path, "strategy=feature_extraction", "data.n_test=30")
     done = fork_server.run("visualize", str(runs[0]), "embedding", str(other))

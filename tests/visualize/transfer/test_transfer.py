@@ -59,6 +59,7 @@ def test_a_frozen_backbone_is_answered_in_words(head_only: Path) -> None:
     assert not (head_only / "figures" / "transfer.png").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_changed_its_last_depth(tmp_path: Path) -> None:
     run = train_small(tmp_path, "strategy=partial", "seed=1")
     done = fork_server.run("visualize", str(run), "transfer", "--part", "test", "--images", "30")
