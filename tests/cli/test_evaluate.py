@@ -87,6 +87,11 @@ def test_mistakes_are_answered_in_words_with_code_2(evaluate: Evaluate) -> None:
         ("data=digits", "data.image_size=64"): "cannot be set",
         ("data.n_tset=3",): "did you mean data.n_test",
         ("data=digit",): "digits",
+        ("photos", "more"): "headstart evaluate takes one set of images, not 2: photos, more",
+        (str(folder),): "is a run's folder; name its data",
+        ("nosuchdir",): "there is no such file or folder, and no such name in conf/data",
+        ("~data.n_test",): "only the data of a trained run can be set",
+        ("data.n_test=5", "imports=[a.b]"): "--imports MODULE",
     }.items():
         with pytest.raises(UserError, match=reason):
             choose_data(own, words, None)
@@ -97,3 +102,17 @@ def test_mistakes_are_answered_in_words_with_code_2(evaluate: Evaluate) -> None:
     _, said = evaluate(folder, "--out", folder / "more", code=2)
     assert "lies in the run's folder" in said
     assert not (folder / "more").exists()
+    (folder_file := Path("there")).write_text("")
+    for out in ("there", "there/below"):
+        assert "is a file" in evaluate(folder, "--out", out, code=2)[1]
+    assert folder_file.read_text() == ""
+
+
+def test_broken_images_of_all_parts_are_named_at_once(evaluate: Evaluate, tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        for name in ("7", "8"):
+            shutil.copytree(digits() / name, tmp_path / "photos" / part / name)
+        (tmp_path / "photos" / part / "7" / f"broken-{part}.png").write_bytes(b"no image")
+    _, said = evaluate(make_run("neighbours").folder, "photos", "--part", "all", code=2)
+    assert "3 of 75 images cannot be read" in said
+    assert all(f"broken-{part}.png" in said for part in ("train", "val", "test"))

@@ -135,6 +135,44 @@ def test_mistakes_are_answered_in_words_with_code_2(predict: Predict, run: Path,
     _, said = predict(run, photos / "a.png", "--csv", photos, cwd=tmp_path, code=2)
     assert "is a folder; name a file" in said
     assert predict("lenet5", photos / "a.png", "--untrained", "--json", cwd=tmp_path)[0].count("class ") == 5
+    for words, reason in {
+        ("~nobody-here",): "is no folder of a run",
+        ("a" * 300,): "is no folder of a run",
+        (run, "--csv", photos / "a.png" / "x.csv"): "a.png is a file, so nothing can be written below it",
+        (run, "--csv", "same.png", "--figure", "same.png"): "both are same.png",
+        (run, "--figure", "f.jpg"): "a figure is a PNG; name it f.png",
+        (run, "--device", "meta"): "networks run on cpu and cuda here",
+    }.items():
+        _, said = predict(words[0], photos / "a.png", *words[1:], cwd=tmp_path, code=2)
+        assert reason in said
+    assert not [path for path in tmp_path.iterdir() if path.suffix in (".csv", ".jpg")]
+
+
+def test_whoever_reads_no_further_is_no_full_disk(run: Path, photos: Path, tmp_path: Path) -> None:
+    before = "import os; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1)"  # a pipe that nobody reads
+    done = fork_server.run(
+        "predict", str(run), str(photos / "a.png"), "--json", "--csv", "answers.csv", cwd=tmp_path, before=before
+    )
+    assert "Make room" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*answers*"))
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr("headstart.data.walk.scan", refuse)
+    with pytest.raises(UserError, match="this folder cannot be read: Permission denied"):
+        list_images([str(tmp_path)])
+
+
+def test_numbers_that_make_no_sense_are_refused_in_python(run: Path, photos: Path) -> None:
+    network = _load(run)
+    for numbers, reason in (({"top": 0}, "top=0"), ({"batch_size": 0}, "batch_size=0")):
+        with pytest.raises(UserError, match=reason):
+            network.predict(photos / "a.png", **numbers)
+    assert network.predict(photos / "a.png", batch_size=10**30)[0].labels == network.predict(photos / "a.png")[0].labels
 
 
 def test_the_range_of_16_bits_can_be_given(predict: Predict, run: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from headstart.errors import UserError
-from headstart.predict.network import Network, find_top
-from headstart.predict.prediction import Prediction
+from headstart.predict.network import Network
+from headstart.predict.prediction import Prediction, find_top
 from predict.runs import digits, load, make_run
 
 SLOW = pytest.mark.slow

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.config.paths import make_path
 from headstart.errors import RunFailed, UserError
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     from headstart.storage import leftovers
 
-    outputs = Path(options.output_dir).expanduser()
-    cache = outputs / ".cache" if options.cache_dir is None else Path(options.cache_dir).expanduser()
+    outputs = make_path(options.output_dir)
+    cache = outputs / ".cache" if options.cache_dir is None else make_path(options.cache_dir)
     least = 0.0 if options.older_than is None else parse_age(options.older_than)
     cleaner = _Cleaner(least)
     cleaner.look(_find_runs(outputs, options.studies))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.config.paths import make_path
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output-dir",
-        type=lambda path: Path(path).expanduser(),
+        type=lambda path: make_path(path),
         default=Path("outputs"),
         help="the folder of studies (default: outputs)",
     )

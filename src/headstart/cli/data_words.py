@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from headstart.config.instantiate import escape_references
+from headstart.config.paths import make_path
 from headstart.config.schema import RunConfig
 from headstart.data.filenames import escape_name
-from headstart.errors import UserError
+from headstart.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,11 @@ def read_words(words: Sequence[str], config_dir: str | None = None) -> Request:
     from headstart.config.validate import raise_if_any
     from headstart.preflight.command import examine
 
-    places = [word for word in words if _is_what(word)]
+    places = [word for word in words if names_place(word)]
     overrides = [word for word in words if word not in places]
     if len(places) > 1:
         raise UserError(f"headstart data takes one thing to look at, not {len(places)}: {', '.join(places)}")
-    place = Path(places[0]).expanduser() if places else None
+    place = make_path(places[0]) if places else None
     if place is not None and (place / "config.yaml").is_file():
         return _read_run(place, overrides)
     name, chosen = _choose_source(places[0], config_dir) if places else (None, [])
@@ -58,9 +59,9 @@ def read_words(words: Sequence[str], config_dir: str | None = None) -> Request:
     return Request(name or config.data.name, config)
 
 
-def _is_what(word: str) -> bool:
-    """Whether a word is no override: the name of a file may have a = too."""
-    return OVERRIDE.match(word) is None or (Path(word).expanduser().exists() and not word.startswith("data="))
+def names_place(word: str) -> bool:
+    """Whether a word names the data, and is no override: the name of a file may have a = too."""
+    return OVERRIDE.match(word) is None or (make_path(word).exists() and not word.startswith("data="))
 
 
 def _choose_source(word: str, config_dir: str | None) -> tuple[str, list[str]]:
@@ -69,10 +70,12 @@ def _choose_source(word: str, config_dir: str | None) -> tuple[str, list[str]]:
     from headstart.preflight.hydra_internals import Loader
 
     resolvers.register()
-    path = Path(word).expanduser()
+    path = make_path(word)
     if NAME.fullmatch(word):
         known = Loader("config", config_dir).options("data")
-        if word in known or not path.exists():
+        if word not in known and not path.exists():
+            raise _make_missing_error(word, known)
+        if word in known:
             if path.exists():
                 log.warning("%s is the set of conf/data; for the file or folder here, type ./%s", word, word)
             return word, [f"data={word}"]
@@ -87,9 +90,14 @@ def _choose_source(word: str, config_dir: str | None) -> tuple[str, list[str]]:
             f"{escape_name(word)}: a folder of images or a table ({', '.join(TABLES)}) is needed; a table of another "
             "ending is read by data=csv data.source.path=FILE"
         )
-    raise UserError(
-        f"{escape_name(word)}: there is no such file or folder, and no such name in conf/data; headstart train --help "
-        "lists the names"
+    raise _make_missing_error(word, ())
+
+
+def _make_missing_error(word: str, known: Iterable[str]) -> UserError:
+    hint = did_you_mean(word, known, "; did you mean {}?")
+    return UserError(
+        f"{escape_name(word)}: there is no such file or folder, and no such name in conf/data{hint}; headstart train "
+        "--help lists the names"
     )
 
 
@@ -132,4 +140,4 @@ def list_roots(source: Mapping[str, Any]) -> Iterator[Path]:
     """The folders and files that a source reads, as far as its keys name them."""
     for key in ("root", "path", "images"):
         if isinstance(value := source.get(key), str):
-            yield Path(value).expanduser().resolve()
+            yield make_path(value).resolve()

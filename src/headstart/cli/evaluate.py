@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli.predict import add_imports, parse_count
+from headstart.config.paths import make_path
 from headstart.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ Nothing is written into the run's folder. Classes of the data that the run does 
 MOST, FEW = 40, 10  # classes in the terminal: all, or so many of the largest and of the smallest
 WIDTH = 100  # where the output is no terminal
 FIXED = ("data.image_size", "data.resize")
-KEYS = re.compile(r"[~+]{0,2}(data|data\..+|imports|cache_dir)")
+KEYS = re.compile(r"[+]{0,2}(data|data\..+|cache_dir)")
 OUTPUTS = "evaluation.json"
 
 
@@ -81,11 +82,10 @@ def _evaluate(options: argparse.Namespace) -> tuple[Network, dict[str, Any]]:
     from headstart.predict.run import find_run, load_run, read_config
     from headstart.storage.runs import write_json
 
-    folder = find_run(Path(options.run).expanduser())
+    folder = find_run(make_path(options.run))
     if folder is None:
         raise UserError(f"{options.run} is no folder of a run: name one, such as outputs/STUDY/RUN")
-    if options.out is not None and options.out.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"--out {options.out} lies in the run's folder, which stays as it is: name another folder")
+    _check_out(options.out, folder)
     own_code.load(options.imports)
     network = load_run(folder, choose_device(options.device))
     own = read_config(folder)
@@ -100,6 +100,19 @@ def _evaluate(options: argparse.Namespace) -> tuple[Network, dict[str, Any]]:
     return network, found
 
 
+def _check_out(out: Path | None, run: Path) -> None:
+    """Raise UserError if the numbers cannot be written where they are wanted."""
+    if out is None:
+        return
+    from headstart.storage.files import check_output
+
+    if out.is_file():
+        raise UserError(f"--out {out}: is a file; name a folder")
+    if out.resolve().is_relative_to(run.resolve()):
+        raise UserError(f"--out {out} lies in the run's folder, which stays as it is: name another folder")
+    check_output(out, "--out")
+
+
 def choose_data(own: RunConfig, words: Sequence[str], config_dir: str | None) -> tuple[DataConfig, Path | None]:
     """The data that the words name, with the run's seed; without a name, the run's own data with some other keys.
 
@@ -109,15 +122,22 @@ def choose_data(own: RunConfig, words: Sequence[str], config_dir: str | None) ->
     Raises:
         UserError: a word sets something else than the data, or the config has problems.
     """
-    from headstart.cli.data_words import OVERRIDE, read_words
+    from headstart.cli.data_words import names_place, read_words
 
+    places = [word for word in words if names_place(word)]
+    if len(places) > 1:
+        raise UserError(f"headstart evaluate takes one set of images, not {len(places)}: {', '.join(places)}")
+    if places and (make_path(places[0]) / "config.yaml").is_file():
+        raise UserError(f"{places[0]}: is a run's folder; name its data: a folder of images, a table, or data=NAME")
     for word in words:
         key = word.partition("=")[0]
-        if OVERRIDE.match(word) and not Path(word).expanduser().exists() and not KEYS.fullmatch(key):
+        if key.lstrip("+~") == "imports":
+            raise UserError(f"{word}: code of your own is brought in by --imports MODULE")
+        if word not in places and not KEYS.fullmatch(key):
             raise UserError(f"{word}: only the data of a trained run can be set: data=NAME, such as data.n_test=100")
         if key.lstrip("+~") in FIXED:
             raise UserError(f"{word}: images are read as the run read its own, so this cannot be set")
-    named = any(not word.startswith(("data.", "+data.", "~data.", "imports=", "cache_dir=")) for word in words)
+    named = any(not word.startswith(("data.", "+data.", "cache_dir=")) for word in words)
     if named:
         config = read_words([*words, f"seed={own.seed}"], config_dir).config
         return config.data, config.cache

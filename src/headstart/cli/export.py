@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from headstart.cli.predict import add_imports
+from headstart.config.paths import make_path
 from headstart.errors import UserError
 
 DESCRIPTION = """\
@@ -61,10 +62,10 @@ def main(argv: Sequence[str]) -> int:
     from headstart.export.run import Options, export
     from headstart.predict.run import find_run
 
-    run = find_run(Path(options.run).expanduser())
+    run = find_run(make_path(options.run))
     if run is None:
         raise UserError(f"{options.run} is no folder of a run: name one, such as outputs/STUDY/RUN")
-    target = options.folder.expanduser()
+    target = make_path(options.folder)
     page = push.read_place(options.push) if options.push else None
     if page is not None and not options.dry_run:
         push.check_token()

@@ -47,7 +47,11 @@ def _expand(words: Iterable[str]) -> Iterator[str]:
 
 def _list_folder(folder: Path) -> list[str]:
     unused = Unused(folder)
-    found = find_images(folder, unused)
+    try:
+        found = find_images(folder, unused)
+    except OSError as error:
+        where = escape_name(str(error.filename or folder))
+        raise UserError(f"{where}: this folder cannot be read: {error.strerror}") from error
     if not found:
         rest = f"; these are not used:{unused}" if str(unused) else ""
         raise UserError(f"{escape_name(str(folder))}: no image found in this folder or below it{rest}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.cli.data_words import Request, list_roots
+from headstart.config.paths import make_path
 from headstart.config.schema import mixes
 from headstart.data.filenames import escape_name
 from headstart.errors import UserError
@@ -50,8 +51,8 @@ def choose_folder(request: Request, out: Path | None) -> Path:
     """The folder of the files; UserError if it holds other files, or lies among the images that are read."""
     from headstart.data.contact_sheet import name_files
 
-    default = Path(request.config.output_dir).expanduser() / "data" / name_files([request.name])[0]
-    folder = default if out is None else out.expanduser()
+    default = make_path(request.config.output_dir) / "data" / name_files([request.name])[0]
+    folder = default if out is None else make_path(out)
     real = folder.resolve()
     for root in list_roots(request.config.data.source):
         if root.is_dir() and real.is_relative_to(root):

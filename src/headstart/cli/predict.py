@@ -93,9 +93,7 @@ def main(argv: Sequence[str]) -> int:
     from headstart.cli.image_words import list_images
     from headstart.cli.stderr_log import log_to_stderr
 
-    for option, path in (("--csv", options.csv), ("--figure", options.figure)):
-        if path is not None and path.is_dir():
-            raise UserError(f"{option} {path}: is a folder; name a file")
+    _check_files(options.csv, options.figure)
     if options.calibrated and (options.sets is not None or options.abstain is not None):
         raise UserError("--calibrated: --sets and --abstain have thresholds of their own, so leave it out")
     with log_to_stderr(logging.WARNING, progress=not sys.stdout.isatty()):
@@ -107,6 +105,21 @@ def main(argv: Sequence[str]) -> int:
     if faults:
         print(f"headstart: {faults} of {len(images)} images cannot be read", file=sys.stderr)
     return 1 if faults else 0
+
+
+def _check_files(table: Path | None, figure: Path | None) -> None:
+    """Raise UserError if a file that is asked for cannot be written."""
+    from headstart.storage.files import check_output
+
+    for option, path in (("--csv", table), ("--figure", figure)):
+        if path is not None:
+            if path.is_dir():
+                raise UserError(f"{option} {path}: is a folder; name a file")
+            check_output(path, option)
+    if figure is not None and figure.suffix.lower() not in ("", ".png"):
+        raise UserError(f"--figure {figure}: a figure is a PNG; name it {figure.with_suffix('.png')}")
+    if table is not None and figure is not None and table.absolute() == figure.absolute():
+        raise UserError(f"--csv and --figure: both are {table}; name two files")
 
 
 def _load(options: argparse.Namespace) -> Network:

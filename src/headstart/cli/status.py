@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headstart.config.paths import make_path
+
 DESCRIPTION = """\
 Say how far a study is: how many jobs are done, running, failed, skipped and waiting, how long the rest takes, what
 failed and why, and which run was cut off. It reads the study's folders only, so it works from another terminal, and
@@ -41,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     from headstart.storage.study_state import read_study
 
-    folder = _find(Path(options.output_dir).expanduser(), options.study)
+    folder = _find(make_path(options.output_dir), options.study)
     shown: list[str] = []
     while True:
         study = read_study(folder)

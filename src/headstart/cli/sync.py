@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from headstart.config.paths import make_path
 from headstart.errors import RunFailed, UserError
 
 DESCRIPTION = """\
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     from headstart.report.study.read import run_folders
     from headstart.tracking.wandb_recordings import find_recordings, find_waiting, is_uploaded
 
-    study = find(Path(options.output_dir).expanduser(), options.study)
+    study = find(make_path(options.output_dir), options.study)
     runs = [run for run in run_folders(study) if find_recordings(run) and not _is_in_progress(run)]
     chosen = {run: find_recordings(run) if options.again else find_waiting(run) for run in runs}
     todo = {run: recordings for run, recordings in chosen.items() if recordings}

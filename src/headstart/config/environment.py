@@ -9,11 +9,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
+
+from headstart.config.paths import expand_home
 
 SHORTEST = 4  # characters; a shorter value cannot be told from other text, and is no secret
 UNMISTAKABLE = 8  # characters; a shorter value is replaced only where it is not a part of a longer word
@@ -46,7 +47,7 @@ def remember(name: str, value: str) -> None:
     """Keep the value of an environment variable out of everything that is written from now on."""
     forms = [value, *value.splitlines()]
     if "/" in value:  # a path, as messages show it
-        forms += [os.path.normpath(value), os.path.normpath(Path(value).expanduser())]
+        forms += [os.path.normpath(value), os.path.normpath(expand_home(value))]
     for text in forms:
         if len(text.strip()) >= SHORTEST:
             _names.setdefault(text, name)

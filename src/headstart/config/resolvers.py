@@ -8,8 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from headstart.config import environment
+from headstart.config.paths import expand_home
 from headstart.config.schema import RunConfig
-from headstart.config.text import expand_home
 from headstart.errors import UserError
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: apt install dataset-fashion-mnist

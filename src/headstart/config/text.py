@@ -5,7 +5,6 @@ A shell expands `~` only at the start of a word: in `output_dir=~/runs` it is le
 """
 
 import inspect
-import os
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from headstart.config import instantiate, keys
+from headstart.config.paths import expand_home
 from headstart.config.ranges import CHOICES
 from headstart.config.schema import RunConfig
 from headstart.errors import UserError
@@ -118,11 +118,6 @@ def find_argument_problems(config: RunConfig) -> Iterator[str]:
             if is_text(hint) and not (value is None and is_nullable(hint)):
                 shown = "null" if value is None else value
                 yield f"{key}.{name}={shown}: must be text; quote it if it is meant: {key}.{name}='\"{shown}\"'"
-
-
-def expand_home(path: str) -> str:
-    """Put the home folder in place of `~` at the start of a path; `~` and a name without a home folder stay."""
-    return os.path.expanduser(path)  # noqa: PTH111 - pathlib raises where there is no such home folder
 
 
 def _list_target_nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from headstart.config.paths import make_path
 from headstart.data.filenames import escape_name
 from headstart.data.groups import mention_groups
 from headstart.data.hf_columns import (
@@ -118,7 +119,7 @@ def _load(path: str, config: str | None, revision: str | None) -> dict[str, Any]
         ) from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    folder = Path(path).expanduser()
+    folder = make_path(path)
     if not folder.exists() and not may_download() and not datasets.config.HF_HUB_OFFLINE:
         raise UserError(f"{path}: this set is read from the hub, which is not asked here")
     try:

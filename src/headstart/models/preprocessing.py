@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.config import environment
+from headstart.config.paths import make_path
 from headstart.errors import UserError
 from headstart.models import factory
 from headstart.models.input import CROP_MODES, Input, input_from_plain, read_timm_config
@@ -129,8 +130,8 @@ def find_run(weights: str) -> Path | None:
     """The folder of the run that wrote the weights: that of `run:FOLDER`, or of a file in a run's `checkpoints/`."""
     scheme, _, rest = weights.partition(":")
     if scheme == "run":
-        return Path(rest).expanduser()
-    path = Path(weights).expanduser()
+        return make_path(rest)
+    path = make_path(weights)
     for folder in path.parents[1:3]:  # checkpoints/best.safetensors, checkpoints/PHASE/best.safetensors
         if path.is_relative_to(folder / "checkpoints") and (folder / "state.json").is_file():
             return folder
@@ -139,7 +140,7 @@ def find_run(weights: str) -> Path | None:
 
 def _read_file(weights: str) -> Origin | None:
     """What the file of a run's weights says, which was copied out of the run's folder; None for all other files."""
-    path = Path(weights).expanduser()
+    path = make_path(weights)
     if path.suffix != ".safetensors" or not path.is_file():
         return None
     facts = read_facts(path)

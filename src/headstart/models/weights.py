@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.config.paths import make_path
 from headstart.errors import UserError
 from headstart.models.checkpoint import unwrap
 from headstart.models.head import name_head_tensors
@@ -46,12 +47,12 @@ def locate(weights: str) -> Path | None:
     scheme, _, rest = weights.partition(":")
     if scheme == "package":
         return _find_in_package(rest)
-    path = Path(rest).expanduser() / FINAL if scheme == "run" else Path(weights).expanduser()
+    path = make_path(rest) / FINAL if scheme == "run" else make_path(weights)
     if not path.is_file():
         hint = f"use one of {', '.join(SCHEMES)}"
         if scheme == "run":
             hint = "a completed run has it"
-            if is_completed(Path(rest).expanduser()):
+            if is_completed(make_path(rest)):
                 hint = (
                     "this run is complete, but its weights were not kept (keep=none): start it again with the same "
                     "command and rerun=true keep=best"
@@ -114,7 +115,7 @@ def digest_source(weights: str) -> str:
     """Compute a digest of the file or folder that `model.weights` names (not of one on a hub)."""
     scheme, _, place = weights.partition(":")
     if scheme == "local-dir":
-        return _digest_folder(Path(place).expanduser())
+        return _digest_folder(make_path(place))
     path = locate(weights)
     if path is None:
         raise UserError(f"model.weights={weights}: is no file of this machine; use one of {', '.join(SCHEMES)}")
@@ -151,11 +152,11 @@ def read_classes(weights: str) -> list[str] | None:
     """
     scheme, _, folder = weights.partition(":")
     if scheme == "local-dir":
-        return _read_label_names(Path(folder).expanduser())
+        return _read_label_names(make_path(folder))
     if scheme != "run" or is_headless(weights):
         return None
     try:
-        return list(json.loads((Path(folder).expanduser() / "result.json").read_text("utf-8"))["classes"])
+        return list(json.loads((make_path(folder) / "result.json").read_text("utf-8"))["classes"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"model.weights={weights}: its result.json cannot be read: {error}") from None
 
@@ -172,7 +173,7 @@ def _read_label_names(folder: Path) -> list[str] | None:
 def is_headless(weights: str) -> bool:
     """Whether `model.weights` is a run whose head is in a file of its own: the head of its network is not trained."""
     scheme, _, folder = weights.partition(":")
-    return scheme == "run" and (Path(folder).expanduser() / PROBE).is_file()
+    return scheme == "run" and (make_path(folder) / PROBE).is_file()
 
 
 def save(

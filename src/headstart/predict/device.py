@@ -13,6 +13,8 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise UserError(f"device={device}: networks run on cpu and cuda here; use one of them, or auto")
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]

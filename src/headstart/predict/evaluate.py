@@ -107,7 +107,7 @@ def evaluate(
         raise UserError(f"--part {part}: no image of a class that the network knows")
     _warn_if_seen(network, parts)
     labels = np.concatenate([places[each.labels] for each in parts])
-    scores = torch.cat([_compute(network, data, each, batch_size) for each in parts])
+    scores = _compute(network, data, parts, batch_size)
     missing = [name for index, name in enumerate(network.classes) if not (labels == index).any()]
     names = [name for each in parts for name in each.names]
     digests = {name: each.digest() for name, each in named.items()}
@@ -129,15 +129,18 @@ def _find_unknown(
     return unknown
 
 
-def _compute(network: Network, data: Data, part: Part, batch_size: int | None) -> Tensor:
-    """The outputs [n, classes] for a part; a UserError names the images that cannot be read."""
-    found, faults = [], dict[int, str]()
-    for logits in network.compute_logits(data.make_reader(part), batch_size):
-        found.append(logits.values)
-        faults |= logits.faults
-    if faults:
-        listed = list_faults(part, faults)
-        raise UserError(f"{len(faults)} of {len(part)} images cannot be read; repair or remove them:{listed}")
+def _compute(network: Network, data: Data, parts: Sequence[Part], batch_size: int | None) -> Tensor:
+    """The outputs [n, classes] for all parts; a UserError names the images of all of them that cannot be read."""
+    found, bad, listed = [], 0, ""
+    for part in parts:
+        faults: dict[int, str] = {}
+        for logits in network.compute_logits(data.make_reader(part), batch_size):
+            found.append(logits.values)
+            faults |= logits.faults
+        bad, listed = bad + len(faults), listed + list_faults(part, faults)
+    if bad:
+        n = sum(map(len, parts))
+        raise UserError(f"{bad} of {n} images cannot be read; repair or remove them:{listed}")
     return torch.cat(found)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from headstart.config.paths import make_path
 from headstart.config.resolvers import config_folder
 from headstart.config.schema import HardwareConfig, ModelConfig
 from headstart.errors import UserError, did_you_mean
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 def load(run_or_name: str | Path, device: str = "auto") -> Network:
     """Load what `headstart.load` is asked for."""
-    where, folder = choose_device(device), find_run(Path(run_or_name).expanduser())
+    where, folder = choose_device(device), find_run(make_path(run_or_name))
     return load_network(read_model(str(run_or_name)), where) if folder is None else load_run(folder, where)
 
 

@@ -21,7 +21,7 @@ from headstart.features.inference import choose_batch_size
 from headstart.models.fold import fold_batch_norms
 from headstart.models.split import PreLogits
 from headstart.predict.classifier import Classifier, make_classifier
-from headstart.predict.prediction import Logits, Prediction
+from headstart.predict.prediction import Logits, Prediction, find_top
 from headstart.tracking import progress
 
 if TYPE_CHECKING:
@@ -145,6 +145,8 @@ class Network:
         """Do what `predict` does, and yield each batch's answers as soon as they are there."""
         if not self.classes:
             raise UserError(f"{self.name} has no classes: its weights come without a head, so it can predict nothing")
+        if top < 1:
+            raise UserError(f"top={top}: must be a whole number above 0")
         given, temperature = as_list(images), self.get_temperature() if calibrated else 1.0
         for logits in self.compute_logits(self.transform.make_reader(given), batch_size):
             values, order = find_top(logits.values, top)
@@ -166,10 +168,10 @@ class Network:
     def compute_logits(self, reader: ImageReader, batch_size: int | None = None) -> Iterator[Logits]:
         """Yield the outputs for the reader's images, batch by batch."""
         classifier = self._classifier
-        if batch_size is not None:
-            classifier = replace(classifier, batch_size=batch_size)
-        faults: dict[int, str] = {}
         n, start = len(reader.part), 0
+        if batch_size is not None:
+            classifier = replace(classifier, batch_size=limit_batch(batch_size, n))
+        faults: dict[int, str] = {}
         with progress.task("predicting", n) as work:
             for values in classifier.compute(self._read(reader, classifier.batch_size, faults)):
                 work.done = start + len(values)
@@ -189,7 +191,7 @@ class Network:
         """Do what `features` does, for the reader's images."""
         extractor, faults = self._extractor, dict[int, str]()
         if batch_size is not None:
-            extractor = replace(extractor, batch_size=batch_size)
+            extractor = replace(extractor, batch_size=limit_batch(batch_size, len(reader.part)))
         with progress.task("features", len(reader.part)) as work:
             found = []
             for batch in self._read(reader, extractor.batch_size, faults):
@@ -232,12 +234,11 @@ class Network:
         return Classifier(prefix, nn.Identity(), self.device, self.hardware, size)
 
 
-def find_top(logits: Tensor, top: int) -> tuple[Tensor, Tensor]:
-    """The largest values of each row [n, classes] and their places; of equal values the first place comes first."""
-    values, order = logits.topk(min(top + 1, logits.shape[1]))
-    if (values[:, 1:] == values[:, :-1]).any():  # topk puts equal ones in any order; a sort takes ten times as long
-        values, order = logits.sort(dim=1, descending=True, stable=True)
-    return values[:, :top], order[:, :top]
+def limit_batch(size: int, images: int) -> int:
+    """The batch size that was asked for, or the number of images if they are fewer."""
+    if size < 1:
+        raise UserError(f"batch_size={size}: must be a whole number above 0")
+    return min(size, max(images, 1))
 
 
 def as_list(images: AnyImage | Iterable[AnyImage]) -> list[AnyImage]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -35,9 +36,10 @@ def find_run(folder: Path) -> Path | None:
     Raises:
         UserError: it is that of a whole study.
     """
-    if any((folder / name).is_file() for name in RUN_FILES):
+    if any(os.path.isfile(folder / name) for name in RUN_FILES):  # noqa: PTH113 - pathlib raises on a long name
         return folder
-    if folder.is_dir() and (runs := sorted(path.parent for path in folder.glob("*/config.yaml"))):
+    is_folder = os.path.isdir(folder)  # noqa: PTH112
+    if is_folder and (runs := sorted(path.parent for path in folder.glob("*/config.yaml"))):
         names = "".join(f"\n  {path}" for path in runs[:SHOWN]) + "\n  …" * (len(runs) > SHOWN)
         raise UserError(f"{folder} is a study; name one of its runs:{names}")
     return None
@@ -118,6 +120,8 @@ def _read_result(folder: Path) -> Result:
     result = read_result(folder)
     if result is None:
         status = read_state(folder).get("status", "not begun")
+        if status == "completed":
+            raise UserError(f"{folder}: result.json is missing; this makes it again{_tell_command(folder)}")
         raise UserError(
             f"{folder}: this run is not complete (its status: {status}); the command that started it goes on with it"
             f"{_tell_command(folder)}"

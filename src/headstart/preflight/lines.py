@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from headstart.config.paths import make_path
 from headstart.errors import UserError
 from headstart.preflight.parse import parse_overrides
 from headstart.preflight.quoting import TextKeys, quote, split_items
@@ -85,7 +86,7 @@ def expand_option(argv: Sequence[str]) -> list[str]:
             continue
         if not equals and not rest:
             raise UserError(f"{OPTION}: the file is missing; write {OPTION} FILE")
-        lines = _read_file(Path(path if equals else rest.pop(0)).expanduser())
+        lines = _read_file(make_path(path if equals else rest.pop(0)))
         words += ["-m", f"++{KEY}=[{','.join(map(quote, lines))}]"]
     return words
 

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig
 
 from headstart.config import keys, text
+from headstart.config.paths import expand_home
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.overrides import Composer
 from headstart.preflight.sweep import list_axes, use_each_value_once
@@ -104,7 +105,7 @@ def _is_readable(item: str, parser: OverridesParser) -> bool:
 def _expand_hydra_folder(line: str) -> str:
     """Expand `~` in the folders that Hydra itself makes; those of the run are expanded with its other values."""
     key, sign, value = line.partition("=")
-    return f"{key}{sign}{text.expand_home(value)}" if key in HYDRA_TEXTS else line
+    return f"{key}{sign}{expand_home(value)}" if key in HYDRA_TEXTS else line
 
 
 def quote(value: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def write_whole(path: Path, size: int | None = None) -> Iterator[Path]:
         part.replace(path)
     except Exception as error:
         written = part.stat().st_size if part.is_file() else 0
-        if not _is_disk_error(error):
+        if not _is_disk_error(error, (part, path, *path.parents)):
             raise
         raise make_write_error(path, written if size is None else size, error) from error
     finally:
@@ -51,9 +51,14 @@ def make_write_error(path: Path, size: int, error: BaseException) -> RunFailed:
     )
 
 
-def _is_disk_error(error: Exception) -> bool:
-    """Whether an error comes from the file system; safetensors wraps such errors in a class of its own."""
-    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
+def _is_disk_error(error: Exception, paths: Collection[Path]) -> bool:
+    """Whether an error comes from writing to one of these paths, and not from what is read or printed meanwhile.
+
+    Writing itself raises errors without a path; safetensors wraps them in a class of its own.
+    """
+    if isinstance(error, OSError):
+        return not isinstance(error, BrokenPipeError) and (error.filename is None or Path(error.filename) in paths)
+    return type(error).__name__ == "SafetensorError"
 
 
 class LogFile(logging.FileHandler):
@@ -107,6 +112,18 @@ def make_folder(folder: Path, key: str) -> None:
             raise PermissionError(None, "not writable")
     except OSError as error:
         raise UserError(f"{key}: cannot make {folder}: {error.strerror or error}") from error
+
+
+def check_output(path: Path, option: str) -> None:
+    """Raise a UserError that names `option` if a file or folder cannot be made at this path; nothing is made yet."""
+    try:
+        above = next(each for each in path.absolute().parents if each.exists())
+    except OSError as error:
+        raise UserError(f"{option} {path}: {error.strerror}; name another") from error
+    if not above.is_dir():
+        raise UserError(f"{option} {path}: {above} is a file, so nothing can be written below it; name another")
+    if not os.access(above if not path.is_dir() else path, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {path}: nothing may be written to {above}; name another")
 
 
 def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.config.paths import make_path
 from headstart.errors import RunFailed
 from headstart.report.charts.theme import CONFIG
 from headstart.storage.files import write_text
@@ -125,7 +126,7 @@ def bundle_library() -> str:
     """The script that draws the charts in the page; kept among the user's caches, as it takes two seconds to make."""
     import vl_convert
 
-    kept = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headstart"
+    kept = make_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "headstart"
     kept /= f"vega-embed-{vl_convert.get_vega_embed_version()}-vega-{vl_convert.get_vega_version()}.js"
     with suppress(OSError):
         return kept.read_text(encoding="utf-8")
