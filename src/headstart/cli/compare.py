@@ -157,7 +157,7 @@ def main(argv: Sequence[str]) -> int:
     page = report(findings, plots=not options.no_plots, maps=options.maps) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     if options.wandb:
-        from headstart.report.publish import publish
+        from headstart.report.wandb.publish import publish
 
         for address in publish(findings, page.parent):
             console.print(f"W&B: {address}", soft_wrap=True)
