@@ -186,7 +186,7 @@ def _tell(findings: Findings, console: Console) -> None:
     """Print the table and what it shows."""
     from headstart.report.stats.decision import decide, tests_in_short
     from headstart.report.stats.settings import describe_choice
-    from headstart.report.stats.settle import open_questions, questions_in_short
+    from headstart.report.stats.settle import questions_in_short
     from headstart.report.study.facts import caveats, not_counted
     from headstart.report.table import show
     from headstart.storage.plain_text import escape_controls
@@ -199,5 +199,5 @@ def _tell(findings: Findings, console: Console) -> None:
         console.print(line)
     for line in filter(None, [not_counted(comparison.study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
-    for line in questions_in_short(comparison, tested, open_questions(tested)):
+    for line in questions_in_short(comparison, tested, findings.open):
         console.print(escape_controls(line), soft_wrap=line.startswith("headstart "))

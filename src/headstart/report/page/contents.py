@@ -21,6 +21,7 @@ from headstart.report.sections import Listing, Plot, Section
 from headstart.report.stats.contrast import Contrast
 from headstart.report.stats.paired import Family
 from headstart.report.stats.settings import Choice
+from headstart.report.stats.settle import Question, open_questions
 from headstart.report.stats.worth import BUDGETS
 from headstart.report.study.groups import Comparison
 
@@ -42,6 +43,11 @@ class Findings:
         """The comparison as its charts see it."""
         return Table(self.comparison)
 
+    @cached_property
+    def open(self) -> list[Question]:
+        """The differences that are not shown, and what would settle them."""
+        return open_questions(self.families)
+
 
 def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> list[Section]:
     """The page's sections; a figure of somebody's own is drawn into the folder. Without one there are no charts.
@@ -54,7 +60,7 @@ def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> 
     worth = evidence.worth_section(comparison, families, table.palette)
     settings = settings_sections(comparison, findings.choices)
     if folder is None:
-        pairs = evidence.paired_section(comparison, families, table.palette, [])
+        pairs = evidence.paired_section(comparison, families, findings.open, table.palette, [])
         return [
             *(pairs, *settings, worth, _budgets(findings, []), _classes(findings, [])),
             *(_changed_section(findings, []), mistakes_section(comparison, None)),
@@ -64,7 +70,7 @@ def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> 
     return [
         *(figure.draw(comparison, folder / f"{name}.png") for name, figure in figures),
         _scores(table),
-        evidence.paired_section(comparison, families, table.palette, plot_pairs(table, families)),
+        evidence.paired_section(comparison, families, findings.open, table.palette, plot_pairs(table, families)),
         *settings,
         worth,
         _budgets(findings, plot_costs(table)),

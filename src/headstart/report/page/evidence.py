@@ -8,7 +8,7 @@ from headstart.report.sections import Cell, Listing, Plot, Section, number, word
 from headstart.report.stats.decision import describe_family
 from headstart.report.stats.paired import Family, Pair
 from headstart.report.stats.phrases import p_value, points
-from headstart.report.stats.settle import describe_question, open_questions
+from headstart.report.stats.settle import Question, describe_question
 from headstart.report.stats.worth import (
     BUDGETS,
     SECONDS,
@@ -41,9 +41,13 @@ PAIR_HEADS = [
 
 
 def paired_section(
-    comparison: Comparison, families: list[Family], palette: Palette, pictures: Sequence[Plot]
+    comparison: Comparison,
+    families: list[Family],
+    questions: list[Question],
+    palette: Palette,
+    pictures: Sequence[Plot],
 ) -> Section:
-    """The pairs of rows that are tested."""
+    """The pairs of rows that are tested, and what would settle those that are not shown."""
     tested = [pair for family in families for pair in family.tested]
     sizes = _span(sorted({len(family.tested) for family in families if family.tested}))
     seeds = sorted({len(pair.runs) for pair in tested})
@@ -79,14 +83,13 @@ def paired_section(
         caption,
         pictures,
         small=True,
-        points=_open(comparison, families),
+        points=_open(comparison, questions),
         tables=_pair_tables(comparison, families, palette),
     )
 
 
-def _open(comparison: Comparison, families: list[Family]) -> list[str]:
+def _open(comparison: Comparison, found: list[Question]) -> list[str]:
     """What would settle the differences that are not shown, with the command for it."""
-    found = open_questions(families)
     lines = [" ".join([describe_question(comparison, one), *one.commands]) for one in found[:MOST_OPEN]]
     rest = len(found) - len(lines)
     return [*lines, f"{rest} more differences are open; decision.json has all."] if rest else lines

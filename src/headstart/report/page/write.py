@@ -146,7 +146,7 @@ def record_decision(findings: Findings) -> dict[str, Any]:
     """What decision.json holds: the row to take in words, what was chosen on validation, and what is open."""
     from headstart.report.stats.decision import decide
     from headstart.report.stats.settings import record_choice
-    from headstart.report.stats.settle import open_questions, record_question
+    from headstart.report.stats.settle import record_question
 
     comparison, families = findings.comparison, findings.families
     decision = decide(comparison, families)
@@ -161,7 +161,7 @@ def record_decision(findings: Findings) -> dict[str, Any]:
         "decision": [decision.sentence, *decision.tasks],
         "reference": references or None,
         "chosen": [record_choice(comparison, choice) for choice in findings.choices],
-        "open": [record_question(comparison, question) for question in open_questions(families)],
+        "open": [record_question(comparison, question) for question in findings.open],
     }
 
 

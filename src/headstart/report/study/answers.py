@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.storage.plain_text import escape_controls, read_cell
+from headstart.storage.plain_text import read_cells
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,8 +57,8 @@ def columns(path: Path, *names: str) -> list[tuple[str, ...]]:
         heads = next(reader, [])
         places = [heads.index(name) for name in names]
         most = max(places)
-        rows = [row for row in reader if len(row) > most]
-    return [tuple(read_cell(escape_controls(row[place])) for row in rows) for place in places]
+        rows = read_cells([row for row in reader if len(row) > most])
+    return [tuple(row[place] for row in rows) for place in places]
 
 
 def read_answers(path: Path, classes: int, n_test: float | None) -> Answers | None:
