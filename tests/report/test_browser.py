@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
+from headstart.report.charts.render import make_spec
 from headstart.report.charts.tables import Table, list_costs, list_curves, list_scores
+from headstart.report.page.class_tables import list_classes
+from headstart.report.page.row_plots import plot_calibration, plot_classes, plot_confusions, plot_verdicts
+from headstart.report.stats.contrast import Contrast, contrasts
+from headstart.report.stats.families import families
 from headstart.report.stats.worth import SECONDS
 from headstart.report.study.groups import compare
 from headstart.report.study.read import read
@@ -121,6 +127,87 @@ def test_a_subset_has_its_own_numbers_and_says_so(tab: Any, outputs: Path) -> No
     tab.click("#filter button[type=reset]")
     tab.wait_for_function("document.querySelectorAll('#summary tbody tr[hidden]').length === 0 && isWhole()")
     assert tab.inner_text("#subset") == ""
+
+
+def take(spec: Any) -> dict[str, Any]:
+    """The tables of a figure's only chart."""
+    (chart,) = spec.charts
+    found: dict[str, Any] = make_spec(chart)["datasets"]
+    return found
+
+
+def draw_again(table: Table, rows: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
+    """The tables that Python makes for the page's charts of single rows and of two rows, by kind and names of rows."""
+    plots = [("confusion", plot_confusions(table)[0]), ("reliability", plot_calibration(table)[0])]
+    (task, known), *_ = table.comparison.tasks().items()
+    (family,) = families(table.comparison, None)
+    found = {
+        f"{kind} {table.comparison.groups[plot.rows[0]].strategy}": take(plot) for kind, own in plots for plot in own
+    }
+    for kind in ("classes", "verdicts"):
+        for names in rows[kind]:
+            one, other = (next(row for row in known if row.strategy == name) for name in names)
+            contrast, about = Contrast(task, family.between(one, other)), " ".join(names)
+            plot = (
+                plot_classes(table, contrast, 1, "", "") if kind == "classes" else plot_verdicts(table, contrast, 1, "")
+            )
+            found[f"{kind} {about}"] = take(plot)
+    return found
+
+
+@pytest.mark.parametrize("seeds", [{"0", "1", "2"}, {"0", "2"}, {"1"}])
+def test_charts_of_a_subset_of_seeds_are_those_of_a_study_of_these_runs(
+    seeds: set[str], tab: Any, outputs: Path
+) -> None:
+    """Confusions, calibration, classes and verdicts, with the sentences under them and the tables of classes."""
+    tab.evaluate(
+        """async seeds => { kept[seedDim].clear();
+        study.dims[seedDim].values.forEach((seed, at) => { if (seeds.includes(seed)) kept[seedDim].add(at); });
+        await filter(); }""",
+        sorted(seeds),
+    )
+    found = tab.evaluate(
+        """figures.filter(figure => ['confusion', 'reliability', 'classes', 'verdicts'].includes(figure.kind)).map(each => [
+        each.kind + ' ' + each.rows.map(row => study.rows[row].name).join(' '), tablesOf(each, 0),
+        [each.element.querySelector('figcaption')?.textContent, each.views[0].data(Object.keys(tablesOf(each, 0))[0])]])"""
+    )
+    drawn = {name: views for name, _, views in found}
+    rows = {kind: [name.split()[1:] for name in drawn if name.startswith(kind)] for kind in ("classes", "verdicts")}
+    study = read(outputs / "demo")
+    table = Table(compare(replace(study, runs=[run for run in study.runs if str(run.repeat) in seeds])))
+    expected = draw_again(table, rows)
+    assert len(rows["verdicts"]) == 2
+    assert {name for name, _, _ in found} == set(expected)
+    for name, tables, _ in found:
+        ours = {key: rows for key, rows in expected[name].items() if key in tables}
+        # the classes stand as those of the whole study, and two rows' colours are those of the whole study
+        for key in ours:
+            same = sorted if key in ("classes", "ends") else list
+            one, other = (
+                same(each[key], key=lambda line: (line["class"], line.get("label"))) if same is sorted else each[key]
+                for each in (ours, tables)
+            )
+            assert alike(one, other), (name, key)
+    assert all(len(view) > 0 for _, view in drawn.values())
+    for plot in plot_confusions(table)[0]:
+        assert drawn[f"confusion {table.comparison.groups[plot.rows[0]].strategy}"][0] == plot.caption
+    lines = """[...document.querySelectorAll('table[data-kind=classes]')].map(each => [...each.tBodies[0].rows].map(row =>
+        [...row.cells].map(cell => cell.textContent)))"""
+    listings = list_classes(
+        table, list(families(table.comparison, None)), contrasts(table.comparison, families(table.comparison, None))
+    )
+    by_name = {listing.folded.partition(":")[0]: listing for listing in listings}
+    titles = tab.evaluate(
+        "[...document.querySelectorAll('table[data-kind=classes]')].map(each => each.closest('details').querySelector('summary').textContent)"
+    )
+    for title, shown in zip(titles, tab.evaluate(lines), strict=True):
+        listing = by_name.get(title.partition(":")[0])
+        if listing is not None:
+            assert sorted([cell.text for cell in row] for row in listing.rows) == sorted(shown)
+    badge = "getComputedStyle(document.querySelector('.of-study'), '::before').content"
+    assert ("of the whole study" in tab.evaluate(badge)) == (len(seeds) < 3)
+    tab.evaluate("document.querySelector('#filter button[type=reset]').click()")
+    tab.wait_for_function("isWhole() && document.getElementById('subset').textContent === ''")
 
 
 def test_a_run_opens_to_what_it_did(tab: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headstart.config.words import count
 from headstart.report.stats.contrast import Contrast
 from headstart.report.study.answers import Answers, columns
-from headstart.report.study.folds import by_seed, pool_answers
+from headstart.report.study.folds import by_seed, locate, pool_answers
 from headstart.report.study.groups import Group
 from headstart.report.study.read import Run
 
@@ -81,7 +81,7 @@ def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str) -> Sel
     answers = [pool_answers([runs[side] for runs in pairs]) or [] for side in (0, 1)]
     shown = []
     for place in order[:MOST]:
-        run, row = _locate(place, folds)
+        run, row = locate(place, folds)
         truth, caption, told = classes[found.labels[place]], [], []
         said = [int(side[place]) for side in found.said]
         sides = zip(("first", "second"), rows, (found.one, found.other), strict=True)
@@ -116,8 +116,8 @@ def choose_mistakes(group: Group, label: str) -> Selection | None:
     names = [name for run in seeds[0] for name in columns(run.folder / "predictions.csv", "name")[0]]
     classes, shown = seeds[0][0].classes, []
     for found in mistakes[:MOST]:
-        run, row = _locate(found.place, seeds[0])
-        wrong_run = _locate(found.place, seeds[found.seed])[0]
+        run, row = locate(found.place, seeds[0])
+        wrong_run = locate(found.place, seeds[found.seed])[0]
         label_ = int(pooled[0].labels[found.place])
         truth, said, share = classes[label_], classes[found.said], _percent(found.confidence)
         often = (f"wrong in {found.wrong} of {len(seeds)} seeds",) if len(seeds) > 1 else ()
@@ -154,16 +154,6 @@ def list_mistakes(answers: Sequence[Answers]) -> list[Mistake]:
         said = int(answers[seed].predicted[place])
         found.append(Mistake(place, seed, said, None if sure < 0 else sure, counts[place]))
     return found
-
-
-def _locate(place: int, folds: Sequence[Run]) -> tuple[Run, int]:
-    """The run of a seed, and the row in it, of an image of its pooled test set."""
-    for run in folds:
-        assert run.answers is not None
-        if place < len(run.answers.labels):
-            return run, place
-        place -= len(run.answers.labels)
-    raise IndexError(place)
 
 
 def _mean_confidence(answers: Sequence[Answers], place: int, said: int) -> float | None:

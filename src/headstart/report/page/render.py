@@ -12,6 +12,7 @@ from headstart.report.charts.grids import AHEAD, BEHIND, OPEN
 from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import brighten
+from headstart.report.page.counts import Counts
 from headstart.report.page.store import link, make_store, write_json
 from headstart.report.page.templates import template
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
@@ -39,7 +40,8 @@ FILES = (
     *("summary.csv", "runs.csv", "pairs.csv", "worth.csv", "per_class.csv", "class_differences.csv"),
     *("calibration.csv", "changed.csv", "decision.json"),
 )
-SCRIPTS = ("data.js", "charts.js", "table.js", "run.js")
+MADE = ("scores", "cost", "curves", "confusion", "classes")  # kinds of charts whose tables the script makes whole
+SCRIPTS = ("data.js", "counts.js", "charts.js", "table.js", "run.js")
 
 
 def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, Any], stamp: str = "") -> str:
@@ -52,7 +54,8 @@ def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, 
     table = findings.table
     columns = page_columns(comparison)
     telling = [column for column in columns if tells(comparison, column)]
-    store = make_store(table, columns, _strip(sections, specs), comparison.study.folder / "report")
+    counts = Counts(table, findings.contrasts)
+    store = make_store(table, columns, _strip(sections, specs), counts, comparison.study.folder / "report")
     return template("template.html").render(
         study=comparison.study.name,
         metric=comparison.metric,
@@ -79,7 +82,8 @@ def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, 
 
 def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, Any]:
     """The specifications without the tables that the page's script makes of the runs."""
-    made = {plot.name for section in sections for plot in section.pictures if isinstance(plot, Plot) and plot.kind}
+    plots = [plot for section in sections for plot in section.pictures if isinstance(plot, Plot)]
+    made = {plot.name for plot in plots if plot.kind in MADE}
     return {
         name: [spec | {"datasets": {table: [] for table in spec["datasets"]}} for spec in panels]
         if name in made

@@ -59,19 +59,13 @@ function addPhases(run) {
 async function addCharts(run, pictures) {
   const curves = figures.find(figure => figure.kind === "curves" && figure.rows.includes(run.row));
   if (curves && run.curve) await addChart(pictures, study.charts[curves.name][0], curveTables([run.row], () => [run]), "Learning curve");
-  const confusion = figures.find(figure => figure.name.startsWith("confusion-")), n = study.classes.length;
-  if (!run.confusion.length) return;
-  if (confusion && n && run.confusion.length === n * n) {
-    const cells = run.confusion.map((count, at) => {
-      const is = Math.floor(at / n), share = count / run.confusion.slice(is * n, is * n + n).reduce((sum, each) => sum + each, 0);
-      return { true: is, seen: at % n, share, text: share >= 0.005 ? fixed(100 * share, 0) : "" };
-    }).filter(cell => cell.share > 0);
-    await addChart(pictures, study.charts[confusion.name][0], { cells }, "Confusion matrix");
-  } else if (n) {
+  const names = study.classes[run.classes], own = figures.find(figure => figure.kind === "confusion" && runsOf[figure.rows[0]][0].classes === run.classes);
+  if (own && run.confusion) await addChart(pictures, study.charts[own.name][0], confusionTables([run]), "Confusion matrix");
+  else if (run.worst) {
     const list = make("ol");
-    for (let at = 0; at < Math.min(45, run.confusion.length); at += 3) {
-      const [is, seen, count] = run.confusion.slice(at, at + 3);
-      list.append(make("li", `${study.classes[is]} for ${study.classes[seen]}: ${count} images`));
+    for (let at = 0; at < Math.min(45, run.worst.length); at += 3) {
+      const [is, seen, count] = run.worst.slice(at, at + 3);
+      list.append(make("li", `${names[is]} for ${names[seen]}: ${count} images`));
     }
     const part = make("div");
     part.append(make("h3", "Most often taken"), list);
