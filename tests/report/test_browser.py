@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from headstart.report.stats.worth import SECONDS
 from headstart.report.study.groups import compare
 from headstart.report.study.read import read
 from report.browser import BROWSER, DRAW, opened
+from report.photos import write_photos
 from report.studies import half_width, made
 from study_files import write_demo, write_run
 
@@ -167,9 +169,10 @@ def test_charts_of_a_subset_of_seeds_are_those_of_a_study_of_these_runs(
         sorted(seeds),
     )
     found = tab.evaluate(
-        """figures.filter(figure => ['confusion', 'reliability', 'classes', 'verdicts'].includes(figure.kind)).map(each => [
-        each.kind + ' ' + each.rows.map(row => study.rows[row].name).join(' '), tablesOf(each, 0),
-        [each.element.querySelector('figcaption')?.textContent, each.views[0].data(Object.keys(tablesOf(each, 0))[0])]])"""
+        """figures.filter(each => ['confusion', 'reliability', 'classes', 'verdicts'].includes(each.kind)).map(each => {
+        const tables = tablesOf(each, 0), caption = each.element.querySelector('figcaption')?.textContent;
+        return [each.kind + ' ' + each.rows.map(row => study.rows[row].name).join(' '), tables,
+            [caption, each.views[0].data(Object.keys(tables)[0])]]; })"""
     )
     drawn = {name: views for name, _, views in found}
     rows = {kind: [name.split()[1:] for name in drawn if name.startswith(kind)] for kind in ("classes", "verdicts")}
@@ -191,16 +194,14 @@ def test_charts_of_a_subset_of_seeds_are_those_of_a_study_of_these_runs(
     assert all(len(view) > 0 for _, view in drawn.values())
     for plot in plot_confusions(table)[0]:
         assert drawn[f"confusion {table.comparison.groups[plot.rows[0]].strategy}"][0] == plot.caption
-    lines = """[...document.querySelectorAll('table[data-kind=classes]')].map(each => [...each.tBodies[0].rows].map(row =>
-        [...row.cells].map(cell => cell.textContent)))"""
+    lines = """[...document.querySelectorAll('table[data-kind=classes]')].map(each => [
+        each.closest('details').querySelector('summary').textContent,
+        [...each.tBodies[0].rows].map(row => [...row.cells].map(cell => cell.textContent))])"""
     listings = list_classes(
         table, list(families(table.comparison, None)), contrasts(table.comparison, families(table.comparison, None))
     )
     by_name = {listing.folded.partition(":")[0]: listing for listing in listings}
-    titles = tab.evaluate(
-        "[...document.querySelectorAll('table[data-kind=classes]')].map(each => each.closest('details').querySelector('summary').textContent)"
-    )
-    for title, shown in zip(titles, tab.evaluate(lines), strict=True):
+    for title, shown in tab.evaluate(lines):
         listing = by_name.get(title.partition(":")[0])
         if listing is not None:
             assert sorted([cell.text for cell in row] for row in listing.rows) == sorted(shown)
@@ -302,6 +303,27 @@ def test_without_a_script_the_decision_the_table_and_the_first_charts_are_there(
         for kind in ("scores", "cost"):
             assert "finetune" in tab.text_content(f"figure[data-kind={kind}] svg")
         assert not tab.is_visible("#filter")
+        assert said == []
+
+
+def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser: Any, tmp_path: Path) -> None:
+    photos, classes = tmp_path / "photos #1", ["a cat", "<img src=x onerror=alert(1)>"]
+    run = write_run(tmp_path, classes=classes)
+    known = write_photos(run, photos, classes, [f"{at} 🐈 a\"b'c<b>%20#{at}.png" for at in range(10)])
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(result | known))
+    made(tmp_path)
+    with opened(browser, tmp_path / "demo/report/index.html", viewport={"width": 800, "height": 800}) as (tab, said):
+        tab.evaluate("openRun(study.runs[0])")
+        links = tab.evaluate(
+            "[...document.querySelectorAll('#run .cards a, main .cards a')].map(a => [a.href, a.text])"
+        )
+        loaded = "[...document.querySelectorAll('#run .cards img')].map(each => each.complete && each.naturalWidth)"
+        assert tab.evaluate(loaded) == [128] * (len(links) // 2)
+        assert "says <img src=x onerror=alert(1)> (50 %)" in tab.inner_text("#run .cards li >> nth=0")
+        files = {unquote(urlparse(href).path): text for href, text in links}
+        assert len(files) >= 2
+        assert all(Path(file).is_file() and Path(file).name in text for file, text in files.items())
         assert said == []
 
 

@@ -49,24 +49,23 @@ class Findings:
         return open_questions(self.families)
 
 
-def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> list[Section]:
-    """The page's sections; a figure of somebody's own is drawn into the folder. Without one there are no charts.
+def contents(findings: Findings, folder: Path, galleries: Galleries | None) -> list[Section]:
+    """The page's sections; a figure of somebody's own is drawn into the folder.
 
     Args:
-        maps: show where networks look in the test images that have pictures.
+        galleries: which draw test images; None leaves charts out too.
     """
     comparison, families = findings.comparison, findings.families
     table = findings.table
     worth = evidence.worth_section(table, families)
     settings = settings_sections(table, findings.choices)
-    if folder is None:
+    if galleries is None:
         pairs = evidence.paired_section(table, families, findings.open, [])
         return [
             *(pairs, *settings, worth, _budgets(findings, []), _classes(findings, [])),
             *(_changed_section(findings, []), mistakes_section(comparison, None)),
         ]
     figures = figures_asked_for(comparison).items()
-    galleries = Galleries(maps)
     return [
         *(figure.draw(comparison, folder / f"{name}.png") for name, figure in figures),
         _scores(table),
@@ -211,11 +210,12 @@ def _changed_section(findings: Findings, pictures: Sequence[Plot], galleries: Ga
             count = min(MOST_IMAGES, len(order))
             told = f"{name}: the {count} that changed most, of {len(order):,}"
             where: dict[str, Any] = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
-            tables.append(list_changed(findings.table, contrast, f"changed-{place}", order[:count], **where))
+            tables.append(list_changed(findings.table, contrast, f"changed-{place}", order[:count], galleries, **where))
         if galleries is not None and place < MOST_CONTRASTS:
             sides = contrast.pair.one, contrast.pair.other
             one, other = (findings.comparison.label(side, within_task=True) for side in sides)
-            selection = choose_changed(contrast, (one, other), name)
+            numbers = findings.table.number(sides[0]), findings.table.number(sides[1])
+            selection = choose_changed(contrast, (one, other), name, numbers)
             drawn += [] if selection is None else [galleries.draw(selection, f"changed-pictures-{place}")]
     if not points:
         return Section(title, "There are no two rows with readable predictions of the same test images.", [])

@@ -44,11 +44,13 @@ class Selection:
     Attributes:
         title: what they are, of how many.
         maps: what each of an image's maps explains.
+        rows: the numbers of the rows that answered.
     """
 
     title: str
     images: list[Shown]
     maps: tuple[str, ...]
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,13 @@ class Mistake:
     wrong: int
 
 
-def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str) -> Selection | None:
+def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str, numbers: tuple[int, int]) -> Selection | None:
     """The images whose verdicts differ most between two rows, in the order of `Verdicts.order`.
 
     The maps are of the first common seed's networks; None where no image changed or predictions cannot be read.
 
     Args:
-        rows: the names of both.
+        rows, numbers: the names of both, and their places in the comparison.
     """
     found = contrast.verdicts
     order = [] if found is None else found.order()
@@ -95,10 +97,10 @@ def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str) -> Sel
         networks = ((run, said[0]), (beside[id(run)], said[1]))
         shown.append(Shown(run, row, names[place], (f"is {truth}", *caption), alt, networks))
     few = f"the {MOST} that changed most, of {len(order):,}" if len(order) > MOST else f"all {len(order)} that changed"
-    return Selection(f"{title}: {few}", shown, ("where the first looks", "where the second looks"))
+    return Selection(f"{title}: {few}", shown, ("where the first looks", "where the second looks"), numbers)
 
 
-def choose_mistakes(group: Group, label: str) -> Selection | None:
+def choose_mistakes(group: Group, label: str, number: int) -> Selection | None:
     """The wrong answers of a row that it was most confident of, each image once, over all seeds.
 
     Without confidences, those that most seeds got wrong. The maps are of the network that made the mistake. None where
@@ -130,7 +132,8 @@ def choose_mistakes(group: Group, label: str) -> Selection | None:
     few = (
         f"the {MOST} {first} of {len(mistakes):,} mistakes" if len(mistakes) > MOST else count(len(mistakes), "mistake")
     )
-    return Selection(f"{label}: {few}", shown, ("what speaks for its answer", "what speaks for the true class"))
+    maps = ("what speaks for its answer", "what speaks for the true class")
+    return Selection(f"{label}: {few}", shown, maps, (number,))
 
 
 def list_mistakes(answers: Sequence[Answers]) -> list[Mistake]:

@@ -13,6 +13,7 @@ from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import brighten
 from headstart.report.page.counts import Counts
+from headstart.report.page.own_mistakes import OwnMistakes
 from headstart.report.page.store import link, make_store, write_json
 from headstart.report.page.templates import template
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
@@ -25,6 +26,7 @@ from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
 
 if TYPE_CHECKING:
     from headstart.report.page.contents import Findings
+    from headstart.report.page.gallery import Galleries
 
 
 # Title, explanation, whether its cells are numbers.
@@ -44,18 +46,26 @@ MADE = ("scores", "cost", "curves", "confusion", "classes")  # kinds of charts w
 SCRIPTS = ("data.js", "counts.js", "charts.js", "table.js", "run.js")
 
 
-def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, Any], stamp: str = "") -> str:
+def render(
+    findings: Findings,
+    sections: Sequence[Section],
+    specs: Mapping[str, Any],
+    galleries: Galleries | None,
+    stamp: str = "",
+) -> str:
     """The whole page; every text in it is escaped, and whatever draws its charts is in it.
 
     Args:
         specs: of the sections' charts, by the name of their figure.
+        galleries: which read the test images; None shows no pictures.
     """
     comparison = findings.comparison
     table = findings.table
     columns = page_columns(comparison)
     telling = [column for column in columns if tells(comparison, column)]
-    counts = Counts(table, findings.contrasts)
-    store = make_store(table, columns, _strip(sections, specs), counts, comparison.study.folder / "report")
+    counts, mistakes = Counts(table, findings.contrasts), OwnMistakes(galleries)
+    folder = comparison.study.folder / "report"
+    store = make_store(table, columns, _strip(sections, specs), counts, mistakes, folder)
     return template("template.html").render(
         study=comparison.study.name,
         metric=comparison.metric,

@@ -22,6 +22,7 @@ function openRun(run) {
   addPhases(run);
   const pictures = make("div", undefined, { className: "grid" });
   dialog.append(pictures);
+  addMistakes(run);
   dialog.showModal();
   if (window.vegaEmbed) addCharts(run, pictures);
   dialog.dispatchEvent(new CustomEvent("run", { detail: run }));
@@ -54,6 +55,23 @@ function addPhases(run) {
   const box = make("div", undefined, { className: "scroll", tabIndex: 0 });
   box.append(table);
   dialog.append(make("h3", "Strategy"), box);
+}
+
+function addMistakes(run) {
+  if (!run.mistakes || !run.mistakes.length) return;
+  const names = study.classes[run.classes], list = make("ul", undefined, { className: "cards" });
+  for (const [row, said, sure] of run.mistakes) {
+    const key = study.images[run.images] + "-" + row, [name, label, href] = study.shown[key], card = make("li", undefined, { title: name });
+    const there = document.querySelector(`main img[data-image="${key}"]`), [source, coarse] = there ? [there.src, there.classList.contains("coarse")] : study.pictures[key] || [];
+    if (source) card.append(make("img", undefined, { src: source, alt: `${name}, of class ${names[label]}`, className: coarse ? "view0 coarse" : "view0" }));
+    card.append(make("span", "is " + names[label]), make("span", `says ${names[said]}` + (sure === null ? "" : ` (${sure} %)`)));
+    const line = make("span", href ? undefined : name, { className: "name" });
+    if (href) line.append(make("a", name, { href }));
+    card.append(line);
+    list.append(card);
+  }
+  dialog.append(make("h3", run.mistakes[0][2] === null ? "Mistakes" : "Most confident mistakes"), list);
+  if (study.missing) dialog.append(make("p", `Some pictures are missing: ${study.missing}.`, { className: "note" }));
 }
 
 async function addCharts(run, pictures) {

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from headstart.report.charts.tables import MOST_SCORES, Table, read_overrides
 from headstart.report.page.counts import Counts
+from headstart.report.page.own_mistakes import OwnMistakes
+from headstart.report.page.templates import make_link
 from headstart.report.stats.worth import BUDGETS
 from headstart.report.study.columns import Column
 from headstart.report.study.groups import Comparison, Group, natural, plain, student_t
@@ -29,17 +29,22 @@ def kind_of(column: Column) -> str:
 
 def link(run: Run, report: Path) -> str:
     """The way from the report to the run's folder."""
-    return quote(os.path.relpath(run.folder, report).replace(os.sep, "/")) + "/"
+    return make_link(run.folder, report) + "/"
 
 
 def make_store(
-    table: Table, columns: Sequence[Column], charts: Mapping[str, Any], counts: Counts, report: Path
+    table: Table,
+    columns: Sequence[Column],
+    charts: Mapping[str, Any],
+    counts: Counts,
+    mistakes: OwnMistakes,
+    report: Path,
 ) -> dict[str, Any]:
     """The page's data as plain values."""
     comparison = table.comparison
     metric = comparison.metric
     dims = _list_dimensions(comparison)
-    runs = _Runs(table, columns, counts, report)
+    runs = _Runs(table, columns, counts, mistakes, report)
     tasks = comparison.tasks()
     most = max(len(group.runs) for group in comparison.groups)
     budgets = {budget.name: budget.axis for budget in BUDGETS}
@@ -58,6 +63,8 @@ def make_store(
         "runs": [runs.describe(group, run) for group in comparison.groups for run in group.runs],
         "phases": [json.loads(text) for text in runs.phases],
         "classes": list(runs.classes),
+        "images": list(runs.images),
+        **mistakes.draw(),
         "charts": charts,
     }
 
@@ -108,6 +115,7 @@ class _Runs:
     table: Table
     columns: Sequence[Column]
     counts: Counts
+    mistakes: OwnMistakes
     report: Path
     phases: dict[str, int] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
@@ -132,7 +140,8 @@ class _Runs:
         }
         if words is not None:
             found["command"] = shlex.join(["headstart", "train", *words])
-        return found | self.counts.of(group, run) | ({"wandb": run.wandb_id} if run.wandb_id else {})
+        found |= self.counts.of(group, run) | self.mistakes.of(run)
+        return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
 
 
 def _curve(table: Table, run: Run) -> dict[str, Any] | None:
