@@ -133,7 +133,8 @@ function pairTables(figure) {
     const common = keptRuns(cell.one).flatMap(run => keptRuns(cell.other).filter(other => other.seed === run.seed && other.images === run.images).map(other => valueOf(run, name) - valueOf(other, name)));
     if (!common.length) return [];
     const gain = (rising ? 1 : -1) * total(common) / common.length;
-    return [{ ...cell, gain, text: signed(scaleOf(column) * gain, column.kind === "percent" ? 1 : 3), shown: false, strength: 0.1, colour: "#8c959f", ink: "#59636e" }];
+    const copy = structuredClone(cell);  // without the mark by which Vega knows its own
+    return [{ ...copy, gain, text: signed(scaleOf(column) * gain, column.kind === "percent" ? 1 : 3), shown: false, strength: 0.1, colour: "#8c959f", ink: "#59636e" }];
   }) };
 }
 

@@ -71,7 +71,7 @@ function addMistakes(run) {
     list.append(card);
   }
   dialog.append(make("h3", run.mistakes[0][2] === null ? "Mistakes" : "Most confident mistakes"), list);
-  if (study.missing) dialog.append(make("p", `Some pictures are missing: ${study.missing}.`, { className: "note" }));
+  if (study.missing) dialog.append(make("p", `Pictures are missing: ${study.missing}.`, { className: "note" }));
 }
 
 async function addCharts(run, pictures) {
