@@ -134,7 +134,7 @@ function pairTables(figure) {
     if (!common.length) return [];
     const gain = (rising ? 1 : -1) * total(common) / common.length;
     const copy = structuredClone(cell);  // without the mark by which Vega knows its own
-    return [{ ...copy, gain, text: signed(scaleOf(column) * gain, column.kind === "percent" ? 1 : 3), shown: false, strength: 0.1, colour: "#8c959f", ink: "#59636e" }];
+    return [{ ...copy, gain, text: signed(scaleOf(column) * gain, column.kind === "percent" ? 1 : 3), shown: false, strength: 0.1, colour: "#8c959f", ink: "#6a737d" }];
   }) };
 }
 
