@@ -165,7 +165,7 @@ def test_charts_of_a_subset_of_seeds_are_those_of_a_study_of_these_runs(
     tab.evaluate(
         """async seeds => { kept[seedDim].clear();
         study.dims[seedDim].values.forEach((seed, at) => { if (seeds.includes(seed)) kept[seedDim].add(at); });
-        await filter(); }""",
+        await filter(); await settled; }""",
         sorted(seeds),
     )
     found = tab.evaluate(
@@ -343,7 +343,7 @@ def test_any_name_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
         assert tab.text_content("#run pre").startswith("headstart train 'strategy.note=")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
         # differences between rows are those of the seeds that are kept, and none of these is tested
-        tab.evaluate("async () => { kept[seedDim].delete(1); await filter(); }")
+        tab.evaluate("async () => { kept[seedDim].delete(1); await filter(); await settled; }")
         drawn = "figures.find(figure => figure.kind === 'pairs').views[0].data('pairs')"
         names = tab.evaluate(f"{drawn}.map(cell => [cell.one, cell.other].map(row => runsOf[row][0].name))")
         scores = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("demo/*/result.json")}

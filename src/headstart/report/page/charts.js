@@ -114,18 +114,33 @@ async function draw(figure) {
   figure.element.dataset.ready = "";
 }
 
-// The subset has changed: hide what is about other rows, and give the rest its numbers.
-async function refresh(figure) {
+// The subset has changed: hide what is about other rows, and make the numbers of the rest.
+function refresh(figure) {
   const { element, kind, rows } = figure, few = kind === "curves" ? rows.some(row => rowKept[row]) : rows.every(row => rowKept[row]);
   const tables = few || !rows.length ? study.charts[figure.name].map((_, at) => tablesOf(figure, at)) : [null];
   element.hidden = tables.includes(null);
+  figure.tables = null;
   if (element.hidden) return;
   if (captions[kind]) element.querySelector("figcaption").textContent = isPartial() ? captions[kind](figure) : figure.caption;
-  if (!figure.drawn) return;
+  figure.tables = tables;
+}
+
+async function update(figure) {
+  const { tables, name } = figure;
+  if (!figure.drawn || !tables) return;
+  figure.tables = null;
   await Promise.all(figure.views.map((view, at) => {
-    for (const name of Object.keys(study.charts[figure.name][at].datasets)) if (tables[at][name]) view.data(name, tables[at][name]);
+    for (const table of Object.keys(study.charts[name][at].datasets)) if (tables[at][table]) view.data(table, tables[at][table]);
     return view.runAsync();
   }));
+}
+
+// Charts in view are drawn at once, the others one by one: `settled` is when all are.
+let settled = Promise.resolve();
+async function refreshCharts() {
+  figures.forEach(refresh);
+  await Promise.all(figures.filter(figure => figure.inView).map(update));
+  settled = figures.reduce((before, figure) => before.then(() => new Promise(setTimeout)).then(() => update(figure)), Promise.resolve());
 }
 
 function offerAxes(figure) {
@@ -143,9 +158,10 @@ function offerAxes(figure) {
 
 if (window.vegaEmbed) {
   const watcher = new IntersectionObserver(entries => {
-    for (const entry of entries) if (entry.isIntersecting) {
-      watcher.unobserve(entry.target);
-      draw(figures.find(figure => figure.element === entry.target));
+    for (const entry of entries) {
+      const figure = figures.find(each => each.element === entry.target);
+      figure.inView = entry.isIntersecting;
+      if (figure.inView && !figure.drawn) draw(figure);
     }
   }, { rootMargin: "400px" });
   figures.forEach(figure => { offerAxes(figure); watcher.observe(figure.element); });

@@ -56,7 +56,7 @@ async function filter() {
     const at = Number(set.dataset.dim), all = study.dims[at].values.length;
     set.parentElement.querySelector(".count").textContent = kept[at].size === all ? "" : ` ${kept[at].size} of ${all}`;
   });
-  await Promise.all(figures.map(refresh));
+  await refreshCharts();
 }
 
 if (bar) {
