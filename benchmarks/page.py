@@ -17,8 +17,11 @@ from benchmarks.measure import HEADSTART, Figure, interleaved, run, seconds
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 SEEDS, STRATEGIES, WIDTHS = 5, 10, 5
 BROWSER = shutil.which("chromium")
-USABLE = """() => new Promise(done => { const look = () => document.querySelector('figure[data-ready]')
-  ? done(performance.now()) : requestAnimationFrame(look); look(); })"""
+# The scripts have run (the filter is there), and the first chart is drawn once it is scrolled to.
+USABLE = """() => new Promise(done => { const look = () => {
+  if (document.querySelector('#filter:not([hidden])')) document.querySelector('figure.plot').scrollIntoView();
+  if (document.querySelector('figure[data-ready]')) done(performance.now()); else requestAnimationFrame(look);
+}; look(); })"""
 FILTER = """async () => { const began = performance.now(); kept[0].delete(0); await filter();
   const taken = performance.now() - began; kept[0].add(0); await filter(); return taken; }"""
 
@@ -37,7 +40,11 @@ def measure(repeats: int) -> list[Figure]:
         ]
         if BROWSER is not None:
             opened = [open_page(page) for _ in range(repeats)]
-            figures.append(Figure("from opening it to its first chart", median(s for s, _ in opened), "s", at_most=2.0))
+            figures.append(
+                Figure(
+                    "from opening it to a filter and the first chart", median(s for s, _ in opened), "s", at_most=2.0
+                )
+            )
             figures.append(Figure("a filter of rows", median(ms for _, ms in opened), "ms", at_most=150.0))
     return figures
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import numpy as np
 import pytest
 import yaml
 
+from headstart.report.charts.render import make_spec
 from headstart.report.charts.tables import Table, list_costs, list_curves, list_scores
+from headstart.report.page.class_tables import list_classes
+from headstart.report.page.row_plots import plot_calibration, plot_classes, plot_confusions, plot_verdicts
+from headstart.report.stats.contrast import Contrast, contrasts
+from headstart.report.stats.families import families
 from headstart.report.stats.worth import SECONDS
 from headstart.report.study.groups import compare
 from headstart.report.study.read import read
 from report.browser import BROWSER, DRAW, opened
+from report.photos import write_photos
 from report.studies import half_width, made
 from study_files import write_demo, write_run
 
@@ -123,6 +131,86 @@ def test_a_subset_has_its_own_numbers_and_says_so(tab: Any, outputs: Path) -> No
     assert tab.inner_text("#subset") == ""
 
 
+def take(spec: Any) -> dict[str, Any]:
+    """The tables of a figure's only chart."""
+    (chart,) = spec.charts
+    found: dict[str, Any] = make_spec(chart)["datasets"]
+    return found
+
+
+def draw_again(table: Table, rows: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
+    """The tables that Python makes for the page's charts of single rows and of two rows, by kind and names of rows."""
+    plots = [("confusion", plot_confusions(table)[0]), ("reliability", plot_calibration(table)[0])]
+    (task, known), *_ = table.comparison.tasks().items()
+    (family,) = families(table.comparison, None)
+    found = {
+        f"{kind} {table.comparison.groups[plot.rows[0]].strategy}": take(plot) for kind, own in plots for plot in own
+    }
+    for kind in ("classes", "verdicts"):
+        for names in rows[kind]:
+            one, other = (next(row for row in known if row.strategy == name) for name in names)
+            contrast, about = Contrast(task, family.between(one, other)), " ".join(names)
+            plot = (
+                plot_classes(table, contrast, 1, "", "") if kind == "classes" else plot_verdicts(table, contrast, 1, "")
+            )
+            found[f"{kind} {about}"] = take(plot)
+    return found
+
+
+@pytest.mark.parametrize("seeds", [{"0", "1", "2"}, {"0", "2"}, {"1"}])
+def test_charts_of_a_subset_of_seeds_are_those_of_a_study_of_these_runs(
+    seeds: set[str], tab: Any, outputs: Path
+) -> None:
+    """Confusions, calibration, classes and verdicts, with the sentences under them and the tables of classes."""
+    tab.evaluate(
+        """async seeds => { kept[seedDim].clear();
+        study.dims[seedDim].values.forEach((seed, at) => { if (seeds.includes(seed)) kept[seedDim].add(at); });
+        await filter(); await settled; }""",
+        sorted(seeds),
+    )
+    found = tab.evaluate(
+        """figures.filter(each => ['confusion', 'reliability', 'classes', 'verdicts'].includes(each.kind)).map(each => {
+        const tables = tablesOf(each, 0), caption = each.element.querySelector('figcaption')?.textContent;
+        return [each.kind + ' ' + each.rows.map(row => study.rows[row].name).join(' '), tables,
+            [caption, each.views[0].data(Object.keys(tables)[0])]]; })"""
+    )
+    drawn = {name: views for name, _, views in found}
+    rows = {kind: [name.split()[1:] for name in drawn if name.startswith(kind)] for kind in ("classes", "verdicts")}
+    study = read(outputs / "demo")
+    table = Table(compare(replace(study, runs=[run for run in study.runs if str(run.repeat) in seeds])))
+    expected = draw_again(table, rows)
+    assert len(rows["verdicts"]) == 2
+    assert {name for name, _, _ in found} == set(expected)
+    for name, tables, _ in found:
+        ours = {key: rows for key, rows in expected[name].items() if key in tables}
+        # the classes stand as those of the whole study, and two rows' colours are those of the whole study
+        for key in ours:
+            same = sorted if key in ("classes", "ends") else list
+            one, other = (
+                same(each[key], key=lambda line: (line["class"], line.get("label"))) if same is sorted else each[key]
+                for each in (ours, tables)
+            )
+            assert alike(one, other), (name, key)
+    assert all(len(view) > 0 for _, view in drawn.values())
+    for plot in plot_confusions(table)[0]:
+        assert drawn[f"confusion {table.comparison.groups[plot.rows[0]].strategy}"][0] == plot.caption
+    lines = """[...document.querySelectorAll('table[data-kind=classes]')].map(each => [
+        each.closest('details').querySelector('summary').textContent,
+        [...each.tBodies[0].rows].map(row => [...row.cells].map(cell => cell.textContent))])"""
+    listings = list_classes(
+        table, list(families(table.comparison, None)), contrasts(table.comparison, families(table.comparison, None))
+    )
+    by_name = {listing.folded.partition(":")[0]: listing for listing in listings}
+    for title, shown in tab.evaluate(lines):
+        listing = by_name.get(title.partition(":")[0])
+        if listing is not None:
+            assert sorted([cell.text for cell in row] for row in listing.rows) == sorted(shown)
+    badge = "getComputedStyle(document.querySelector('.of-study'), '::before').content"
+    assert ("of the whole study" in tab.evaluate(badge)) == (len(seeds) < 3)
+    tab.evaluate("document.querySelector('#filter button[type=reset]').click()")
+    tab.wait_for_function("isWhole() && document.getElementById('subset').textContent === ''")
+
+
 def test_a_run_opens_to_what_it_did(tab: Any) -> None:
     tab.evaluate("document.querySelector('details.first').open = true")
     tab.click("#runs tr:has-text('head_then_all') a")
@@ -221,13 +309,34 @@ def test_without_a_script_the_decision_the_table_and_the_first_charts_are_there(
         assert said == []
 
 
-def test_any_name_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
-    for place, name in enumerate(NASTY):
-        folder = write_run(tmp_path, classes=NASTY, strategy="finetune", changes={"strategy.note": name}, seed=0)
-        words = [f"strategy.note={name}", "seed=0"]
-        (folder / "overrides.yaml").write_text(yaml.safe_dump(words))
-        del place
+def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser: Any, tmp_path: Path) -> None:
+    photos, classes = tmp_path / "photos #1", ["a cat", "<img src=x onerror=alert(1)>"]
+    run = write_run(tmp_path, classes=classes)
+    known = write_photos(run, photos, classes, [f"{at} 🐈 a\"b'c<b>%20#{at}.png" for at in range(10)])
+    result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps(result | known))
     made(tmp_path)
+    with opened(browser, tmp_path / "demo/report/index.html", viewport={"width": 800, "height": 800}) as (tab, said):
+        tab.evaluate("openRun(study.runs[0])")
+        links = tab.evaluate(
+            "[...document.querySelectorAll('#run .cards a, main .cards a')].map(a => [a.href, a.text])"
+        )
+        loaded = "[...document.querySelectorAll('#run .cards img')].map(each => each.complete && each.naturalWidth)"
+        assert tab.evaluate(loaded) == [128] * (len(links) // 2)
+        assert "says <img src=x onerror=alert(1)> (50 %)" in tab.inner_text("#run .cards li >> nth=0")
+        files = {unquote(urlparse(href).path): text for href, text in links}
+        assert len(files) >= 2
+        assert all(Path(file).is_file() and Path(file).name in text for file, text in files.items())
+        assert said == []
+
+
+def test_any_name_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
+    for seed in range(2):
+        for name in NASTY:
+            changes = {"strategy.note": name}
+            folder = write_run(tmp_path, classes=NASTY, strategy="finetune", changes=changes, seed=seed)
+            (folder / "overrides.yaml").write_text(yaml.safe_dump([f"strategy.note={name}", f"seed={seed}"]))
+    made(tmp_path, "demo", "--all-pairs")
     with opened(browser, tmp_path / "demo/report/index.html", viewport={"width": 400, "height": 800}) as (tab, said):
         assert said == []
         table = tab.text_content("#summary")
@@ -236,3 +345,12 @@ def test_any_name_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
         tab.evaluate("openRun(study.runs[0])")
         assert tab.text_content("#run pre").startswith("headstart train 'strategy.note=")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+        # differences between rows are those of the seeds that are kept, and none of these is tested
+        tab.evaluate("async () => { kept[seedDim].delete(1); await filter(); await settled; }")
+        drawn = "figures.find(figure => figure.kind === 'pairs').views[0].data('pairs')"
+        names = tab.evaluate(f"{drawn}.map(cell => [cell.one, cell.other].map(row => runsOf[row][0].name))")
+        scores = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("demo/*/result.json")}
+        for sides, cell in zip(names, tab.evaluate(drawn), strict=True):
+            one, other = (scores[name]["test"]["accuracy"] for name in sides)
+            assert (cell["gain"], cell["shown"]) == (pytest.approx(one - other), False)
+        assert len(names) == len(NASTY) * (len(NASTY) - 1)

@@ -10,19 +10,14 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from conftest import compose
-from headstart import train
-from headstart.config.schema import to_plain
 from headstart.data.sources import digits
 from headstart.errors import UserError
-from headstart.models import preprocessing
 from headstart.models.weights import FINAL
 from headstart.report.page import run_images
 from headstart.report.page.gallery import Galleries
@@ -32,6 +27,7 @@ from headstart.report.page.run_images import ImageReader, find_test_images
 from headstart.report.study.groups import compare
 from headstart.report.study.read import Run, read
 from report.pages import Page
+from report.photos import write_photos
 from report.studies import answered, made
 from visualize.runs import train_small
 
@@ -161,23 +157,8 @@ def test_the_most_confident_wrong_answer_of_each_image() -> None:
 @pytest.fixture
 def folder_run(tmp_path: Path) -> tuple[Run, Path]:
     """A run's folder for photographs in class folders, with what is needed to read them again."""
-    rng = np.random.default_rng(0)
-    photos = tmp_path / "photos"
-    for name in ("<b>cat", "dog"):
-        (photos / name).mkdir(parents=True)
-        for at in range(10):
-            Image.fromarray(rng.integers(0, 255, (90, 200, 3), np.uint8)).save(photos / name / f"{at}.png")
-    config = compose("data=image_folder", f"data.source.root={photos}", f"cache_dir={tmp_path / 'cache'}")
-    data = train.prepare_data(config, preprocessing.expected_input(config.model))
-    test = data.parts["test"]
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(to_plain(config), default=str))))
-    with (folder / "predictions.csv").open("w", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerow(["index", "name", "label", "predicted", "confidence"])
-        writer.writerows([at, test.names[at], test.labels[at], 0, 0.5] for at in range(len(test)))
-    result: dict[str, Any] = {"digests": {"data": data.digest}, "classes": list(data.classes), "n_test": len(test)}
+    photos, folder = tmp_path / "photos", tmp_path / "run"
+    result = write_photos(folder, photos, ("<b>cat", "dog"), [f"{at}.png" for at in range(10)])
     return Run(folder, result, None), photos
 
 

@@ -158,7 +158,7 @@ def main(argv: Sequence[str]) -> int:
     page = report(findings, plots=not options.no_plots, maps=options.maps) / "index.html"
     console.print(escape_controls(f"report: {page}"), soft_wrap=True)
     if options.wandb:
-        from headstart.report.publish import publish
+        from headstart.report.wandb.publish import publish
 
         for address in publish(findings, page.parent):
             console.print(f"W&B: {address}", soft_wrap=True)
@@ -187,7 +187,7 @@ def _tell(findings: Findings, console: Console) -> None:
     """Print the table and what it shows."""
     from headstart.report.stats.decision import decide, tests_in_short
     from headstart.report.stats.settings import describe_choice
-    from headstart.report.stats.settle import open_questions, questions_in_short
+    from headstart.report.stats.settle import questions_in_short
     from headstart.report.study.facts import caveats, not_counted
     from headstart.report.table import show
     from headstart.storage.plain_text import escape_controls
@@ -200,5 +200,5 @@ def _tell(findings: Findings, console: Console) -> None:
         console.print(line)
     for line in filter(None, [not_counted(comparison.study), *findings_in_words, *caveats(comparison)]):
         console.print(line)
-    for line in questions_in_short(comparison, tested, open_questions(tested)):
+    for line in questions_in_short(comparison, tested, findings.open):
         console.print(escape_controls(line), soft_wrap=line.startswith("headstart "))

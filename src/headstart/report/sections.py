@@ -30,8 +30,15 @@ class Cell:
 class Listing:
     """A sortable table: `heads` are (title, explanation, whether its cells are numbers).
 
-    `title` heads it; with `folded` it hides behind these words. `names` and `ids` are what the page's script knows its
-    columns and rows by.
+    `title` heads it; with `folded` it hides behind these words.
+
+    Attributes:
+        names, ids: what the page's script knows its columns and lines by.
+        about: the numbers of the rows that each line is about: it is hidden where one of them is filtered out.
+        rows_of: the same of the whole table.
+        facts: of each line, what its cells are made from anew for a subset of runs.
+        kind: `classes` or `changed`: the page's script makes its cells anew for a subset of runs.
+        mark: `study` where a filter changes no number, `seeds` where it does not change what is listed.
     """
 
     name: str
@@ -41,6 +48,11 @@ class Listing:
     folded: str = ""
     names: Sequence[str] = ()
     ids: Sequence[int] = ()
+    about: Sequence[Sequence[int]] = ()
+    rows_of: Sequence[int] = ()
+    facts: Sequence[Any] = ()
+    kind: str = ""
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,8 +75,12 @@ class Plot:
         name: of the PNG file, without its suffix.
         charts: Altair charts.
         alt: what they show, for those who cannot see it.
-        kind: `scores`, `cost` or `curves`, whose numbers the page's script computes anew for a subset of runs.
-        rows: the numbers of the rows that it is about: it is hidden where all of them are filtered out.
+        kind: what the page's script makes its tables by, of all runs and of a subset; empty: as they are.
+        rows: the numbers of the rows that it is about: it is hidden where one of them is filtered out, and one of
+            `curves` where all are.
+        tasks: the numbers of the tasks of its charts, of `cost`.
+        pairs: the runs that are compared, two and two, by their numbers.
+        labels: the classes that it shows.
         cost: the column across, of `cost`.
         first: whether it is also there as a drawing where no script runs.
     """
@@ -78,6 +94,9 @@ class Plot:
     rows: Sequence[int] = ()
     first: bool = False
     cost: str = ""
+    tasks: Sequence[int] = ()
+    pairs: Sequence[Sequence[int]] = ()
+    labels: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Text that a terminal, a spreadsheet or a browser shows and does not act on, whoever wrote it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 # Control characters (a terminal obeys them), lone surrogates, and what turns the direction of text round.
@@ -38,6 +38,14 @@ def plain_cell(value: Any) -> Any:
 def read_cell(text: str) -> str:
     """Return the text of which `plain_cell` made a cell, with its control characters as visible escapes."""
     return text[1:] if text.startswith("'") and _looks_like_formula(text) else text
+
+
+def read_cells(rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Return rows of cells, each as `read_cell` and `escape_controls` give it; most files hold nothing to change."""
+    whole = "".join(cell for row in rows for cell in row)
+    if "'" not in whole and CONTROLS.search(whole) is None:
+        return rows
+    return [[read_cell(escape_controls(cell)) for cell in row] for row in rows]
 
 
 def _looks_like_formula(text: str) -> bool:

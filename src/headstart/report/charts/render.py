@@ -25,7 +25,11 @@ ACROSS = 3  # panels beside each other
 
 def make_spec(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
     """The chart in the words of Vega-Lite, as wide as what it stands in."""
-    found: dict[str, Any] = _guard_titles(chart.to_dict(validate=False))
+    import altair as alt
+
+    data, chart.datasets = chart.datasets, alt.Undefined  # Altair would look at each number by itself
+    found: dict[str, Any] = _guard_titles(chart.to_dict(validate=False)) | {"datasets": data}
+    chart.datasets = data
     found |= {
         "width": found.get("width", "container"),
         "config": CONFIG,
@@ -43,11 +47,7 @@ def _guard_titles(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     return {
-        key: part.replace("\\", "\u2216")
-        if key == "title" and isinstance(part, str)
-        else part
-        if key == "datasets"
-        else _guard_titles(part)
+        key: part.replace("\\", "\u2216") if key == "title" and isinstance(part, str) else _guard_titles(part)
         for key, part in node.items()
     }
 

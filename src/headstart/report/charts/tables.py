@@ -48,6 +48,15 @@ class Table:
         """The row's place in the comparison."""
         return self._numbers[id(group)]
 
+    def place(self, run: Run) -> int:
+        """The run's place among those of all rows."""
+        return self._places[run.name]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        runs = [run for group in self.comparison.groups for run in group.runs]
+        return {run.name: place for place, run in enumerate(runs)}
+
     @cached_property
     def _labels(self) -> dict[int, str]:
         return {id(group): self.comparison.label(group, within_task=True) for group in self.comparison.groups}

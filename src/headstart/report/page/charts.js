@@ -1,9 +1,10 @@
 // Draws each chart when it comes into view, and anew when the subset changes.
 const OPTIONS = { renderer: "svg", actions: { export: true, source: false, compiled: false, editor: false }, patch: placeLabels, hover: false };
+const numbersOf = text => text ? text.split(" ").map(Number) : [];
 const figures = [...document.querySelectorAll("figure.plot")].map(element => ({
-  element, name: element.dataset.plot, kind: element.dataset.kind,
-  rows: element.dataset.rows ? element.dataset.rows.split(" ").map(Number) : null,
-  views: [], cost: element.dataset.cost, worth: study.metric.name,
+  element, name: element.dataset.plot, kind: element.dataset.kind, rows: numbersOf(element.dataset.rows),
+  tasks: numbersOf(element.dataset.tasks), labels: numbersOf(element.dataset.labels), pairs: JSON.parse(element.dataset.pairs || "[]"),
+  caption: element.querySelector("figcaption")?.textContent, views: [], cost: element.dataset.cost, worth: study.metric.name,
 }));
 
 // Names stand where they cover no mark, bar, line or other name, at any width: Vega looks for a place.
@@ -19,10 +20,19 @@ function placeLabels(spec) {
   return spec;
 }
 
+const makers = {
+  scores: () => scoreTables(),
+  curves: figure => curveTables(figure.rows.filter(row => rowKept[row])),
+  cost: (figure, at) => costTables(study.tasks[figure.tasks[at]].rows, figure.cost, figure.worth),
+  confusion: figure => confusionTables(keptRuns(figure.rows[0])),
+  reliability: figure => reliabilityTables(figure.rows[0]),
+  classes: classTables, verdicts: verdictTables, pairs: pairTables,
+};
+const captions = { confusion: figure => describeConfusion(figure.rows[0]), classes: describeClasses };
+
+// The tables of a chart; null where the subset has nothing to draw.
 function tablesOf(figure, at) {
-  if (figure.kind === "scores") return scoreTables();
-  if (figure.kind === "curves") return curveTables(figure.rows.filter(row => rowKept[row]));
-  if (figure.kind === "cost") return costTables(study.tasks[at].rows, figure.cost, figure.worth);
+  if (figure.kind) return makers[figure.kind](figure, at);
   const tables = {};
   for (const [name, table] of Object.entries(study.charts[figure.name][at].datasets)) {
     tables[name] = table.filter(datum => (datum.row === undefined || rowKept[datum.row] !== false) && (datum.run === undefined || isKeptRun(datum.run)));
@@ -104,17 +114,33 @@ async function draw(figure) {
   figure.element.dataset.ready = "";
 }
 
-// The subset has changed: hide what is about other rows, and give the rest its numbers.
-async function refresh(figure) {
-  const gone = figure.rows !== null && figure.rows.length > 0 && !figure.rows.every(row => rowKept[row]) && figure.kind !== "curves";
-  figure.element.hidden = gone || (figure.kind === "curves" && !figure.rows.some(row => rowKept[row]));
-  figure.element.classList.toggle("whole", !isEverySeed() && figure.kind === "" && !study.charts[figure.name].some(chart => chart.datasets.dots));
-  if (!figure.drawn || figure.element.hidden) { figure.stale = figure.drawn; return; }
+// The subset has changed: hide what is about other rows, and make the numbers of the rest.
+function refresh(figure) {
+  const { element, kind, rows } = figure, few = kind === "curves" ? rows.some(row => rowKept[row]) : rows.every(row => rowKept[row]);
+  const tables = few || !rows.length ? study.charts[figure.name].map((_, at) => tablesOf(figure, at)) : [null];
+  element.hidden = tables.includes(null);
+  figure.tables = null;
+  if (element.hidden) return;
+  if (captions[kind]) element.querySelector("figcaption").textContent = isPartial() ? captions[kind](figure) : figure.caption;
+  figure.tables = tables;
+}
+
+async function update(figure) {
+  const { tables, name } = figure;
+  if (!figure.drawn || !tables) return;
+  figure.tables = null;
   await Promise.all(figure.views.map((view, at) => {
-    const tables = tablesOf(figure, at);
-    for (const name of Object.keys(study.charts[figure.name][at].datasets)) if (tables[name]) view.data(name, tables[name]);
+    for (const table of Object.keys(study.charts[name][at].datasets)) if (tables[at][table]) view.data(table, tables[at][table]);
     return view.runAsync();
   }));
+}
+
+// Charts in view are drawn at once, the others one by one: `settled` is when all are.
+let settled = Promise.resolve();
+async function refreshCharts() {
+  figures.forEach(refresh);
+  await Promise.all(figures.filter(figure => figure.inView).map(update));
+  settled = figures.reduce((before, figure) => before.then(() => new Promise(setTimeout)).then(() => update(figure)), Promise.resolve());
 }
 
 function offerAxes(figure) {
@@ -132,9 +158,10 @@ function offerAxes(figure) {
 
 if (window.vegaEmbed) {
   const watcher = new IntersectionObserver(entries => {
-    for (const entry of entries) if (entry.isIntersecting) {
-      watcher.unobserve(entry.target);
-      draw(figures.find(figure => figure.element === entry.target));
+    for (const entry of entries) {
+      const figure = figures.find(each => each.element === entry.target);
+      figure.inView = entry.isIntersecting;
+      if (figure.inView && !figure.drawn) draw(figure);
     }
   }, { rootMargin: "400px" });
   figures.forEach(figure => { offerAxes(figure); watcher.observe(figure.element); });

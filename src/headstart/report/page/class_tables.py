@@ -1,11 +1,12 @@
 """The page's tables of recall, precision and F1 of each class: of the rows that are looked into."""
 
+from headstart.report.charts.tables import Table
 from headstart.report.sections import Cell, Listing, number, words
 from headstart.report.stats.classes import ClassScores, score_classes
 from headstart.report.stats.contrast import Contrast
 from headstart.report.stats.paired import Family
 from headstart.report.study.columns import percent
-from headstart.report.study.groups import Comparison, Group, Stat
+from headstart.report.study.groups import Group, Stat
 
 MOST_CLASSES, MOST_TABLES = 100, 8
 HEADS = [
@@ -17,7 +18,7 @@ HEADS = [
 ]
 
 
-def list_classes(comparison: Comparison, families: list[Family], contrasts: list[Contrast]) -> list[Listing]:
+def list_classes(table: Table, families: list[Family], contrasts: list[Contrast]) -> list[Listing]:
     """A folded table for each row of a contrast, of a task without one for its only row; the lowest F1 first."""
     compared = {contrast.task for contrast in contrasts}
     rows = [(contrast.task, row) for contrast in contrasts for row in (contrast.pair.one, contrast.pair.other)]
@@ -26,13 +27,12 @@ def list_classes(comparison: Comparison, families: list[Family], contrasts: list
     for task, row in {id(row): (task, row) for task, row in rows}.values():
         found = score_classes(row.runs)
         if found is not None and len(tables) < MOST_TABLES:
-            name = comparison.label(row, within_task=True)
-            title = f"{task}: {name}" if len(families) > 1 else name
-            tables.append(_make_table(row, found, f"classes-{len(tables)}", title))
+            title = f"{task}: {table.label(row)}" if len(families) > 1 else table.label(row)
+            tables.append(_make_table(row, found, f"classes-{len(tables)}", title, table.number(row)))
     return tables
 
 
-def _make_table(row: Group, found: ClassScores, name: str, title: str) -> Listing:
+def _make_table(row: Group, found: ClassScores, name: str, title: str, number_: int) -> Listing:
     names = row.runs[0].classes
     stats = {label: found.over_seeds(label) for label in range(len(names)) if found.images[label]}
     order = sorted(stats, key=lambda label: (_mean(stats[label][2]), label))
@@ -41,7 +41,8 @@ def _make_table(row: Group, found: ClassScores, name: str, title: str) -> Listin
         for label in order[:MOST_CLASSES]
     ]
     some = f", the lowest F1 of {len(order)} classes; per_class.csv has all" if len(order) > len(cells) else ""
-    return Listing(name, HEADS, cells, folded=f"{title}: recall, precision and F1 of {len(cells)} classes{some}")
+    folded = f"{title}: recall, precision and F1 of {len(cells)} classes{some}"
+    return Listing(name, HEADS, cells, folded=folded, ids=order[:MOST_CLASSES], rows_of=[number_], kind="classes")
 
 
 def _mean(found: Stat | None) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from headstart.report.charts.tables import MOST_SCORES, Table
 from headstart.report.page import evidence
-from headstart.report.page.changed_table import HEADS, list_changed
+from headstart.report.page.changed_table import list_changed
 from headstart.report.page.class_tables import list_classes
 from headstart.report.page.gallery import Galleries
 from headstart.report.page.mistakes import mistakes_section
@@ -17,10 +17,11 @@ from headstart.report.page.plots import plot_costs, plot_curves, plot_pairs, plo
 from headstart.report.page.row_plots import plot_calibration, plot_classes, plot_confusions, plot_verdicts
 from headstart.report.page.settings_table import settings_sections
 from headstart.report.questions import figures_asked_for
-from headstart.report.sections import Listing, Plot, Section
+from headstart.report.sections import Plot, Section
 from headstart.report.stats.contrast import Contrast
 from headstart.report.stats.paired import Family
 from headstart.report.stats.settings import Choice
+from headstart.report.stats.settle import Question, open_questions
 from headstart.report.stats.worth import BUDGETS
 from headstart.report.study.groups import Comparison
 
@@ -42,29 +43,33 @@ class Findings:
         """The comparison as its charts see it."""
         return Table(self.comparison)
 
+    @cached_property
+    def open(self) -> list[Question]:
+        """The differences that are not shown, and what would settle them."""
+        return open_questions(self.families)
 
-def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> list[Section]:
-    """The page's sections; a figure of somebody's own is drawn into the folder. Without one there are no charts.
+
+def contents(findings: Findings, folder: Path, galleries: Galleries | None) -> list[Section]:
+    """The page's sections; a figure of somebody's own is drawn into the folder.
 
     Args:
-        maps: show where networks look in the test images that have pictures.
+        galleries: which draw test images; None leaves charts out too.
     """
     comparison, families = findings.comparison, findings.families
     table = findings.table
-    worth = evidence.worth_section(comparison, families, table.palette)
-    settings = settings_sections(comparison, findings.choices)
-    if folder is None:
-        pairs = evidence.paired_section(comparison, families, table.palette, [])
+    worth = evidence.worth_section(table, families)
+    settings = settings_sections(table, findings.choices)
+    if galleries is None:
+        pairs = evidence.paired_section(table, families, findings.open, [])
         return [
             *(pairs, *settings, worth, _budgets(findings, []), _classes(findings, [])),
             *(_changed_section(findings, []), mistakes_section(comparison, None)),
         ]
     figures = figures_asked_for(comparison).items()
-    galleries = Galleries(maps)
     return [
         *(figure.draw(comparison, folder / f"{name}.png") for name, figure in figures),
         _scores(table),
-        evidence.paired_section(comparison, families, table.palette, plot_pairs(table, families)),
+        evidence.paired_section(table, families, findings.open, plot_pairs(table, families)),
         *settings,
         worth,
         _budgets(findings, plot_costs(table)),
@@ -163,7 +168,7 @@ def _classes_in_words(contrast: Contrast) -> str:
 def _classes(findings: Findings, pictures: Sequence[Plot]) -> Section:
     title = "Class by class"
     known = [contrast for contrast in findings.contrasts if contrast.classes]
-    tables = list_classes(findings.comparison, findings.families, findings.contrasts)
+    tables = list_classes(findings.table, findings.families, findings.contrasts)
     if not known:
         words_ = "There are no two rows with readable predictions of the same test images."
         return Section(title, words_, [], tables=tables)
@@ -205,11 +210,12 @@ def _changed_section(findings: Findings, pictures: Sequence[Plot], galleries: Ga
             count = min(MOST_IMAGES, len(order))
             told = f"{name}: the {count} that changed most, of {len(order):,}"
             where: dict[str, Any] = {"title": told} if len(findings.contrasts) == 1 else {"folded": told}
-            tables.append(Listing(f"changed-{place}", HEADS, list_changed(contrast, order[:count]), **where))
+            tables.append(list_changed(findings.table, contrast, f"changed-{place}", order[:count], galleries, **where))
         if galleries is not None and place < MOST_CONTRASTS:
             sides = contrast.pair.one, contrast.pair.other
             one, other = (findings.comparison.label(side, within_task=True) for side in sides)
-            selection = choose_changed(contrast, (one, other), name)
+            numbers = findings.table.number(sides[0]), findings.table.number(sides[1])
+            selection = choose_changed(contrast, (one, other), name, numbers)
             drawn += [] if selection is None else [galleries.draw(selection, f"changed-pictures-{place}")]
     if not points:
         return Section(title, "There are no two rows with readable predictions of the same test images.", [])

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from headstart.report.charts.theme import Palette
+from headstart.report.charts.tables import Table
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
 from headstart.report.stats.decision import describe_family
 from headstart.report.stats.paired import Family, Pair
 from headstart.report.stats.phrases import p_value, points
-from headstart.report.stats.settle import describe_question, open_questions
+from headstart.report.stats.settle import Question, describe_question
 from headstart.report.stats.worth import (
     BUDGETS,
     SECONDS,
@@ -41,9 +41,10 @@ PAIR_HEADS = [
 
 
 def paired_section(
-    comparison: Comparison, families: list[Family], palette: Palette, pictures: Sequence[Plot]
+    table: Table, families: list[Family], questions: list[Question], pictures: Sequence[Plot]
 ) -> Section:
-    """The pairs of rows that are tested."""
+    """The pairs of rows that are tested, and what would settle those that are not shown."""
+    comparison = table.comparison
     tested = [pair for family in families for pair in family.tested]
     sizes = _span(sorted({len(family.tested) for family in families if family.tested}))
     seeds = sorted({len(pair.runs) for pair in tested})
@@ -79,14 +80,13 @@ def paired_section(
         caption,
         pictures,
         small=True,
-        points=_open(comparison, families),
-        tables=_pair_tables(comparison, families, palette),
+        points=_open(comparison, questions),
+        tables=_pair_tables(table, families),
     )
 
 
-def _open(comparison: Comparison, families: list[Family]) -> list[str]:
+def _open(comparison: Comparison, found: list[Question]) -> list[str]:
     """What would settle the differences that are not shown, with the command for it."""
-    found = open_questions(families)
     lines = [" ".join([describe_question(comparison, one), *one.commands]) for one in found[:MOST_OPEN]]
     rest = len(found) - len(lines)
     return [*lines, f"{rest} more differences are open; decision.json has all."] if rest else lines
@@ -105,7 +105,7 @@ def _span(values: list[int]) -> str:
     return " to ".join(str(value) for value in dict.fromkeys(values[:1] + values[-1:]))
 
 
-def _pair_tables(comparison: Comparison, families: list[Family], palette: Palette) -> list[Listing]:
+def _pair_tables(table: Table, families: list[Family]) -> list[Listing]:
     made = []
     for place, family in enumerate(families):
         if not family.pairs:
@@ -115,13 +115,14 @@ def _pair_tables(comparison: Comparison, families: list[Family], palette: Palett
         every = len(shown) == len(family.pairs)
         count = f"all {len(shown)} pairs" if every else f"{len(shown)} of {len(family.pairs)} pairs; pairs.csv has all"
         folded = f"{title}{count}" if len(families) > 1 or len(shown) > MOST_OPEN else ""
-        rows = [_pair_row(comparison, pair, palette) for pair in shown]
-        made.append(Listing(f"pairs-{place}", _in_unit(PAIR_HEADS, comparison.metric), rows, folded=folded))
+        about = [[table.number(side) for side in (pair.one, pair.other)] for pair in shown]
+        heads, rows = _in_unit(PAIR_HEADS, table.comparison.metric), [_pair_row(table, pair) for pair in shown]
+        made.append(Listing(f"pairs-{place}", heads, rows, folded=folded, about=about, mark="study"))
     return made
 
 
-def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell]:
-    names = [_row_cell(comparison, side, palette) for side in (pair.one, pair.other)]
+def _pair_row(table: Table, pair: Pair) -> list[Cell]:
+    names = [_row_cell(table, side) for side in (pair.one, pair.other)]
     test, (here, there) = pair.test, pair.alone or (None, None)
     images = None if test is None or test.images is None else test.images.p
     verdict = "shown" if pair.shown else "not shown" if test is not None else f"not tested: {pair.untested}"
@@ -137,8 +138,8 @@ def _pair_row(comparison: Comparison, pair: Pair, palette: Palette) -> list[Cell
     ]
 
 
-def _row_cell(comparison: Comparison, group: Group, palette: Palette) -> Cell:
-    return words(comparison.label(group, within_task=True), (palette.colour(group), palette.shape(group)))
+def _row_cell(table: Table, group: Group) -> Cell:
+    return words(table.label(group), (table.palette.colour(group), table.palette.shape(group)))
 
 
 WORTH_HEADS = [
@@ -157,15 +158,15 @@ WORTH_HEADS = [
 ]
 
 
-def worth_section(comparison: Comparison, families: list[Family], palette: Palette) -> Section:
+def worth_section(table: Table, families: list[Family]) -> Section:
     """What more accuracy costs: against the cheapest row, and from one row of the frontier to the next."""
-    tables, metric = [], comparison.metric
+    tables, metric = [], table.comparison.metric
     for place, family in enumerate(families):
         title = f"{family.task}: " if len(families) > 1 else ""
         reference = cheapest(family.rows)
         if reference is None or len(family.rows) < 2:
             continue
-        name = comparison.label(reference, within_task=True)
+        name = table.label(reference)
         kinds = {
             f"{title}every row against {name}, the cheapest": over_cheapest(family),
             f"{title}one step at a time: each row of the frontier against the one before it": along_frontier(family),
@@ -173,12 +174,13 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
         for kind, (words_, steps) in enumerate(kinds.items()):
             same = kind == 1 and [s.pair.other for s in steps] == [reference] * len(steps)
             if steps and not same:
-                rows = [_worth_row(comparison, found, palette) for found in steps]
+                rows = [_worth_row(table, found) for found in steps]
+                about = [[table.number(side) for side in (found.pair.one, found.pair.other)] for found in steps]
                 where: dict[str, Any] = (
                     {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
                 )
-                heads = _in_unit(WORTH_HEADS, comparison.metric)
-                tables.append(Listing(f"worth-{place}-{kind}", heads, rows, **where))
+                heads = _in_unit(WORTH_HEADS, metric)
+                tables.append(Listing(f"worth-{place}-{kind}", heads, rows, about=about, mark="study", **where))
     if not tables:
         return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
     caption = (
@@ -191,14 +193,14 @@ def worth_section(comparison: Comparison, families: list[Family], palette: Palet
     return Section("Is it worth it?", caption, [], tables=tables)
 
 
-def _worth_row(comparison: Comparison, found: Step, palette: Palette) -> list[Cell]:
+def _worth_row(table: Table, found: Step) -> list[Cell]:
     pair = found.pair
     verdict = "shown" if pair.shown else "not shown" if pair.planned else "not tested"
     dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
     minute = None if found.per_second is None or not dearer else 60 * pair.metric.scale * found.per_second
     tera = None if found.per_gmac is None or pair.gain <= 0 else 1000 * pair.metric.scale * found.per_gmac
     return [
-        *[_row_cell(comparison, side, palette) for side in (pair.one, pair.other)],
+        *[_row_cell(table, side) for side in (pair.one, pair.other)],
         number(pair.gain, points(pair, plus=True).removesuffix(f" {pair.metric.unit}")),
         words(verdict),
         number(found.seconds, _with_sign(found.seconds, duration)),

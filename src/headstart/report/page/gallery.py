@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import io
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -16,7 +18,8 @@ from markupsafe import Markup
 from headstart.errors import UserError
 from headstart.report.page.pictures import Selection
 from headstart.report.page.run_images import ImageReader
-from headstart.report.page.templates import template
+from headstart.report.page.templates import make_link, template
+from headstart.report.study.read import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,6 +40,8 @@ class Card:
     caption: tuple[str, ...]
     name: str
     coarse: bool
+    href: str
+    key: str
 
 
 @dataclass
@@ -45,9 +50,13 @@ class Galleries:
 
     Attributes:
         maps: whether maps are computed, which takes the networks of the runs.
+        report: the page's folder, from which links to the images' files go.
+        embedded: the keys of the images whose pictures stand in a gallery.
     """
 
     maps: bool = False
+    report: Path | None = None
+    embedded: set[str] = field(default_factory=set)
     _reader: ImageReader = field(default_factory=ImageReader)
     _drawer: MapDrawer | None = None
     _said: set[str] = field(default_factory=set)
@@ -63,15 +72,33 @@ class Galleries:
         except UserError as error:
             words = "" if str(error) in self._said else f"Pictures are missing here: {_first_line(error)}."
             self._said.add(str(error))
-            return _render(title="", views=[], cards=[], name=name, note=words) if words else Markup("")
+            return _render(title="", views=[], cards=[], name=name, note=words, rows=()) if words else Markup("")
         maps, note = self._draw_maps(selection, images)
         views = ["picture", *(selection.maps if maps else ())]
         cards = []
         for at, (shown, image) in enumerate(zip(selection.images, images, strict=True)):
             pictures = [encode(image), *(map(encode, maps[at]) if maps else ())]
             alts = [shown.alt, *(f"{shown.alt}; {view}" for view in views[1:])]
-            cards.append(Card(pictures, alts, shown.caption, shown.name, max(image.size) <= SIDE // COARSE))
-        return _render(title=selection.title, views=views, cards=cards, name=name, note=note)
+            key, href = key_of(shown.run, shown.row), self.link(shown.run, shown.row)
+            self.embedded.add(key)
+            cards.append(Card(pictures, alts, shown.caption, shown.name, is_coarse(image), href, key))
+        return _render(title=selection.title, views=views, cards=cards, name=name, note=note, rows=selection.rows)
+
+    def picture(self, run: Run, row: int, name: str) -> list[Any]:
+        """A test image as a data URI, and whether its pixels are to be seen.
+
+        Raises:
+            UserError: it cannot be had.
+        """
+        image = self._reader.find(run).read(row, name)
+        return [encode(image), is_coarse(image)]
+
+    def link(self, run: Run, row: int) -> str:
+        """The way from the page to the file of a test image; empty where it has none or cannot be had."""
+        with suppress(UserError, ValueError):  # ValueError: on another drive
+            path = None if self.report is None else self._reader.find(run).path(row)
+            return "" if path is None else make_link(path, self.report)
+        return ""
 
     def _draw_maps(self, selection: Selection, images: list[Image]) -> tuple[list[list[Image]], str]:
         """The pictures with maps, and a sentence that explains them or says why there are none."""
@@ -95,12 +122,22 @@ def _render(**values: Any) -> Markup:
     return Markup(template("gallery.html").render(**values))  # the template has escaped the values
 
 
+def key_of(run: Run, row: int) -> str:
+    """What the page calls a test image by."""
+    return f"{run.answers.images if run.answers else ''}-{row}"
+
+
+def is_coarse(image: Image) -> bool:
+    """Whether an image is so small that its pixels are to be seen."""
+    return max(image.size) <= SIDE // COARSE
+
+
 def encode(image: Image) -> str:
     """An image as a data URI: a small one as PNG with its very pixels, a larger one as a WebP picture of it."""
     from PIL import Image as pillow
 
     out = io.BytesIO()
-    if max(image.size) <= SIDE // COARSE:
+    if is_coarse(image):
         image.save(out, "PNG", optimize=True)
         return _uri("png", out)
     scale = min(1.0, SIDE / max(image.size))

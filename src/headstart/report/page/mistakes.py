@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from headstart.report.charts.tables import Table
+from headstart.report.page.gallery import Galleries, key_of
 from headstart.report.page.pictures import Selection, choose_mistakes
 from headstart.report.sections import Listing, Section, words
 from headstart.report.stats.confusion import leading
 
 if TYPE_CHECKING:
-    from headstart.report.page.gallery import Galleries
     from headstart.report.study.groups import Comparison
 
 MOST_ROWS = 8
@@ -20,7 +21,11 @@ def mistakes_section(comparison: Comparison, galleries: Galleries | None) -> Sec
     """The most confident mistakes of the best rows: their pictures, and a table of their names for each row."""
     title = "Most confident mistakes"
     rows = leading(comparison)[:MOST_ROWS]
-    found = [(choose_mistakes(row, comparison.label(row)), f"mistakes-{place}") for place, row in enumerate(rows)]
+    table = Table(comparison)
+    found = [
+        (choose_mistakes(row, comparison.label(row), table.number(row)), f"mistakes-{place}")
+        for place, row in enumerate(rows)
+    ]
     known = [(selection, name) for selection, name in found if selection is not None]
     if not known:
         return Section(title, "No row made a mistake, or no predictions can be read.", [])
@@ -31,9 +36,12 @@ def mistakes_section(comparison: Comparison, galleries: Galleries | None) -> Sec
         + (f" The best {len(rows)} of {len(comparison.groups)} rows." if few else "")
     )
     drawn = [] if galleries is None else [galleries.draw(selection, name) for selection, name in known]
-    return Section(title, caption, [], tables=[_list(*one) for one in known], galleries=list(filter(None, drawn)))
+    pictured = galleries.embedded if galleries else set()
+    bare = [one for one in known if not {key_of(each.run, each.row) for each in one[0].images} <= pictured]
+    return Section(title, caption, [], tables=[_list(*one) for one in bare], galleries=list(filter(None, drawn)))
 
 
 def _list(selection: Selection, name: str) -> Listing:
     rows = [[words(one.name), words(", ".join(one.caption))] for one in selection.images]
-    return Listing(f"{name}-names", HEADS, rows, folded=f"{selection.title}, by name")
+    about: dict[str, Any] = {"rows_of": selection.rows, "mark": "seeds"}
+    return Listing(f"{name}-names", HEADS, rows, folded=f"{selection.title}, by name", **about)

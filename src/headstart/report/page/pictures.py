@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headstart.config.words import count
 from headstart.report.stats.contrast import Contrast
 from headstart.report.study.answers import Answers, read_names
-from headstart.report.study.folds import by_seed, pool_answers
+from headstart.report.study.folds import by_seed, locate, pool_answers
 from headstart.report.study.groups import Group
 from headstart.report.study.read import Run
 
@@ -44,11 +44,13 @@ class Selection:
     Attributes:
         title: what they are, of how many.
         maps: what each of an image's maps explains.
+        rows: the numbers of the rows that answered.
     """
 
     title: str
     images: list[Shown]
     maps: tuple[str, ...]
+    rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,13 @@ class Mistake:
     wrong: int
 
 
-def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str) -> Selection | None:
+def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str, numbers: tuple[int, int]) -> Selection | None:
     """The images whose verdicts differ most between two rows, in the order of `Verdicts.order`.
 
     The maps are of the first common seed's networks; None where no image changed or predictions cannot be read.
 
     Args:
-        rows: the names of both.
+        rows, numbers: the names of both, and their places in the comparison.
     """
     found = contrast.verdicts
     order = [] if found is None else found.order()
@@ -81,7 +83,7 @@ def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str) -> Sel
     answers = [pool_answers([runs[side] for runs in pairs]) or [] for side in (0, 1)]
     shown = []
     for place in order[:MOST]:
-        run, row = _locate(place, folds)
+        run, row = locate(place, folds)
         truth, caption, told = classes[found.labels[place]], [], []
         said = [int(side[place]) for side in found.said]
         sides = zip(("first", "second"), rows, (found.one, found.other), strict=True)
@@ -95,10 +97,10 @@ def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str) -> Sel
         networks = ((run, said[0]), (beside[id(run)], said[1]))
         shown.append(Shown(run, row, names[place], (f"is {truth}", *caption), alt, networks))
     few = f"the {MOST} that changed most, of {len(order):,}" if len(order) > MOST else f"all {len(order)} that changed"
-    return Selection(f"{title}: {few}", shown, ("where the first looks", "where the second looks"))
+    return Selection(f"{title}: {few}", shown, ("where the first looks", "where the second looks"), numbers)
 
 
-def choose_mistakes(group: Group, label: str) -> Selection | None:
+def choose_mistakes(group: Group, label: str, number: int) -> Selection | None:
     """The wrong answers of a row that it was most confident of, each image once, over all seeds.
 
     Without confidences, those that most seeds got wrong. The maps are of the network that made the mistake. None where
@@ -116,8 +118,8 @@ def choose_mistakes(group: Group, label: str) -> Selection | None:
     names = read_names(run.folder for run in seeds[0])
     classes, shown = seeds[0][0].classes, []
     for found in mistakes[:MOST]:
-        run, row = _locate(found.place, seeds[0])
-        wrong_run = _locate(found.place, seeds[found.seed])[0]
+        run, row = locate(found.place, seeds[0])
+        wrong_run = locate(found.place, seeds[found.seed])[0]
         label_ = int(pooled[0].labels[found.place])
         truth, said, share = classes[label_], classes[found.said], _percent(found.confidence)
         often = (f"wrong in {found.wrong} of {len(seeds)} seeds",) if len(seeds) > 1 else ()
@@ -130,7 +132,8 @@ def choose_mistakes(group: Group, label: str) -> Selection | None:
     few = (
         f"the {MOST} {first} of {len(mistakes):,} mistakes" if len(mistakes) > MOST else count(len(mistakes), "mistake")
     )
-    return Selection(f"{label}: {few}", shown, ("what speaks for its answer", "what speaks for the true class"))
+    maps = ("what speaks for its answer", "what speaks for the true class")
+    return Selection(f"{label}: {few}", shown, maps, (number,))
 
 
 def list_mistakes(answers: Sequence[Answers]) -> list[Mistake]:
@@ -154,16 +157,6 @@ def list_mistakes(answers: Sequence[Answers]) -> list[Mistake]:
         said = int(answers[seed].predicted[place])
         found.append(Mistake(place, seed, said, None if sure < 0 else sure, counts[place]))
     return found
-
-
-def _locate(place: int, folds: Sequence[Run]) -> tuple[Run, int]:
-    """The run of a seed, and the row in it, of an image of its pooled test set."""
-    for run in folds:
-        assert run.answers is not None
-        if place < len(run.answers.labels):
-            return run, place
-        place -= len(run.answers.labels)
-    raise IndexError(place)
 
 
 def _mean_confidence(answers: Sequence[Answers], place: int, said: int) -> float | None:

@@ -41,6 +41,7 @@ def plot_scores(table: Table) -> Plot:
 def plot_costs(table: Table) -> list[Plot]:
     """The metric against time, multiply-adds of training and trained parameters, as far as they are known."""
     tasks = table.comparison.tasks()
+    places = {task: place for place, task in enumerate(tasks)}
     found = []
     for budget in BUDGETS:
         known = {task: own for task, rows in tasks.items() if (own := [row for row in rows if budget.of(row)])}
@@ -52,8 +53,8 @@ def plot_costs(table: Table) -> list[Plot]:
             name = f"{table.comparison.metric.name}_vs_{budget.name}"
             alt = f"Test {table.comparison.metric.title} against {budget.axis}, logarithmic axis"
             first = budget is SECONDS and len(charts) == 1
-            kind = "cost" if len(known) == len(tasks) else ""
-            found.append(Plot(name, charts, alt, kind=kind, wide=first, first=first, cost=budget.name))
+            drawn = [places[task] for task in known]
+            found.append(Plot(name, charts, alt, kind="cost", wide=first, first=first, cost=budget.name, tasks=drawn))
     return found
 
 
@@ -91,13 +92,16 @@ def plot_pairs(table: Table, families: list[Family]) -> list[Plot]:
                 if one is not other:
                     pair = family.between(one, other)
                     text = metric.number(pair.gain, "+")
-                    cells.append({"row": a, "column": b, "gain": pair.gain, "text": text, "shown": pair.shown})
+                    numbers = {"one": table.number(one), "other": table.number(other)}
+                    names_ = {"row": a, "column": b}
+                    cells.append(names_ | numbers | {"gain": pair.gain, "text": text, "shown": pair.shown})
         few = f", the best {MOST_ROWS} of {len(family.rows)} rows" if len(family.rows) > MOST_ROWS else ""
         one_task = f"{metric.unit.capitalize()} of {metric.title}, row less column"
         title = family.task if len(families) > 1 else one_task
         chart = draw_pairs(cells, names, metric.unit)
         wide = len(family.rows) > HALF_PAGE
-        found.append(Plot(f"pairs-{place:02d}", [chart], f"Differences between rows, {title}", f"{title}{few}.", wide))
+        alt = f"Differences between rows, {title}"
+        found.append(Plot(f"pairs-{place:02d}", [chart], alt, f"{title}{few}.", wide, kind="pairs"))
     return found
 
 

@@ -12,18 +12,21 @@ from headstart.report.charts.grids import AHEAD, BEHIND, OPEN
 from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import brighten
+from headstart.report.page.counts import Counts
+from headstart.report.page.own_mistakes import OwnMistakes
 from headstart.report.page.store import link, make_store, write_json
 from headstart.report.page.templates import template
-from headstart.report.sections import Cell, Listing, Plot, Section
+from headstart.report.sections import Cell, Listing, Plot, Section, number, words
 from headstart.report.stats.decision import decide
 from headstart.report.study.columns import Column, duration, order_columns
 from headstart.report.study.facts import caveats, hardware, not_counted, sizes, versions
-from headstart.report.study.groups import Comparison, Group, plain
+from headstart.report.study.groups import Comparison, plain
 from headstart.report.table import best_rows, headings, names
 from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
 
 if TYPE_CHECKING:
     from headstart.report.page.contents import Findings
+    from headstart.report.page.gallery import Galleries
 
 
 # Title, explanation, whether its cells are numbers.
@@ -39,31 +42,41 @@ FILES = (
     *("summary.csv", "runs.csv", "pairs.csv", "worth.csv", "per_class.csv", "class_differences.csv"),
     *("calibration.csv", "changed.csv", "decision.json"),
 )
-SCRIPTS = ("data.js", "charts.js", "table.js", "run.js")
+MADE = ("scores", "cost", "curves", "confusion", "classes")  # kinds of charts whose tables the script makes whole
+SCRIPTS = ("data.js", "counts.js", "charts.js", "table.js", "run.js")
 
 
-def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, Any], stamp: str = "") -> str:
+def render(
+    findings: Findings,
+    sections: Sequence[Section],
+    specs: Mapping[str, Any],
+    galleries: Galleries | None,
+    stamp: str = "",
+) -> str:
     """The whole page; every text in it is escaped, and whatever draws its charts is in it.
 
     Args:
         specs: of the sections' charts, by the name of their figure.
+        galleries: which read the test images; None shows no pictures.
     """
     comparison = findings.comparison
     table = findings.table
-    store = make_store(table, page_columns(comparison), _strip(sections, specs), comparison.study.folder / "report")
+    columns = page_columns(comparison)
+    telling = [column for column in columns if tells(comparison, column)]
+    counts, mistakes = Counts(table, findings.contrasts), OwnMistakes(galleries)
+    folder = comparison.study.folder / "report"
+    store = make_store(table, columns, _strip(sections, specs), counts, mistakes, folder)
     return template("template.html").render(
         study=comparison.study.name,
         metric=comparison.metric,
         shared=list(headings(comparison).values()),
         decision=decide(comparison, findings.families),
         caveats=caveats(comparison),
-        same=same_for_all(comparison),
+        same=", ".join(f"{one.title} {one.text(comparison.groups[0])}" for one in columns if one not in telling),
         not_counted=not_counted(comparison.study),
-        summary=Listing(
-            "summary", _heads(comparison), rows(table), names=_names(comparison), ids=range(len(comparison.groups))
-        ),
+        summary=_list_rows(table, telling),
         sections=sections,
-        runs=Listing("runs", RUN_HEADS, run_rows(comparison), ids=range(sum(len(g.runs) for g in comparison.groups))),
+        runs=_list_runs(comparison),
         skipped=comparison.study.skipped,
         facts=facts(comparison),
         files=FILES,
@@ -79,7 +92,8 @@ def render(findings: Findings, sections: Sequence[Section], specs: Mapping[str, 
 
 def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, Any]:
     """The specifications without the tables that the page's script makes of the runs."""
-    made = {plot.name for section in sections for plot in section.pictures if isinstance(plot, Plot) and plot.kind}
+    plots = [plot for section in sections for plot in section.pictures if isinstance(plot, Plot)]
+    made = {plot.name for plot in plots if plot.kind in MADE}
     return {
         name: [spec | {"datasets": {table: [] for table in spec["datasets"]}} for spec in panels]
         if name in made
@@ -105,44 +119,33 @@ def night_rules(table: Table) -> str:
     )
 
 
-def _heads(comparison: Comparison) -> list[tuple[str, str, bool]]:
-    named = [(heading, "", False) for heading in names(comparison, comparison.groups[0])]
-    notes = [(column.title, column.note, True) for column in telling(comparison)]
-    return [*named, ("seeds", "Completed runs of this row, one per seed (and fold).", True), *notes]
-
-
-def _names(comparison: Comparison) -> list[str]:
-    """What the page's script knows the columns of the main table by."""
-    return [*([""] * len(names(comparison, comparison.groups[0]))), "n", *(c.name for c in telling(comparison))]
-
-
-def rows(table: Table) -> list[list[Cell]]:
-    """The cells of the main table."""
+def _list_rows(table: Table, columns: Sequence[Column]) -> Listing:
+    """The main table."""
     comparison, palette = table.comparison, table.palette
     best = best_rows(comparison)
-    columns = telling(comparison)
-    made = []
+    named = list(names(comparison, comparison.groups[0]))
+    heads = [(heading, "", False) for heading in named]
+    heads += [("seeds", "Completed runs of this row, one per seed (and fold).", True)]
+    heads += [(column.title, column.note, True) for column in columns]
+    rows = []
     for group in comparison.groups:
         look = palette.colour(group), palette.shape(group)
-        cells = [
-            Cell(text, text, swatch=look if heading == "strategy" else None)
-            for heading, text in names(comparison, group).items()
-        ]
-        cells.append(Cell(str(len(group.runs)), str(len(group.runs)), numeric=True))
-        made.append(cells + _numbers(columns, group, id(group) in best))
-    return made
+        cells = [words(text, look if key == "strategy" else None) for key, text in names(comparison, group).items()]
+        cells.append(number(len(group.runs), str(len(group.runs))))
+        for column in columns:
+            found = group.over_runs(column.value)
+            bold = id(group) in best and column.name == group.metric.name
+            cells.append(Cell(column.text(group), "" if found is None else repr(found.mean), numeric=True, bold=bold))
+        rows.append(cells)
+    known = [*([""] * len(named)), "n", *(column.name for column in columns)]  # to the page's script
+    return Listing("summary", heads, rows, names=known, ids=range(len(rows)))
 
 
-def telling(comparison: Comparison) -> list[Column]:
-    """The metric, and the columns in which rows differ; of a single row all that are known."""
+def tells(comparison: Comparison, column: Column) -> bool:
+    """Whether a column is shown: the metric, one in which rows differ, and of a single row each."""
     groups = comparison.groups
-    return [
-        column
-        for column in page_columns(comparison)
-        if column.name == comparison.metric.name
-        or len(groups) == 1
-        or len({column.text(group) for group in groups}) > 1
-    ]
+    shown = column.name == comparison.metric.name or len(groups) == 1
+    return shown or len({column.text(group) for group in groups}) > 1
 
 
 def page_columns(comparison: Comparison) -> list[Column]:
@@ -155,42 +158,21 @@ def page_columns(comparison: Comparison) -> list[Column]:
     ]
 
 
-def same_for_all(comparison: Comparison) -> str:
-    """The columns that are left out of the table because all rows agree, with their value."""
-    left_out = [column for column in page_columns(comparison) if column not in telling(comparison)]
-    return ", ".join(f"{column.title} {column.text(comparison.groups[0])}" for column in left_out)
-
-
-def _numbers(columns: list[Column], group: Group, best: bool) -> list[Cell]:
-    cells = []
-    for column in columns:
-        found = group.over_runs(column.value)
-        value = "" if found is None else repr(found.mean)
-        cells.append(Cell(column.text(group), value, numeric=True, bold=best and column.name == group.metric.name))
-    return cells
-
-
-def run_rows(comparison: Comparison) -> list[list[Cell]]:
-    """The cells of the list of runs."""
-    made = []
-    for group in comparison.groups:
-        for run in group.runs:
-            seconds = run.seconds
-            made.append(
-                [
-                    Cell(run.name, run.name, href=link(run, comparison.study.folder / "report")),
-                    Cell(comparison.label(group), comparison.label(group)),
-                    Cell(str(run.repeat), repr(run.repeat.place), numeric=True),
-                    Cell(run.metric.text(run.score), repr(run.score), numeric=True),
-                    Cell(
-                        "-" if seconds is None else duration(seconds),
-                        "" if seconds is None else repr(seconds),
-                        True,
-                    ),
-                    Cell(run.wandb_id or "-", run.wandb_id or ""),
-                ]
-            )
-    return made
+def _list_runs(comparison: Comparison) -> Listing:
+    """The list of runs."""
+    rows = [
+        [
+            Cell(run.name, run.name, href=link(run, comparison.study.folder / "report")),
+            words(comparison.label(group)),
+            Cell(str(run.repeat), repr(run.repeat.place), numeric=True),
+            number(run.score, run.metric.text(run.score)),
+            number(run.seconds, duration(run.seconds or 0.0)),
+            Cell(run.wandb_id or "-", run.wandb_id or ""),
+        ]
+        for group in comparison.groups
+        for run in group.runs
+    ]
+    return Listing("runs", RUN_HEADS, rows, ids=range(len(rows)))
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:

@@ -13,9 +13,10 @@ from headstart.report.charts.grids import draw_verdicts
 from headstart.report.charts.reliability import draw_reliability
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import Looks, percent_limits, shorten
+from headstart.report.page.counts import list_pairs
 from headstart.report.sections import Plot
 from headstart.report.stats.calibration import Reliability, reliability
-from headstart.report.stats.classes import ALL_SHOWN, most_changed
+from headstart.report.stats.classes import ALL_SHOWN, most_changed, score_classes
 from headstart.report.stats.confusion import count_group, leading, shares, worst_pairs
 from headstart.report.stats.contrast import Contrast
 from headstart.report.study.columns import percent
@@ -33,6 +34,7 @@ def plot_classes(table: Table, contrast: Contrast, place: int, name: str, captio
     shown = most_changed(contrast.classes)
     sides = contrast.pair.one, contrast.pair.other
     labels = _two_labels(table, contrast)
+    drawn = [change.label for change in shown]
     changes: list[dict[str, Any]] = []
     for change in shown:
         mean, half = 100 * change.difference.mean, change.difference.interval
@@ -49,15 +51,17 @@ def plot_classes(table: Table, contrast: Contrast, place: int, name: str, captio
             }
         )
     looks = Looks(labels, table.palette.two(*sides), ["circle", "square"])
-    limits = percent_limits([value for change in changes for value in (change["one"], change["other"])])
-    chart = draw_classes(changes, looks, limits)
+    by_seed = [score_classes([runs[side] for runs in contrast.pair.runs]) for side in (0, 1)]
+    recalls = [100 * float(value) for side in by_seed if side for value in side.recall[:, drawn].ravel()]
+    chart = draw_classes(changes, looks, percent_limits(recalls))  # room for each subset of seeds
     few = (
         f" The {ALL_SHOWN} most changed of {len(contrast.classes)} classes."
         if len(contrast.classes) > len(shown)
         else ""
     )
-    rows = [*map(table.number, sides)]
-    return Plot(f"classes-{place:02d}-{slug(name)}", [chart], f"Recall by class, {name}", f"{caption}{few}", rows=rows)
+    about: dict[str, Any] = {"rows": [*map(table.number, sides)], "pairs": list_pairs(table, contrast.pair)}
+    file, alt = f"classes-{place:02d}-{slug(name)}", f"Recall by class, {name}"
+    return Plot(file, [chart], alt, f"{caption}{few}", kind="classes", labels=drawn, **about)
 
 
 def plot_verdicts(table: Table, contrast: Contrast, place: int, name: str) -> Plot:
@@ -67,8 +71,9 @@ def plot_verdicts(table: Table, contrast: Contrast, place: int, name: str) -> Pl
     counts = count_pairs(found.one, found.other, found.seeds + 1).tolist()
     one, other = (shorten(label, 40) for label in _two_labels(table, contrast))
     chart = draw_verdicts(counts, (one, other), table.palette.two(*sides))
-    rows = [*map(table.number, sides)]
-    return Plot(f"changed-{place:02d}-{slug(name)}", [chart], f"Test images by verdict, {name}", f"{name}.", rows=rows)
+    about: dict[str, Any] = {"rows": [*map(table.number, sides)], "pairs": list_pairs(table, contrast.pair)}
+    file, alt = f"changed-{place:02d}-{slug(name)}", f"Test images by verdict, {name}"
+    return Plot(file, [chart], alt, f"{name}.", kind="verdicts", **about)
 
 
 def _two_labels(table: Table, contrast: Contrast) -> list[str]:
@@ -95,7 +100,7 @@ def plot_reliability(table: Table, group: Group, found: Reliability, place: int)
     look = table.palette.colour(group), table.palette.shape(group)
     chart = draw_reliability(bins, look, shorten(label, 46), told)
     name = f"reliability-{place:02d}-{slug(label)}"
-    return Plot(name, [chart], f"Reliability diagram of {label}", rows=[table.number(group)])
+    return Plot(name, [chart], f"Reliability diagram of {label}", kind="reliability", rows=[table.number(group)])
 
 
 def plot_calibration(table: Table) -> tuple[list[Plot], list[str]]:
@@ -128,7 +133,8 @@ def plot_confusions(table: Table) -> tuple[list[Plot], str]:
         confused = f"Most often taken: {pairs}." if pairs else "No image was taken for another class."
         chart = draw_confusion(rate.tolist(), classes, shorten(label, 46))
         name, alt = f"confusion-{place:02d}-{slug(label)}", f"Confusion matrix of {label}"
-        drawn.append(Plot(name, [chart], alt, f"{label}. {confused}", rows=[table.number(group)]))
+        rows = [table.number(group)]
+        drawn.append(Plot(name, [chart], alt, f"{label}. {confused}", kind="confusion", rows=rows))
     missing = f"Left out, for want of readable predictions: {', '.join(absent)}." if absent else ""
     few = f"The best {len(drawn)} of {len(comparison.groups)} rows." if len(shown) < len(comparison.groups) else ""
     return drawn, " ".join(filter(None, [missing, few]))

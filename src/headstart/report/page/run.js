@@ -22,6 +22,7 @@ function openRun(run) {
   addPhases(run);
   const pictures = make("div", undefined, { className: "grid" });
   dialog.append(pictures);
+  addMistakes(run);
   dialog.showModal();
   if (window.vegaEmbed) addCharts(run, pictures);
   dialog.dispatchEvent(new CustomEvent("run", { detail: run }));
@@ -56,22 +57,33 @@ function addPhases(run) {
   dialog.append(make("h3", "Strategy"), box);
 }
 
+function addMistakes(run) {
+  if (!run.mistakes || !run.mistakes.length) return;
+  const names = study.classes[run.classes], list = make("ul", undefined, { className: "cards" });
+  for (const [row, said, sure] of run.mistakes) {
+    const key = study.images[run.images] + "-" + row, [name, label, href] = study.shown[key], card = make("li", undefined, { title: name });
+    const there = document.querySelector(`main img[data-image="${key}"]`), [source, coarse] = there ? [there.src, there.classList.contains("coarse")] : study.pictures[key] || [];
+    if (source) card.append(make("img", undefined, { src: source, alt: `${name}, of class ${names[label]}`, className: coarse ? "view0 coarse" : "view0" }));
+    card.append(make("span", "is " + names[label]), make("span", `says ${names[said]}` + (sure === null ? "" : ` (${sure} %)`)));
+    const line = make("span", href ? undefined : name, { className: "name" });
+    if (href) line.append(make("a", name, { href }));
+    card.append(line);
+    list.append(card);
+  }
+  dialog.append(make("h3", run.mistakes[0][2] === null ? "Mistakes" : "Most confident mistakes"), list);
+  if (study.missing) dialog.append(make("p", `Pictures are missing: ${study.missing}.`, { className: "note" }));
+}
+
 async function addCharts(run, pictures) {
   const curves = figures.find(figure => figure.kind === "curves" && figure.rows.includes(run.row));
   if (curves && run.curve) await addChart(pictures, study.charts[curves.name][0], curveTables([run.row], () => [run]), "Learning curve");
-  const confusion = figures.find(figure => figure.name.startsWith("confusion-")), n = study.classes.length;
-  if (!run.confusion.length) return;
-  if (confusion && n && run.confusion.length === n * n) {
-    const cells = run.confusion.map((count, at) => {
-      const is = Math.floor(at / n), share = count / run.confusion.slice(is * n, is * n + n).reduce((sum, each) => sum + each, 0);
-      return { true: is, seen: at % n, share, text: share >= 0.005 ? fixed(100 * share, 0) : "" };
-    }).filter(cell => cell.share > 0);
-    await addChart(pictures, study.charts[confusion.name][0], { cells }, "Confusion matrix");
-  } else if (n) {
+  const names = study.classes[run.classes], own = figures.find(figure => figure.kind === "confusion" && runsOf[figure.rows[0]][0].classes === run.classes);
+  if (own && run.confusion) await addChart(pictures, study.charts[own.name][0], confusionTables([run]), "Confusion matrix");
+  else if (run.worst) {
     const list = make("ol");
-    for (let at = 0; at < Math.min(45, run.confusion.length); at += 3) {
-      const [is, seen, count] = run.confusion.slice(at, at + 3);
-      list.append(make("li", `${study.classes[is]} for ${study.classes[seen]}: ${count} images`));
+    for (let at = 0; at < Math.min(45, run.worst.length); at += 3) {
+      const [is, seen, count] = run.worst.slice(at, at + 3);
+      list.append(make("li", `${names[is]} for ${names[seen]}: ${count} images`));
     }
     const part = make("div");
     part.append(make("h3", "Most often taken"), list);

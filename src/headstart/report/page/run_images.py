@@ -37,6 +37,15 @@ class RunImages:
         """One image as its source gives it, not decoded if it is a file."""
         return self.part.split.images[int(self.part.rows[row])]
 
+    def path(self, row: int) -> str | None:
+        """The file of one image; None where it has none of its own, or its path holds what is kept secret."""
+        from headstart.config.environment import hide_in_text
+        from headstart.data.source import FileImages
+
+        images = self.part.split.images
+        path = str(images.paths[int(self.part.rows[row])]) if isinstance(images, FileImages) else None
+        return path if path is None or hide_in_text(path) == path else None
+
     def read(self, row: int, name: str) -> Image:
         """Decode one image whole: upright, in RGB or grey.
 

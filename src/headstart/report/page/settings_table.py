@@ -1,8 +1,8 @@
 """The page's section on what was chosen on validation."""
 
+from headstart.report.charts.tables import Table
 from headstart.report.sections import Listing, Section, number, words
 from headstart.report.stats.settings import Choice
-from headstart.report.study.groups import Comparison
 
 SETTINGS_HEADS = [
     ("row", "The settings; network, strategy and data are the same.", False),
@@ -13,10 +13,11 @@ SETTINGS_HEADS = [
 ]
 
 
-def settings_sections(comparison: Comparison, choices: list[Choice]) -> list[Section]:
+def settings_sections(table: Table, choices: list[Choice]) -> list[Section]:
     """What was chosen on validation, with the rows that are not compared folded; nothing where nothing was."""
     if not choices:
         return []
+    comparison = table.comparison
     tables = []
     for place, choice in enumerate(choices):
         rows = [
@@ -29,7 +30,8 @@ def settings_sections(comparison: Comparison, choices: list[Choice]) -> list[Sec
             for row, score in zip(choice.rows, choice.scores, strict=True)
         ]
         folded = f"{comparison.label(choice.chosen)}: {len(choice.rows)} settings"
-        tables.append(Listing(f"settings-{place}", SETTINGS_HEADS, rows, folded=folded))
+        about = [table.number(choice.chosen)]
+        tables.append(Listing(f"settings-{place}", SETTINGS_HEADS, rows, folded=folded, rows_of=about, mark="study"))
     caption = (
         "Rates, lengths and regularisations of one strategy are chosen by their validation scores, and only the chosen"
         " row is compared: the best of many test scores is a lucky one. Keep them apart with compare --keep KEY."

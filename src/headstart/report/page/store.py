@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from headstart.report.charts.tables import MOST_SCORES, Table, read_overrides
-from headstart.report.stats.confusion import count_run
+from headstart.report.page.counts import Counts
+from headstart.report.page.own_mistakes import OwnMistakes
+from headstart.report.page.templates import make_link
 from headstart.report.stats.worth import BUDGETS
 from headstart.report.study.columns import Column
 from headstart.report.study.groups import Comparison, Group, natural, plain, student_t
@@ -19,8 +20,6 @@ from headstart.report.study.read import Run
 
 KINDS = {"nll": "nats", "seconds": "duration", "gmacs": "short", "training_gmacs": "macs"}
 COUNTS = ("epochs", "params_trainable", "params_total", "backbone_forwards")
-WHOLE_MATRIX, MOST_PAIRS = 16, 60  # classes up to which a run has its whole confusion; of more, its largest confusions
-MOST_CLASSES = 1000
 
 
 def kind_of(column: Column) -> str:
@@ -30,15 +29,22 @@ def kind_of(column: Column) -> str:
 
 def link(run: Run, report: Path) -> str:
     """The way from the report to the run's folder."""
-    return quote(os.path.relpath(run.folder, report).replace(os.sep, "/")) + "/"
+    return make_link(run.folder, report) + "/"
 
 
-def make_store(table: Table, columns: Sequence[Column], charts: Mapping[str, Any], report: Path) -> dict[str, Any]:
+def make_store(
+    table: Table,
+    columns: Sequence[Column],
+    charts: Mapping[str, Any],
+    counts: Counts,
+    mistakes: OwnMistakes,
+    report: Path,
+) -> dict[str, Any]:
     """The page's data as plain values."""
     comparison = table.comparison
     metric = comparison.metric
     dims = _list_dimensions(comparison)
-    phases: dict[str, int] = {}
+    runs = _Runs(table, columns, counts, mistakes, report)
     tasks = comparison.tasks()
     most = max(len(group.runs) for group in comparison.groups)
     budgets = {budget.name: budget.axis for budget in BUDGETS}
@@ -54,9 +60,11 @@ def make_store(table: Table, columns: Sequence[Column], charts: Mapping[str, Any
         "most": MOST_SCORES,
         "tasks": [{"name": name, "rows": [table.number(row) for row in rows]} for name, rows in tasks.items()],
         "rows": [_row(table, group, dims) for group in comparison.groups],
-        "runs": [_run(table, group, run, columns, phases, report) for group in comparison.groups for run in group.runs],
-        "phases": [json.loads(text) for text in phases],
-        "classes": _classes(comparison),
+        "runs": [runs.describe(group, run) for group in comparison.groups for run in group.runs],
+        "phases": [json.loads(text) for text in runs.phases],
+        "classes": list(runs.classes),
+        "images": list(runs.images),
+        **mistakes.draw(),
         "charts": charts,
     }
 
@@ -100,25 +108,40 @@ def _row(table: Table, group: Group, dims: Sequence[Dimension]) -> dict[str, Any
     return {"label": table.label(group), "name": table.comparison.label(group), "dims": own}
 
 
-def _run(
-    table: Table, group: Group, run: Run, columns: Sequence[Column], phases: dict[str, int], report: Path
-) -> dict[str, Any]:
-    words = read_overrides(run)
-    made = json.dumps(_phases(run))
-    found: dict[str, Any] = {
-        "row": table.number(group),
-        "seed": str(run.repeat),
-        "name": run.name,
-        "href": link(run, report),
-        "values": [column.value(run) for column in columns],
-        "differs": table.differing[run.name],
-        "phases": phases.setdefault(made, len(phases)),
-        "curve": _curve(table, run),
-        "confusion": _confusion(run),
-    }
-    if words is not None:
-        found["command"] = shlex.join(["headstart", "train", *words])
-    return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
+@dataclass(frozen=True)
+class _Runs:
+    """Describes runs; what many of them share is kept once, and each run has its place there."""
+
+    table: Table
+    columns: Sequence[Column]
+    counts: Counts
+    mistakes: OwnMistakes
+    report: Path
+    phases: dict[str, int] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
+    classes: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def describe(self, group: Group, run: Run) -> dict[str, Any]:
+        """A run's facts."""
+        words, phases = read_overrides(run), json.dumps(_phases(run))
+        images = run.answers.images if run.answers else str((run.result.get("digests") or {}).get("data"))
+        found: dict[str, Any] = {
+            "row": self.table.number(group),
+            "seed": str(run.repeat),
+            "repeat": run.repeat,
+            "name": run.name,
+            "href": link(run, self.report),
+            "values": [column.value(run) for column in self.columns],
+            "differs": self.table.differing[run.name],
+            "phases": self.phases.setdefault(phases, len(self.phases)),
+            "images": self.images.setdefault(images, len(self.images)),
+            "classes": self.classes.setdefault(tuple(run.classes), len(self.classes)),
+            "curve": _curve(self.table, run),
+        }
+        if words is not None:
+            found["command"] = shlex.join(["headstart", "train", *words])
+        found |= self.counts.of(group, run) | self.mistakes.of(run)
+        return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
 
 
 def _curve(table: Table, run: Run) -> dict[str, Any] | None:
@@ -129,27 +152,6 @@ def _curve(table: Table, run: Run) -> dict[str, Any] | None:
     if curve.probe is not None:
         return {"probe": curve.probe}
     return {"x": list(curve.by_epoch), "y": [round(y, 5) for y in curve.by_epoch.values()], "begins": curve.begins}
-
-
-def _confusion(run: Run) -> list[int]:
-    """Images by true and predicted class, row after row; of many classes, triples of the largest confusions."""
-    n = len(run.classes)
-    counts = count_run(run, n) if 0 < n <= MOST_CLASSES else None
-    if counts is None:
-        return []
-    import numpy as np
-
-    if n <= WHOLE_MATRIX:
-        return [int(count) for count in counts.ravel()]
-    places = [(int(true), int(seen)) for true, seen in np.argwhere(counts) if true != seen]
-    worst = sorted(places, key=lambda place: -int(counts[place]))[:MOST_PAIRS]
-    return [number for true, seen in worst for number in (true, seen, int(counts[true, seen]))]
-
-
-def _classes(comparison: Comparison) -> list[str]:
-    """The class names, if all runs have the same."""
-    found = {tuple(run.classes) for group in comparison.groups for run in group.runs}
-    return list(found.pop()) if len(found) == 1 else []
 
 
 def _phases(run: Run) -> list[list[str]]:

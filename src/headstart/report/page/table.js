@@ -2,7 +2,9 @@
 const bar = document.getElementById("filter"), note = document.getElementById("subset");
 const summary = document.getElementById("summary"), runTable = document.getElementById("runs");
 const columnNames = [...summary.tHead.rows[0].cells].map(cell => cell.dataset.column);
-const original = new Map([...summary.tBodies[0].rows].map(row => [row, [...row.cells].map(cell => [cell.textContent, cell.dataset.value])]));
+const readCells = lines => new Map([...lines].map(line => [line, [...line.cells].map(cell => [cell.textContent, cell.dataset.value])]));
+const original = readCells(summary.tBodies[0].rows), made = readCells(document.querySelectorAll("table[data-kind] tbody tr"));
+const parts = [...document.querySelectorAll("[data-about]")].map(part => [part, numbersOf(part.dataset.about)]);
 
 function refreshTables() {
   const whole = isEverySeed() && soughtText === "";
@@ -13,12 +15,20 @@ function refreshTables() {
     [...row.cells].forEach((cell, at) => {
       const name = columnNames[at];
       if (!name) return;
-      const [text, value] = whole ? original.get(row)[at] : cellOf(id, name, original.get(row)[at][0]);
-      cell.textContent = text;
-      cell.dataset.value = value;
+      setCell(cell, ...(whole ? original.get(row)[at] : cellOf(id, name, original.get(row)[at][0])));
     });
   }
   for (const row of runTable.tBodies[0].rows) row.hidden = !runKept[Number(row.dataset.id)];
+  for (const [part, rows] of parts) part.hidden = !rows.every(row => rowKept[row]);
+  for (const [line, cells] of made) {
+    const [from, found] = isPartial() ? cellMakers[line.closest("table").dataset.kind](line) : [0, cells];
+    found.forEach(([text, value], at) => setCell(line.cells[from + at], text, value));
+  }
+}
+
+function setCell(cell, text, value) {
+  if (cell.textContent !== text) cell.textContent = text;
+  cell.dataset.value = value;
 }
 
 function cellOf(row, name, before) {
@@ -40,11 +50,13 @@ async function filter() {
   applyFilter();
   refreshTables();
   note.textContent = describeSubset();
+  document.body.classList.toggle("subset", !isWhole());
+  document.body.classList.toggle("partial", isPartial());
   bar.querySelectorAll("fieldset").forEach(set => {
     const at = Number(set.dataset.dim), all = study.dims[at].values.length;
     set.parentElement.querySelector(".count").textContent = kept[at].size === all ? "" : ` ${kept[at].size} of ${all}`;
   });
-  await Promise.all(figures.map(refresh));
+  await refreshCharts();
 }
 
 if (bar) {

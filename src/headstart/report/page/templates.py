@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from headstart.report.charts.theme import outline
 
@@ -26,6 +28,11 @@ def template(name: str) -> Template:
     environment.filters["embedded"] = embedded
     environment.globals["outline"] = outline
     return environment.get_template(name)
+
+
+def make_link(path: Path | str, report: Path | None) -> str:
+    """The way from the report's folder to a file, as a link."""
+    return quote(os.fsencode(os.path.relpath(path, report).replace(os.sep, "/")))
 
 
 def embedded(path: Path) -> str:

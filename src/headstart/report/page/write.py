@@ -58,6 +58,7 @@ def report(findings: Findings, plots: bool = True, *, maps: bool = False, stamp:
     """
     from headstart.report.charts.render import write_png
     from headstart.report.page.contents import contents
+    from headstart.report.page.gallery import Galleries
     from headstart.report.page.render import render
 
     comparison = findings.comparison
@@ -69,11 +70,12 @@ def report(findings: Findings, plots: bool = True, *, maps: bool = False, stamp:
         text = json.dumps(record_decision(findings), indent=1, ensure_ascii=False)
         (folder / "decision.json").write_text(text + "\n", encoding="utf-8")
         write_evidence(findings, folder)
-        sections = contents(findings, folder if plots else None, maps=maps)
+        galleries = Galleries(maps, target) if plots else None
+        sections = contents(findings, folder, galleries)
         specs = make_specs(sections)
         for name, panels in specs.items():
             write_png(panels, folder / f"{name}.png")
-        (folder / "index.html").write_text(render(findings, sections, specs, stamp), encoding="utf-8")
+        (folder / "index.html").write_text(render(findings, sections, specs, galleries, stamp), encoding="utf-8")
         if stamp:
             (folder / "stamp.js").write_text(f"window.newest = {json.dumps(stamp)};\n", encoding="utf-8")
     return target
@@ -149,7 +151,7 @@ def record_decision(findings: Findings) -> dict[str, Any]:
     """What decision.json holds: the row to take in words, what was chosen on validation, and what is open."""
     from headstart.report.stats.decision import decide
     from headstart.report.stats.settings import record_choice
-    from headstart.report.stats.settle import open_questions, record_question
+    from headstart.report.stats.settle import record_question
 
     comparison, families = findings.comparison, findings.families
     decision = decide(comparison, families)
@@ -164,7 +166,7 @@ def record_decision(findings: Findings) -> dict[str, Any]:
         "decision": [decision.sentence, *decision.tasks],
         "reference": references or None,
         "chosen": [record_choice(comparison, choice) for choice in findings.choices],
-        "open": [record_question(comparison, question) for question in open_questions(families)],
+        "open": [record_question(comparison, question) for question in findings.open],
     }
 
 

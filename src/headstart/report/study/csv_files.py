@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.storage.plain_text import escape_controls, plain_cell, read_cell
+from headstart.storage.plain_text import plain_cell, read_cells
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,7 +27,9 @@ def read_table(path: Path, names: Sequence[str] | None = None) -> DataFrame:
     table = pandas.read_csv(
         path, dtype=object, na_filter=False, usecols=names, encoding_errors="replace", on_bad_lines="skip"
     )
-    return table.map(lambda cell: read_cell(escape_controls(cell)))
+    rows = table.to_numpy().tolist()
+    cleaned = read_cells(rows)
+    return table if cleaned is rows else pandas.DataFrame(cleaned, columns=table.columns, dtype=object)
 
 
 def write_table(table: DataFrame, path: Path) -> None:

@@ -43,3 +43,13 @@ def pool_answers(runs: Sequence[Run]) -> list[Answers] | None:
             return None
         pooled.append(join_answers(known))
     return pooled if len({one.images for one in pooled}) == 1 else None
+
+
+def locate(place: int, folds: Sequence[Run]) -> tuple[Run, int]:
+    """The run of a seed, and the row in it, of an image of its pooled test set."""
+    for run in folds:
+        assert run.answers is not None
+        if place < len(run.answers.labels):
+            return run, place
+        place -= len(run.answers.labels)
+    raise IndexError(place)

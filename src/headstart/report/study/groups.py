@@ -44,9 +44,9 @@ def stat(values: Sequence[float | None]) -> Stat | None:
 @cache
 def student_t(freedom: int) -> float:
     """The 97.5 % quantile of Student's t; cached, as a call takes 0.05 ms and a report needs one for every mean."""
-    from scipy import stats
+    from scipy.special import stdtrit
 
-    return float(stats.t.ppf(0.975, freedom))
+    return float(stdtrit(freedom, 0.975))
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,13 @@ class Group:
 
     def over_runs(self, value: Callable[[Run], float | None]) -> Stat | None:
         """Summarise one number over the group's runs."""
-        return stat([value(run) for run in self.runs])
+        if value not in self._known:
+            self._known[value] = stat([value(run) for run in self.runs])
+        return self._known[value]
+
+    @cached_property
+    def _known(self) -> dict[Callable[[Run], float | None], Stat | None]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -114,14 +120,23 @@ class Comparison:
 
         The strategy is left out where all rows share it and something else tells them apart.
         """
-        parts = [group.model] if len({other.model for other in self.groups}) > 1 else []
-        if not within_task and len({other.data for other in self.groups}) > 1:
+        parts = [group.model] if self.several("model") else []
+        if not within_task and self.several("data"):
             parts.append(group.data)
         cut = [f"{self.short(key)} {plain(group.keys[key])}" for key in self.keys if is_task_key(key)]
         parts = [part for part in [*parts, self.settings(group), *([] if within_task else cut)] if part]
-        if len({other.strategy for other in self.groups}) > 1 or not parts:
-            parts.insert(int(len({other.model for other in self.groups}) > 1), group.strategy)
+        if self.several("strategy") or not parts:
+            parts.insert(int(self.several("model")), group.strategy)
         return " · ".join(parts)
+
+    def several(self, kind: str) -> bool:
+        """Whether rows differ in their `model`, `strategy` or `data`."""
+        return kind in self._several
+
+    @cached_property
+    def _several(self) -> set[str]:
+        kinds = ("model", "strategy", "data")
+        return {kind for kind in kinds if len({getattr(group, kind) for group in self.groups}) > 1}
 
     def settings(self, group: Group) -> str:
         """The row's values of the config keys that tell rows of one task apart, or an empty text; a key that its

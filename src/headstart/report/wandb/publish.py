@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.errors import RunFailed, UserError
-from headstart.report.dashboard import CHARTS, make_report, make_workspace
-from headstart.report.wandb_view_internals import get_view, set_view
+from headstart.report.wandb.dashboard import CHARTS, make_report, make_workspace
+from headstart.report.wandb.view_internals import get_view, set_view
 from headstart.storage.files import write_text
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What W&B shows of a study without clicking: a saved view of its runs, and a report that leads with the decision.
 
-Both are built here from a comparison, as objects of wandb-workspaces; `headstart.report.publish` sends them. No panel
-uses a key with a dot: W&B cannot filter or group by one.
+Both are built here from a comparison, as objects of wandb-workspaces; `headstart.report.wandb.publish` sends them. No
+panel uses a key with a dot: W&B cannot filter or group by one.
 """
 
 from __future__ import annotations
