@@ -18,6 +18,7 @@ from headstart.tracking.console import configure_logging
 
 if TYPE_CHECKING:
     from headstart.cli.forecast import Expected, Times
+    from headstart.config.schema import RunConfig
     from headstart.preflight.command import Job
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Sweep:
     """
 
     def __init__(self, jobs: Sequence[Job], repeated: int = 0) -> None:
-        self.jobs, self.repeated = jobs, repeated
+        self.jobs, self.repeated = list(jobs), repeated
         self.began = self.job_began = time.monotonic()
         self.shown: set[str] = set()
         self.expected: list[Expected] = []
@@ -47,7 +48,7 @@ class Sweep:
         configure_logging(quiet=False)
         from headstart.cli.forecast import Times, expect_jobs, try_networks
 
-        with _silence(), progress.watch_run(), progress.task("looking at the jobs of the sweep"):
+        with silence(), progress.watch_run(), progress.task("looking at the jobs of the sweep"):
             self.times = Times()
             self.expected = expect_jobs([job.config for job in self.jobs], self.times)
             tried = try_networks(self.expected, self.times)
@@ -78,14 +79,17 @@ class Sweep:
         """The jobs as a journal lists them."""
         assert self.times is not None
         return [
-            JobState(
-                name_job(number, self.jobs),
-                job.name,
-                hashlib.blake2b(job.kind.encode(), digest_size=8).hexdigest(),
-                self.times.expect(job),
-            )
+            JobState(self.name_job(number), job.name, digest_kind(job), self.times.expect(job))
             for number, job in enumerate(self.expected)
         ]
+
+    def read_config(self, number: int) -> RunConfig:
+        """The checked config of a job."""
+        return self.jobs[number].config
+
+    def name_job(self, number: int) -> str:
+        """A job as the lines of the sweep name it."""
+        return name_job(number, self.jobs)
 
     def estimate(self, numbers: Iterable[int]) -> float | None:
         """The seconds of the jobs with these numbers; None if nothing is known of any."""
@@ -110,7 +114,7 @@ class Sweep:
     def show_job(self, number: int) -> Iterator[None]:
         """Around the job of this number, from 0: say which it is, and leave out what earlier jobs have said already."""
         self.current, self.job_began = number, time.monotonic()
-        label, left = name_job(self.current, self.jobs), self.left()
+        label, left = self.name_job(number), self.left()
         parts = [label, self.count_ended(), f"about {spell_seconds(left)} left" if left else ""]
         if self.journal is not None:
             self.journal.write(number, RUNNING)
@@ -145,6 +149,11 @@ class Sweep:
         return lines
 
 
+def digest_kind(job: Expected) -> str:
+    """The kind of a job as a journal has it."""
+    return hashlib.blake2b(job.kind.encode(), digest_size=8).hexdigest()
+
+
 def name_job(number: int, jobs: Sequence[Job]) -> str:
     """Name a job: its number, its strategy and seed, and what else differs between the jobs."""
     job = jobs[number]
@@ -156,7 +165,8 @@ def name_job(number: int, jobs: Sequence[Job]) -> str:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
+    """Inside this context, what the jobs say again is not said."""
     loggers = [logging.getLogger(name) for name in SILENT]
     before = [each.level for each in loggers]
     for each in loggers:

@@ -37,6 +37,7 @@ IRRELEVANT = (
     "rerun",
     "fail_fast",
     "sweep",
+    "trial",
     "checkpoint_every",
     "keep",
     "figures",

@@ -16,6 +16,7 @@ from headstart.storage.journal import DONE, FAILED, RUNNING, SKIPPED, STATES, WA
 from headstart.storage.locks import read_owner
 
 LOCK = ".lock"
+PRUNED = "pruned"
 CUT_OFF = "cut off"
 STRONGEST = (DONE, RUNNING, SKIPPED, FAILED, WAITING)  # what counts of a job that two launches have
 
@@ -111,11 +112,12 @@ def read_study(folder: Path) -> Study:
     """Read what a study's folder says now; of its launches those count that run, or else the newest."""
     launches = [(launch, launch.look()) for launch in find_launches(folder)]
     living = [pair for pair in launches if pair[1].alive]
-    runs = [read_run(path) for path in sorted(folder.iterdir()) if _is_run(path)]
+    runs = [read_run(path) for path in sorted(folder.iterdir()) if is_run(path)]
     return Study(folder, living or launches[:1], runs)
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Whether a folder of a study is that of a run."""
     if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
         return False
     return any((path / name).is_file() for name in (LOCK, "state.json", "result.json"))
