@@ -36,6 +36,7 @@ from headstart.search.trials import COMPLETE, PRUNED, UNFINISHED, WITHOUT_VALUE,
 from headstart.storage import locks
 from headstart.storage.journal import RUNNING, SKIPPED, JobState, Journal, find_launches
 from headstart.tracking import progress
+from headstart.tracking.console import configure_logging
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Search(Sweep):
 
     def announce(self) -> None:
         """Log how many trials there are, and how long the others will take."""
+        configure_logging(quiet=False)
         self.times = Times()
         with silence(), progress.watch_run(), progress.task("looking at the trials of the search"):
             (expected,) = expect_jobs([self.sample.config], self.times)
@@ -87,8 +89,8 @@ class Search(Sweep):
         grids = f", {self.of_grids} of them runs of other commands" if self.of_grids else ""
         left = self.estimate(range(there - self.of_grids, len(self.jobs)))
         about = f", in about {spell_seconds(left)}" if left else ""
-        log.info("%s: %d there already%s, %d to run%s", count(self.plan.n_trials, "trial"), there, grids,
-                 max(0, self.plan.n_trials - there), about)  # fmt: skip
+        words = f"{count(self.plan.n_trials, 'trial')}: {there} there already{grids}, "
+        log.info("%s%d to run%s", words, max(0, self.plan.n_trials - there), about)
 
     def list_states(self) -> list[JobState]:
         """The trials as a journal lists them; other launches of this search list the same."""
