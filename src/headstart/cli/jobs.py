@@ -20,9 +20,9 @@ from headstart.cli import sharing, supervise
 from headstart.cli.progress import Sweep
 from headstart.config import own_code
 from headstart.config.schema import RunConfig
-from headstart.errors import UserError, as_user_error
+from headstart.errors import Pruned, UserError, as_user_error
 from headstart.preflight.command import Command, Job
-from headstart.storage.journal import DONE, FAILED, SKIPPED, WAITING, Journal
+from headstart.storage.journal import DONE, FAILED, PRUNED, SKIPPED, WAITING, Journal
 from headstart.storage.locks import HeldElsewhere
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class JobSummary:
 
     done: int = 0
     skipped: int = 0  # of those done: already complete
+    pruned: int = 0
     failed: list[str] = field(default_factory=list)
     code: int = 0
     closing: list[str] = field(default_factory=list)  # what is said after the last job of a sweep
@@ -47,6 +48,8 @@ class JobSummary:
 
     def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
         """Run one job; returns its validation accuracy, or the error, which is logged and counted.
+
+        A run that was pruned returns the best score that it had.
 
         Args:
             config: returns the job's checked config.
@@ -64,6 +67,11 @@ class JobSummary:
             else:
                 self._count(overrides, error)
             return error
+        except Pruned as error:
+            log.info("  %s", error)
+            self.pruned += 1
+            self.last = PRUNED, str(error)
+            return error.score
         except (Exception, SystemExit) as error:
             failure = RuntimeError(f"it called exit({error.code})") if isinstance(error, SystemExit) else error
             self._count(overrides, failure)
@@ -169,6 +177,8 @@ def take_over(sweep: Sweep, summary: JobSummary) -> None:
         sweep.end_job(number, state.state, state.why)
         if state.state == FAILED:
             summary.add_failure(overrides, state.why, 1)
+        elif state.state == PRUNED:
+            summary.pruned += 1
         else:
             summary.done += 1
             summary.skipped += state.state == SKIPPED

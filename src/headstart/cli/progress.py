@@ -135,12 +135,13 @@ class Sweep:
     def describe_end(self) -> list[str]:
         """Say how the jobs ended, and how they can be compared."""
         found = Counter(self.ended.values())
-        done, skipped, failed = (found[state] for state in ENDED)
+        done, skipped, failed, pruned = (found[state] for state in ENDED)
         missing = len(self.jobs) - len(self.ended)
         seconds = spell_seconds(time.monotonic() - self.began)
+        more = (f", {pruned} pruned" if pruned else "") + (f", {missing} not run (fail_fast=true)" if missing else "")
         lines = [
             f"{count(len(self.jobs), 'job')} in {seconds}: {done} done, {skipped} skipped as already complete, "
-            f"{failed} failed{f', {missing} not run (fail_fast=true)' if missing else ''}"
+            f"{failed} failed{more}"
         ]
         studies = dict.fromkeys((job.config.study, job.config.output_dir) for job in self.jobs)
         for study, folder in studies if done + skipped else ():

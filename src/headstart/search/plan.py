@@ -45,6 +45,10 @@ def read_plan(composed: DictConfig, overrides: Sequence[Override], groups: Itera
         problems.append(f"hydra/sweeper=search: nothing to choose; give a key several values or an interval: {EXAMPLE}")
     if any(each.key_or_group == "rerun" and each.value() is True for each in overrides):
         problems.append("rerun=true: a search runs no trial twice; use another study to begin anew")
+    if len(objectives) > 1 and composed.prune != "none":
+        problems.append(
+            f"prune={composed.prune}: with two objectives, a run that is behind in one may lead in the other: leave it out"
+        )
     if (missing := find_missing_optuna("hydra/sweeper=search")) is not None:
         problems.append(missing)
     return problems, Plan(space, objectives, settings.get("n_trials"), settings.get("seed"))

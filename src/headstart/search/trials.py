@@ -23,7 +23,7 @@ from headstart.errors import UserError
 from headstart.search.objective import Objective
 from headstart.search.space import Params, Space
 from headstart.storage import records, runs
-from headstart.storage.study_state import PRUNED as PRUNED_RUN
+from headstart.storage.journal import PRUNED as PRUNED_RUN
 from headstart.storage.study_state import RunState, is_run, read_run
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -23,7 +23,8 @@ from headstart.storage.redact import mask
 
 NAME = "jobs.jsonl"
 RUNNING, DONE, SKIPPED, FAILED, WAITING = "running", "done", "skipped", "failed", "waiting"
-ENDED = (DONE, SKIPPED, FAILED)
+PRUNED = "pruned"
+ENDED = (DONE, SKIPPED, FAILED, PRUNED)
 STATES = (DONE, RUNNING, FAILED, SKIPPED, WAITING)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from headstart.config.effect import replace_what_has_no_effect
 from headstart.config.environment import hide
-from headstart.errors import RunFailed, UserError
+from headstart.errors import Pruned, RunFailed, UserError
 from headstart.runtime.signals import Stopped
 from headstart.storage import heartbeat, locks, records
 from headstart.storage.files import LogFile, refuse_link, write_text
@@ -38,6 +38,7 @@ IRRELEVANT = (
     "fail_fast",
     "sweep",
     "trial",
+    "prune",  # a run is complete, or pruned and without a result
     "checkpoint_every",
     "keep",
     "figures",
@@ -173,7 +174,7 @@ class Run:
             if not rerun:
                 raise
             return None
-        over = state.get("status") == "completed" or (rerun and state.get("status") == "failed")
+        over = state.get("status") in ("completed", "pruned") or (rerun and state.get("status") == "failed")
         return None if done is not None or over else state
 
     def read_state(self) -> dict[str, Any]:
@@ -226,6 +227,8 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
         try:
             yield run
         except BaseException as error:
+            if isinstance(error, Pruned):  # its facts stand in the state already
+                raise
             status = "interrupted" if isinstance(error, KeyboardInterrupt | Stopped) else "failed"
             reason = mask(f"{type(error).__name__}: {error}")
             trace = sys.exc_info() if status == "failed" else None

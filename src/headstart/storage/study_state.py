@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,23 @@ from typing import Any
 from headstart.errors import UserError
 from headstart.storage import heartbeat, records
 from headstart.storage.heartbeat import Life
-from headstart.storage.journal import DONE, FAILED, RUNNING, SKIPPED, STATES, WAITING, JobState, Launch, find_launches
+from headstart.storage.journal import (
+    DONE,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    SKIPPED,
+    STATES,
+    WAITING,
+    JobState,
+    Launch,
+    find_launches,
+)
 from headstart.storage.locks import read_owner
 
 LOCK = ".lock"
-PRUNED = "pruned"
 CUT_OFF = "cut off"
-STRONGEST = (DONE, RUNNING, SKIPPED, FAILED, WAITING)  # what counts of a job that two launches have
+STRONGEST = (DONE, PRUNED, RUNNING, SKIPPED, FAILED, WAITING)  # what counts of a job that two launches have
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,8 @@ class RunState:
     """What a run's folder says.
 
     Attributes:
-        state: complete, running, failed, stopped (by a signal), cut off (its process died), or damaged.
-        why: what it failed of.
+        state: complete, running, failed, pruned, stopped (by a signal), cut off (its process died), or damaged.
+        why: what it failed of, or why it was pruned.
         phase: the phase that it is in, such as `phase all, 2 of 2`.
     """
 
@@ -134,6 +145,8 @@ def read_run(folder: Path) -> RunState:
     status, why = state.get("status"), str(state.get("error") or "").partition("\n")[0]
     if status in ("failed", "interrupted"):
         return RunState(folder, FAILED if status == "failed" else "stopped", why, phase)
+    if status == PRUNED:
+        return RunState(folder, PRUNED, why=read_pruning(state))
     if status == "completed" or (status is None and result is not None):
         with suppress(UserError, LookupError, TypeError):
             if result is not None:
@@ -143,6 +156,12 @@ def read_run(folder: Path) -> RunState:
     if heartbeat.look(folder / LOCK, owner).alive:
         return RunState(folder, RUNNING, phase=phase, owner=owner)
     return RunState(folder, CUT_OFF, why="its process died; the same command goes on with it", phase=phase)
+
+
+def read_pruning(state: Mapping[str, Any]) -> str:
+    """Why a run was pruned, as its `state.json` says."""
+    facts = state.get("pruned")
+    return str(facts.get("text", "")) if isinstance(facts, Mapping) else ""
 
 
 def _knows_phase(state: dict[str, Any]) -> bool:
