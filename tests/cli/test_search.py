@@ -124,7 +124,7 @@ def test_a_trial_that_fails_leaves_the_others_running(tmp_path: Path) -> None:
         (["hparams_search=finetune", "hydra.sweeper.objective=test_accuracy"], "test images are looked at once"),
         (["hparams_search=finetune", "rerun=true"], "rerun=true: a search runs no trial twice"),
         (["hparams_search=finetune", "hydra/launcher=joblib"], "hydra/launcher"),
-        (["hparams_search=finetune", "hydra.sweeper.objective=[val_accuracy,seconds]", "prune=median"], "two objectives"),
+        (["seed=0,1", "hydra.sweeper.objective=[val_accuracy,seconds]", "prune=median"], "with two objectives"),
         (["seed=0"], "hydra/sweeper=search: nothing to choose"),
         (["optimizer.lr=0.1,1", "+sweep=[seed=1]"], "sweep: names the jobs, and hydra/sweeper chooses its own"),
     ],

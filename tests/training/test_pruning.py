@@ -49,7 +49,9 @@ def judge(study: Path, curve: list[float], epoch: int, rule: str = "median", **c
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
     for place in range(5):
-        write_run(tmp_path / "study", f"run-{place}", [0.1 * place + 0.05 * epoch for epoch in range(8)], lr=0.1 * place)
+        write_run(
+            tmp_path / "study", f"run-{place}", [0.1 * place + 0.05 * epoch for epoch in range(8)], lr=0.1 * place
+        )
     return tmp_path / "study"
 
 

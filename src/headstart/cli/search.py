@@ -29,7 +29,8 @@ from headstart.models import preprocessing
 from headstart.preflight.command import Command
 from headstart.preflight.jobs import Job, compose_job
 from headstart.runtime import hardware
-from headstart.search.objective import MAXIMIZE, find_front
+from headstart.search.history import write_search
+from headstart.search.objective import MAXIMIZE, describe_values, find_front
 from headstart.search.propose import propose
 from headstart.search.space import Params
 from headstart.search.trials import COMPLETE, PRUNED, UNFINISHED, WITHOUT_VALUE, TrialReader, add_claims
@@ -165,8 +166,7 @@ class Search(Sweep):
         shown = [trials[each] for each in front]
         first = self.plan.objectives[0]
         for trial in sorted(shown, key=lambda each: each.values[0], reverse=first.direction == MAXIMIZE):
-            named = zip(self.plan.objectives, trial.values, strict=True)
-            scores = ", ".join(f"{each.name} {each.format(value)}" for each, value in named)
+            scores = describe_values(self.plan.objectives, trial.values)
             values = "  ".join(self.plan.space.write(trial.params).values())
             yield f"{'' if len(shown) > 1 else 'best: '}{scores}  |  {values}  |  {self.folder / trial.name}"
 
@@ -216,6 +216,7 @@ def run_search(command: Command, settings: DictConfig, context: HydraContext, su
     summary.shares = True
     with Journal(Path(settings.hydra.sweep.dir)).open(search.list_states()) as search.journal:
         take_over(search, summary)
+        write_search(search.journal.path.parent, search.plan, search.reader.read())
         supervise.announce(search.journal.path)
         while not (summary.failed and search.sample.config.fail_fast):
             with locks.hold(search.folder / ".hydra" / LOCK, wait=True):

@@ -60,6 +60,11 @@ def read_objectives(names: Any, directions: Any) -> tuple[list[str], list[Object
     return [], [Objective(name, direction) for name, direction in zip(given, wanted, strict=True)]
 
 
+def describe_values(objectives: Sequence[Objective], values: Sequence[float]) -> str:
+    """What a trial has of each objective: `val_accuracy 93.1 %, seconds 12`."""
+    return ", ".join(f"{each.name} {each.format(value)}" for each, value in zip(objectives, values, strict=True))
+
+
 def find_front(objectives: Sequence[Objective], points: Sequence[Sequence[float]]) -> list[int]:
     """The numbers of the points that no other one beats or equals in every objective (the Pareto front), in order."""
     signed = [

@@ -47,7 +47,8 @@ def read_plan(composed: DictConfig, overrides: Sequence[Override], groups: Itera
         problems.append("rerun=true: a search runs no trial twice; use another study to begin anew")
     if len(objectives) > 1 and composed.prune != "none":
         problems.append(
-            f"prune={composed.prune}: with two objectives, a run that is behind in one may lead in the other: leave it out"
+            f"prune={composed.prune}: with two objectives, a run that is behind in one may lead in the other: "
+            "leave prune out"
         )
     if (missing := find_missing_optuna("hydra/sweeper=search")) is not None:
         problems.append(missing)

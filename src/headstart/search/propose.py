@@ -37,7 +37,7 @@ def propose(
     for attempt in range(TRIES):
         # a sampler of its own for each trial: one that had gone on drawing would not be where it was after a restart
         drawn = int(np.random.SeedSequence([seed, number, attempt]).generate_state(1)[0])
-        study = _rebuild(optuna, distributions, objectives, before, optuna.samplers.TPESampler(seed=drawn))
+        study = rebuild(optuna, distributions, objectives, before, optuna.samplers.TPESampler(seed=drawn))
         asked = study.ask(distributions)
         params = {each.key: each.settle(asked.params[each.key]) for each in space.dimensions}
         if _name_point(params) not in taken:
@@ -45,7 +45,7 @@ def propose(
     return _find_untried(space, taken)
 
 
-def _rebuild(
+def rebuild(
     optuna: Any,
     distributions: Mapping[str, Any],
     objectives: Sequence[Objective],

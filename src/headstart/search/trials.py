@@ -87,32 +87,17 @@ class TrialReader:
         number, params = point
         ended = path, _find_time(path / "state.json")
         if ended not in self._finished:
-            trial = self._make_trial(read_run(path), number, params)
+            trial = make_trial(read_run(path), number, params, self.objectives)
             if trial is None or trial.state not in (COMPLETE, PRUNED, WITHOUT_VALUE):
                 return trial
             self._finished[ended] = trial
         return self._finished[ended]
 
-    def _make_trial(self, run: RunState, number: int | None, params: Params) -> Trial | None:
-        name = run.folder.name
-        if run.state == PRUNED_RUN:
-            return Trial(name, number, PRUNED, params, curve=read_curve(run.folder))
-        if run.state == "complete":
-            result: Mapping[str, Any] = records.read_result(run.folder) or {}
-            values = [each.read(result) for each in self.objectives]
-            known = tuple(value for value in values if value is not None)
-            if len(known) < len(values):
-                return Trial(name, number, WITHOUT_VALUE, params)
-            return Trial(name, number, COMPLETE, params, known)
-        if number is None:  # of a grid: whoever runs it goes on with it
-            return None
-        return Trial(name, number, RUNNING if run.state == "running" else UNFINISHED, params)
-
     def _find_point(self, path: Path) -> tuple[int | None, Params] | None:
         """The number and the values of a run that is a trial of this search."""
         with suppress(OSError, ValueError, LookupError, TypeError, yaml.YAMLError, UserError, OmegaConfBaseException):
             kept = yaml.load((path / "config.yaml").read_text("utf-8"), Loader=LOADER)
-            config, asked = OmegaConf.create(kept), _read_overrides(path)
+            config, asked = OmegaConf.create(kept), read_overrides(path)
             for choices in self._list_choices(asked):
                 params = self.space.find_params(config, choices)
                 composed = None if params is None else self.read_config(params)
@@ -129,6 +114,23 @@ class TrialReader:
         ]  # the second time that a choice comes it fits as little as the first time
         for chosen in itertools.product(*axes):
             yield {each.key: choice for each, choice in zip(groups, chosen, strict=True)}
+
+
+def make_trial(run: RunState, number: int | None, params: Params, objectives: Sequence[Objective]) -> Trial | None:
+    """The trial that a run is; None for what another command has not finished: that goes on with it."""
+    name = run.folder.name
+    if run.state == PRUNED_RUN:
+        return Trial(name, number, PRUNED, params, curve=read_curve(run.folder))
+    if run.state == "complete":
+        result: Mapping[str, Any] = records.read_result(run.folder) or {}
+        values = [each.read(result) for each in objectives]
+        known = tuple(value for value in values if value is not None)
+        if len(known) < len(values):
+            return Trial(name, number, WITHOUT_VALUE, params)
+        return Trial(name, number, COMPLETE, params, known)
+    if number is None:
+        return None
+    return Trial(name, number, RUNNING if run.state == "running" else UNFINISHED, params)
 
 
 def is_same_run(config: RunConfig, kept: Mapping[str, Any]) -> bool:
@@ -163,7 +165,7 @@ def add_claims(trials: Sequence[Trial], claims: Mapping[int, Params]) -> list[Tr
     return [*claimed, *new]
 
 
-def _read_overrides(path: Path) -> dict[str, str]:
+def read_overrides(path: Path) -> dict[str, str]:
     """The overrides that a run was made with, by key."""
     with suppress(OSError, ValueError, yaml.YAMLError):
         lines = yaml.load((path / "overrides.yaml").read_text("utf-8"), Loader=LOADER)
