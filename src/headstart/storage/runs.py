@@ -27,7 +27,7 @@ from headstart.storage.redact import Formatter, mask
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-# What a run that begins anew removes, with its checkpoints.
+# What a run that begins anew removes, with its checkpoints
 OUTPUTS = ("result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv", "probe.safetensors")
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
@@ -37,8 +37,7 @@ IRRELEVANT = (
     "rerun",
     "fail_fast",
     "sweep",
-    "trial",
-    "prune",  # a run is complete, or pruned and without a result
+    *("trial", "prune"),  # a pruned run has no result
     "checkpoint_every",
     "keep",
     "figures",
@@ -226,9 +225,10 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
         run = Run(folder, folder.name, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
         try:
             yield run
+        except Pruned as verdict:  # `state.json` says so already
+            handler.handle(log.makeRecord(log.name, logging.INFO, "", 0, str(verdict), (), None))
+            raise
         except BaseException as error:
-            if isinstance(error, Pruned):  # its facts stand in the state already
-                raise
             status = "interrupted" if isinstance(error, KeyboardInterrupt | Stopped) else "failed"
             reason = mask(f"{type(error).__name__}: {error}")
             trace = sys.exc_info() if status == "failed" else None

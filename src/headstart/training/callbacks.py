@@ -54,8 +54,7 @@ class PhaseMonitor(pl.Callback):
         self.phase, self.best, self.folder, self.run_log = phase, best, best.path.parent, run_log
         self.batches, self.checkpoint_every = batches, checkpoint_every
         self.pruner = pruner
-        self.is_pruned = False
-        self.verdict: Verdict | None = None  # the first process's
+        self.verdict: Verdict | None = None  # why the run was pruned
         self.epochs = 0
         self.has_begun = False  # a checkpoint, if there was one, has been restored completely
         self.start: dict[str, float | None] = {}  # validation scores of the state that the phase starts from
@@ -142,9 +141,9 @@ class PhaseMonitor(pl.Callback):
         if now - self.logged_at > 2 or last:
             self.logged_at = now
             self._log_epoch(trainer, learned, checked, now - self.epoch_began)
-        if trainer.should_stop and epoch + 1 < pl_module.epochs and not self.is_pruned:
+        if trainer.should_stop and epoch + 1 < pl_module.epochs and self.verdict is None:
             log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best.epoch)
-        if last and self.best.epoch == 0 and not self.is_pruned:
+        if last and self.best.epoch == 0 and self.verdict is None:
             self._warn_of_no_gain()
         if not last:
             self._finish_step(trainer, batches=0, epoch=epoch + 1)
@@ -168,11 +167,9 @@ class PhaseMonitor(pl.Callback):
 
     def _is_pruned(self) -> bool:
         """Ask after an epoch whether the run is to end here; the first process decides for all."""
-        if self.pruner is None:
-            return False
-        self.verdict = self.pruner.judge(self.epochs) if comm.is_first() else None
-        self.is_pruned = bool(comm.broadcast(int(self.verdict is not None)))
-        return self.is_pruned
+        if self.pruner is not None:
+            self.verdict = comm.all_gather(self.pruner.judge(self.epochs) if comm.is_first() else None)[0]
+        return self.verdict is not None
 
     def _warn_of_no_gain(self) -> None:
         log.warning(

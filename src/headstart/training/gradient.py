@@ -20,7 +20,7 @@ from headstart.features.extractor import Extractor, open_extractor
 from headstart.features.views import extract_training_features
 from headstart.models import weights
 from headstart.runtime import signals
-from headstart.search.prune import Pruner, record
+from headstart.search.prune import Pruner, Verdict, record
 from headstart.storage import checkpoints
 from headstart.storage.records import make_damage_error
 from headstart.strategy.plan import Phase, optimizer_groups
@@ -74,8 +74,8 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
     trainer = make_trainer(context.config.hardware, phase.config.epochs, context.run.folder, callbacks)
     trainer.num_sanity_val_steps = math.inf if _is_start_fitted(context, index) else 0
     _fit(context, trainer, module, batches, val_batches, monitor)
-    if monitor.is_pruned:
-        raise _prune(context, monitor)
+    if monitor.verdict is not None:
+        raise _prune(context, monitor.verdict)
     images = len(context.data.train)
     outcome = Outcome(
         phase=phase.name,
@@ -128,14 +128,13 @@ def _make_pruner(context: Context, phase: Phase) -> Pruner | None:
     return Pruner(context.config.prune, context.run.folder, to_plain(context.config), phase.name)
 
 
-def _prune(context: Context, monitor: PhaseMonitor) -> Pruned:
+def _prune(context: Context, verdict: Verdict) -> Pruned:
     """End the run as pruned; of its weights nothing is kept, and no test image has been looked at."""
-    if monitor.verdict is None:  # in a process that is not the first
-        return Pruned("pruned")
-    context.run.update_state(status="pruned", pruned=record(monitor.verdict), done=[])
-    for path in context.run.checkpoints.glob("*/"):
-        shutil.rmtree(path, ignore_errors=True)
-    return Pruned(str(monitor.verdict), monitor.verdict.score)
+    if comm.is_first():
+        context.run.update_state(status="pruned", pruned=record(verdict), done=[])
+        for path in context.run.checkpoints.glob("*/"):
+            shutil.rmtree(path, ignore_errors=True)
+    return Pruned(str(verdict), verdict.score)
 
 
 def _is_start_fitted(context: Context, index: int) -> bool:

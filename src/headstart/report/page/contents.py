@@ -57,14 +57,8 @@ def contents(findings: Findings, folder: Path | None, *, maps: bool = False) -> 
     if folder is None:
         pairs = evidence.paired_section(comparison, families, table.palette, [])
         return [
-            *(
-                pairs,
-                *settings,
-                *search_sections(comparison.study.folder, drawn=False),
-                worth,
-                _budgets(findings, []),
-                _classes(findings, []),
-            ),
+            *(pairs, *settings, *search_sections(comparison.study.folder, drawn=False), worth),
+            *(_budgets(findings, []), _classes(findings, [])),
             *(_changed_section(findings, []), mistakes_section(comparison, None)),
         ]
     figures = figures_asked_for(comparison).items()
