@@ -1,7 +1,7 @@
 """How many epochs does `prune=median` save, and does it ever prune the best run?
 
 Command:   python -m benchmarks prune
-Expected:  at least 30 % fewer epochs in ten small studies (one seed each: 12 learning rates in random order), the best
+Expected:  at least 30 % fewer epochs in ten small studies (one seed each: 20 learning rates in random order), the best
            run pruned in none of them.
 
 Every run is trained to its end once. Then each study is gone through again, in its order, with what the pruner would
@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.measure import Figure, run
 
 SEEDS, EPOCHS, RULE = 10, 12, "median"
-RATES = [10 ** (-4 + 3 * place / 11) for place in range(12)]
+RATES = [10 ** (-4 + 3 * place / 19) for place in range(20)]
 FIXED = (
     "model=lenet5", "strategy=scratch", "data=digits", "data.image_size=32", "data.train_per_class=20",
     "data.n_test=50", f"epochs={EPOCHS}", "augment=none", "optimizer=adam", "hardware=cpu", "hardware.threads=1",

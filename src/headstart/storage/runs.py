@@ -34,10 +34,7 @@ IRRELEVANT = (
     "study",
     "output_dir",
     "cache_dir",
-    "rerun",
-    "fail_fast",
-    "sweep",
-    *("trial", "prune"),  # a pruned run has no result
+    *("rerun", "fail_fast", "sweep", "trial", "prune"),  # of the command; a pruned run has no result
     "checkpoint_every",
     "keep",
     "figures",
