@@ -22,6 +22,7 @@ from benchmarks import (
     partial,
     pipeline,
     predict,
+    prune,
     startup,
     stress,
     sweep,
@@ -47,6 +48,7 @@ MEASURES = {
     "training": training.measure,
     "partial": partial.measure,
     "predict": predict.measure,
+    "prune": prune.measure,
     "visualize": visualize.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not

@@ -21,6 +21,7 @@ COUNTS = {
     "experiment": 20,
     "head": 4,
     "hardware": 5,
+    "hparams_search": 8,
     "logger": 6,
     "model": 67,
     "optimizer": 3,
@@ -65,6 +66,7 @@ def test_all_files_are_visited() -> None:
         "hydra/help/headstart.yaml",
         "hydra/sweeper/optuna.yaml",
         "hydra/sweeper/headstart.yaml",
+        "hydra/sweeper/search.yaml",
     }
 
 

@@ -82,8 +82,9 @@ def find_in_pages() -> Iterator[tuple[str, list[str]]]:
 
 
 def find_in_configs() -> Iterator[tuple[str, list[str]]]:
-    """The command in the comment of each study, in its small form."""
-    for path in sorted((resolvers.config_folder() / "experiment").glob("*.yaml")):
+    """The command in the comment of each study, in its small form, and of each search."""
+    folder = resolvers.config_folder()
+    for path in sorted([*folder.glob("experiment/*.yaml"), *folder.glob("hparams_search/*.yaml")]):
         (line,) = re.findall(r"^# Command: +(.*?)(?: {2,}.*)?$", path.read_text("utf-8"), re.MULTILINE)
         for words in split(line.replace("[size=small]", "size=small")):
             yield path.name, words

@@ -47,6 +47,7 @@ def run(overrides: Sequence[str] = ()) -> Result:
     Raises:
         UserError: the overrides, the data or the machine are not fit for the run.
         RunFailed: the run began, and could not be finished.
+        Pruned: the run was ended early, as `prune` asks for.
     """
     from headstart.runtime.signals import raise_on_signals
     from headstart.tracking.console import configure_logging

@@ -16,6 +16,18 @@ class RunFailed(Exception):
     """A valid run failed (diverged loss, no memory, full disk, lost process); the message says what to do; exit 1."""
 
 
+class Pruned(Exception):
+    """A run was ended early because its siblings were better: no failure. The message says rule, epoch and siblings.
+
+    Attributes:
+        score: the best validation score that it had.
+    """
+
+    def __init__(self, message: str, score: float = 0.0) -> None:
+        super().__init__(message)
+        self.score = score
+
+
 def nearest_names(
     name: str,
     known: Iterable[str],

@@ -28,7 +28,7 @@ from headstart.runtime import hardware
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
 from headstart.storage.records import Result
-from headstart.storage.skip import find_completed, skip
+from headstart.storage.skip import find_completed, raise_if_pruned, skip
 from headstart.strategy.plan import Phase, check_schedule, plan_phases
 from headstart.strategy.route import check_probes, choose_route
 from headstart.tracking import progress
@@ -51,6 +51,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
 
     Raises:
         UserError: the data, the weights or the machine are not fit for the run.
+        Pruned: its siblings are better (`prune`); it has no result.
     """
     own_code.load(config.imports or ())
     config = replace(config, model=preprocessing.adopt(config.model))
@@ -66,6 +67,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     digests |= digest_own_code(config)
     if (done := find_completed(config, digests)) is not None:
         return _skip(config, done)
+    raise_if_pruned(config, digests)
     with runs.lock_run(to_plain(config), digests) as this_run:
         if (done := find_completed(config, digests)) is not None:  # another process has completed it meanwhile
             return _skip(config, done)

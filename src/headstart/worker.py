@@ -13,7 +13,7 @@ from typing import Any
 from headstart.config import resolvers
 from headstart.config.schema import from_plain
 from headstart.distributed.torchrun import PATIENCE_AT_END, SHOWN, SPEC, STOP
-from headstart.errors import as_user_error
+from headstart.errors import Pruned, as_user_error
 from headstart.runtime import shutdown, signals
 from headstart.storage.runs import Run, log_to_file, write_json
 from headstart.tracking import progress
@@ -28,7 +28,8 @@ def main(exchange: Path) -> int:
     except BaseException as error:
         fact: dict[str, Any] = {"rank": number, "when": time.time(), "kind": type(error).__name__}
         known = as_user_error(error)
-        fact["message"] = str(known) if known else f"{type(error).__name__}: {error}"
+        plain = known or isinstance(error, Pruned)
+        fact["message"] = str(known or error) if plain else f"{type(error).__name__}: {error}"
         fact["signum"] = error.signum if isinstance(error, signals.Stopped) else None
         write_json(exchange / f"rank-{number}.json", fact)
         if os.environ.get("HEADSTART_DEBUG"):

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from headstart.cli import sharing
 from headstart.cli.callbacks import FolderRefused
 from headstart.cli.help import annotate
-from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs
+from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs, run_sweep
 from headstart.cli.sweeper import CHOICE, hand_over
 from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
@@ -67,8 +67,12 @@ def main(argv: Sequence[str]) -> int:
 def _run(argv: Sequence[str], summary: JobSummary) -> None:
     command = check_command(argv)
     try:
-        if command.sequential:
-            run_jobs(command, summary)
+        if command.search is not None:
+            from headstart.cli.search import run_search
+
+            run_jobs(command, summary, run_search)
+        elif command.sequential:
+            run_jobs(command, summary, run_sweep)
         else:
             words = quote_arguments(argv, command.sweep_in_files)
             if command.runs_all and not any(word.startswith("hydra/sweeper=") for word in words):

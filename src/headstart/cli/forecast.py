@@ -18,15 +18,15 @@ from headstart.data.parts import read_parts
 from headstart.errors import RunFailed, UserError
 from headstart.models import factory, preprocessing
 from headstart.runtime import hardware
+from headstart.search.trials import LOADER, TUNED, is_same_run
 from headstart.storage import runs
-from headstart.storage.records import Result, read_result
+from headstart.storage.journal import PRUNED
+from headstart.storage.records import Result, read_result, read_state
 from headstart.strategy.plan import plan_phases
 from headstart.tuning import forecast
 from headstart.tuning.forecast import Forecast
 
 BUDGET = 30.0  # seconds for trials of a sweep's networks
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-TUNED = ("memory_format", "precision", "compile")  # what hardware.tune chooses
 # What changes how long a run takes, as a rule; seeds, rates and penalties do not.
 COSTLY = ("model", "strategy", "data", "augment", "patience")
 FREE_OF_COST = ("split_seed", "fold")
@@ -84,10 +84,11 @@ def name_kind(plain: Mapping[str, Any]) -> str:
 def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
     """Look for the runs of the jobs in their study's folder, and for what like runs there took.
 
-    A job counts as complete if a run with its config is, on the data and weights that it had then; the job itself looks
-    whether these are still the same.
+    A job counts as complete if a run with its config is, or was pruned, on the data and weights that it had then; the
+    job itself looks whether these are still the same.
     """
     found: dict[Path, dict[str, list[tuple[Result, dict[str, Any]]]]] = {}  # by study and readable part of the name
+    pruned: dict[Path, list[dict[str, Any]]] = {}
     jobs: list[Expected] = []
     for config in configs:
         with suppress(UserError, RunFailed):  # weights of an earlier job of this sweep, which are not there yet
@@ -95,7 +96,7 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
         config = replace(config, hardware=hardware.resolve_hardware(config.hardware))
         study = Path(config.output_dir) / config.study
         if study not in found:
-            found[study] = {}
+            found[study], pruned[study] = {}, list(_read_pruned(study))
             for result, kept in _read_runs(study):
                 found[study].setdefault(_cut_name(result.folder.name), []).append((result, kept))
                 with suppress(KeyError, TypeError):
@@ -104,6 +105,8 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
         job = Expected(config, name_kind(plain), runs.make_name(plain, {}))
         like = found[study].get(_cut_name(job.name), [])
         job.complete = not config.rerun and any(_is_run_of(config, *each) for each in like)
+        if config.prune != "none" and not (job.complete or config.rerun):
+            job.complete = any(is_same_run(config, kept) for kept in pruned[study])
         jobs.append(job)
     return jobs
 
@@ -165,6 +168,14 @@ def _read_runs(study: Path) -> Iterator[tuple[Result, dict[str, Any]]]:
             kept = yaml.load((path.parent / "config.yaml").read_text("utf-8"), Loader=LOADER)
             if result is not None and isinstance(kept, dict):
                 yield result, kept
+
+
+def _read_pruned(study: Path) -> Iterator[dict[str, Any]]:
+    """The configs of the runs of a study that were pruned."""
+    for path in sorted(study.glob("*/state.json")):
+        with suppress(OSError, ValueError, yaml.YAMLError, UserError):
+            if read_state(path.parent).get("status") == PRUNED:
+                yield yaml.load((path.parent / "config.yaml").read_text("utf-8"), Loader=LOADER)
 
 
 def _is_run_of(config: RunConfig, result: Result, kept: Mapping[str, Any]) -> bool:

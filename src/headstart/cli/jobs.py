@@ -20,12 +20,13 @@ from headstart.cli import sharing, supervise
 from headstart.cli.progress import Sweep
 from headstart.config import own_code
 from headstart.config.schema import RunConfig
-from headstart.errors import UserError, as_user_error
+from headstart.errors import Pruned, UserError, as_user_error
 from headstart.preflight.command import Command, Job
-from headstart.storage.journal import DONE, FAILED, SKIPPED, WAITING, Journal
+from headstart.storage.journal import DONE, FAILED, PRUNED, SKIPPED, WAITING, Journal
 from headstart.storage.locks import HeldElsewhere
 
 log = logging.getLogger(__name__)
+RunSweep = Callable[[Command, DictConfig, HydraContext, "JobSummary"], None]
 
 # What Hydra itself may build from a config: log handlers, our formatter and our callback.
 HYDRA_TARGETS = ("logging.*", "headstart.storage.redact.Formatter", "headstart.cli.callbacks.Folders")
@@ -37,6 +38,7 @@ class JobSummary:
 
     done: int = 0
     skipped: int = 0  # of those done: already complete
+    pruned: int = 0
     failed: list[str] = field(default_factory=list)
     code: int = 0
     closing: list[str] = field(default_factory=list)  # what is said after the last job of a sweep
@@ -46,6 +48,8 @@ class JobSummary:
 
     def run(self, overrides: list[str], config: Callable[[], RunConfig]) -> float | Exception:
         """Run one job; returns its validation accuracy, or the error, which is logged and counted.
+
+        A run that was pruned returns the best score that it had.
 
         Args:
             config: returns the job's checked config.
@@ -63,6 +67,11 @@ class JobSummary:
             else:
                 self._count(overrides, error)
             return error
+        except Pruned as error:
+            log.info("  %s", error)
+            self.pruned += 1
+            self.last = PRUNED, str(error)
+            return error.score
         except (Exception, SystemExit) as error:
             failure = RuntimeError(f"it called exit({error.code})") if isinstance(error, SystemExit) else error
             self._count(overrides, failure)
@@ -117,7 +126,7 @@ def _work_where_the_command_was_given() -> Iterator[None]:
         yield
 
 
-def run_jobs(command: Command, summary: JobSummary) -> None:
+def run_jobs(command: Command, summary: JobSummary, run_sweep: RunSweep) -> None:
     """Run every job as Hydra's own launcher does: with Hydra's logging, callbacks, environment and folder."""
     assert command.loader is not None
     assert command.composer is not None
@@ -129,7 +138,7 @@ def run_jobs(command: Command, summary: JobSummary) -> None:
             with _use_sweep_config(settings):
                 callbacks.on_multirun_start(config=settings, config_name="config")
                 try:
-                    _run_sweep(command, settings, context, summary)
+                    run_sweep(command, settings, context, summary)
                 finally:
                     callbacks.on_multirun_end(config=settings, config_name="config")
             return
@@ -139,27 +148,28 @@ def run_jobs(command: Command, summary: JobSummary) -> None:
         callbacks.on_run_start(config=config, config_name="config")
         returned: Any = None
         try:
-            returned = run_job(_make_task(job, summary), config, "hydra.run.dir", None, context)
+            returned = run_job(make_task(job, summary), config, "hydra.run.dir", None, context)
         finally:
             callbacks.on_run_end(config=config, config_name="config", job_return=returned)
 
 
-def _run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
+def run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
+    """Run the jobs of a sweep, one after the other."""
     sweep = Sweep(command.jobs, command.repeated)
     sweep.announce()
     summary.shares = True
     with Journal(Path(settings.hydra.sweep.dir)).open(sweep.list_states()) as sweep.journal:
-        _take_over(sweep, summary)
+        take_over(sweep, summary)
         waiting = [(number, job) for number, job in enumerate(command.jobs) if number not in sweep.ended]
         supervise.announce(sweep.journal.path)
         for number, job in sharing.take_turns(waiting, summary.held):
             if summary.failed and job.config.fail_fast:
                 break
-            _run_job(command, settings, context, number, _make_task(job, summary, sweep, number))
+            run_job_of_sweep(command, settings, context, number, make_task(job, summary, sweep, number))
     summary.closing = sweep.describe_end()
 
 
-def _take_over(sweep: Sweep, summary: JobSummary) -> None:
+def take_over(sweep: Sweep, summary: JobSummary) -> None:
     """Count what ended in a process of this command that was killed; the job that was killed with it has failed."""
     for number, state in supervise.find_ended(sweep.list_states()).items():
         overrides = sweep.jobs[number].task_overrides
@@ -167,12 +177,14 @@ def _take_over(sweep: Sweep, summary: JobSummary) -> None:
         sweep.end_job(number, state.state, state.why)
         if state.state == FAILED:
             summary.add_failure(overrides, state.why, 1)
+        elif state.state == PRUNED:
+            summary.pruned += 1
         else:
             summary.done += 1
             summary.skipped += state.state == SKIPPED
 
 
-def _run_job(
+def run_job_of_sweep(
     command: Command, settings: DictConfig, context: HydraContext, number: int, task: Callable[[DictConfig], None]
 ) -> None:
     """Run a job of a sweep as Hydra's launcher does."""
@@ -185,7 +197,7 @@ def _run_job(
     run_job(task, config, "hydra.sweep.dir", "hydra.sweep.subdir", context)
 
 
-def _make_task(
+def make_task(
     job: Job, summary: JobSummary, sweep: Sweep | None = None, number: int = 0
 ) -> Callable[[DictConfig], None]:
     """Make the function that Hydra calls with its composed config; it runs the job with its checked config instead."""
@@ -195,7 +207,7 @@ def _make_task(
             summary.run(job.task_overrides, lambda: job.config)
             return
         with sweep.show_job(number):
-            summary.run(job.task_overrides, lambda: job.config)
+            summary.run(job.task_overrides, lambda: sweep.read_config(number))
             sweep.end_job(number, *summary.last)
 
     return task

@@ -18,6 +18,7 @@ from headstart.tracking.console import configure_logging
 
 if TYPE_CHECKING:
     from headstart.cli.forecast import Expected, Times
+    from headstart.config.schema import RunConfig
     from headstart.preflight.command import Job
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Sweep:
     """
 
     def __init__(self, jobs: Sequence[Job], repeated: int = 0) -> None:
-        self.jobs, self.repeated = jobs, repeated
+        self.jobs, self.repeated = list(jobs), repeated
         self.began = self.job_began = time.monotonic()
         self.shown: set[str] = set()
         self.expected: list[Expected] = []
@@ -47,7 +48,7 @@ class Sweep:
         configure_logging(quiet=False)
         from headstart.cli.forecast import Times, expect_jobs, try_networks
 
-        with _silence(), progress.watch_run(), progress.task("looking at the jobs of the sweep"):
+        with silence(), progress.watch_run(), progress.task("looking at the jobs of the sweep"):
             self.times = Times()
             self.expected = expect_jobs([job.config for job in self.jobs], self.times)
             tried = try_networks(self.expected, self.times)
@@ -78,14 +79,17 @@ class Sweep:
         """The jobs as a journal lists them."""
         assert self.times is not None
         return [
-            JobState(
-                name_job(number, self.jobs),
-                job.name,
-                hashlib.blake2b(job.kind.encode(), digest_size=8).hexdigest(),
-                self.times.expect(job),
-            )
+            JobState(self.name_job(number), job.name, digest_kind(job), self.times.expect(job))
             for number, job in enumerate(self.expected)
         ]
+
+    def read_config(self, number: int) -> RunConfig:
+        """The checked config of a job."""
+        return self.jobs[number].config
+
+    def name_job(self, number: int) -> str:
+        """A job as the lines of the sweep name it."""
+        return name_job(number, self.jobs)
 
     def estimate(self, numbers: Iterable[int]) -> float | None:
         """The seconds of the jobs with these numbers; None if nothing is known of any."""
@@ -110,7 +114,7 @@ class Sweep:
     def show_job(self, number: int) -> Iterator[None]:
         """Around the job of this number, from 0: say which it is, and leave out what earlier jobs have said already."""
         self.current, self.job_began = number, time.monotonic()
-        label, left = name_job(self.current, self.jobs), self.left()
+        label, left = self.name_job(number), self.left()
         parts = [label, self.count_ended(), f"about {spell_seconds(left)} left" if left else ""]
         if self.journal is not None:
             self.journal.write(number, RUNNING)
@@ -131,18 +135,24 @@ class Sweep:
     def describe_end(self) -> list[str]:
         """Say how the jobs ended, and how they can be compared."""
         found = Counter(self.ended.values())
-        done, skipped, failed = (found[state] for state in ENDED)
+        done, skipped, failed, pruned = (found[state] for state in ENDED)
         missing = len(self.jobs) - len(self.ended)
         seconds = spell_seconds(time.monotonic() - self.began)
+        more = (f", {pruned} pruned" if pruned else "") + (f", {missing} not run (fail_fast=true)" if missing else "")
         lines = [
             f"{count(len(self.jobs), 'job')} in {seconds}: {done} done, {skipped} skipped as already complete, "
-            f"{failed} failed{f', {missing} not run (fail_fast=true)' if missing else ''}"
+            f"{failed} failed{more}"
         ]
         studies = dict.fromkeys((job.config.study, job.config.output_dir) for job in self.jobs)
         for study, folder in studies if done + skipped else ():
             where = "" if folder == "outputs" else f" --output-dir {shlex.quote(folder)}"
             lines.append(f"compare them: headstart compare {shlex.quote(study)}{where}")
         return lines
+
+
+def digest_kind(job: Expected) -> str:
+    """The kind of a job as a journal has it."""
+    return hashlib.blake2b(job.kind.encode(), digest_size=8).hexdigest()
 
 
 def name_job(number: int, jobs: Sequence[Job]) -> str:
@@ -156,7 +166,8 @@ def name_job(number: int, jobs: Sequence[Job]) -> str:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
+    """Inside this context, what the jobs say again is not said."""
     loggers = [logging.getLogger(name) for name in SILENT]
     before = [each.level for each in loggers]
     for each in loggers:

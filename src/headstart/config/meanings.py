@@ -124,12 +124,16 @@ MEANINGS = {
     "preprocessing": "How images were prepared; the run fills it in, and a run that goes on from its weights compares.",
     "rerun": "Whether a run that is complete is run again.",
     "fail_fast": "Whether a sweep ends with the first job that fails; by default the others run.",
+    "prune": "Whether a run ends early if its siblings in the study were better at that epoch: median or quartile "
+    "(only the worst quarter); none: never.",
+    "trial": "The number of the run in a search (hparams_search), from 0; the search fills it in.",
     "sweep": "With -m, the jobs as a list of lines such as 'strategy=finetune optimizer.lr=1e-3,1e-2': each line is a "
     "product of its own, and each is combined with what the command line sweeps.",
 }
 
 GROUPS = {
     "experiment": "A whole study: its question, its keys and its grid.",
+    "hparams_search": "The space of a search: which keys Optuna chooses, and between which values.",
     "size": "How large an experiment is: as its paper asked it, or small.",
     "debug": "Short runs that look whether everything works.",
 }
@@ -188,6 +192,8 @@ EXAMPLES = {
     "imports": "[mylab.birds]",
     "study": "first",
     "seed": "1",
+    "prune": "median",
+    "trial": "0",
     "sweep": '\'["strategy=finetune optimizer.lr=1e-3,1e-2","head=knn"]\'',
     "data.split_seed": "0",
     "patience": "5",

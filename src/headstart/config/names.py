@@ -40,6 +40,8 @@ def find_name_problems(config: RunConfig) -> Iterator[str]:
             yield f"{key}={path}: there is no home folder of {Path(path).parts[0]}"
     if config.logger.wandb:
         yield from _wandb_problems(config.logger)
+    if config.prune != "none" and find_spec("optuna") is None:
+        yield f"prune={config.prune}: Optuna is not installed: pip install 'headstart[search]'"
     for tracker in TRACKERS:
         if getattr(config.logger, tracker) and find_spec(tracker) is None:
             yield f"logger={tracker}: its package is not installed: pip install 'headstart[{tracker}]'"

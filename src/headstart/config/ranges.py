@@ -6,7 +6,9 @@ from typing import Any
 from headstart.config.machine import ACCELERATORS, MEMORY_FORMATS, PRECISIONS
 from headstart.config.selection import SELECTIONS
 
+PRUNING_RULES = ("median", "quartile")
 CHOICES = {
+    "prune": ("none", *PRUNING_RULES),
     "strategy.start": ("pretrained", "scratch"),
     "keep": ("best", "all", "none"),
     "select": SELECTIONS,

@@ -35,10 +35,14 @@ def register() -> None:
 
 
 def _choose_study(experiment: str | None = None) -> str:
-    """The default study: the name of the chosen experiment, or `runs`."""
+    """The default study: the name of the chosen experiment, or `search_` and that of the search space, or `runs`."""
+    space = None
     if experiment is None and HydraConfig.initialized():
-        experiment = HydraConfig.get().runtime.choices.get("experiment")
-    return experiment if experiment not in (None, "null") else "runs"
+        choices = HydraConfig.get().runtime.choices
+        experiment, space = choices.get("experiment"), choices.get("hparams_search")
+    if experiment not in (None, "null"):
+        return experiment
+    return f"search_{space}" if space not in (None, "null") else "runs"
 
 
 def _choose_by_installation(with_fashion_mnist: Any, without: Any) -> Any:

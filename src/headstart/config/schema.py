@@ -169,6 +169,8 @@ class RunConfig:
     preprocessing: dict[str, Any] = field(default_factory=dict)  # filled in by the run, for `config.yaml`
     rerun: bool = False
     fail_fast: bool = False  # of a sweep: the first failed job is the last one that runs
+    prune: str = "none"  # of a phase that learns by gradient: `headstart.search.prune`
+    trial: int | None = None  # of a search: the run's number, from 0
     sweep: list[str] | None = None  # of a command, not of a run: `headstart.preflight.lines`
 
     @property

@@ -22,7 +22,7 @@ from typing import Any
 
 from headstart.config.environment import hide
 from headstart.config.schema import HardwareConfig
-from headstart.errors import RunFailed, UserError
+from headstart.errors import Pruned, RunFailed, UserError
 from headstart.runtime import signals
 from headstart.storage.runs import Run, write_json
 
@@ -115,6 +115,8 @@ def _find_cause(exchange: Path, code: int) -> BaseException:
     if first["kind"] == "Stopped":
         return signals.Stopped(first["signum"])
     text = first["message"]
+    if first["kind"] == "Pruned":
+        return Pruned(text)
     if first["kind"] == "UserError":
         return UserError(text)
     return RunFailed(f"process {first['rank']} of {_count_processes(exchange)}: {text}")

@@ -26,6 +26,7 @@ from headstart.preflight.parse import parse_overrides
 from headstart.preflight.quoting import TextKeys
 from headstart.preflight.reasons import first_line
 from headstart.preflight.sweep import combine_all, find_sweep_in_files, use_each_value_once
+from headstart.search.plan import Plan, read_plan
 from headstart.storage.redact import refuse_secrets_in_config
 
 # An optimizing sweeper runs a part of its combinations. If there are more than this, each value is checked once.
@@ -36,6 +37,7 @@ LIBRARIES = re.compile(
 )
 # The sweepers that run every combination: ours, and Hydra's basic one
 LISTING = ("sweeper.ListedJobs", "basic_sweeper.BasicSweeper")
+SEARCH = "search.Search"
 PLAIN = ("optimizer", "optimizer.lr", "optimizer.weight_decay", "scheduler")
 
 
@@ -50,10 +52,12 @@ class Command:
     multirun: bool = False
     runs_all: bool = True  # of the sweep's combinations; an optimizing sweeper runs some of them
     sequential: bool = True  # whether the jobs run one after the other in this process, as Hydra does by default
+    search: Plan | None = None  # of headstart's own sweeper; `jobs` are then samples that have been checked
     sweep_in_files: dict[str, str] = field(default_factory=dict)  # `hydra.sweeper.params`
     loader: Loader | None = None
     composer: Composer | None = None
     shared: tuple[Override, ...] = ()  # the overrides that all jobs have in common
+    axes: dict[str, list[Override]] = field(default_factory=dict)  # the values of each key, those of lines left out
 
 
 def check_command(argv: Sequence[str]) -> Command:
@@ -113,8 +117,8 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
         shared = composer.compose(fixed)
     except Exception as error:  # not even the primary config can be read
         return Command([*found, first_line(error)])
-    # Hydra's own keys are the same for all jobs, so they are checked once
-    found += composer.compose([override for override in fixed if override.is_hydra_override()]).problems
+    # Hydra's own keys are the same for all jobs, so they are checked once, with the files that may choose a sweeper
+    found += composer.compose([each for each in fixed if each.is_hydra_override() or composer.chooses(each)]).problems
     multirun = multirun or str(OmegaConf.select(shared.config, "hydra.mode")).endswith("MULTIRUN")
     command = Command(found, multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
     plugins = [str(OmegaConf.select(shared.config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
@@ -125,6 +129,8 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     if not multirun and len(typed) < len(overrides):
         command.problems.append(f"{KEY}: a list of jobs is a sweep: add -m")
     sweep, told = _read_sweep(command, shared.config, texts, arguments.overrides, typed)
+    if multirun and plugins[0].endswith(SEARCH):
+        _read_search(command, sweep, shared.config)
     checked = check_jobs(composer, _list_jobs(command, sweep), this_machine=this_machine)
     command.jobs, command.repeated = checked.jobs, checked.repeated
     if told := [*told, *checked.problems]:
@@ -161,6 +167,21 @@ def _read_sweep(
     return Sweep(swept, typed, lines), list(told)
 
 
+def _read_search(command: Command, sweep: Sweep, shared: DictConfig) -> None:
+    assert command.loader is not None
+    overrides = [*sweep.params, *sweep.typed]
+    groups = [override.key_or_group for override in overrides if command.loader.has_group(override.key_or_group)]
+    problems, command.search = read_plan(shared, overrides, groups)
+    command.problems += problems
+    command.axes = sweep.common
+    launcher = str(OmegaConf.select(shared, "hydra.launcher._target_"))
+    if ".basic_" not in launcher:
+        command.problems.append(
+            "hydra/launcher: a search runs its trials one after the other in its own process; leave the launcher out, "
+            "and start the same command in several terminals or jobs: they share the trials"
+        )
+
+
 def _list_jobs(command: Command, sweep: Sweep) -> Iterator[tuple[int | None, list[Override]]]:
     """The overrides of each job with the number of its line; their number is `command.combinations`."""
     if not command.multirun:
@@ -168,7 +189,7 @@ def _list_jobs(command: Command, sweep: Sweep) -> Iterator[tuple[int | None, lis
         return iter([(None, list(sweep.typed))])
     products = sweep.list_products()
     command.combinations = sum(math.prod(map(len, axes.values())) for _, axes in products)
-    few = command.combinations <= MOST_COMBINATIONS
+    few = command.combinations <= MOST_COMBINATIONS and command.search is None
     combine = combine_all if command.runs_all or few else use_each_value_once
     return ((number, overrides) for number, axes in products for overrides in combine(axes))
 

@@ -74,7 +74,7 @@ class Composer:
 
     def base(self, overrides: Sequence[Override]) -> Base:
         """The merged files of a job. Raises Hydra's error if not even the primary config can be read."""
-        choosing = [override for override in overrides if self._chooses(override)]
+        choosing = [override for override in overrides if self.chooses(override)]
         key = tuple(as_line(override) for override in choosing)
         if key not in self._bases:
             self._bases[key] = self._read_base(choosing)
@@ -83,7 +83,7 @@ class Composer:
     def compose(self, overrides: Sequence[Override]) -> Composed:
         """Compose the config of one job, including Hydra's part, as a copy."""
         base = self.base(overrides).composed
-        setting = [override for override in overrides if not self._chooses(override)]
+        setting = [override for override in overrides if not self.chooses(override)]
         config = copy.deepcopy(base.config)
         OmegaConf.set_readonly(config.hydra, False)
         try:
@@ -96,7 +96,7 @@ class Composer:
         """Read the typed config of a job whose values can simply be set; None if it has to be composed."""
         base = self.base(overrides)
         setting = [
-            override for override in overrides if not self._chooses(override) and not override.is_hydra_override()
+            override for override in overrides if not self.chooses(override) and not override.is_hydra_override()
         ]
         if base.composed.problems:
             return None
@@ -121,7 +121,7 @@ class Composer:
                 problems.append(f"{show_override(override)}: {explain_override_error(override, error, config)}")
         return Composed(config, problems, base.files)
 
-    def _chooses(self, override: Override) -> bool:
+    def chooses(self, override: Override) -> bool:
         """Whether an override chooses files (`model=resnet18`) or the folders to find them in, and not a value."""
         key = override.key_or_group
         if key == "hydra.searchpath":

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -15,16 +15,24 @@ def find_sweep_in_files(composed: DictConfig) -> dict[str, str]:
 
 
 def list_axes(overrides: list[Override]) -> dict[str, list[Override]]:
-    """List the values that a sweep tries for each key, as overrides."""
+    """List the values that a sweep tries for each key, as overrides; of an interval, both ends."""
     axes: dict[str, list[Override]] = {}
     parser = OverridesParser.create()
     for override in overrides:
         if not override.is_sweep_override():
             axes[override.get_key_element()] = [override]
-        elif override.is_discrete_sweep():  # the values of an interval are chosen by an optimizing sweeper
+        else:
             key = override.get_key_element()
-            axes[key] = [parser.parse_override(f"{key}={value}") for value in override.sweep_string_iterator()]
+            axes[key] = [parser.parse_override(f"{key}={value}") for value in _list_values(override)]
     return axes
+
+
+def _list_values(override: Override) -> Iterator[object]:
+    sweep = override.value()
+    if isinstance(sweep, IntervalSweep):  # the values between are chosen by an optimizing sweeper
+        yield from (sweep.start, sweep.end)
+    else:
+        yield from override.sweep_string_iterator()
 
 
 def combine_all(axes: dict[str, list[Override]]) -> Iterator[list[Override]]:

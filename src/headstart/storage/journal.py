@@ -23,7 +23,8 @@ from headstart.storage.redact import mask
 
 NAME = "jobs.jsonl"
 RUNNING, DONE, SKIPPED, FAILED, WAITING = "running", "done", "skipped", "failed", "waiting"
-ENDED = (DONE, SKIPPED, FAILED)
+PRUNED = "pruned"
+ENDED = (DONE, SKIPPED, FAILED, PRUNED)
 STATES = (DONE, RUNNING, FAILED, SKIPPED, WAITING)
 
 
@@ -36,6 +37,7 @@ class JobState:
         kind: equal for jobs that take equally long.
         expected: seconds, as they were estimated before the first job; None if nothing was known.
         why: what it failed of.
+        values: of a trial of a search, what it chose.
     """
 
     name: str
@@ -46,6 +48,7 @@ class JobState:
     at: float = 0.0  # when the state began, in seconds since 1970
     seconds: float = 0.0
     why: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -111,9 +114,10 @@ class Journal:
             yield self
         self._write({"event": "end"})
 
-    def write(self, number: int, state: str, *, seconds: float = 0.0, why: str = "") -> None:
-        """Write the new state of a job; its number counts from 0."""
-        self._write({"job": number, "state": state, "at": time.time(), "seconds": round(seconds, 3), "why": why})
+    def write(self, number: int, state: str, *, seconds: float = 0.0, why: str = "", **facts: Any) -> None:
+        """Write the new state of a job, and what else is known of it by now; its number counts from 0."""
+        line = {"job": number, "state": state, "at": time.time(), "seconds": round(seconds, 3), "why": why}
+        self._write(line | facts)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         with suppress(RunFailed, UserError, OSError):
@@ -137,6 +141,7 @@ def read_launch(path: Path) -> Launch | None:
                 continue
             job = launch.jobs[int(event["job"])]
             job.state, job.at, job.seconds, job.why = event["state"], event["at"], event["seconds"], event["why"]
+            job.name, job.values = event.get("name", job.name), event.get("values", job.values)
     return launch
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from headstart.config.effect import replace_what_has_no_effect
 from headstart.config.environment import hide
-from headstart.errors import RunFailed, UserError
+from headstart.errors import Pruned, RunFailed, UserError
 from headstart.runtime.signals import Stopped
 from headstart.storage import heartbeat, locks, records
 from headstart.storage.files import LogFile, refuse_link, write_text
@@ -27,16 +27,14 @@ from headstart.storage.redact import Formatter, mask
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-# What a run that begins anew removes, with its checkpoints.
+# What a run that begins anew removes, with its checkpoints
 OUTPUTS = ("result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv", "probe.safetensors")
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
     "study",
     "output_dir",
     "cache_dir",
-    "rerun",
-    "fail_fast",
-    "sweep",
+    *("rerun", "fail_fast", "sweep", "trial", "prune"),  # of the command; a pruned run has no result
     "checkpoint_every",
     "keep",
     "figures",
@@ -172,7 +170,7 @@ class Run:
             if not rerun:
                 raise
             return None
-        over = state.get("status") == "completed" or (rerun and state.get("status") == "failed")
+        over = state.get("status") in ("completed", "pruned") or (rerun and state.get("status") == "failed")
         return None if done is not None or over else state
 
     def read_state(self) -> dict[str, Any]:
@@ -224,6 +222,9 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
         run = Run(folder, folder.name, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
         try:
             yield run
+        except Pruned as verdict:  # `state.json` says so already
+            handler.handle(log.makeRecord(log.name, logging.INFO, "", 0, str(verdict), (), None))
+            raise
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt | Stopped) else "failed"
             reason = mask(f"{type(error).__name__}: {error}")

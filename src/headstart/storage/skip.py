@@ -6,9 +6,12 @@ from typing import Any
 
 from headstart.config.effect import describe_same_run
 from headstart.config.schema import RunConfig, to_plain
+from headstart.errors import Pruned
 from headstart.storage.files import refuse_link
-from headstart.storage.records import Result, make_damage_error, read_result
+from headstart.storage.journal import PRUNED
+from headstart.storage.records import Result, make_damage_error, read_result, read_state
 from headstart.storage.runs import find_folder
+from headstart.storage.study_state import read_pruning
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,17 @@ def find_completed(config: RunConfig, digests: Mapping[str, str | None]) -> Resu
     folder = find_folder(to_plain(config), digests)
     refuse_link(folder)
     return read_result(folder)
+
+
+def raise_if_pruned(config: RunConfig, digests: Mapping[str, str | None]) -> None:
+    """Raise Pruned if an earlier attempt was pruned, and runs are still to be pruned."""
+    if config.prune == "none" or config.rerun:
+        return
+    folder = find_folder(to_plain(config), digests)
+    state = read_state(folder)
+    if state.get("status") == PRUNED:
+        log.info("%s was pruned: skipped; prune=none runs it to its end", folder)
+        raise Pruned(read_pruning(state))
 
 
 def skip(config: RunConfig, done: Result) -> None:

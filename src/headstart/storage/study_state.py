@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,23 @@ from typing import Any
 from headstart.errors import UserError
 from headstart.storage import heartbeat, records
 from headstart.storage.heartbeat import Life
-from headstart.storage.journal import DONE, FAILED, RUNNING, SKIPPED, STATES, WAITING, JobState, Launch, find_launches
+from headstart.storage.journal import (
+    DONE,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    SKIPPED,
+    STATES,
+    WAITING,
+    JobState,
+    Launch,
+    find_launches,
+)
 from headstart.storage.locks import read_owner
 
 LOCK = ".lock"
 CUT_OFF = "cut off"
-STRONGEST = (DONE, RUNNING, SKIPPED, FAILED, WAITING)  # what counts of a job that two launches have
+STRONGEST = (DONE, PRUNED, RUNNING, SKIPPED, FAILED, WAITING)  # what counts of a job that two launches have
 
 
 @dataclass(frozen=True)
@@ -25,8 +37,8 @@ class RunState:
     """What a run's folder says.
 
     Attributes:
-        state: complete, running, failed, stopped (by a signal), cut off (its process died), or damaged.
-        why: what it failed of.
+        state: complete, running, failed, pruned, stopped (by a signal), cut off (its process died), or damaged.
+        why: what it failed of, or why it was pruned.
         phase: the phase that it is in, such as `phase all, 2 of 2`.
     """
 
@@ -111,11 +123,12 @@ def read_study(folder: Path) -> Study:
     """Read what a study's folder says now; of its launches those count that run, or else the newest."""
     launches = [(launch, launch.look()) for launch in find_launches(folder)]
     living = [pair for pair in launches if pair[1].alive]
-    runs = [read_run(path) for path in sorted(folder.iterdir()) if _is_run(path)]
+    runs = [read_run(path) for path in sorted(folder.iterdir()) if is_run(path)]
     return Study(folder, living or launches[:1], runs)
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Whether a folder of a study is that of a run."""
     if path.name.startswith(".") or path.is_symlink() or not path.is_dir():
         return False
     return any((path / name).is_file() for name in (LOCK, "state.json", "result.json"))
@@ -132,6 +145,8 @@ def read_run(folder: Path) -> RunState:
     status, why = state.get("status"), str(state.get("error") or "").partition("\n")[0]
     if status in ("failed", "interrupted"):
         return RunState(folder, FAILED if status == "failed" else "stopped", why, phase)
+    if status == PRUNED:
+        return RunState(folder, PRUNED, why=read_pruning(state))
     if status == "completed" or (status is None and result is not None):
         with suppress(UserError, LookupError, TypeError):
             if result is not None:
@@ -141,6 +156,12 @@ def read_run(folder: Path) -> RunState:
     if heartbeat.look(folder / LOCK, owner).alive:
         return RunState(folder, RUNNING, phase=phase, owner=owner)
     return RunState(folder, CUT_OFF, why="its process died; the same command goes on with it", phase=phase)
+
+
+def read_pruning(state: Mapping[str, Any]) -> str:
+    """Why a run was pruned, as its `state.json` says."""
+    facts = state.get("pruned")
+    return str(facts.get("text", "")) if isinstance(facts, Mapping) else ""
 
 
 def _knows_phase(state: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from headstart.config.environment import hide
+from headstart.errors import Pruned
 from headstart.runtime.signals import Stopped
 from headstart.storage.files import write_whole
 from headstart.storage.redact import mask
@@ -109,7 +110,10 @@ class RunLog:
         self.close()
 
     def fail(self, error: BaseException) -> None:
-        """End the run with the error that ended it: a stop by a signal is no failure."""
+        """End the run with the error that ended it: a stop by a signal is no failure, nor is pruning."""
+        if isinstance(error, Pruned):
+            self.end("pruned", str(error))
+            return
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         self.end("stopped" if stopped else "failed", f"{type(error).__name__}: {error}")
 

@@ -18,6 +18,7 @@ from headstart.training.module import PhaseModule
 
 if TYPE_CHECKING:
     from headstart.data.batches import Batches
+    from headstart.search.prune import Pruner, Verdict
     from headstart.tracking.logger import RunLog
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class PhaseMonitor(pl.Callback):
     Args:
         best: the best weights; checkpoints are saved beside their file.
         batches: the training loader's sampler; after a resume it skips the batches that are done.
+        pruner: asked after each epoch whether the run is to go on.
     """
 
     def __init__(
@@ -47,9 +49,12 @@ class PhaseMonitor(pl.Callback):
         run_log: RunLog,
         batches: Batches,
         checkpoint_every: float,
+        pruner: Pruner | None = None,
     ) -> None:
         self.phase, self.best, self.folder, self.run_log = phase, best, best.path.parent, run_log
         self.batches, self.checkpoint_every = batches, checkpoint_every
+        self.pruner = pruner
+        self.verdict: Verdict | None = None  # why the run was pruned
         self.epochs = 0
         self.has_begun = False  # a checkpoint, if there was one, has been restored completely
         self.start: dict[str, float | None] = {}  # validation scores of the state that the phase starts from
@@ -130,15 +135,15 @@ class PhaseMonitor(pl.Callback):
         self.epochs = epoch + 1
         self._record(trainer, learned, checked, now - self.epoch_began)
         self.best.offer(self.epochs, checked)
-        if self.best.is_overdue(self.epochs):
+        if self.best.is_overdue(self.epochs) or self._is_pruned():
             trainer.should_stop = True
         last = trainer.should_stop or epoch + 1 == pl_module.epochs
         if now - self.logged_at > 2 or last:
             self.logged_at = now
             self._log_epoch(trainer, learned, checked, now - self.epoch_began)
-        if trainer.should_stop and epoch + 1 < pl_module.epochs:
+        if trainer.should_stop and epoch + 1 < pl_module.epochs and self.verdict is None:
             log.info("  %s  stopped early: the best epoch is %d", self.phase, self.best.epoch)
-        if last and self.best.epoch == 0:
+        if last and self.best.epoch == 0 and self.verdict is None:
             self._warn_of_no_gain()
         if not last:
             self._finish_step(trainer, batches=0, epoch=epoch + 1)
@@ -159,6 +164,12 @@ class PhaseMonitor(pl.Callback):
             lr=rates[0],
             seconds=seconds,
         )
+
+    def _is_pruned(self) -> bool:
+        """Ask after an epoch whether the run is to end here; the first process decides for all."""
+        if self.pruner is not None:
+            self.verdict = comm.all_gather(self.pruner.judge(self.epochs) if comm.is_first() else None)[0]
+        return self.verdict is not None
 
     def _warn_of_no_gain(self) -> None:
         log.warning(

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import shutil
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -10,14 +11,16 @@ import pytorch_lightning as pl
 from torch import nn
 
 from headstart.config.instantiate import build
+from headstart.config.schema import to_plain
 from headstart.context import Context
 from headstart.data.loader import Pixels, make_loader
 from headstart.distributed import comm
-from headstart.errors import as_user_error
+from headstart.errors import Pruned, as_user_error
 from headstart.features.extractor import Extractor, open_extractor
 from headstart.features.views import extract_training_features
 from headstart.models import weights
 from headstart.runtime import signals
+from headstart.search.prune import Pruner, Verdict, record
 from headstart.storage import checkpoints
 from headstart.storage.records import make_damage_error
 from headstart.strategy.plan import Phase, optimizer_groups
@@ -64,12 +67,15 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         run_log=context.run_log,
         batches=batches.sampler,
         checkpoint_every=context.config.checkpoint_every,
+        pruner=_make_pruner(context, phase),
     )
     assert phase.config.epochs is not None
     callbacks = _make_callbacks(context, phase, average, monitor)
     trainer = make_trainer(context.config.hardware, phase.config.epochs, context.run.folder, callbacks)
     trainer.num_sanity_val_steps = math.inf if _is_start_fitted(context, index) else 0
     _fit(context, trainer, module, batches, val_batches, monitor)
+    if monitor.verdict is not None:
+        raise _prune(context, monitor.verdict)
     images = len(context.data.train)
     outcome = Outcome(
         phase=phase.name,
@@ -114,6 +120,21 @@ def _fit(
     context.model.to(context.device)  # Lightning leaves it on the CPU
     comm.barrier()  # rank 0 has written the best weights
     monitor.best.load()
+
+
+def _make_pruner(context: Context, phase: Phase) -> Pruner | None:
+    if context.config.prune == "none":
+        return None
+    return Pruner(context.config.prune, context.run.folder, to_plain(context.config), phase.name)
+
+
+def _prune(context: Context, verdict: Verdict) -> Pruned:
+    """End the run as pruned; of its weights nothing is kept, and no test image has been looked at."""
+    if comm.is_first():
+        context.run.update_state(status="pruned", pruned=record(verdict), done=[])
+        for path in context.run.checkpoints.glob("*/"):
+            shutil.rmtree(path, ignore_errors=True)
+    return Pruned(str(verdict), verdict.score)
 
 
 def _is_start_fitted(context: Context, index: int) -> bool:

@@ -15,6 +15,7 @@ from headstart.report.page.mistakes import mistakes_section
 from headstart.report.page.pictures import choose_changed
 from headstart.report.page.plots import plot_costs, plot_curves, plot_pairs, plot_scores
 from headstart.report.page.row_plots import plot_calibration, plot_classes, plot_confusions, plot_verdicts
+from headstart.report.page.search import search_sections
 from headstart.report.page.settings_table import settings_sections
 from headstart.report.questions import figures_asked_for
 from headstart.report.sections import Plot, Section
@@ -62,7 +63,8 @@ def contents(findings: Findings, folder: Path, galleries: Galleries | None) -> l
     if galleries is None:
         pairs = evidence.paired_section(table, families, findings.open, [])
         return [
-            *(pairs, *settings, worth, _budgets(findings, []), _classes(findings, [])),
+            *(pairs, *settings, *search_sections(comparison.study.folder, drawn=False), worth),
+            *(_budgets(findings, []), _classes(findings, [])),
             *(_changed_section(findings, []), mistakes_section(comparison, None)),
         ]
     figures = figures_asked_for(comparison).items()
@@ -71,6 +73,7 @@ def contents(findings: Findings, folder: Path, galleries: Galleries | None) -> l
         _scores(table),
         evidence.paired_section(table, families, findings.open, plot_pairs(table, families)),
         *settings,
+        *search_sections(comparison.study.folder),
         worth,
         _budgets(findings, plot_costs(table)),
         _classes(findings, _class_plots(findings, table)),

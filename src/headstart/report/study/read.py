@@ -209,7 +209,7 @@ def _describe_unfinished(folder: Path) -> str:
         status = load_json(folder / "state.json").get("status")
     except (ValueError, OSError, RecursionError):
         status = None
-    return status if status in ("failed", "running") else "cut off or still running"
+    return status if status in ("failed", "running", "pruned") else "cut off or still running"
 
 
 def run_folders(study: Path) -> Iterator[Path]:
