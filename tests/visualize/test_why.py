@@ -28,6 +28,9 @@ def test_a_photograph(photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"written: {out / 'why.png'}" in printed
     with Image.open(out / "why.png") as image:
         assert image.width >= 640
+    command = [photo, "--target", "goldfish", "--layer", "blocks.4", "--out", str(out), "--device", "cpu"]
+    assert main(["efficientnet_lite0", "why", *command]) == 0
+    assert {path.name for path in out.iterdir()} == {"why.png", "why-blocks.4-goldfish.png"}
 
 
 @pytest.mark.slow
@@ -60,15 +63,19 @@ def test_nearest_neighbours(run_small: Callable[..., dict], photo: str, tmp_path
     pytest.importorskip("captum")
     out = str(tmp_path)
     assert main([str(folder), "why", photo, "--method", "occlusion", "--out", out, "--device", "cpu"]) == 0
-    assert (tmp_path / "why.png").is_file()
+    assert (tmp_path / "why-occlusion.png").is_file()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "is no run, so it has no images of its own; name image files"),
-        (["PHOTO", "--target", "tabby cat"], "--target tabby cat: is none of the 1000 classes"),
+        (
+            ["PHOTO", "--target", "tabby cat"],
+            "--target tabby cat: the network has no such class.*; it has 1000",
+        ),
         (["PHOTO", "--layer", "blocks.9"], "--layer blocks.9: the network calls no layer of this name; did you mean"),
+        (["PHOTO", "--method", "occlusion", "--layer", "blocks.3"], "--layer blocks.3: is of --method hirescam"),
         (["missing.jpg"], "missing.jpg"),
         (["PHOTO", "--most", "0"], "--most 0: must be 1 or more"),
     ],
