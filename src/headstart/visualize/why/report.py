@@ -97,7 +97,7 @@ def write(network: Network, options: argparse.Namespace, folder: Path) -> list[P
     runs = _list_folders(networks)
     test = cases.TestImages.read(runs[0])
     if len(runs) > 1:
-        return _draw_all(networks, [cases.choose_changed(*runs, test, options.most)], options, folder)
+        return _draw_all(networks, [cases.choose_changed(runs[0], runs[1], test, options.most)], options, folder)
     written = _draw_all(networks, cases.choose_answers(test, options.most), options, folder)
     sheet = None if options.no_shortcuts else shortcut_words.report(network, test.data)
     return written if sheet is None else [*written, _write_sheet(sheet, folder / "why-shortcuts.png")]
