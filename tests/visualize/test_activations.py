@@ -51,6 +51,12 @@ def test_a_sheet_for_each_image_with_a_row_for_each_depth(
     assert Image.open(files[0]).height > 9 * 132
     words = capsys.readouterr().out
     assert words.count("flower.png  depth ") == words.count("dark.png  depth ") == 8
+    strange = tmp_path / "two\nlines.png"
+    other.rename(strange)
+    (file,) = command.run(network, Namespace(images=[str(strange)], layers=["0"], channels=1), tmp_path / "out")
+    assert file.name == "activations-two%0Alines-bn1.png"
+    assert file.is_file()
+    assert capsys.readouterr().out.splitlines()[-1].startswith(r"two\nlines.png  depth 0: bn1: strongest channels")
 
 
 def test_wrong_input_is_named(tmp_path: Path, photograph: Path) -> None:

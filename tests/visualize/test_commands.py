@@ -64,6 +64,22 @@ def test_a_dream_is_of_one_image(photos: Path, tmp_path: Path) -> None:
         visualize.main(["lenet5", "dream", str(photos / "cats" / "1.png"), "--guide", str(photos)])
 
 
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5", "x"])
+def test_a_seed_that_no_generator_takes_is_refused(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        visualize.main(["lenet5", "filters", f"--seed={seed}"])
+    assert raised.value.code == 2
+    assert f"'{seed}' is not a whole number from 0 to 4,294,967,295" in capsys.readouterr().err
+
+
+def test_own_code_is_imported_when_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_nets.py").write_text("LOADED = True")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no_such_network"):
+        visualize.main(["no_such_network", "filters", "--imports", "my_nets"])
+    assert sys.modules.pop("my_nets").LOADED
+
+
 def test_a_file_is_no_folder_for_pictures(photos: Path) -> None:
     with pytest.raises(UserError, match=r"1\.png: is a file; name a folder"):
         visualize.main(["lenet5", "filters", "--out", str(photos / "cats" / "1.png")])

@@ -19,7 +19,7 @@ from PIL import Image
 
 from conftest import compose
 from headstart.config.flat import flatten
-from headstart.tracking import wandb_run
+from headstart.tracking import wandb_pictures, wandb_run
 from headstart.tracking.logger import RunLog
 from headstart.tracking.wandb_run import WandbRun
 from headstart.visualize.dashboard import send_pictures
@@ -102,7 +102,8 @@ def test_an_offline_run_gets_another_segment_that_changes_nothing_else(
     summary = server.summary
     assert {key: summary[key] for key in KEYS} == pytest.approx(dict(zip(KEYS, (0.75, 0.3, 0.4), strict=True)))
     pictures = {key: value["_type"] for key, value in summary.items() if key.startswith("visualize/")}
-    assert set(pictures) == {"visualize/features", "visualize/why/why-mistakes", "visualize/why/why-right"}
+    features = {"visualize/features", "visualize/features/features_webp"}
+    assert set(pictures) == {*features, "visualize/why/why-mistakes", "visualize/why/why-right"}
     assert set(pictures.values()) == {"image-file"}
     assert {value["path"] for key, value in summary.items() if key in pictures} <= server.files
     config = server.config
@@ -110,6 +111,30 @@ def test_an_offline_run_gets_another_segment_that_changes_nothing_else(
     assert config["model"]["value"] == "tf_efficientnet_lite0"
     assert {axis.get("2") for axis in config["_wandb"]["value"]["m"]} >= {"*"}
     assert server.ended == [0, 0, 0]
+
+
+def test_an_animation_and_a_page_are_recorded_whole(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", mode="offline")
+    before = {*folder.glob("wandb/offline-run-*")}
+    picture, animation = draw(folder, "dream-a.b.png", "dream-a.b.webp")
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(animation, "WEBP", save_all=True, append_images=frames[1:])
+    page, table = picture.with_name("dream.html"), picture.with_name("dream.csv")
+    page.write_text("<!DOCTYPE html><title>a map</title>")
+    table.write_text("a,b")
+    send_pictures(folder, "dream", [picture, animation, page, table])
+    (segment,) = {*folder.glob("wandb/offline-run-*")} - before
+    sent = {path.suffix: path for path in (segment / "files" / "media").rglob("*") if path.is_file()}
+    assert set(sent) == {".png", ".webp", ".html"}
+    assert sent[".webp"].read_bytes() == animation.read_bytes()
+    assert sent[".html"].read_text() == page.read_text()
+    summary = wandb_pictures.read_segments([*segment.glob("*.wandb")]).summary
+    kinds = {key: value["_type"] for key, value in summary.items() if key.startswith("visualize/")}
+    assert kinds == {
+        "visualize/dream/dream-a_b": "image-file",
+        "visualize/dream/dream-a_b_webp": "image-file",
+        "visualize/dream/dream_html": "html-file",
+    }
 
 
 def test_an_online_run_is_resumed_and_only_gets_a_picture(

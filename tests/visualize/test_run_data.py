@@ -13,7 +13,7 @@ import headstart
 from conftest import SMALL, compose
 from headstart.visualize.embedding.points import make_maps
 from headstart.visualize.run_data import read_run_data
-from headstart.visualize.why.cases import choose_answers
+from headstart.visualize.why.cases import TestImages, choose_answers
 from predict.runs import FITTED, write_digits
 
 
@@ -41,6 +41,6 @@ def test_a_broken_image_moves_no_name(tmp_path: Path) -> None:
     assert found == list(answers.values()), "each name has its own pixels"
     maps = make_maps([network], len(names), seed=0)
     assert [str(label) for label in maps.maps[0].predicted] == [answers[name] for name in maps.names]
-    for cases in choose_answers(folder, 16):
+    for cases in choose_answers(TestImages.read(folder), 16):
         shown = network.decode([case.image for case in cases.cases])
         assert np.array_equal(shown, network.decode([at(case.name) for case in cases.cases]))

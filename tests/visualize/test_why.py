@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from headstart import train
 from headstart.cli.visualize import main
 from headstart.errors import UserError
 
@@ -28,19 +30,27 @@ def test_a_photograph(photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"written: {out / 'why.png'}" in printed
     with Image.open(out / "why.png") as image:
         assert image.width >= 640
+    command = [photo, "--target", "goldfish", "--layer", "blocks.4", "--out", str(out), "--device", "cpu"]
+    assert main(["efficientnet_lite0", "why", *command]) == 0
+    assert {path.name for path in out.iterdir()} == {"why.png", "why-blocks.4-goldfish.png"}
 
 
 @pytest.mark.slow
 def test_a_run_and_another_one(
-    run_small: Callable[..., dict], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_small: Callable[..., dict], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run_small("strategy=feature_extraction")["folder"]
     second = run_small("strategy=feature_extraction", "head=ridge")["folder"]
-    assert main([str(first), "why", "--most", "6", "--no-shortcuts", "--device", "cpu"]) == 0
+    read = Mock(side_effect=train.prepare_data)
+    monkeypatch.setattr(train, "prepare_data", read)
+    assert main([str(first), "why", "--most", "6", "--device", "cpu"]) == 0
+    assert read.call_count == 1
     printed = capsys.readouterr().out
+    assert "shortcut" in printed
     assert "on 40 test images, the most confident first" in printed
     assert "6 right answers, the most confident of each class" in printed
-    assert sorted(path.name for path in (first / "figures").glob("why*")) == ["why-mistakes.png", "why-right.png"]
+    names = {path.name for path in (first / "figures").glob("why*")} - {"why-shortcuts.png"}
+    assert names == {"why-mistakes.png", "why-right.png"}
     assert main([str(first), "why", "--against", str(second), "--out", str(tmp_path), "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
     assert "of 40 test images differ" in printed
@@ -60,15 +70,19 @@ def test_nearest_neighbours(run_small: Callable[..., dict], photo: str, tmp_path
     pytest.importorskip("captum")
     out = str(tmp_path)
     assert main([str(folder), "why", photo, "--method", "occlusion", "--out", out, "--device", "cpu"]) == 0
-    assert (tmp_path / "why.png").is_file()
+    assert (tmp_path / "why-occlusion.png").is_file()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         ([], "is no run, so it has no images of its own; name image files"),
-        (["PHOTO", "--target", "tabby cat"], "--target tabby cat: is none of the 1000 classes"),
+        (
+            ["PHOTO", "--target", "tabby cat"],
+            "--target tabby cat: the network has no such class.*; it has 1000",
+        ),
         (["PHOTO", "--layer", "blocks.9"], "--layer blocks.9: the network calls no layer of this name; did you mean"),
+        (["PHOTO", "--method", "occlusion", "--layer", "blocks.3"], "--layer blocks.3: is of --method hirescam"),
         (["missing.jpg"], "missing.jpg"),
         (["PHOTO", "--most", "0"], "--most 0: must be 1 or more"),
     ],

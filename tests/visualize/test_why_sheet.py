@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from headstart.tracking.fonts import load_font
-from headstart.visualize.why.sheet import AGAINST, EDGE, FOR, GAP, SIDE, Panel, Sheet, _shorten, paint
+from headstart.tracking.fonts import load_font, shorten
+from headstart.visualize.why.sheet import AGAINST, EDGE, FOR, GAP, SIDE, Panel, Sheet, paint
 
 GREY = np.full((8, 8, 3), 128, np.uint8)
 
@@ -43,6 +43,6 @@ def test_images_without_maps() -> None:
 def test_text_fits_and_keeps_its_share(name: str) -> None:
     text = f"{name}: 97 %"
     font = load_font([text], 13)
-    short = _shorten(text, font, SIDE)
+    short = shorten(text, font, SIDE)
     assert font.getlength(short) <= SIDE
     assert short.endswith("97 %")

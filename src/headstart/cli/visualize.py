@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from headstart.cli.predict import add_imports
 from headstart.errors import UserError
 from headstart.storage.plain_text import escape_controls
 
@@ -29,7 +30,8 @@ SUBJECTS: dict[str, str] = {
     "transfer": "what fine-tuning changed, depth by depth, and which depths its gain hangs on",
     "why": "where an image has what speaks for a class; a run's mistakes, and shortcuts that it took",
 }
-PER_IMAGE = ("activations", "why")  # subjects that take images as `headstart predict` does
+PER_IMAGE = ("activations", "features", "why")  # subjects that take images as `headstart predict` does
+MOST_SEED = 2**32 - 1
 
 # of each subject, commands that its --help shows
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -91,8 +93,16 @@ def make_parser() -> argparse.ArgumentParser:
         add("--out", metavar="FOLDER", help="where the pictures go")
         add("--output-dir", metavar="FOLDER", default="outputs", help="the folder of studies (default: outputs)")
         add("--device", default="auto", help="cpu, cuda, cuda:1, … (default: a GPU if there is one)")
-        add("--seed", type=int, default=0, help="of everything that is drawn at random (default: 0)")
+        add_imports(own)
+        add("--seed", type=parse_seed, default=0, help="of everything that is drawn at random (default: 0)")
     return parser
+
+
+def parse_seed(text: str) -> int:
+    """Read a seed: a whole number that every generator takes."""
+    if not (text.isdecimal() and int(text) <= MOST_SEED):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MOST_SEED:,}")
+    return int(text)
 
 
 def _list_examples(commands: Iterable[str]) -> str:
@@ -107,6 +117,7 @@ def find(name: str) -> Subject:
 def main(argv: Sequence[str]) -> int:
     """Run the verb; wrong input raises a UserError."""
     options = make_parser().parse_args(argv)
+    from headstart.config import own_code
     from headstart.predict.load import load
     from headstart.tracking.console import configure_logging
 
@@ -117,6 +128,7 @@ def main(argv: Sequence[str]) -> int:
         from headstart.cli.image_words import list_images
 
         options.images = list_images(options.images)
+    own_code.load(options.imports)
     network = load(options.network, options.device)
     folder = Path(options.out).expanduser() if options.out else choose_folder(network, Path(options.output_dir))
     paths = find(options.subject).run(network, options, folder)

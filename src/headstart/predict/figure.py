@@ -14,7 +14,7 @@ from headstart.data.filenames import escape_name
 from headstart.predict.prediction import Prediction
 from headstart.predict.transform import GivenImages
 from headstart.storage.files import write_whole
-from headstart.tracking.fonts import can_draw, load_font
+from headstart.tracking.fonts import load_font, shorten
 
 MOST = 120  # images in a sheet
 BARS = 5  # labels of an image
@@ -55,11 +55,11 @@ def _draw_cell(
     draw = ImageDraw.Draw(cell)
     picture = _thumbnail(prediction, pixel_range)
     cell.paste(picture, (GAP + (CELL - picture.width) // 2, GAP + (CELL - picture.height) // 2))
-    name = _shorten(escape_name(str(prediction.image)), font, size[0] - 2 * GAP, end=True)
+    name = shorten(escape_name(str(prediction.image)), font, size[0] - 2 * GAP, start=True)
     draw.text((GAP, GAP + CELL + 2), name, fill=INK, font=font)
     left = CELL + 2 * GAP
     if prediction.error is not None:
-        draw.text((left, GAP), _shorten(prediction.error, font, SIDE), fill=INK, font=font)
+        draw.text((left, GAP), shorten(prediction.error, font, SIDE), fill=INK, font=font)
     pairs = list(zip(prediction.labels, prediction.probabilities, strict=True))[:BARS]
     for at, (label, share) in enumerate(pairs):
         top = GAP + at * STEP
@@ -67,7 +67,7 @@ def _draw_cell(
             box = (left, top, left + max(1, round(share * SIDE)), top + STEP - 4)
             draw.rectangle(box, fill=BAR if at else FIRST)
         text = escape_name(label) if math.isnan(share) else f"{100 * share:.1f} %  {escape_name(label)}"
-        draw.text((left + 4, top + 2), _shorten(text, font, SIDE - 4), fill=INK, font=font)
+        draw.text((left + 4, top + 2), shorten(text, font, SIDE - 4), fill=INK, font=font)
     return cell
 
 
@@ -78,13 +78,3 @@ def _thumbnail(prediction: Prediction, pixel_range: tuple[float, float] | None) 
     image = GivenImages([str(prediction.image)], pixel_range)[0]
     assert isinstance(image, Image.Image)
     return fit_into(Image.fromarray(decode(image, CELL)))
-
-
-def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int, *, end: bool = False) -> str:
-    """The text as far as it fits into so many pixels; its beginning, or its end."""
-    text = "".join(letter if can_draw(font, letter) else "?" for letter in text)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[1:] if end else text[:-1]
-    return f"…{text}" if end else f"{text}…"

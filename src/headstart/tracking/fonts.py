@@ -33,6 +33,24 @@ def can_draw(font: FreeTypeFont, text: str) -> bool:
     return all(letter.isspace() or bytes(font.getmask(letter)) != box for letter in set(text))
 
 
+def shorten(text: str, font: FreeTypeFont, width: float, *, start: bool = False) -> str:
+    """Cut a text with … so that it fits into so many pixels; a letter that the font lacks stands as ?.
+
+    Args:
+        start: cut its beginning, in place of its end. Of an end such as `: 97 %` the share stays.
+    """
+    text = "".join(letter if can_draw(font, letter) else "?" for letter in text)
+    if font.getlength(text) <= width:
+        return text
+    head, colon, share = text.rpartition(":") if text.endswith("%") else (text, "", "")
+    while head:
+        head = head[1:] if start else head[:-1]
+        short = f"…{head}{colon}{share}" if start else f"{head}…{colon}{share}"
+        if font.getlength(short) <= width:
+            return short
+    return "…"
+
+
 def name_what_cannot_be_drawn(names: Sequence[str], font: FreeTypeFont) -> list[str]:
     """The names, with `class N` (its place, from 0) for each that the font cannot draw."""
     return [name if can_draw(font, name) else f"class {at}" for at, name in enumerate(names)]

@@ -21,6 +21,7 @@ from headstart.tracking.wandb_run import WandbRun
 
 INSPECT = (sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json")
 START_SECONDS = 30.0  # for W&B's process, which starts only now
+MEDIA = (".png", ".webp", ".html")  # what W&B can show: pictures, animations, pages
 OF_SEGMENT = ("_runtime", "_wandb")  # what W&B itself writes into the summary of each segment
 
 
@@ -64,7 +65,7 @@ def add_pictures(
     recorded: Recorded,
     pictures: Mapping[str, Path],
 ) -> None:
-    """Add PNG files to the run in `folder`, by their names on W&B; what goes wrong costs one warning.
+    """Add files that end as in `MEDIA` to the run in `folder`, by their names on W&B; trouble costs one warning.
 
     Args:
         about: the run, as it began. Its curves get their axes again, which W&B forgets when a run is resumed.
@@ -78,7 +79,10 @@ def _update_summary(summary: Mapping[str, Any], pictures: Mapping[str, Path]) ->
     def call(run: Any) -> None:
         import wandb
 
-        images = {name: wandb.Image(str(path)) for name, path in pictures.items()}
-        run.summary.update({**(summary if run.offline else {}), **images})
+        shown = {
+            name: wandb.Html(str(path), inject=False) if path.suffix == ".html" else wandb.Image(str(path))
+            for name, path in pictures.items()
+        }
+        run.summary.update({**(summary if run.offline else {}), **shown})
 
     return call

@@ -13,10 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from headstart.data.filenames import escape_name
 from headstart.errors import UserError
 from headstart.storage.files import write_whole
 from headstart.visualize.forward import run_to
 from headstart.visualize.layers import Layer, choose_layers, find_layers
+from headstart.visualize.naming import name_picture
 from headstart.visualize.pool import to_pixels
 from headstart.visualize.sheet import Cell, draw_sheet
 
@@ -63,30 +65,32 @@ def make_sheets(network: Network, options: argparse.Namespace, folder: Path) -> 
     images = [Path(name).expanduser() for name in options.images]
     inputs = network.normalize(network.decode(images))
     found = find_layers(network, network.image_size)
+    chosen = []  # what sets this call apart from that of all depths
     if options.layers is None:
         layers = sorted((each for each in found.values() if each.stage is not None), key=lambda each: each.stage or 0)
         if not layers:
             raise UserError(f"{network.name}: has no layers with maps")
     else:
         layers = list(dict.fromkeys(choose_layers(found, options.layers)))
+        chosen = [layer.name for layer in layers]
     files: list[Path] = []
     for path, image in zip(images, inputs, strict=True):
         maps = find_strongest(network, image, layers, options.channels)
         for each in maps:
             strongest = ", ".join(map(str, each.channels))
-            print(f"{path.name}  {_name(each.layer)}: strongest channels {strongest}")
-        files.append(_name_file(folder, path.stem, files))
+            print(f"{escape_name(path.name)}  {_name(each.layer)}: strongest channels {strongest}")
+        files.append(_name_file(folder, [path.stem, *chosen], files))
         with write_whole(files[-1]) as part:
-            _draw(network, path.name, image, maps).save(part, "PNG")
+            _draw(network, escape_name(path.name), image, maps).save(part, "PNG")
     return files
 
 
-def _name_file(folder: Path, stem: str, taken: Sequence[Path]) -> Path:
+def _name_file(folder: Path, words: Sequence[str], taken: Sequence[Path]) -> Path:
     """The file for an image; images of several folders may have the same name."""
-    path, number = folder / f"activations-{stem}.png", 1
+    path, number = name_picture(folder, "activations", *words), 1
     while path in taken:
         number += 1
-        path = folder / f"activations-{stem}-{number}.png"
+        path = name_picture(folder, "activations", *words, str(number))
     return path
 
 

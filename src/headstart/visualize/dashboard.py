@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 
 def send_pictures(folder: Path, subject: str, paths: Sequence[Path]) -> None:
-    """Add the PNG files among `paths` to the W&B run of the completed run in `folder`, if it logged there.
+    """Add the pictures and pages among `paths` to the W&B run of the completed run in `folder`, if it logged there.
 
-    One picture is `visualize/<subject>`, of several each is `visualize/<subject>/<file>`. A run that waits for
+    `<subject>.png` is `visualize/<subject>`; another file is `visualize/<subject>/<file>`. A run that waits for
     `wandb sync` gets another offline segment. Trouble with W&B costs one warning.
     """
-    config, pictures = read_config(folder), [path for path in paths if path.suffix == ".png"]
+    config, pictures = read_config(folder), [path for path in paths if path.suffix in wandb_pictures.MEDIA]
     segments = find_recordings(folder)
     result = read_result(folder)
     if not config.logger.wandb or is_switched_off() or not pictures or not segments or result is None:
@@ -39,11 +39,18 @@ def send_pictures(folder: Path, subject: str, paths: Sequence[Path]) -> None:
     run_id = str(result.get("wandb_id") or f"{study}-{name.rpartition('-')[2]}")  # earlier versions had no other
     tags = mask(list(config.logger.tags))
     about = About(run_id, name, study, config.strategy.name, recorded.config, tags)
-    key = f"visualize/{subject}"
     wandb_pictures.add_pictures(
         folder,
         replace(config.logger, mode="offline") if recorded.waiting else config.logger,
         about,
         recorded=recorded,
-        pictures={key if len(pictures) == 1 else f"{key}/{path.stem}": path for path in pictures},
+        pictures={f"visualize/{subject}{_name_file(subject, path)}": path for path in pictures},
     )
+
+
+def _name_file(subject: str, path: Path) -> str:
+    """The part of a key that names a file; W&B takes a dot for a level of the summary."""
+    if path.name == f"{subject}.png":
+        return ""
+    name = path.stem if path.suffix == ".png" else path.name
+    return f"/{name.replace('.', '_')}"

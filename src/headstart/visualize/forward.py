@@ -92,6 +92,16 @@ def to_input(network: Network, pictures: Tensor) -> Tensor:
     return ((pictures - mean) / std).contiguous(memory_format=form)
 
 
+@torch.no_grad()
+def find_refusal(network: Network, side: int) -> str | None:
+    """Why the network takes no images of this side; None: it takes them."""
+    try:
+        network.module(torch.zeros(1, 3, side, side, device=network.device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return None
+
+
 def compute_map(network: Network, inputs: Tensor, layer: str | None) -> Tensor:
     """The map of a layer [n, c, h, w], or the logits as a map [n, classes, 1, 1]."""
     if layer is None:

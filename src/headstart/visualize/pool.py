@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from headstart.data.formats import is_image
+from headstart.data.filenames import escape_name
 from headstart.data.loader import prefetch
 from headstart.data.reader import list_faults
 from headstart.errors import UserError
@@ -93,34 +93,19 @@ def make_pool(readers: Sequence[ImageReader], most: int) -> Pool:
 
 
 def find_pool(network: Network, given: Sequence[str] | None, most: int) -> Pool | None:
-    """The images of the given files and folders, or else those of the network's run; None: it has no run, or most=0."""
+    """The images of the given files, or else those of the network's run; None: it has no run, or most=0."""
     if most < 1:
         return None
     if given is not None:
-        return make_pool([network.transform.make_reader(find_images(given))], most)
+        for path in given:
+            if not Path(path).exists():
+                raise UserError(f"{escape_name(path)}: there is no such file or folder")
+        return make_pool([network.transform.make_reader(given)], most)
     if network.folder is None:
         log.info("  %s is no run and has no images of its own: --images FOLDER shows which excite a unit", network.name)
         return None
     data = read_run_data(network)
     return make_pool([data.make_reader(part) for part in data.parts.values() if len(part)], most)
-
-
-def find_images(given: Sequence[str]) -> list[Path]:
-    """The files, and all images in the folders, sorted by name.
-
-    Raises:
-        UserError: there is no such file, or a folder has no image.
-    """
-    found: list[Path] = []
-    for each in given:
-        path = Path(each).expanduser()
-        inside = sorted(file for file in path.rglob("*") if is_image(file.name)) if path.is_dir() else [path]
-        if not inside or not path.exists():
-            raise UserError(
-                f"{each}: " + ("has no image in it" if path.exists() else "there is no such file or folder")
-            )
-        found += inside
-    return found
 
 
 def to_pixels(network: Network, inputs: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from headstart.tracking.fonts import load_font
+from headstart.tracking.fonts import load_font, shorten
 
 PAPER, INK, FAINT = (255, 255, 255), (25, 25, 25), (110, 110, 110)
 GAP, EDGE, APART = 14, 24, 4  # pixels between cells, around the sheet, and between the images of a cell
@@ -79,7 +79,7 @@ def draw_sheet(
             _draw_cell(sheet, cell, (x, y), side, little, small_rows)
             for line, text in enumerate(cell.caption):
                 place = (x, y + side + 4 + line * (CAPTION + 5))
-                draw.text(place, _shorten(text, fonts[CAPTION], width), FAINT if line else INK, fonts[CAPTION])
+                draw.text(place, shorten(text, fonts[CAPTION], width), FAINT if line else INK, fonts[CAPTION])
         y += height + GAP
     return sheet
 
@@ -90,13 +90,3 @@ def _draw_cell(sheet: Image.Image, cell: Cell, place: tuple[int, int], side: int
     for at, image in enumerate(cell.small):
         column, row = divmod(at, rows)
         sheet.paste(enlarge(image, little), (x + side + APART + column * (little + APART), y + row * (little + APART)))
-
-
-def _shorten(text: str, font: object, width: int) -> str:
-    """Cut a text at the end so that it fits."""
-    measure = font.getlength  # type: ignore[attr-defined]
-    if measure(text) <= width:
-        return text
-    while text and measure(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text}…"

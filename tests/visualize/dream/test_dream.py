@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import headstart
 from headstart.visualize.dream import octaves
 from headstart.visualize.dream.objectives import make_activity
 from headstart.visualize.dream.octaves import Settings, Target, dream, list_sizes
-from headstart.visualize.dream.reach import measure_reach
+from headstart.visualize.dream.reach import Reach, measure_reach
 from headstart.visualize.dream.state import read_state
 from headstart.visualize.forward import without_weight_gradients
 
@@ -45,7 +46,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 def test_a_photograph_keeps_its_size_and_the_norm_rises(tmp_path: Path, photograph: Path) -> None:
     words = run(str(photograph), *QUICK, "--animate", "--out", str(tmp_path / "out"))
-    picture = Image.open(tmp_path / "out" / "dream-china.png")
+    picture = Image.open(tmp_path / "out" / "dream-china-blocks.1.png")
     assert picture.size == (107, 160)
     before = Image.open(photograph).transpose(Image.Transpose.ROTATE_270)
     change = np.abs(np.asarray(picture, int) - np.asarray(before, int)).mean()
@@ -53,16 +54,18 @@ def test_a_photograph_keeps_its_size_and_the_norm_rises(tmp_path: Path, photogra
     norms = re.findall(r"octave \d of 2, .* the norm rose from ([\d.]+) to ([\d.]+)", words)
     assert len(norms) == 2
     assert all(float(last) > 1.05 * float(first) for first, last in norms)
-    with Image.open(tmp_path / "out" / "dream-china.webp") as way:
+    with Image.open(tmp_path / "out" / "dream-china-blocks.1.webp") as way:
         assert way.n_frames == 6
         assert way.size == (107, 160)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dream-china.png", "dream-china.webp"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["dream-china-blocks.1.png", "dream-china-blocks.1.webp"]
 
 
 def test_a_guide_and_noise_give_other_pictures(tmp_path: Path, photograph: Path) -> None:
-    run("--noise", "96x64", *QUICK, "--out", str(tmp_path / "plain"))
-    run("--noise", "96x64", *QUICK, "--guide", str(photograph), "--out", str(tmp_path / "guided"))
-    plain, guided = (np.asarray(Image.open(tmp_path / each / "dream-noise.png"), int) for each in ("plain", "guided"))
+    run("--noise", "96x64", *QUICK, "--out", str(tmp_path))
+    run("--noise", "96x64", *QUICK, "--guide", str(photograph), "--out", str(tmp_path))
+    names = ("dream-noise-blocks.1.png", "dream-noise-blocks.1-as-china.png")
+    plain, guided = (np.asarray(Image.open(tmp_path / name), int) for name in names)
     assert plain.shape == (64, 96, 3)
     assert np.abs(plain - guided).mean() > 1
 
@@ -80,6 +83,18 @@ def test_a_guide_and_noise_give_other_pictures(tmp_path: Path, photograph: Path)
 def test_wrong_input_gets_words_and_code_2(tmp_path: Path, arguments: tuple[str, ...], words: str) -> None:
     assert words in run(*arguments, "--out", str(tmp_path), code=2)
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_said_of_one_step(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    network = headstart.load("lenet5", "cpu")
+    target = Target(network, make_activity(network, ["c1"], None), Reach(1, 4, local=True))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8))
+    lines = []
+    for steps in (1, 2):
+        with caplog.at_level(logging.INFO), without_weight_gradients(network):
+            dream(target, image, Settings(octaves=1, steps=steps), tmp_path / "state.safetensors")
+        lines.append(caplog.messages[-1])
+    assert [line.partition(" px")[2][:15] for line in lines] == ["", ": the norm rose"]
 
 
 def test_a_killed_one_goes_on_at_its_octave_and_ends_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,4 +152,4 @@ def test_twelve_megapixels_fit_into_little_memory(tmp_path: Path) -> None:
     returned, kilobytes = done.stdout.split()[-2:]
     assert returned == "0", done.stderr
     assert int(kilobytes) <= 1.6 * 2**20
-    assert Image.open(tmp_path / "dream-noise.png").size == (4000, 3000)
+    assert Image.open(tmp_path / "dream-noise-blocks.2.png").size == (4000, 3000)

@@ -38,8 +38,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, list[dict[str, str]]]:
     done = fork_server.run("visualize", *arguments, "--out", str(folder), "--device", "cpu")
     assert done.returncode == code, done.stdout + done.stderr
-    table = folder / "features.csv"
-    rows = list(csv.DictReader(table.read_text("utf-8").splitlines())) if table.is_file() else []
+    rows = [row for table in folder.glob("*.csv") for row in csv.DictReader(table.read_text("utf-8").splitlines())]
     return done.stdout + done.stderr, rows
 
 
@@ -63,7 +62,7 @@ def test_pictures_of_channels_stand_beside_the_images_that_excite_them(tmp_path:
     assert [float(each["best"]) for each in rows] == pytest.approx(means.amax(0).tolist(), rel=1e-3)
     best = [sorted(photographs.iterdir())[at].name for at in means.argmax(0).tolist()]
     assert [Path(each["image"]).name for each in rows] == best
-    assert min(Image.open(tmp_path / "features.png").size) > 150
+    assert min(Image.open(tmp_path / "features-blocks.1.png").size) > 150
 
 
 @pytest.mark.parametrize(

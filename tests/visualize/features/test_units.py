@@ -13,8 +13,8 @@ import headstart
 CLASSES = ("1", "90", "130", "292", "340", "386", "417", "751", "852", "963")  # of ImageNet, from goldfish to pizza
 
 
-def read(folder: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((folder / "features.csv").read_text("utf-8").splitlines()))
+def read(table: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(table.read_text("utf-8").splitlines()))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_pictures_excite_their_channels_more_than_every_image_of_the_run(run: Path, tmp_path: Path) -> None:
     done = fork_server.run("visualize", str(run), "features", "--out", str(tmp_path), "--device", "cpu", timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = read(tmp_path)
+    rows = read(tmp_path / "features.csv")
     assert len(rows) == 24
     assert len({row["layer"] for row in rows}) == 4
     assert {row["compared"] for row in rows} == {"1001"}  # 80 + 20 + 901
@@ -49,7 +49,7 @@ def test_pictures_of_imagenet_classes_are_seen_as_such_by_this_network_and_anoth
         "--out", str(tmp_path), "--device", "cpu", timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = read(tmp_path)
+    rows = read(tmp_path / "features-classes.csv")
     assert sum(row["prediction"] == row["unit"] for row in rows) >= 9
     files = [tmp_path / "features" / row["file"] for row in rows]
     others = headstart.load("efficientnet_lite1", "cpu").predict(files, top=5)

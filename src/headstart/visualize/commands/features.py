@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headstart.predict.network import Network
 
+OBJECTIVES = ("channel", "neuron", "layer", "direction")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this subject."""
@@ -23,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--classes", nargs="*", metavar="CLASS", help="instead of layers: classes of the network, by name or number")
     add(
         "--objective",
-        choices=("channel", "neuron", "layer", "direction"),
+        choices=OBJECTIVES,
         default="channel",
         help="what is excited: a channel everywhere, a channel in the middle, all of a layer, or a direction",
     )
@@ -36,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="side of the pictures in pixels (default: what the network sees, at most 128 of layers)",
     )
-    add("--images", nargs="+", metavar="PATH", help="files and folders to find exciting images in (default: the run's)")
+    add(
+        "--images",
+        nargs="+",
+        metavar="PATH",
+        help="where exciting images are: files, folders, patterns, or - for paths on stdin (default: the run's)",
+    )
     add("--most", type=int, default=2000, metavar="N", help="images that are looked through (default: 2000; 0: none)")
 
 

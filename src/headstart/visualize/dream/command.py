@@ -22,6 +22,7 @@ from headstart.visualize.dream.reach import measure_reach
 from headstart.visualize.dream.state import name_state
 from headstart.visualize.forward import without_weight_gradients
 from headstart.visualize.layers import choose_layers, find_layers
+from headstart.visualize.naming import name_picture
 
 if TYPE_CHECKING:
     from headstart.predict.network import Network
@@ -62,11 +63,12 @@ def make_dream(network: Network, options: argparse.Namespace, folder: Path) -> l
     with without_weight_gradients(network):
         target = Target(network, make_activity(network, layers, guide), reach)
         pixels, way = dream(target, image, settings, state)
-    files = [folder / f"dream-{stem}.png"]
+    apart = [*(layers if options.layers else []), *(["as", Path(options.guide).stem] if options.guide else [])]
+    files = [name_picture(folder, "dream", stem, *apart)]
     with write_whole(files[0]) as part:
         Image.fromarray(pixels).save(part, "PNG")
     if way.frames:
-        files.append(folder / f"dream-{stem}.webp")
+        files.append(files[0].with_name(f"{files[0].stem}.webp"))
         _write_animation(files[1], way.frames)
     state.unlink(missing_ok=True)
     return files

@@ -46,7 +46,7 @@ class Settings:
     scale: float = 1.4
     steps: int = 10
     rate: float = 1.5
-    window: int = 768
+    window: int = 512
     animate: bool = False
     seed: int = 0
 
@@ -80,7 +80,8 @@ def dream(target: Target, image: Image.Image, settings: Settings, state: Path) -
             _climb(target, current, settings, octave, way, sizes[-1], work)
             width, height = sizes[octave]
             what = f"octave {octave + 1} of {len(sizes)}, {width} × {height} px"
-            log.info("  %s: the norm rose from %.4g to %.4g", what, *way.norms[-1])
+            first, last = way.norms[-1]  # before the first step and before the last: of one step nothing is known
+            log.info("  %s%s", what, f": the norm rose from {first:.4g} to {last:.4g}" * (settings.steps > 1))
             if octave + 1 < len(sizes):
                 way.done, way.detail = octave + 1, current.sub_(_shrink(image, sizes[octave]))
                 write_state(state, way)

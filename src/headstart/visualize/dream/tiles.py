@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from headstart.predict.network import Network
     from headstart.visualize.dream.reach import Reach
 
-Activity = Callable[[str, Tensor], Tensor]  # of a layer's name and map [1, c, h, w] to the activity of each position
-
 
 @dataclass(frozen=True)
 class Tile:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import relu
 
-from headstart.errors import UserError, did_you_mean
+from headstart.errors import UserError
 from headstart.visualize.features.objectives import (
     Objective,
     excite_channels,
@@ -20,12 +20,12 @@ from headstart.visualize.features.objectives import (
     excite_neurons,
 )
 from headstart.visualize.forward import lift_ceiling
+from headstart.visualize.naming import find_class
 
 if TYPE_CHECKING:
     from headstart.predict.network import Network
     from headstart.visualize.layers import Layer
 
-KINDS = ("channel", "neuron", "layer", "direction")
 UNITS = 6  # of each layer by default
 
 
@@ -49,13 +49,19 @@ class Row:
     objective: Objective
     classes: tuple[int, ...] = ()
 
+    @property
+    def stems(self) -> list[str]:
+        """What names the picture of each unit; classes with their number, because names may be alike as files."""
+        numbers = [f"{number} " for number in self.classes] or [""] * len(self.units)
+        return [f"{self.name} {number}{unit}" for number, unit in zip(numbers, self.units, strict=True)]
+
 
 @dataclass(frozen=True)
 class Choice:
     """Which units of a layer are shown.
 
     Attributes:
-        kind: one of `KINDS`.
+        kind: see `--objective`.
         channels: their numbers; None: a few drawn at random from those that answer to images.
         direction: a file of numpy with a vector [channels].
         seed: of the channels that are drawn.
@@ -100,7 +106,7 @@ def _choose_channels(layer: Layer, choice: Choice, live: Sequence[int]) -> Seque
     for channel in choice.channels:
         if not 0 <= channel < layer.channels:
             raise UserError(f"--units {channel}: {layer.name} has channels 0 to {layer.channels - 1}")
-    return choice.channels
+    return list(dict.fromkeys(choice.channels))
 
 
 def _read_direction(path: Path | None, layer: Layer) -> torch.Tensor:
@@ -124,18 +130,7 @@ def make_class_row(network: Network, wanted: Sequence[str]) -> Row:
     Raises:
         UserError: the network has no such class.
     """
-    numbers = [_find_class(network.classes, each) for each in wanted] or list(range(min(UNITS, len(network.classes))))
+    found = dict.fromkeys(find_class(network.classes, each, "--classes") for each in wanted)
+    numbers = list(found) or list(range(min(UNITS, len(network.classes))))
     names = tuple(network.classes[number] for number in numbers)
     return Row("classes", "classes", names, None, excite_channels(numbers), tuple(numbers))
-
-
-def _find_class(classes: Sequence[str], wanted: str) -> int:
-    if wanted in classes:
-        return classes.index(wanted)
-    starts = [at for at, name in enumerate(classes) if name.split(",")[0] == wanted]
-    if len(starts) == 1:  # WordNet's synonyms follow after commas: `goldfish, Carassius auratus`
-        return starts[0]
-    if wanted.isdecimal() and int(wanted) < len(classes):
-        return int(wanted)
-    hint = did_you_mean(wanted, {*classes, *(name.split(",")[0] for name in classes)})
-    raise UserError(f"--classes {wanted}: the network has no such class{hint}; it has {len(classes)}, numbered from 0")

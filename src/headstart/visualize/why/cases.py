@@ -71,9 +71,8 @@ def choose_files(paths: Sequence[str], most: int) -> Cases:
     return Cases([Case(path, escape_name(Path(path).name)) for path in paths[:most]], title, GIVEN)
 
 
-def choose_answers(folder: Path, most: int) -> list[Cases]:
+def choose_answers(test: TestImages, most: int) -> list[Cases]:
     """The most confident mistakes of a run, if it has any, and right answers of all classes."""
-    test = TestImages.read(folder)
     wrong, right = test.answers.find_mistakes(most), test.answers.find_right(most)
     mistakes, images = count(int((~test.answers.right).sum()), "mistake"), count(len(test.answers.labels), "test image")
     if not len(wrong):
@@ -84,13 +83,16 @@ def choose_answers(folder: Path, most: int) -> list[Cases]:
     return [cases for cases in found if cases.cases]
 
 
-def choose_changed(folder: Path, other: Path, most: int) -> Cases:
+def choose_changed(folder: Path, other: Path, test: TestImages, most: int) -> Cases:
     """The test images on which two runs differ, and then others that were difficult.
+
+    Args:
+        test: of the run in `folder`.
 
     Raises:
         UserError: they were tested on different images.
     """
-    test, answers = TestImages.read(folder), read_answers(other)
+    answers = read_answers(other)
     if test.answers.names != answers.names or not np.array_equal(test.answers.labels, answers.labels):
         raise UserError(f"{folder} and {other} were tested on different images; name the images to be compared")
     changed = count(int((test.answers.right != answers.right).sum()), "verdict")

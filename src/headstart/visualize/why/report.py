@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.errors import UserError, did_you_mean
+from headstart.data.filenames import escape_name
+from headstart.errors import UserError
 from headstart.predict.load import load
 from headstart.predict.network import Network
 from headstart.storage.files import write_whole
 from headstart.visualize.layers import choose_layers, find_layers
+from headstart.visualize.naming import find_class, name_picture
 from headstart.visualize.why import captum_maps, cases, hirescam, shortcut_words
 from headstart.visualize.why.cases import Cases
 from headstart.visualize.why.layers import choose_layer
@@ -80,36 +82,47 @@ class Answer:
         name = self.network.classes[target]
         share = f": {100 * float(self.logits[at].softmax(0)[target]):.0f} %" if self.network.gives_probabilities else ""
         ink = INK if truth is None else RIGHT if name == truth else WRONG
-        return Panel(to_array(self.pixels[at]), f"{before}{name}{share}", density.numpy(), ink)
+        return Panel(to_array(self.pixels[at]), f"{before}{escape_name(name)}{share}", density.numpy(), ink)
 
 
 def write(network: Network, options: argparse.Namespace, folder: Path) -> list[Path]:
     """Draw the sheets of a command, and print what they show; returns the files."""
     if options.most < 1:
         raise UserError(f"--most {options.most}: must be 1 or more")
+    if options.layer is not None and options.method != "hirescam":
+        raise UserError(f"--layer {options.layer}: is of --method hirescam; {options.method} maps the image itself")
     networks = [network, *([load(options.against, str(network.device))] if options.against else [])]
-    chosen = (
-        [cases.choose_files(options.images, options.most)]
-        if options.images
-        else _choose_of_runs(networks, options.most)
-    )
-    written = [_write_sheet(draw_cases(networks, each, options), folder / f"{each.file}.png") for each in chosen]
-    if not options.images and len(networks) == 1 and not options.no_shortcuts:
-        sheet = shortcut_words.report(network)
-        written += [_write_sheet(sheet, folder / "why-shortcuts.png")] if sheet is not None else []
-    return written
+    if options.images:
+        return _draw_all(networks, [cases.choose_files(options.images, options.most)], options, folder)
+    runs = _list_folders(networks)
+    test = cases.TestImages.read(runs[0])
+    if len(runs) > 1:
+        return _draw_all(networks, [cases.choose_changed(runs[0], runs[1], test, options.most)], options, folder)
+    written = _draw_all(networks, cases.choose_answers(test, options.most), options, folder)
+    sheet = None if options.no_shortcuts else shortcut_words.report(network, test.data)
+    return written if sheet is None else [*written, _write_sheet(sheet, folder / "why-shortcuts.png")]
 
 
-def _choose_of_runs(networks: Sequence[Network], most: int) -> list[Cases]:
-    """The test images of one run, or those on which two differ."""
+def _draw_all(
+    networks: Sequence[Network], chosen: Sequence[Cases], options: argparse.Namespace, folder: Path
+) -> list[Path]:
+    """Draw a sheet of each choice of images; the options that change its maps are in its name."""
+    method = None if options.method == "hirescam" else options.method
+    against = "against" if options.images and options.against else None
+    apart = [word for word in (against, method, options.layer, options.target) if word is not None]
+    return [
+        _write_sheet(draw_cases(networks, each, options), name_picture(folder, each.file, *apart)) for each in chosen
+    ]
+
+
+def _list_folders(networks: Sequence[Network]) -> list[Path]:
+    """The folders of the runs that the networks are from."""
     folders = []
     for network in networks:
         if network.folder is None:
             raise UserError(f"{network.name}: is no run, so it has no images of its own; name image files")
         folders.append(network.folder)
-    if len(folders) == 1:
-        return cases.choose_answers(folders[0], most)
-    return [cases.choose_changed(folders[0], folders[1], most)]
+    return folders
 
 
 def draw_cases(networks: Sequence[Network], chosen: Cases, options: argparse.Namespace) -> Sheet:
@@ -125,7 +138,8 @@ def draw_cases(networks: Sequence[Network], chosen: Cases, options: argparse.Nam
             answer.draw_map(at, density[at], int(targets[at]), case.label, mark)
             for (answer, targets), density, mark in zip(columns, densities, marks, strict=True)
         ]
-        groups.append([answers[0].draw(at, case.name if case.label is None else f"is {case.label}"), *maps])
+        words = case.name if case.label is None else f"is {escape_name(case.label)}"
+        groups.append([answers[0].draw(at, words), *maps])
     names = [each.folder.name if each.folder else each.name for each in networks]
     notes = [f"{mark}{name}" for mark, name in zip(marks, names, strict=False)]
     notes.append(_describe(options.method, found))
@@ -142,20 +156,13 @@ def _choose_targets(
     """The classes that are explained, [n] for each column of maps."""
     classes, n = answer.network.classes, len(chosen.cases)
     if options.target is not None:
-        return [(answer, torch.full((n,), _find_class(options.target, classes)))]
+        return [(answer, torch.full((n,), find_class(classes, options.target, "--target")))]
     first = answer.rank(0)
     if networks > 1 or chosen.file == cases.RIGHT:
         return [(answer, first)]
     if chosen.file == cases.MISTAKES:
         return [(answer, first), (answer, torch.tensor([classes.index(str(case.label)) for case in chosen.cases]))]
     return [(answer, answer.rank(place)) for place in range(min(2, len(classes)))]
-
-
-def _find_class(name: str, classes: list[str]) -> int:
-    if name not in classes:
-        hint = did_you_mean(name, classes)
-        raise UserError(f"--target {name}: is none of the {len(classes)} classes of this network{hint}")
-    return classes.index(name)
 
 
 def _describe(method: str, found: list[Maps]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from headstart.tracking.fonts import can_draw, load_font
+from headstart.tracking.fonts import can_draw, load_font, shorten
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -126,7 +126,7 @@ class Sheet:
             ImageDraw.Draw(pixels).rectangle(frame, outline=WRONG, width=3)
         sheet.paste(pixels, (left, top))
         font = self._font(13, panel.text)
-        ImageDraw.Draw(sheet).text((left, top + SIDE + 2), _shorten(panel.text, font, SIDE), panel.ink, font)
+        ImageDraw.Draw(sheet).text((left, top + SIDE + 2), shorten(panel.text, font, SIDE), panel.ink, font)
 
 
 def paint(pixels: np.ndarray, strength: np.ndarray) -> np.ndarray:
@@ -142,13 +142,3 @@ def paint(pixels: np.ndarray, strength: np.ndarray) -> np.ndarray:
     colour = np.where(cut > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     share = 0.85 * np.abs(cut) ** 0.8
     return (under * (1 - share) + colour * share).round().astype(np.uint8)
-
-
-def _shorten(text: str, font: FreeTypeFont, width: float) -> str:
-    """The text, cut with … where it is too long for the width; a share after a colon at its end stays."""
-    if font.getlength(text) <= width:
-        return text
-    head, colon, share = text.rpartition(":") if text.endswith("%") else (text, "", "")
-    while head and font.getlength(f"{head}…{colon}{share}") > width:
-        head = head[:-1]
-    return f"{head}…{colon}{share}"
