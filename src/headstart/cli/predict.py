@@ -27,6 +27,7 @@ EXAMPLES = """\
 examples:
   headstart predict efficientnet_lite0 cat.jpg             a name of conf/model or timm: the classes of ImageNet
   headstart predict outputs/demo/RUN photos                a run: its own classes; all images of a folder
+  headstart predict my-network photos                      what headstart export wrote
   headstart predict outputs/demo/RUN photos --sets 0.9 --abstain 0.99
   headstart predict outputs/demo/RUN 'photos/**/*.png' --top 1 --csv answers.csv
   find . -name '*.jpg' | headstart predict outputs/demo/RUN - --json
@@ -45,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("network", metavar="MODEL_OR_RUN", help="a run's folder, a name of conf/model, or a timm name")
+    add("network", metavar="MODEL_OR_RUN", help="folder of a run or an export, a name of conf/model, or a timm name")
     add("images", nargs="+", metavar="IMAGE", help="files, folders, patterns, or - for a list of paths on stdin")
     add("--top", type=parse_count, default=5, metavar="K", help="classes per image (default: 5)")
     add("--calibrated", action="store_true", help="probabilities at the run's temperature (predictions.csv: without)")

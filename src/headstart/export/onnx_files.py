@@ -50,16 +50,23 @@ def write_graphs(network: Network, folder: Path) -> Compared:
         raise UserError(
             f"--onnx needs {error.name}, which is not installed: pip install 'headstart[export]'"
         ) from error
-    expected = network.transform.input
     bare = _export(network, folder / BARE)
-    pixels = onnx_pixels.build(expected, network.transform.square.size, bare.opset_import, bare.ir_version)
+    onnx.save(complete(network, bare), folder / MODEL)
+    return Compared(len(SIZES), _check_whole(network, folder / MODEL), _check_bare(network, folder / BARE))
+
+
+def complete(network: Network, bare: Any) -> Any:
+    """The graph from pixels to calibrated probabilities, around one from normalised images to logits."""
+    import onnx
+
+    size = network.transform.square.size
+    pixels = onnx_pixels.build(network.transform.input, size, bare.opset_import, bare.ir_version)
     whole = onnx.compose.merge_models(pixels, bare, io_map=[(onnx_pixels.IMAGES, onnx_pixels.IMAGES)])
     answers = _build_answers(len(network.classes), network.temperature or 1.0, bare)
     whole = onnx.compose.merge_models(whole, answers, io_map=[(LOGITS, LOGITS)])
     onnx.helper.set_model_props(whole, _describe(network))
     onnx.checker.check_model(whole)
-    onnx.save(whole, folder / MODEL)
-    return Compared(len(SIZES), _check_whole(network, folder / MODEL), _check_bare(network, folder / BARE))
+    return whole
 
 
 def _export(network: Network, path: Path) -> Any:
@@ -123,7 +130,8 @@ def _describe(network: Network) -> dict[str, str]:
     return {"labels": json.dumps(network.classes, ensure_ascii=False), "temperature": temperature}
 
 
-def _run(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
+def compute(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output of a graph."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -132,11 +140,11 @@ def _run(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
 
 def _check_whole(network: Network, path: Path) -> float:
     """The largest difference of a probability from the network's own, for pictures of several shapes."""
-    pictures = [_draw(network.image_size, at, *shape) for at, shape in enumerate(SIZES)]
+    pictures = draw_pictures(network.image_size)
     with torch.inference_mode():
         logits = network.module(network.normalize(network.decode(pictures)))
         own = (logits / (network.temperature or 1.0)).softmax(1).numpy()
-    found = np.stack([_run(path, {onnx_pixels.PIXELS: picture}) for picture in pictures])
+    found = np.stack([compute(path, {onnx_pixels.PIXELS: picture}) for picture in pictures])
     worst = float(np.abs(found - own).max())
     if not worst <= CLOSE:
         raise RunFailed(f"{MODEL}: its probabilities differ from PyTorch's by up to {worst:.1g}; it is not kept")
@@ -150,11 +158,16 @@ def _check_bare(network: Network, path: Path) -> float:
         images = torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(n))
         with torch.inference_mode():
             own = network.module(images).numpy()
-        off = float(np.abs(_run(path, {onnx_pixels.IMAGES: images.numpy()}) - own).max())
+        off = float(np.abs(compute(path, {onnx_pixels.IMAGES: images.numpy()}) - own).max())
         if not off <= CLOSE_LOGITS * max(1.0, float(np.abs(own).max())):
             raise RunFailed(f"{BARE}: its logits differ from PyTorch's by up to {off:.1g}; it is not kept")
         worst = max(worst, off)
     return worst
+
+
+def draw_pictures(side: int) -> list[np.ndarray]:
+    """Pictures of several shapes, for a network that sees squares of this side."""
+    return [_draw(side, at, *shape) for at, shape in enumerate(SIZES)]
 
 
 def _draw(side: int, seed: int, height: float, width: float) -> np.ndarray:
