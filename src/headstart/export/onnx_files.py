@@ -130,7 +130,7 @@ def _describe(network: Network) -> dict[str, str]:
     return {"labels": json.dumps(network.classes, ensure_ascii=False), "temperature": temperature}
 
 
-def compute(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
+def _run(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
     """The first output of a graph."""
     import onnxruntime
 
@@ -140,11 +140,11 @@ def compute(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
 
 def _check_whole(network: Network, path: Path) -> float:
     """The largest difference of a probability from the network's own, for pictures of several shapes."""
-    pictures = draw_pictures(network.image_size)
+    pictures = [_draw(network.image_size, at, *shape) for at, shape in enumerate(SIZES)]
     with torch.inference_mode():
         logits = network.module(network.normalize(network.decode(pictures)))
         own = (logits / (network.temperature or 1.0)).softmax(1).numpy()
-    found = np.stack([compute(path, {onnx_pixels.PIXELS: picture}) for picture in pictures])
+    found = np.stack([_run(path, {onnx_pixels.PIXELS: picture}) for picture in pictures])
     worst = float(np.abs(found - own).max())
     if not worst <= CLOSE:
         raise RunFailed(f"{MODEL}: its probabilities differ from PyTorch's by up to {worst:.1g}; it is not kept")
@@ -158,16 +158,11 @@ def _check_bare(network: Network, path: Path) -> float:
         images = torch.randn(n, 3, side, side, generator=torch.Generator().manual_seed(n))
         with torch.inference_mode():
             own = network.module(images).numpy()
-        off = float(np.abs(compute(path, {onnx_pixels.IMAGES: images.numpy()}) - own).max())
+        off = float(np.abs(_run(path, {onnx_pixels.IMAGES: images.numpy()}) - own).max())
         if not off <= CLOSE_LOGITS * max(1.0, float(np.abs(own).max())):
             raise RunFailed(f"{BARE}: its logits differ from PyTorch's by up to {off:.1g}; it is not kept")
         worst = max(worst, off)
     return worst
-
-
-def draw_pictures(side: int) -> list[np.ndarray]:
-    """Pictures of several shapes, for a network that sees squares of this side."""
-    return [_draw(side, at, *shape) for at, shape in enumerate(SIZES)]
 
 
 def _draw(side: int, seed: int, height: float, width: float) -> np.ndarray:
