@@ -65,8 +65,7 @@ class Answerer:
             "unlike": None,
         }
         if self.familiar is not None:
-            (score,) = self.familiar.score(network.features(image)).tolist()
-            told["unlike"] = score > self.familiar.threshold
+            (told["unlike"],) = self.familiar.find_unlike(network, [image]).tolist()
         return told
 
     def _explain(self, pixels: torch.Tensor, label: str) -> str | None:

@@ -68,9 +68,9 @@ class Judge:
         found: list[bool | None] = [None] * len(batch)
         readable = [at for at, each in enumerate(batch) if each.error is None]
         if self.familiar is not None and readable:
-            features = self.network.features([str(batch[at].image) for at in readable])
-            for at, score in zip(readable, self.familiar.score(features).tolist(), strict=True):
-                found[at] = score > self.familiar.threshold
+            unlike = self.familiar.find_unlike(self.network, [str(batch[at].image) for at in readable])
+            for at, value in zip(readable, unlike.tolist(), strict=True):
+                found[at] = value
         return found
 
 

@@ -1,9 +1,10 @@
 """Whether an image is unlike the training images: how far its features are from theirs (Sun et al. 2022, ICML).
 
-Features are brought to length 1; the score of an image is the distance to the `NEIGHBOURS`-th nearest training image.
-The threshold is the one above which a share `ALARMS` of the run's validation images lie, so that as many of other
-images like them are marked. (pytorch-ood's detector of that paper makes the same call of scikit-learn, and takes
-seconds to import.)
+Features are the averages of the maps of all stages, each brought to length 1: what a fine-tuned network puts out at its
+end may be the same for a photograph and a digit, what its stages see is not (Lee et al. 2018, NeurIPS, use all layers
+too). The score of an image is the distance to the `NEIGHBOURS`-th nearest training image. The threshold is the one
+above which a share `ALARMS` of the run's validation images lie, so that as many of other images like them are marked.
+(pytorch-ood's detector of Sun et al. makes the same call of scikit-learn, and takes seconds to import.)
 """
 
 from __future__ import annotations
@@ -19,17 +20,25 @@ import torch
 from torch import Tensor
 
 from headstart.errors import RunFailed, UserError
+from headstart.runtime import hardware
 from headstart.storage.files import write_whole
 from headstart.storage.records import make_damage_error
+from headstart.tracking import progress
+from headstart.visualize.forward import run_to
 from headstart.visualize.run_data import read_run_data
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headstart.data.dataset import Data
+    from headstart.data.reader import ImageReader
     from headstart.predict.network import Network
+    from headstart.predict.transform import AnyImage
 
 NAME = "unlike.safetensors"  # in a run's folder
 ALARMS = 0.05
 NEIGHBOURS = 5
+BATCH = 64  # images
 MOST = 10_000  # training images whose features are kept; Sun et al. lose nothing with a hundredth of ImageNet
 
 
@@ -38,7 +47,7 @@ class Familiar:
     """What is known of a run's training images.
 
     Attributes:
-        features: of training images, float16 [n, d], of length 1.
+        features: of training images, float16 [n, d], see `compute_features`.
         threshold: of the score, above which an image is unlike them.
         n_val, n_test: validation images that chose it, and test images on which it was tried.
         alarms: the share of the test images that it marks.
@@ -50,9 +59,10 @@ class Familiar:
     n_test: int
     alarms: float
 
-    def score(self, features: Tensor) -> np.ndarray:
-        """The distance of each image's features, float32 [n, d], to the training images: float64 [n], from 0 to 2."""
-        return measure_distances(self.features, features)
+    def find_unlike(self, network: Network, images: Sequence[AnyImage]) -> np.ndarray:
+        """Which of these images are unlike the training images, bool [n]; UserError if one cannot be read."""
+        features = compute_features(network, network.transform.make_reader(images))
+        return measure_distances(self.features, features) > self.threshold
 
     def describe(self) -> str:
         """A sentence on the threshold and what it does on the run's test images."""
@@ -62,18 +72,35 @@ class Familiar:
         )
 
 
+def compute_features(network: Network, reader: ImageReader) -> Tensor:
+    """The features of all stages for the reader's images: float16 [n, d], of length 1."""
+    functions: dict[str, Any] = dict.fromkeys(list_stages(network.network), lambda maps: maps.float().mean((2, 3)))
+    found = []
+    with torch.inference_mode(), progress.task("features of all stages", len(reader.part)) as work:
+        for rows in torch.arange(len(reader.part)).split(BATCH):
+            images = network.normalize(reader(rows).to(network.device))
+            with hardware.use_threads(network.hardware):
+                stages = run_to(network.network, images, functions)
+            parts = [torch.nn.functional.normalize(stages[name], dim=1) for name in functions if name in stages]
+            found.append((torch.cat(parts, 1) / len(parts) ** 0.5).half().cpu())
+            work.done += len(rows)
+    return torch.cat(found)
+
+
+def list_stages(model: Any) -> list[str]:
+    """The names of the modules that end a stage; of a network without stages, its own: its logits are the features."""
+    info = getattr(model, "feature_info", None) or []
+    modules = dict(model.named_modules())
+    return [each["module"] for each in getattr(info, "info", info) if each["module"] in modules] or [""]
+
+
 def measure_distances(train: Tensor, features: Tensor) -> np.ndarray:
-    """The distances [n] of features [n, d] to the `NEIGHBOURS`-th nearest of training features [m, d] of length 1."""
+    """The distances [n] of features [n, d] to the `NEIGHBOURS`-th nearest of training features [m, d]."""
     from sklearn.neighbors import NearestNeighbors
 
     nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(train)), algorithm="brute").fit(train.float().numpy())
-    found: np.ndarray = nearest.kneighbors(_shorten(features).float().numpy())[0][:, -1]
+    found: np.ndarray = nearest.kneighbors(features.float().numpy())[0][:, -1]
     return found
-
-
-def _shorten(features: Tensor) -> Tensor:
-    """Features of length 1, in the precision in which those of the training images are kept."""
-    return torch.nn.functional.normalize(features.float(), dim=1).half()
 
 
 def choose_threshold(scores: np.ndarray) -> float:
@@ -99,9 +126,9 @@ def learn(network: Network, data: Data) -> Familiar:
     """
     parts = data.parts
     rows = np.sort(np.random.default_rng(0).permutation(len(parts["train"]))[:MOST])
-    kept = _shorten(network.compute_features(data.make_reader(parts["train"].at(rows))))
+    kept = compute_features(network, data.make_reader(parts["train"].at(rows)))
     scores = {
-        name: measure_distances(kept, network.compute_features(data.make_reader(parts[name])))
+        name: measure_distances(kept, compute_features(network, data.make_reader(parts[name])))
         for name in ("val", "test")
         if len(parts[name])
     }
