@@ -128,7 +128,7 @@ def test_an_image_that_gets_no_answer_is_refused_in_one_sentence(
     assert open_image(whole).size == (30, 20)
     for content, words in ((b"", "This is no image"), (whole[:60], "This image cannot be read")):
         with pytest.raises(RefusedError, match=words):
-            open_image(content)
+            Answerer(load("fitted")).answer(content)
     Image.new("RGB", (30, 20)).save(tmp_path / "a.eps")
     with pytest.raises(RefusedError, match="This is no image"):
         open_image((tmp_path / "a.eps").read_bytes())

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from headstart.data.decode import describe_fault, silence_pillow
-from headstart.data.rgb import to_rgb
 from headstart.visualize.why.hirescam import compute_hirescam, has_gradient
 from headstart.visualize.why.layers import choose_layer
 from headstart.visualize.why.report import to_array
@@ -85,23 +84,22 @@ class Answerer:
 
 
 def open_image(content: bytes) -> Image.Image:
-    """Decode an image file, upright and in RGB or grey.
+    """Open an image file; its pixels are not decoded yet, so that the network's transform does it as for any file.
 
     Raises:
-        RefusedError: it is no image in one of the `FORMATS`, damaged, or has more than `MOST_PIXELS`.
+        RefusedError: it is no image in one of the `FORMATS`, or has more than `MOST_PIXELS`.
     """
     try:
         with silence_pillow():
             image = Image.open(io.BytesIO(content), formats=FORMATS)
-            if image.width * image.height <= MOST_PIXELS:
-                return to_rgb(image)
     except Image.UnidentifiedImageError as error:
         raise RefusedError(f"This is no image: the file is none of {', '.join(FORMATS)}.") from error
     except Exception as error:  # decoders raise many kinds of errors
         raise RefusedError(f"This image cannot be read: {describe_fault(error)}.") from error
-    raise RefusedError(
-        f"This image is too large: {image.width:,} × {image.height:,} pixels, and {MOST_PIXELS:,} are the most."
-    )
+    if image.width * image.height > MOST_PIXELS:
+        size = f"{image.width:,} × {image.height:,} pixels"
+        raise RefusedError(f"This image is too large: {size}, and {MOST_PIXELS:,} are the most.")
+    return image
 
 
 def encode(image: Image.Image) -> bytes:
