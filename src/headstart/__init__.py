@@ -75,8 +75,8 @@ def load(run_or_name: str | Path, device: str = "auto") -> Network:
     Nothing that a run's folder holds or names is executed: of it, tensors (safetensors), JSON and YAML are read.
 
     Args:
-        run_or_name: the folder of a completed run, a name of conf/model, or a timm name; of a name the published
-            weights are loaded, and where they are not to be had, random ones, with a warning.
+        run_or_name: the folder of a completed run or of an export, a name of conf/model, or a timm name; of a name the
+            published weights are loaded, and where they are not to be had, random ones, with a warning.
         device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
 
     Raises:

@@ -18,23 +18,28 @@ _scratch = TemporaryDirectory(prefix="headstart-export-")
 WITHOUT = "import sys\nfor name in {names!r}: sys.modules[name] = None\n"
 
 
-def export_run(kind: str, *more: str, onnx: bool = False) -> Path:
+def export_run(kind: str, *more: str, onnx: bool = False, int8: bool = False) -> Path:
     """The export of a kind of run; a process makes each once."""
-    return _export(kind, more, onnx)
+    return _export(kind, more, onnx, int8)
 
 
 @cache
-def _export(kind: str, more: tuple[str, ...], onnx: bool) -> Path:
-    target = Path(_scratch.name) / re.sub(r"\W+", "-", f"{kind} {more} {onnx}")
-    export(Path(make_run(kind, *more).folder), target, Options(onnx=onnx))
+def _export(kind: str, more: tuple[str, ...], onnx: bool, int8: bool) -> Path:
+    target = Path(_scratch.name) / re.sub(r"\W+", "-", f"{kind} {more} {onnx} {int8}")
+    export(Path(make_run(kind, *more).folder), target, Options(onnx=onnx, int8=int8))
     return target
 
 
-def run_without(code: str, cwd: Path, *names: str) -> str:
-    """Run code in a fresh process that cannot import headstart nor `names`; returns what it printed."""
+def run_without(code: str, cwd: Path, *names: str, given: str = "") -> str:
+    """Run code in a fresh process that cannot import headstart nor `names`; returns what it printed.
+
+    Args:
+        given: its standard input.
+    """
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT.format(names=("headstart", *names)) + code],
+        input=given,
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 import headstart
 from export.folders import export_run, run_without
+from headstart.cli.main import main
 from headstart.errors import RunFailed, UserError
 from headstart.export import run as exports
 from headstart.export.folder import check_target
@@ -60,7 +61,7 @@ def test_what_is_written_names_neither_machine_nor_person() -> None:
 
 
 def test_transformers_finds_what_it_reads_where_it_reads_it() -> None:
-    """As its `TimmWrapperConfig.from_dict` does; transformers itself is not among the tests' packages."""
+    """As its `TimmWrapperConfig.from_dict` does; the slow test below asks transformers itself."""
     config = json.loads((export_run("fine-tuned") / "config.json").read_text("utf-8"))
     assert dict(enumerate(config["label_names"])) == dict(enumerate(load("fine-tuned").classes))
     assert config["num_classes"] == config["pretrained_cfg"]["num_classes"] == len(config["label_names"])
@@ -71,6 +72,65 @@ def test_transformers_finds_what_it_reads_where_it_reads_it() -> None:
     own = load("fine-tuned").transform.input
     assert (found["input_size"], found["mean"], found["std"]) == ([3, *2 * [own.image_size]], [*own.mean], [*own.std])
     assert (found["crop_pct"], found["interpolation"]) == (own.crop_pct, own.interpolation)
+
+
+PIPELINE = """
+import json, sys
+from transformers import pipeline
+classify = pipeline("image-classification", model=".", top_k=1)
+print(json.dumps([found[0]["label"] for found in classify(json.loads(sys.stdin.read()))]))
+"""
+
+
+@SLOW
+@pytest.mark.parametrize("kind", ["fine-tuned", "fitted"])
+def test_the_pipeline_of_transformers_gives_the_runs_labels(kind: str) -> None:
+    network = load(kind)
+    pictures = sorted(map(str, digits().rglob("*.png")))[::3]
+    said = run_without(PIPELINE, export_run(kind), given=json.dumps(pictures))
+    own = network.predict(pictures, top=2)
+    # Pillow resizes there and torch here: an answer may change where the two best are as good as equal
+    clear = [at for at, each in enumerate(own) if each.probabilities[0] > 1.02 * each.probabilities[1]]
+    assert len(clear) > 0.6 * len(own)
+    found = json.loads(said.splitlines()[-1])
+    assert [found[at] for at in clear] == [own[at].labels[0] for at in clear]
+
+
+@pytest.mark.parametrize("kind", ["fine-tuned", pytest.param("fitted", marks=SLOW)])
+def test_headstart_loads_it_and_answers_as_the_run(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, network = export_run(kind), load(kind)
+    found = headstart.load(folder, "cpu")
+    assert (found.classes, found.temperature) == (network.classes, network.temperature)
+    assert found.transform == network.transform
+    pictures = sorted(map(str, digits().rglob("*.png")))[::4]
+    for ours, theirs in zip(
+        found.predict(pictures, calibrated=True), network.predict(pictures, calibrated=True), strict=True
+    ):
+        assert ours.labels[0] == theirs.labels[0]
+        assert dict(zip(ours.labels, ours.probabilities, strict=True)) == pytest.approx(
+            dict(zip(theirs.labels, theirs.probabilities, strict=True)), abs=1e-5
+        )
+    assert main(["predict", str(folder), pictures[7], "--json", "--calibrated", "--device", "cpu"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["labels"][0] == network.predict(pictures[7])[0].labels[0]
+
+
+def test_of_a_spoilt_export_it_is_said_what_is_wrong(tmp_path: Path) -> None:
+    def refused() -> str:
+        with pytest.raises(UserError) as error:
+            headstart.load(tmp_path, "cpu")
+        return str(error.value)
+
+    whole = (export_run("fine-tuned") / "config.json").read_text("utf-8")
+    (tmp_path / "config.json").write_text(whole)
+    assert "has no model.safetensors" in refused()
+    (tmp_path / "model.safetensors").symlink_to(export_run("fine-tuned") / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(json.loads(whole) | {"temperature": -1}))
+    assert "its temperature is -1" in refused()
+    (tmp_path / "config.json").write_text(json.dumps(json.loads(whole) | {"label_names": ["a", "b"]}))
+    assert "names 2 classes, and the network has 10" in refused()
+    (tmp_path / "config.json").write_text("[]")
+    assert "does not describe a network" in refused()
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,11 @@ def test_the_command_says_sets_and_withholds(tmp_path: Path, capsys: pytest.Capt
         assert line["labels"] == list(each.labels[:2])
     rows = list(csv.DictReader(table.open(encoding="utf-8")))
     assert [json.loads(row["set"]) for row in rows] == [line["set"] for line in lines]
-    assert main(["predict", str(folder), images[0], "--sets", "0.8", "--device", "cpu"]) == 0
-    assert "set: " in capsys.readouterr().out
+    assert main(["predict", str(folder), images[0], "--sets", "0.8", "--abstain", "0.5", "--device", "cpu"]) == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["image", "answer", "%", "withheld", "set", "then"]
+    assert row[heading.index("withheld") :].split()[0] == ("yes" if lines[0]["withheld"] else "no")
+    assert row[heading.index("set") :].startswith("{" + ", ".join(lines[0]["set"]) + "}")
 
 
 def test_thresholds_are_of_validation_images_alone() -> None:

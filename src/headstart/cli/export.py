@@ -20,6 +20,7 @@ EXAMPLES = """\
 examples:
   headstart export outputs/demo/RUN my-network
   headstart export outputs/demo/RUN my-network --onnx         also as ONNX graphs, which need no torch
+  headstart export outputs/demo/RUN my-network --onnx --int8  and as 8-bit integers; says what accuracy that costs
   headstart export outputs/demo/RUN my-network --push hf://me/my-network --dry-run     what would be uploaded
   headstart train model.name=NAME model.weights=local-dir:my-network     go on from it
 
@@ -45,6 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also model.onnx (pixels to calibrated probabilities) and network.onnx; needs the extra [export]",
     )
+    add(
+        "--int8", action="store_true", help="with --onnx: also model.int8.onnx, a quarter of the size; its loss is said"
+    )
     add("--calibrated", action="store_true", help="divide the last layer's weights by the run's temperature")
     add("--push", metavar="hf://USER/NAME", help="also upload it; a page that is not there yet becomes a private one")
     add("--dry-run", action="store_true", help="make the export, list its files and keep nothing: nothing is uploaded")
@@ -62,6 +66,8 @@ def main(argv: Sequence[str]) -> int:
     from headstart.export.run import Options, export
     from headstart.predict.run import find_run
 
+    if options.int8 and not options.onnx:
+        raise UserError("--int8 makes its graph from those of --onnx: add --onnx")
     run = find_run(make_path(options.run))
     if run is None:
         raise UserError(f"{options.run} is no folder of a run: name one, such as outputs/STUDY/RUN")
@@ -74,8 +80,10 @@ def main(argv: Sequence[str]) -> int:
         own_code.load(options.imports)
         if options.dry_run:
             target = Path(stack.enter_context(TemporaryDirectory(prefix="headstart-export-"))) / target.name
-        files = export(run, target, Options(onnx=options.onnx, calibrated=options.calibrated))
-        _show(files, "would be written" if options.dry_run else "written", options.folder)
+        made = export(run, target, Options(onnx=options.onnx, int8=options.int8, calibrated=options.calibrated))
+        if made.int8 is not None:
+            print(f"model.int8.onnx: {made.int8.describe()}")
+        _show(made.files, "would be written" if options.dry_run else "written", options.folder)
         if page is not None:
             print(f"would be uploaded to hf://{page}" if options.dry_run else f"uploaded: {push.push(target, page)}")
     return 0

@@ -21,6 +21,7 @@ VERBS = {
     "visualize": "look into a network: what its units respond to, where it looks, what fine-tuning changed",
     "sync": "upload to Weights & Biases what runs recorded offline, or could not upload to their end",
     "export": "write a run's network as a folder for others: weights, timm's config, model card, ONNX",
+    "serve": "show a page on this machine to try a trained network on one's own images",
     "clean": "list what can be made again (checkpoints, caches) with its size, ask, and delete it",
     "zoo": "the model table: size, published accuracy, depth, time and memory measured on this machine",
 }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.cli.predict_output import Table, print_json, write_csv
 from headstart.cli.shares import parse_share
 from headstart.errors import UserError
 
@@ -27,13 +27,13 @@ EXAMPLES = """\
 examples:
   headstart predict efficientnet_lite0 cat.jpg             a name of conf/model or timm: the classes of ImageNet
   headstart predict outputs/demo/RUN photos                a run: its own classes; all images of a folder
-  headstart predict outputs/demo/RUN photos --sets 0.9 --abstain 0.99
+  headstart predict my-network photos                      what headstart export wrote
+  headstart predict outputs/demo/RUN photos --sets 0.9 --abstain 0.99 --unlike
   headstart predict outputs/demo/RUN 'photos/**/*.png' --top 1 --csv answers.csv
   find . -name '*.jpg' | headstart predict outputs/demo/RUN - --json
 
 An image that cannot be read is named, and the others go on: exit code 1; 2 if none can be read, or a word is wrong.
 """
-ENOUGH = 30  # characters of a class's name in the table
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -45,12 +45,13 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("network", metavar="MODEL_OR_RUN", help="a run's folder, a name of conf/model, or a timm name")
+    add("network", metavar="MODEL_OR_RUN", help="folder of a run or an export, a name of conf/model, or a timm name")
     add("images", nargs="+", metavar="IMAGE", help="files, folders, patterns, or - for a list of paths on stdin")
     add("--top", type=parse_count, default=5, metavar="K", help="classes per image (default: 5)")
     add("--calibrated", action="store_true", help="probabilities at the run's temperature (predictions.csv: without)")
     add("--sets", type=parse_share, metavar="SHARE", help="also the classes of which one is right this often, as 0.9")
     add("--abstain", type=parse_share, metavar="SHARE", help="mark answers below what is right this often, as 0.99")
+    add("--unlike", action="store_true", help="mark images unlike the run's training images (5 %% of others too)")
     add("--json", action="store_true", help="a line of JSON for each image, as soon as its batch is done")
     add("--csv", type=Path, metavar="FILE", help="also write the answers to a table")
     add("--figure", type=Path, metavar="FILE", help="also draw the images with their labels as bars, as PNG")
@@ -153,9 +154,10 @@ def _answer(network: Network, images: list[str], options: argparse.Namespace) ->
     shown: list[Prediction] = []
     judge = _make_judge(network, options)
     with ExitStack() as stack:
-        outputs: list[Callable[[Prediction], None]] = [_print_json if options.json else _Table(images).print]
+        table = Table(images, _list_asked(options), calibrated=options.calibrated)
+        outputs: list[Callable[[Prediction], None]] = [print_json if options.json else table.print]
         if options.csv:
-            outputs.append(stack.enter_context(_write_csv(options.csv, top, judged=judge is not None)))
+            outputs.append(stack.enter_context(write_csv(options.csv, top, judged=_list_asked(options))))
         if options.figure:
             outputs.append(lambda prediction: shown.append(prediction) if len(shown) < MOST else None)
         asked = top if judge is None else len(network.classes)
@@ -171,89 +173,19 @@ def _answer(network: Network, images: list[str], options: argparse.Namespace) ->
     return faults
 
 
+def _list_asked(options: argparse.Namespace) -> list[str]:
+    """What is asked for besides labels and probabilities, by the names in `Judged`."""
+    asked = {"withheld": options.abstain is not None, "unlike": options.unlike, "set": options.sets is not None}
+    return [name for name, wanted in asked.items() if wanted]
+
+
 def _make_judge(network: Network, options: argparse.Namespace) -> Judge | None:
-    """The thresholds of --sets and --abstain; what they do on the run's test images is said."""
-    if options.sets is None and options.abstain is None:
+    """The thresholds of --sets, --abstain and --unlike; what they do on the run's test images is said."""
+    if not _list_asked(options):
         return None
     from headstart.trust.answers import make_judge
 
-    judge = make_judge(network, options.sets, options.abstain)
+    judge = make_judge(network, options.sets, options.abstain, unlike=options.unlike)
     for note in judge.notes:
         print(f"headstart: {note}", file=sys.stderr)
     return judge
-
-
-def _print_json(prediction: Prediction) -> None:
-    """Print a line of JSON; a probability that there is not is null."""
-    line: dict[str, object] = {"image": prediction.image}
-    if prediction.error is not None:
-        line["error"] = prediction.error
-    else:
-        line["labels"] = prediction.labels
-        line["probabilities"] = [None if math.isnan(value) else value for value in prediction.probabilities]
-        for key in ("set", "withheld"):
-            if getattr(prediction, key, None) is not None:
-                line[key] = getattr(prediction, key)
-    print(json.dumps(line), flush=True)
-
-
-class _Table:
-    """Prints a line for each image, in columns as wide as the longest name needs."""
-
-    def __init__(self, images: Sequence[str]) -> None:
-        from headstart.data.filenames import escape_name
-
-        self.escape = escape_name
-        self.width = max(map(len, map(escape_name, images)))
-        self.begun = False
-
-    def print(self, prediction: Prediction) -> None:
-        """Print the line of one image; before the first, the head of the table."""
-        if not self.begun:
-            print(f"{'image':<{self.width}}  {'answer':<{ENOUGH}}       %  then")
-            self.begun = True
-        name = f"{self.escape(str(prediction.image)):<{self.width}}"
-        if prediction.error is not None:
-            print(f"{name}  cannot be read: {prediction.error}")
-            return
-        labels = [self._shorten(label) for label in prediction.labels]
-        shares = ["–" if math.isnan(value) else f"{100 * value:.1f}" for value in prediction.probabilities]
-        rest = " · ".join(f"{label} {share}" for label, share in zip(labels[1:], shares[1:], strict=True))
-        print(f"{name}  {labels[0]:<{ENOUGH}}  {shares[0]:>6}  {rest}{self._describe(prediction)}".rstrip())
-
-    def _describe(self, prediction: Prediction) -> str:
-        """The set, and whether the answer is withheld, as words behind the line."""
-        inside, words = getattr(prediction, "set", None), ""
-        if inside is not None:
-            words = f"  set: {', '.join(map(self._shorten, inside)) or 'none is probable enough'}"
-        return f"{words}  not sure enough" if getattr(prediction, "withheld", None) else words
-
-    def _shorten(self, label: str) -> str:
-        text = self.escape(label)
-        return text if len(text) <= ENOUGH else f"{text[: ENOUGH - 1]}…"
-
-
-@contextmanager
-def _write_csv(path: Path, top: int, *, judged: bool = False) -> Iterator[Callable[[Prediction], None]]:
-    """Inside this context, what this gives writes a line; the file replaces an old one when all are written."""
-    import csv
-
-    from headstart.storage.files import write_whole
-    from headstart.storage.plain_text import plain_row
-
-    pairs = [f"{name}_{at}" for at in range(1, top + 1) for name in ("label", "probability")]
-    with write_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image", "error", *pairs, *(["set", "withheld"] if judged else [])])
-
-        def write(prediction: Prediction) -> None:
-            cells = zip(prediction.labels, prediction.probabilities, strict=True)
-            shares = [cell for label, value in cells for cell in (label, "" if math.isnan(value) else f"{value:.6g}")]
-            if judged:
-                inside, withheld = getattr(prediction, "set", None), getattr(prediction, "withheld", None)
-                shares += [""] * (len(pairs) - len(shares))
-                shares.append("" if inside is None else json.dumps(inside, ensure_ascii=False))
-                shares.append("" if withheld is None else str(withheld).lower())
-            writer.writerow(plain_row([str(prediction.image), prediction.error or "", *shares]))
-
-        yield write

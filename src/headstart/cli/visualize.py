@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from headstart.cli.predict import add_imports
+from headstart.config.paths import make_path
 from headstart.errors import UserError
 from headstart.storage.plain_text import escape_controls
 
@@ -122,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
     from headstart.tracking.console import configure_logging
 
     configure_logging(quiet=False)
-    if options.out and Path(options.out).expanduser().is_file():
+    if options.out and make_path(options.out).is_file():
         raise UserError(f"--out {options.out}: is a file; name a folder")
     if getattr(options, "images", None) and options.subject in PER_IMAGE:
         from headstart.cli.image_words import list_images
@@ -130,7 +131,7 @@ def main(argv: Sequence[str]) -> int:
         options.images = list_images(options.images)
     own_code.load(options.imports)
     network = load(options.network, options.device)
-    folder = Path(options.out).expanduser() if options.out else choose_folder(network, Path(options.output_dir))
+    folder = make_path(options.out) if options.out else choose_folder(network, Path(options.output_dir))
     paths = find(options.subject).run(network, options, folder)
     for path in paths:
         print(escape_controls(f"written: {path}"))

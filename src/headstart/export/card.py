@@ -24,16 +24,26 @@ from headstart.strategy.route import choose_route
 if TYPE_CHECKING:
     from headstart.config.schema import RunConfig
     from headstart.export.lineage import Ancestor
+    from headstart.export.onnx_int8 import Measured
     from headstart.predict.network import Network
 
 CUT = ("train_per_class", "train_fraction", "n_train", "n_test", "folds", "fold")
 
 
-def write(run: Path, network: Network, ancestors: list[Ancestor], graphs: Any = None, *, in_head: bool = False) -> str:
+def write(
+    run: Path,
+    network: Network,
+    ancestors: list[Ancestor],
+    graphs: Any = None,
+    *,
+    int8: Measured | None = None,
+    in_head: bool = False,
+) -> str:
     """The text of README.md.
 
     Args:
         graphs: how the ONNX graphs compared with PyTorch; None if there are none.
+        int8: how the 8-bit graph compared with the run; None if there is none.
         in_head: whether the last layer's weights are divided by the temperature.
     """
     result, config = read_result(run), read_config(run)
@@ -51,6 +61,7 @@ def write(run: Path, network: Network, ancestors: list[Ancestor], graphs: Any = 
         "temperature": network.temperature,
         "uncalibrated": network.uncalibrated,
         "graphs": graphs,
+        "int8": int8,
         "in_head": in_head,
         "prepared": text(preprocessing.describe(config.preprocessing, network.transform.square.size)),
         "pixel_range": network.transform.pixel_range,

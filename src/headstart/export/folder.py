@@ -10,10 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headstart.errors import RunFailed, UserError
-from headstart.export.timm_config import MARK
+from headstart.predict.exported import MARK
 from headstart.storage.files import UMASK, make_write_error, refuse_link
 
-NAMES = ("README.md", "config.json", "model.safetensors", "model.onnx", "network.onnx")  # what an export may hold
+NAMES = (  # what an export may hold
+    *("README.md", "config.json", "model.safetensors"),
+    *("model.onnx", "network.onnx", "model.int8.onnx"),
+)
 SHOWN = 3  # names of other files
 
 

@@ -50,16 +50,23 @@ def write_graphs(network: Network, folder: Path) -> Compared:
         raise UserError(
             f"--onnx needs {error.name}, which is not installed: pip install 'headstart[export]'"
         ) from error
-    expected = network.transform.input
     bare = _export(network, folder / BARE)
-    pixels = onnx_pixels.build(expected, network.transform.square.size, bare.opset_import, bare.ir_version)
+    onnx.save(complete(network, bare), folder / MODEL)
+    return Compared(len(SIZES), _check_whole(network, folder / MODEL), _check_bare(network, folder / BARE))
+
+
+def complete(network: Network, bare: Any) -> Any:
+    """The graph from pixels to calibrated probabilities, around one from normalised images to logits."""
+    import onnx
+
+    size = network.transform.square.size
+    pixels = onnx_pixels.build(network.transform.input, size, bare.opset_import, bare.ir_version)
     whole = onnx.compose.merge_models(pixels, bare, io_map=[(onnx_pixels.IMAGES, onnx_pixels.IMAGES)])
     answers = _build_answers(len(network.classes), network.temperature or 1.0, bare)
     whole = onnx.compose.merge_models(whole, answers, io_map=[(LOGITS, LOGITS)])
     onnx.helper.set_model_props(whole, _describe(network))
     onnx.checker.check_model(whole)
-    onnx.save(whole, folder / MODEL)
-    return Compared(len(SIZES), _check_whole(network, folder / MODEL), _check_bare(network, folder / BARE))
+    return whole
 
 
 def _export(network: Network, path: Path) -> Any:
@@ -124,6 +131,7 @@ def _describe(network: Network) -> dict[str, str]:
 
 
 def _run(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output of a graph."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -22,6 +22,7 @@ from headstart.probe.knn import Neighbours
 from headstart.storage.files import write_text
 
 if TYPE_CHECKING:
+    from headstart.export.onnx_int8 import Measured
     from headstart.predict.network import Network
 
 EXAMPLES = 2  # images of noise on which the folder's network is compared with the run's
@@ -33,15 +34,25 @@ class Options:
 
     Attributes:
         onnx: ONNX graphs as well.
+        int8: also a graph of 8-bit integers, which needs the others.
         calibrated: the temperature is put into the last layer, so that every library gives calibrated probabilities.
     """
 
     onnx: bool = False
+    int8: bool = False
     calibrated: bool = False
 
 
-def export(run: Path, target: Path, options: Options) -> list[Path]:
-    """Write the network of a completed run as a folder in timm's format; returns its files.
+@dataclass(frozen=True)
+class Exported:
+    """The files of an export, and how its 8-bit graph, if there is one, compares with the run."""
+
+    files: list[Path]
+    int8: Measured | None = None
+
+
+def export(run: Path, target: Path, options: Options) -> Exported:
+    """Write the network of a completed run as a folder in timm's format.
 
     Raises:
         UserError: the run has no network that timm could load, or the folder holds something else.
@@ -61,13 +72,19 @@ def export(run: Path, target: Path, options: Options) -> list[Path]:
         _save(network.network, part / "model.safetensors")
         write_text(part / "config.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
         check_folder(part, network)
-        graphs = None
+        graphs = int8 = None
         if options.onnx:
             from headstart.export.onnx_files import write_graphs
 
             graphs = write_graphs(network, part)
-        write_text(part / "README.md", card.write(run, network, ancestors, graphs, in_head=options.calibrated))
-    return [target / path.name for path in sorted(target.iterdir())]
+        if options.int8:
+            from headstart.export.onnx_int8 import write_int8
+
+            int8 = write_int8(network, part)
+        write_text(
+            part / "README.md", card.write(run, network, ancestors, graphs, int8=int8, in_head=options.calibrated)
+        )
+    return Exported([target / path.name for path in sorted(target.iterdir())], int8)
 
 
 def refuse_own_head(network: Network) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.models.input import CROP_MODES
 from headstart.models.preprocessing import OVERLAY
+from headstart.predict.exported import MARK
 from headstart.runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from headstart.predict.network import Network
 
-MARK = "headstart"  # the key of config.json by which a folder is known as an earlier export
 KEPT = ("first_conv", "classifier", "pool_size", "fixed_input_size")  # what timm needs to give the network a new head
 
 
@@ -55,4 +55,9 @@ def make_config(network: Network, args: Mapping[str, Any], *, licence: str | Non
         config["model_args"] = args
     if network.temperature is not None:
         config["temperature"] = network.temperature
-    return config | {"pretrained_cfg": described, MARK: {"version": __version__, "run": run}}
+    own: dict[str, Any] = {"version": __version__, "run": run}
+    if network.transform.pixel_range is not None:
+        own["pixel_range"] = list(network.transform.pixel_range)
+    if not network.gives_probabilities:
+        own["probabilities"] = False
+    return config | {"pretrained_cfg": described, MARK: own}

@@ -1,4 +1,4 @@
-"""`headstart.load`: a network from the folder of a run, by a name of conf/model, or by its timm name."""
+"""`headstart.load`: a network of a run, an export, a name of conf/model, or timm."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from headstart.config.schema import HardwareConfig, ModelConfig
 from headstart.errors import UserError, did_you_mean
 from headstart.models import factory, preprocessing
 from headstart.predict.device import choose_device, choose_hardware
+from headstart.predict.exported import find_exported, load_exported
 from headstart.predict.names import name_classes
 from headstart.predict.network import Network
 from headstart.predict.run import find_run, load_run
@@ -27,8 +28,12 @@ log = logging.getLogger(__name__)
 
 def load(run_or_name: str | Path, device: str = "auto") -> Network:
     """Load what `headstart.load` is asked for."""
-    where, folder = choose_device(device), find_run(make_path(run_or_name))
-    return load_network(read_model(str(run_or_name)), where) if folder is None else load_run(folder, where)
+    where, path = choose_device(device), make_path(run_or_name)
+    if (run := find_run(path)) is not None:
+        return load_run(run, where)
+    if (folder := find_exported(path)) is not None:
+        return load_exported(folder, where)
+    return load_network(read_model(str(run_or_name)), where)
 
 
 def read_model(name: str) -> ModelConfig:
@@ -48,8 +53,8 @@ def read_model(name: str) -> ModelConfig:
     except UserError as error:
         hint = did_you_mean(name, known, "; in conf/model there is {}")
         raise UserError(
-            f"{name}: is no folder of a run (outputs/STUDY/RUN), no name in conf/model, and no network of timm{hint}; "
-            f"{error}"
+            f"{name}: is no folder of a run (outputs/STUDY/RUN) or of an export, no name in conf/model, and no "
+            f"network of timm{hint}; {error}"
         ) from error
     return ModelConfig(name)
 

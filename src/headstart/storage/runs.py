@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 # What a run that begins anew removes, with its checkpoints
-OUTPUTS = ("result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv", "probe.safetensors")
+OUTPUTS = ["result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv", "probe.safetensors"]
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
     "study",

@@ -6,8 +6,9 @@ The thresholds are chosen on `predictions.npz`, whose probabilities are those of
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,19 +17,25 @@ from headstart.errors import UserError
 from headstart.evaluation.probabilities import NAME
 from headstart.predict.prediction import Prediction
 from headstart.trust.conformal import choose_set_threshold, choose_withholding, make_sets, measure_withholding
+from headstart.trust.unlike import Familiar, read_or_learn
 
 if TYPE_CHECKING:
     from headstart.predict.network import Network
 
+BATCH = 256  # images whose features are compared at a time
 Part = tuple[np.ndarray, np.ndarray]  # probabilities [n, classes], labels int64 [n]
 
 
 @dataclass(frozen=True)
 class Judged(Prediction):
-    """An answer with its set of classes (None: not asked for), and whether it is withheld (None: not asked for)."""
+    """An answer, its set of classes, whether it is withheld, and whether its image is unlike the training images.
+
+    What was not asked for is None.
+    """
 
     set: tuple[str, ...] | None = None
     withheld: bool | None = None
+    unlike: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -38,29 +45,56 @@ class Judge:
     set_threshold: float | None
     answer_threshold: float | None
     notes: list[str]
+    network: Network
+    familiar: Familiar | None = None
 
     def apply(self, predictions: Iterable[Prediction], top: int) -> Iterator[Judged]:
         """Judge answers that list all classes; `top` of these stay."""
-        for each in predictions:
-            inside = withheld = None
-            if each.error is None and self.set_threshold is not None:
-                pairs = zip(each.labels, each.probabilities, strict=True)
-                inside = tuple(label for label, chance in pairs if chance >= self.set_threshold)
-            if each.error is None and self.answer_threshold is not None:
-                withheld = each.probabilities[0] < self.answer_threshold
-            yield Judged(each.image, each.labels[:top], each.probabilities[:top], each.error, inside, withheld)
+        for batch in _batch(predictions, 1 if self.familiar is None else BATCH):
+            for each, strange in zip(batch, self._find_unlike(batch), strict=True):
+                yield self._judge(each, top, strange)
+
+    def _judge(self, each: Prediction, top: int, unlike: bool | None) -> Judged:
+        inside = withheld = None
+        if each.error is None and self.set_threshold is not None:
+            pairs = zip(each.labels, each.probabilities, strict=True)
+            inside = tuple(label for label, chance in pairs if chance >= self.set_threshold)
+        if each.error is None and self.answer_threshold is not None:
+            withheld = each.probabilities[0] < self.answer_threshold
+        return Judged(each.image, each.labels[:top], each.probabilities[:top], each.error, inside, withheld, unlike)
+
+    def _find_unlike(self, batch: Sequence[Prediction]) -> list[bool | None]:
+        """Which images of these answers are unlike the training images; None: not asked for, or not readable."""
+        found: list[bool | None] = [None] * len(batch)
+        readable = [at for at, each in enumerate(batch) if each.error is None]
+        if self.familiar is not None and readable:
+            unlike = self.familiar.find_unlike(self.network, [str(batch[at].image) for at in readable])
+            for at, value in zip(readable, unlike.tolist(), strict=True):
+                found[at] = value
+        return found
 
 
-def make_judge(network: Network, sets: float | None, abstain: float | None) -> Judge:
+def _batch(predictions: Iterable[Prediction], size: int) -> Iterator[list[Prediction]]:
+    """Lists of `size` answers, the last one shorter."""
+    given = iter(predictions)
+    while some := list(islice(given, size)):
+        yield some
+
+
+def make_judge(network: Network, sets: float | None, abstain: float | None, *, unlike: bool = False) -> Judge:
     """Choose the thresholds on the run's validation images.
+
+    Args:
+        unlike: also find images that are unlike the training images.
 
     Raises:
         UserError: there are no such images that the head has not learnt, or too few.
     """
-    parts = _read_parts(network)
-    (chances, labels), test = parts["val"], parts["test"]
     set_threshold = answer_threshold = None
     notes = []
+    if sets is not None or abstain is not None:
+        parts = _read_parts(network)
+        (chances, labels), test = parts["val"], parts["test"]
     if sets is not None:
         set_threshold = float(np.float32(choose_set_threshold(chances, labels, sets)))
         inside = make_sets(test[0], set_threshold)
@@ -77,7 +111,9 @@ def make_judge(network: Network, sets: float | None, abstain: float | None) -> J
             f"{100 * chosen.coverage:.1f} % answered, on test images {100 * kept.precision:.1f} % and "
             f"{100 * kept.coverage:.1f} %"
         )
-    return Judge(set_threshold, answer_threshold, notes)
+    familiar = read_or_learn(network) if unlike else None
+    notes += [] if familiar is None else [familiar.describe()]
+    return Judge(set_threshold, answer_threshold, notes, network, familiar)
 
 
 def _read_parts(network: Network) -> dict[str, Part]:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from headstart.config.paths import make_path
 from headstart.data.filenames import escape_name
 from headstart.errors import UserError
 from headstart.storage.files import write_whole
@@ -62,7 +63,7 @@ def make_sheets(network: Network, options: argparse.Namespace, folder: Path) -> 
     """Make a sheet of each image; returns the files."""
     if options.channels < 1:
         raise UserError(f"--channels {options.channels}: must be at least 1")
-    images = [Path(name).expanduser() for name in options.images]
+    images = [make_path(name) for name in options.images]
     inputs = network.normalize(network.decode(images))
     found = find_layers(network, network.image_size)
     chosen = []  # what sets this call apart from that of all depths

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.study.groups import Group, is_task_key, plain
+from headstart.report.study.groups import Group, plain
+from headstart.report.study.varying import is_task_key
 from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headstart.errors import UserError, did_you_mean
-from headstart.report.study.groups import Comparison, Group, differs, follows_seed, is_ignored, natural, plain, stat
+from headstart.report.study.groups import Comparison, Group, natural, plain, stat
 from headstart.report.study.read import Run
+from headstart.report.study.varying import differs, follows_seed, is_ignored
 
 SETTINGS = (
     *("optimizer", "scheduler", "epochs", "patience", "label_smoothing", "data.batch_size"),

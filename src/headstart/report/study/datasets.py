@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headstart.report.study.groups import is_task_key, natural, plain, split_by
+from headstart.report.study.groups import natural, plain
 from headstart.report.study.read import Run, Study
+from headstart.report.study.varying import is_task_key, split_by
 
 SHORTEST = 4  # digits of a digest
 

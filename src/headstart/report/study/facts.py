@@ -8,9 +8,10 @@ from headstart.config.effect import NO_EFFECT
 from headstart.report.study.configs import flatten
 from headstart.report.study.datasets import describe_contents
 from headstart.report.study.folds import CAVEAT
-from headstart.report.study.groups import Comparison, Group, natural, plain, split_by
+from headstart.report.study.groups import Comparison, Group, natural, plain
 from headstart.report.study.read import Run, Study
 from headstart.report.study.repeat import Repeat
+from headstart.report.study.varying import split_by
 
 MEASURED = ("peak", "free", "used", "seconds", "bytes")
 

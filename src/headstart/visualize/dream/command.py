@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from headstart.config.paths import make_path
 from headstart.data.decode import describe_fault
 from headstart.data.rgb import to_rgb
 from headstart.errors import UserError
@@ -95,10 +96,10 @@ def open_image(path: str) -> Image.Image:
     Raises:
         UserError: it cannot be read.
     """
-    if Path(path).expanduser().is_dir():
+    if make_path(path).is_dir():
         raise UserError(f"{path}: is a folder; a dream is of one image: name a file in it")
     try:
-        with Image.open(Path(path).expanduser()) as file:
+        with Image.open(make_path(path)) as file:
             return to_rgb(file).convert("RGB")
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: cannot be read as an image ({describe_fault(error)})") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from headstart.config.paths import make_path
 from headstart.data.contact_sheet import name_files
 from headstart.data.filenames import escape_name
 from headstart.errors import UserError
@@ -120,7 +121,7 @@ def _choose_rows(network: Network, options: argparse.Namespace, pool: Pool | Non
     if not layers:  # the network is all head
         return [make_class_row(network, ())]
     live = find_live_channels(network, layers, pool, side) if options.units is None else {}
-    direction = Path(options.direction).expanduser() if options.direction else None
+    direction = make_path(options.direction) if options.direction else None
     choice = Choice(options.objective, options.units, direction, options.seed)
     return [make_row(network, layer, choice, live.get(layer.name, [])) for layer in layers]
 
