@@ -65,6 +65,7 @@ def test_all_files_are_visited() -> None:
         "hydra/help/headstart.yaml",
         "hydra/sweeper/optuna.yaml",
         "hydra/sweeper/headstart.yaml",
+        "hydra/launcher/ray.yaml",
     }
 
 

@@ -17,9 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.config import environment, keys
 from headstart.config.schema import RunConfig
 from headstart.config.validate import find_problems, raise_if_any
+from headstart.preflight import launcher
 from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.jobs import MOST_INVALID, Job, check_jobs, compose_job
+from headstart.preflight.launcher import Ray
 from headstart.preflight.lines import KEY, Sweep, find_lines, name_lines, parse_lines
 from headstart.preflight.overrides import Composed, Composer, without_hydra
 from headstart.preflight.parse import parse_overrides
@@ -49,7 +51,8 @@ class Command:
     repeated: int = 0  # combinations that are the same run as an earlier one, in a sweep with lines
     multirun: bool = False
     runs_all: bool = True  # of the sweep's combinations; an optimizing sweeper runs some of them
-    sequential: bool = True  # whether the jobs run one after the other in this process, as Hydra does by default
+    listed: bool = True  # whether headstart runs the jobs: one after the other in this process, or by Ray
+    ray: Ray | None = None  # how, if they run by Ray
     sweep_in_files: dict[str, str] = field(default_factory=dict)  # `hydra.sweeper.params`
     loader: Loader | None = None
     composer: Composer | None = None
@@ -119,8 +122,13 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     command = Command(found, multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
     plugins = [str(OmegaConf.select(shared.config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
     command.runs_all = plugins[0].endswith(LISTING)
-    command.sequential = command.runs_all and ".basic_" in plugins[1]
-    this_machine = machine and ".basic_" in plugins[1]  # other launchers run jobs on machines that are not known here
+    here = ".basic_" in plugins[1]
+    if multirun and launcher.is_ray(shared.config):
+        command.problems += launcher.find_problems(shared.config, runs_all=command.runs_all)
+        command.ray = launcher.read_settings(shared.config)
+        here = command.ray.address is None
+    command.listed = command.runs_all and (here or command.ray is not None)
+    this_machine = machine and here  # other launchers run jobs on machines that are not known here
     typed = [override for override in overrides if override.key_or_group != KEY]
     if not multirun and len(typed) < len(overrides):
         command.problems.append(f"{KEY}: a list of jobs is a sweep: add -m")
