@@ -44,6 +44,9 @@ def connect(address: str | None) -> Iterator[Any]:
             options |= {"object_store_memory": STORE, "_temp_dir": session}
         import ray  # after the variables, which it reads here
 
+        from headstart.cli.ray_internals import silence
+
+        silence()
         try:
             ray.init(log_to_driver=False, configure_logging=False, **options)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
