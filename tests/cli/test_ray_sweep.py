@@ -177,7 +177,7 @@ def test_a_stopped_sweep_leaves_checkpoints_and_the_same_command_goes_on(tmp_pat
     alone, on_ray = tmp_path / "alone", tmp_path / "ray"
     alone.mkdir()
     on_ray.mkdir()
-    words = (*SMALL, "seed=0,1,2", "epochs=300")
+    words = (*SMALL, "seed=0,1,2", "epochs=100")
     before = fork_server.run(*words, cwd=alone)
     assert before.returncode == 0, before.stdout
     with (on_ray / "said").open("w") as said:
@@ -214,7 +214,7 @@ def test_a_node_that_is_removed_in_mid_job_costs_no_result(cluster: Any, tmp_pat
     alone, on_ray = tmp_path / "alone", tmp_path / "ray"
     alone.mkdir()
     on_ray.mkdir()
-    words = (*SMALL, "seed=0,1,2", "epochs=300")
+    words = (*SMALL, "seed=0,1,2", "epochs=100")
     before = fork_server.run(*words, cwd=alone)
     assert before.returncode == 0, before.stdout
     command = [sys.executable, "-m", "headstart", *words, ON_RAY, f"hydra.launcher.address={cluster.address}"]

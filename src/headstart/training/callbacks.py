@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
@@ -37,6 +38,7 @@ class PhaseMonitor(pl.Callback):
     Args:
         best: the best weights; checkpoints are saved beside their file.
         batches: the training loader's sampler; after a resume it skips the batches that are done.
+        raise_if_lost: raises if another process has taken the run over: this one must not write into its files.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class PhaseMonitor(pl.Callback):
         run_log: RunLog,
         batches: Batches,
         checkpoint_every: float,
+        raise_if_lost: Callable[[], None],
     ) -> None:
         self.phase, self.best, self.folder, self.run_log = phase, best, best.path.parent, run_log
-        self.batches, self.checkpoint_every = batches, checkpoint_every
+        self.batches, self.checkpoint_every, self.raise_if_lost = batches, checkpoint_every, raise_if_lost
         self.epochs = 0
         self.has_begun = False  # a checkpoint, if there was one, has been restored completely
         self.start: dict[str, float | None] = {}  # validation scores of the state that the phase starts from
@@ -120,6 +123,7 @@ class PhaseMonitor(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, PhaseModule)
         pl_module.check_loss()  # before anything of this epoch is saved
+        self.raise_if_lost()
         learned, checked = pl_module.read_meters("learn"), pl_module.validation
         if not math.isfinite(checked["loss"]):
             raise RunFailed(
@@ -194,6 +198,7 @@ class PhaseMonitor(pl.Callback):
         if stop == NOT_DUE:
             return
         cast(PhaseModule, trainer.lightning_module).check_loss()
+        self.raise_if_lost()
         self.position = {"epoch": epoch, "batches": batches}
         trainer.save_checkpoint(self.folder / str(trainer.global_step))
         self.saved = time.monotonic()

@@ -64,6 +64,7 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         run_log=context.run_log,
         batches=batches.sampler,
         checkpoint_every=context.config.checkpoint_every,
+        raise_if_lost=context.run.raise_if_lost,
     )
     assert phase.config.epochs is not None
     callbacks = _make_callbacks(context, phase, average, monitor)
