@@ -185,7 +185,7 @@ class Run:
             locks.raise_if_lost(self.folder / LOCK, self.claim)
 
     def update_state(self, **facts: Any) -> None:
-        """Write facts to `state.json`, as `raise_if_lost` allows: status, phase, its index, records of finished phases."""
+        """Write facts to `state.json`: status, phase, its index, records of finished phases; as `raise_if_lost`."""
         self.raise_if_lost()
         if self.leads:
             write_json(self.folder / "state.json", self.read_state() | facts)
