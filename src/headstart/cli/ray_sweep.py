@@ -62,11 +62,11 @@ def run(sweep: Sweep, summary: JobSummary, settings: Ray, folder: Path, environm
         )
         with Journal(folder).open(sweep.list_states()) as sweep.journal:
             jobs = Jobs(sweep, summary, Workers(ray, share, setup), settings.max_retries)
-            try:
+            with signals.defer_signals():  # an exception of a handler inside of Ray's C++ would become another one
                 jobs.run_all()
-            except signals.Stopped as stopped:
-                jobs.stop(stopped.signum, setup.stop)
-                raise
+                if signum := signals.requested_stop():
+                    jobs.stop(signum, setup.stop)
+                    raise signals.Stopped(signum)
     summary.closing = sweep.describe_end()
 
 
@@ -82,10 +82,10 @@ class Jobs:
         self.deaths: Counter[int] = Counter()  # of workers, by the job that they ran
 
     def run_all(self) -> None:
-        """Hand out jobs until all have ended, or the first has failed and that is to end the sweep."""
+        """Hand out jobs until all have ended, a stop is requested, or one has failed and that is to end the sweep."""
         watch = progress.Watch("sweep", self.sweep.left, None, self.sweep.count_ended)
         with progress.watch_run(watch), progress.task("workers start") as shown:
-            while self._has_jobs():
+            while self._has_jobs() and not signals.requested_stop():
                 self.workers.start(len(self.waiting) + len(self.running), len(self.running))
                 self._hand_out()
                 if self.running:
@@ -161,10 +161,10 @@ class Jobs:
 
     def stop(self, signum: int, file: Path) -> None:
         """Let the jobs that run write a checkpoint at their next step; those that take too long are ended."""
-        log.info("%s to stop at the next step; once more to stop at once", count(len(self.running), "job"))
         write_text(file, str(signum))
         end = time.monotonic() + GRACE
         while self.running and time.monotonic() < end:
-            with suppress(Exception):  # of a worker: the sweep ends in any case
-                self._wait(LOOK)
+            time.sleep(LOOK)
+            with suppress(Exception):  # of a worker that starts: the sweep ends in any case
+                self._wait(0)
         file.unlink(missing_ok=True)
