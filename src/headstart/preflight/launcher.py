@@ -38,9 +38,13 @@ def is_ray(composed: DictConfig) -> bool:
 
 def read_settings(composed: DictConfig) -> Ray:
     """The settings in a composed config, which `find_problems` has checked."""
+    return Ray(**_read_values(composed))
+
+
+def _read_values(composed: DictConfig) -> dict[str, Any]:
     node = OmegaConf.to_container(composed.hydra.launcher, resolve=True)
     assert isinstance(node, dict)
-    return Ray(**{str(key): value for key, value in node.items() if key != "_target_"})
+    return {str(key): value for key, value in node.items() if key != "_target_"}
 
 
 def find_problems(composed: DictConfig, *, runs_all: bool) -> Iterator[str]:
@@ -53,8 +57,8 @@ def find_problems(composed: DictConfig, *, runs_all: bool) -> Iterator[str]:
         yield "hydra/launcher=ray: Ray is not installed: pip install 'headstart[ray]'"
     if not runs_all:
         yield "hydra/launcher=ray: runs a list of jobs, and hydra/sweeper chooses its own: leave one of them out"
-    for name, value in OmegaConf.to_container(composed.hydra.launcher, resolve=True).items():
-        if wish := _describe_wish(str(name), value):
+    for name, value in _read_values(composed).items():
+        if wish := _describe_wish(name, value):
             yield f"{KEY}.{name}={value}: must be {wish}"
 
 
