@@ -142,6 +142,15 @@ def test_the_time_left_is_shared_by_the_jobs_that_run_at_once(monkeypatch: pytes
     assert sweep.left() == 0
 
 
+def test_ray_has_the_private_parts_that_are_replaced() -> None:
+    """Where they are gone, Ray prints between the lines of a sweep, and asks clouds where it runs."""
+    pytest.importorskip("ray", reason="an extra that not everybody has")
+    from ray._private import node, worker
+
+    assert callable(worker.print_to_stdstream)
+    assert callable(node.Node.start_api_server)
+
+
 @pytest.mark.slow
 def test_a_sweep_on_two_workers_gives_the_results_of_one_after_the_other(tmp_path: Path) -> None:
     """One job fails, and one kills its worker: another worker goes on with it."""

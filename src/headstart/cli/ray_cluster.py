@@ -46,7 +46,7 @@ def connect(address: str | None) -> Iterator[Any]:
 
         from headstart.cli.ray_internals import silence
 
-        silence()
+        silence(local=address is None)
         try:
             ray.init(log_to_driver=False, configure_logging=False, **options)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
