@@ -17,7 +17,7 @@ import pytest
 
 import fork_server
 from headstart.cli.progress import Sweep
-from headstart.cli.ray_cluster import Share, choose_share
+from headstart.cli.ray_cluster import Share, choose_share, connect
 from headstart.errors import UserError
 from headstart.preflight import launcher
 from headstart.preflight.command import examine
@@ -119,6 +119,13 @@ def test_jobs_take_gpus_where_there_are_some_and_only_if_they_may() -> None:
     assert Share(0.3, 0).count_places(NODES) == 13 + 6
     with pytest.raises(UserError, match=r"num_cpus=8 and num_gpus=0: this machine has 4 cores and 2 GPUs"):
         choose_share(Ray(num_cpus=8), NODES[:2], on_cpu)
+
+
+@pytest.mark.parametrize(("address", "why"), [("127.0.0.1:1", "refused"), ("127.0.0.1:port", "invalid literal")])
+def test_an_address_where_nobody_answers_is_refused_at_once(address: str, why: str) -> None:
+    pytest.importorskip("ray", reason="an extra that not everybody has")
+    with pytest.raises(UserError, match=rf"hydra\.launcher\.address={address}: no cluster .*{why}"), connect(address):
+        pytest.fail("joined")
 
 
 def test_the_time_left_is_shared_by_the_jobs_that_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

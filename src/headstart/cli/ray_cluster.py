@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from headstart.runtime.hardware import usable_cores
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 10.0  # seconds for an answer of a cluster
 STARTS = 3  # workers in a row that may die before they are ready
 STORE = 80 * 2**20  # bytes of shared memory, nearly the least that Ray takes: what jobs share lies in files
 # Ray for this machine alone: it listens to this machine only, and has a password of its own (`RAY_AUTH_TOKEN`)
@@ -34,6 +36,8 @@ def connect(address: str | None) -> Iterator[Any]:
     Raises:
         UserError: no cluster has this address.
     """
+    if address is not None:
+        _look_for(address)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else a cluster sends statistics of its use to Ray's makers
     handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     with tempfile.TemporaryDirectory(prefix="headstart-ray-", ignore_cleanup_errors=True) as session:
@@ -60,6 +64,18 @@ def connect(address: str | None) -> Iterator[Any]:
             yield ray
         finally:
             ray.shutdown()
+
+
+def _look_for(address: str) -> None:
+    """Raise UserError if nobody listens at HOST:PORT; Ray itself tries for more than ten minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host:
+        return  # `auto`
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), PATIENCE):
+            return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{KEY}.address={address}: no cluster of Ray answers there: {error}") from error
 
 
 @dataclass(frozen=True)
