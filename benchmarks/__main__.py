@@ -23,6 +23,7 @@ from benchmarks import (
     pipeline,
     predict,
     prune,
+    ray_workers,
     startup,
     stress,
     sweep,
@@ -49,6 +50,7 @@ MEASURES = {
     "partial": partial.measure,
     "predict": predict.measure,
     "prune": prune.measure,
+    "ray": ray_workers.measure,
     "visualize": visualize.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
@@ -111,6 +113,8 @@ def _missing(names: list[str]) -> str | None:
     packages = [name for name in ("transformers", "accelerate") if find_spec(name) is None]
     if "extraction" in names and packages:
         return f"{' and '.join(packages)} not installed: pip install -c constraints.txt -e '.[bench]'"
+    if "ray" in names and not ray_workers.is_installed():
+        return ray_workers.INSTALL
     if "memory" in names and sys.platform != "linux":
         return "memory is read from /proc: run it on Linux, or name the others"
     return None

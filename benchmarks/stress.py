@@ -63,7 +63,7 @@ def measure(repeats: int) -> list[Figure]:
         now = _stamps(disturbed)
         rewritten += sum(now.get(name) != stamp for name, stamp in stamps.items())
         say(f"  the last start skipped {last.output.count('is complete')}, took {last.seconds:.0f} s")
-        ours, theirs = _results(disturbed), _results(calm)
+        ours, theirs = read_results(disturbed, "stress"), read_results(calm, "stress")
         different = [name for name in theirs.keys() & ours.keys() if ours[name] != theirs[name]]
         return [
             Figure("stress: times that the sweep was killed", killed, "", at_least=KILLS),
@@ -83,10 +83,10 @@ def _stamps(place: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in (place / "outputs" / "stress").glob("*/result.json")}
 
 
-def _results(place: Path) -> dict[str, tuple[str, ...]]:
+def read_results(place: Path, study: str) -> dict[str, tuple[str, ...]]:
     """By a run's name: its metrics, and digests of its predictions and its final weights."""
     found = {}
-    for path in (place / "outputs" / "stress").glob("*/result.json"):
+    for path in (place / "outputs" / study).glob("*/result.json"):
         result = json.loads(path.read_text("utf-8"))
         files = (path.with_name("predictions.csv"), path.with_name("checkpoints") / "best.safetensors")
         digests = [hashlib.blake2b(file.read_bytes()).hexdigest() for file in files]

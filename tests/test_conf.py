@@ -67,6 +67,7 @@ def test_all_files_are_visited() -> None:
         "hydra/sweeper/optuna.yaml",
         "hydra/sweeper/headstart.yaml",
         "hydra/sweeper/search.yaml",
+        "hydra/launcher/ray.yaml",
     }
 
 

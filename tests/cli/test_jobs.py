@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hydra.core.hydra_config import HydraConfig
 
-from headstart.cli.jobs import _work_where_the_command_was_given
+from headstart.cli.summary import _work_where_the_command_was_given
 from headstart.preflight.command import examine
 
 

@@ -134,6 +134,13 @@ def test_what_is_wrong_with_a_search_is_said_before_it_runs(words: list[str], pr
     assert any(problem in each for each in found), found
 
 
+def test_a_search_on_ray_is_refused_with_what_to_do_instead() -> None:
+    pytest.importorskip("ray", reason="an extra that not everybody has")
+    (problem,) = examine(["-m", "hparams_search=finetune", "hydra/launcher=ray"], libraries=False).problems
+    assert problem.startswith("hydra/launcher: a search runs its trials one after the other in its own process")
+    assert "start the same command in several terminals" in problem
+
+
 def test_a_missing_extra_is_said_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.search.extra.find_spec", lambda name: None)
     found = examine(["-m", "hparams_search=finetune"], libraries=False).problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -143,3 +144,36 @@ def test_processes_that_write_the_same_shards_at_once(tmp_path: Path, caplog: py
     assert sorted(shards(tmp_path).read()) == sorted([*(f"{at}".encode() for at in range(0, 50, 2)), b"the same"])
     assert caplog.messages == []
     assert len(list(tmp_path.iterdir())) == 26  # and nothing half-written is left
+
+
+def write_rows(folder: Path) -> None:
+    """As in one of several containers: each counts its processes from 1, so that all have the same number."""
+    os.getpid = lambda: 1
+    warnings: list[logging.LogRecord] = []
+    logging.getLogger().handlers = []
+    logging.getLogger("headstart.storage.shards").addFilter(lambda record: warnings.append(record) is not None)
+    for at in range(12):
+        features(folder).write(rows_of(at % 4))
+    os._exit(len(warnings))
+
+
+def rows_of(at: int) -> Rows:
+    return Rows(torch.full((64, 16), at, dtype=torch.uint8), torch.full((64, 4096), float(at)), float(at))
+
+
+def test_no_half_written_features_are_read_beside_eight_writers_of_one_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writers = [multiprocessing.get_context("fork").Process(target=write_rows, args=(tmp_path,)) for _ in range(8)]
+    for writer in writers:
+        writer.start()
+    looks = 0
+    while any(writer.is_alive() for writer in writers):
+        for rows in features(tmp_path).read():
+            assert torch.equal(rows.features, rows_of(int(rows.seconds)).features)
+            looks += 1
+    assert looks
+    assert [writer.exitcode for writer in writers] == [0] * 8, "each could write what it had"
+    assert caplog.messages == [], "none was seen damaged"
+    assert sorted(rows.seconds for rows in features(tmp_path).read()) == [0, 1, 2, 3]
+    assert len(list(tmp_path.iterdir())) == 4

@@ -1,8 +1,8 @@
-"""`headstart train`: check the whole command, then run its jobs one after the other.
+"""`headstart train`: check the whole command, then run its jobs.
 
 Hydra's own app answers queries (`--help`, `--cfg`, `--info`, completion) and passes jobs to launchers and to optimizing
 sweepers. The jobs of a plain command and of a plain sweep are composed once, by `headstart.preflight.command`, and go
-directly to `headstart.train`.
+directly to `headstart.train`, here or in the workers of Ray.
 """
 
 import io
@@ -24,7 +24,8 @@ from omegaconf import DictConfig
 from headstart.cli import sharing
 from headstart.cli.callbacks import FolderRefused
 from headstart.cli.help import annotate
-from headstart.cli.jobs import JobSummary, list_hydra_targets, run_jobs, run_sweep
+from headstart.cli.jobs import list_hydra_targets, run_jobs, run_sweep
+from headstart.cli.summary import JobSummary
 from headstart.cli.sweeper import CHOICE, hand_over
 from headstart.config import resolvers
 from headstart.config.validate import raise_if_any
@@ -71,7 +72,7 @@ def _run(argv: Sequence[str], summary: JobSummary) -> None:
             from headstart.cli.search import run_search
 
             run_jobs(command, summary, run_search)
-        elif command.sequential:
+        elif command.listed:
             run_jobs(command, summary, run_sweep)
         else:
             words = quote_arguments(argv, command.sweep_in_files)

@@ -31,15 +31,16 @@ class Sweep:
 
     Args:
         repeated: how many combinations were left out because they are the same run as a job.
+        at_once: how many jobs run at the same time.
     """
 
-    def __init__(self, jobs: Sequence[Job], repeated: int = 0) -> None:
-        self.jobs, self.repeated = list(jobs), repeated
-        self.began = self.job_began = time.monotonic()
+    def __init__(self, jobs: Sequence[Job], repeated: int = 0, at_once: int = 1) -> None:
+        self.jobs, self.repeated, self.at_once = list(jobs), repeated, at_once
+        self.began = time.monotonic()
         self.shown: set[str] = set()
         self.expected: list[Expected] = []
         self.times: Times | None = None
-        self.current = -1  # number of the job that runs
+        self.running: dict[int, float] = {}  # when each job that runs has begun, by number
         self.ended: dict[int, str] = {}  # by number: done, skipped or failed
         self.journal: Journal | None = None
 
@@ -57,7 +58,7 @@ class Sweep:
         words = f"{count(len(self.jobs), 'job')}: {complete} complete already, {len(self.jobs) - complete} to run"
         if self.repeated:
             log.info("%s of the sweep's lines left out: the same runs as other jobs", count(self.repeated, "job"))
-        left = self.estimate(range(len(self.jobs)))
+        left = self.left()
         if complete == len(self.jobs):
             log.info("%s", words)
         elif left is None:
@@ -98,12 +99,15 @@ class Sweep:
         return add_times([self.times.expect(self.expected[each]) for each in numbers], self.times.usual.values())
 
     def left(self) -> float | None:
-        """The seconds that the sweep still takes, the rest of the current job included."""
-        later = self.estimate(each for each in range(len(self.jobs)) if each != self.current and each not in self.ended)
+        """The seconds that the sweep still takes, the rest of the jobs that run included."""
+        begun = self.running.keys() | self.ended.keys()
+        later = self.estimate(each for each in range(len(self.jobs)) if each not in begun)
         if later is None or self.times is None:
             return None
-        now = self.times.expect(self.expected[self.current]) or 0.0
-        return later + max(0.0, now - (time.monotonic() - self.job_began))
+        running = list(self.running.items())  # the thread that shows progress reads it while jobs begin and end
+        whole = [(self.times.expect(self.expected[number]) or 0.0, began) for number, began in running]
+        now = [max(0.0, seconds - (time.monotonic() - began)) for seconds, began in whole]
+        return max([(later + sum(now)) / self.at_once, *now])
 
     def count_ended(self) -> str:
         """How many jobs have ended, and how: `3 done, 1 failed`; empty before the first."""
@@ -113,18 +117,27 @@ class Sweep:
     @contextmanager
     def show_job(self, number: int) -> Iterator[None]:
         """Around the job of this number, from 0: say which it is, and leave out what earlier jobs have said already."""
-        self.current, self.job_began = number, time.monotonic()
-        label, left = self.name_job(number), self.left()
-        parts = [label, self.count_ended(), f"about {spell_seconds(left)} left" if left else ""]
+        self.begin_job(number)
+        label = self.name_job(number)
+        with progress.watch_run(progress.Watch(label, self.left, self.shown, self.count_ended)):
+            self.log_state(label)
+            yield
+
+    def begin_job(self, number: int) -> None:
+        """Note that a job begins."""
+        self.running[number] = time.monotonic()
         if self.journal is not None:
             self.journal.write(number, RUNNING)
-        with progress.watch_run(progress.Watch(label, self.left, self.shown, self.count_ended)):
-            log.info("%s", "  |  ".join(filter(None, parts)))
-            yield
+
+    def log_state(self, *facts: str) -> None:
+        """Log facts of a job, with how many have ended, and how long the rest takes."""
+        left = self.left()
+        rest = (self.count_ended(), f"about {spell_seconds(left)} left" if left else "")
+        log.info("%s", "  |  ".join(filter(None, (*facts, *rest))))
 
     def end_job(self, number: int, state: str, why: str = "") -> None:
         """Note how a job ended; what one that ran to its end took counts for the others of its kind."""
-        seconds = time.monotonic() - self.job_began
+        seconds = time.monotonic() - self.running.pop(number)
         if state == DONE and self.times is not None:
             self.times.add(self.expected[number].kind, seconds)
         if self.journal is not None:

@@ -20,8 +20,9 @@ from omegaconf import DictConfig
 
 from headstart.cli import supervise
 from headstart.cli.forecast import Expected, Times, expect_jobs, name_kind, try_networks
-from headstart.cli.jobs import JobSummary, make_task, run_job_of_sweep, take_over
+from headstart.cli.jobs import make_task, run_job_of_sweep, take_over
 from headstart.cli.progress import Sweep, digest_kind, silence
+from headstart.cli.summary import JobSummary
 from headstart.config.schema import RunConfig, to_plain
 from headstart.config.validate import raise_if_any
 from headstart.config.words import count, spell_seconds
@@ -113,7 +114,7 @@ class Search(Sweep):
                 continue
             trial = numbered.get(number)
             if trial is not None and trial.state in (COMPLETE, PRUNED, WITHOUT_VALUE):
-                self.job_began = time.monotonic()
+                self.running[number] = time.monotonic()
                 self.end_job(number, SKIPPED)
             elif trial is not None and trial.state == UNFINISHED:
                 return Proposal(number, trial.params)

@@ -13,6 +13,8 @@ from headstart.errors import UserError
 
 if TYPE_CHECKING:
     from headstart.predict.network import Network
+    from headstart.serve.answer import Answerer
+    from headstart.serve.examples import Example
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from headstart.errors import RunFailed, UserError
 from headstart.predict.exported import MARK
-from headstart.storage.files import UMASK, make_write_error, refuse_link
+from headstart.storage.files import UMASK, make_write_error, name_part, refuse_link
 
 NAMES = (  # what an export may hold
     *("README.md", "config.json", "model.safetensors"),
@@ -56,7 +56,7 @@ def write_folder(target: Path, run: Path) -> Iterator[Path]:
     """
     check_target(target, run)
     target = target.absolute()
-    part = target.with_name(f".{target.name}.{os.getpid()}")
+    part = name_part(target)
     try:
         part.mkdir(parents=True)
         yield part

@@ -17,9 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.config import environment, keys
 from headstart.config.schema import RunConfig
 from headstart.config.validate import find_problems, raise_if_any
+from headstart.preflight import launcher
 from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.jobs import MOST_INVALID, Job, check_jobs, compose_job
+from headstart.preflight.launcher import Ray
 from headstart.preflight.lines import KEY, Sweep, find_lines, name_lines, parse_lines
 from headstart.preflight.overrides import Composed, Composer, without_hydra
 from headstart.preflight.parse import parse_overrides
@@ -51,7 +53,8 @@ class Command:
     repeated: int = 0  # combinations that are the same run as an earlier one, in a sweep with lines
     multirun: bool = False
     runs_all: bool = True  # of the sweep's combinations; an optimizing sweeper runs some of them
-    sequential: bool = True  # whether the jobs run one after the other in this process, as Hydra does by default
+    listed: bool = True  # whether headstart runs the jobs: one after the other in this process, or by Ray
+    ray: Ray | None = None  # how, if they run by Ray
     search: Plan | None = None  # of headstart's own sweeper; `jobs` are then samples that have been checked
     sweep_in_files: dict[str, str] = field(default_factory=dict)  # `hydra.sweeper.params`
     loader: Loader | None = None
@@ -121,15 +124,14 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     found += composer.compose([each for each in fixed if each.is_hydra_override() or composer.chooses(each)]).problems
     multirun = multirun or str(OmegaConf.select(shared.config, "hydra.mode")).endswith("MULTIRUN")
     command = Command(found, multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
-    plugins = [str(OmegaConf.select(shared.config, f"hydra.{name}._target_")) for name in ("sweeper", "launcher")]
-    command.runs_all = plugins[0].endswith(LISTING)
-    command.sequential = command.runs_all and ".basic_" in plugins[1]
-    this_machine = machine and ".basic_" in plugins[1]  # other launchers run jobs on machines that are not known here
+    searches = multirun and str(OmegaConf.select(shared.config, "hydra.sweeper._target_")).endswith(SEARCH)
+    # other launchers run jobs on machines that are not known here
+    this_machine = _read_engines(command, shared.config, searches=searches) and machine
     typed = [override for override in overrides if override.key_or_group != KEY]
     if not multirun and len(typed) < len(overrides):
         command.problems.append(f"{KEY}: a list of jobs is a sweep: add -m")
     sweep, told = _read_sweep(command, shared.config, texts, arguments.overrides, typed)
-    if multirun and plugins[0].endswith(SEARCH):
+    if searches:
         _read_search(command, sweep, shared.config)
     checked = check_jobs(composer, _list_jobs(command, sweep), this_machine=this_machine)
     command.jobs, command.repeated = checked.jobs, checked.repeated
@@ -140,6 +142,19 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     by_cause = {line.partition("; did you mean")[0]: line for line in command.problems}
     command.problems = list(by_cause.values())
     return command
+
+
+def _read_engines(command: Command, shared: DictConfig, *, searches: bool) -> bool:
+    """Read which sweeper chooses the jobs, and which launcher runs them; returns whether they run on this machine."""
+    sweeper, runner = (str(OmegaConf.select(shared, f"hydra.{name}._target_")) for name in ("sweeper", "launcher"))
+    command.runs_all = sweeper.endswith(LISTING)
+    here = ".basic_" in runner
+    if command.multirun and launcher.is_ray(shared):
+        command.problems += launcher.find_problems(shared, runs_all=command.runs_all or searches)
+        command.ray = launcher.read_settings(shared)
+        here = command.ray.address is None
+    command.listed = command.runs_all and (here or command.ray is not None)
+    return here
 
 
 def _read_sweep(
@@ -174,8 +189,7 @@ def _read_search(command: Command, sweep: Sweep, shared: DictConfig) -> None:
     problems, command.search = read_plan(shared, overrides, groups)
     command.problems += problems
     command.axes = sweep.common
-    launcher = str(OmegaConf.select(shared, "hydra.launcher._target_"))
-    if ".basic_" not in launcher:
+    if ".basic_" not in str(OmegaConf.select(shared, "hydra.launcher._target_")):
         command.problems.append(
             "hydra/launcher: a search runs its trials one after the other in its own process; leave the launcher out, "
             "and start the same command in several terminals or jobs: they share the trials"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from headstart.errors import RunFailed
-from headstart.storage.files import refuse_link
+from headstart.storage.files import name_part, refuse_link
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def write(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     """
     import torch
 
-    temporary = folder / f".step-{step:08}.{os.getpid()}"
+    temporary = name_part(folder / f"step-{step:08}")
     stream = None
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ def write_whole(path: Path, size: int | None = None) -> Iterator[Path]:
     Raises:
         RunFailed: it cannot be written; an old file at `path` stays, the temporary one is removed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = name_part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -40,6 +41,14 @@ def write_whole(path: Path, size: int | None = None) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def name_part(path: Path) -> Path:
+    """A name beside `path` for what is being written, which no other writer has.
+
+    The number of the process would not do: on a shared file system other machines, and containers, have the same.
+    """
+    return path.with_name(f".{path.name}.{secrets.randbits(64)}")
 
 
 def make_write_error(path: Path, size: int, error: BaseException) -> RunFailed:

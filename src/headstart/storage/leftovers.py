@@ -22,7 +22,7 @@ CACHES = {
     "images": "digests and checks of image files",
     "tune": "timings of this machine",
 }
-HALF = re.compile(r"\..+\.\d+")  # as `files.write_whole` and `checkpoints.write` name them: .NAME.PID
+HALF = re.compile(r"\..+\.\d+")  # as `files.name_part` names them: .NAME.NUMBER
 PASSED_ON = re.compile(r"best\.safetensors|step-\d+-[0-9a-f]+\.ckpt")  # in a phase's folder
 CACHED = re.compile(r"[0-9a-f]{16,}\.(safetensors|rows|ids|json)")
 DAY = 86_400.0  # seconds; a younger half-written file of a cache may still be being written, by any process

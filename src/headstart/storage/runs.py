@@ -28,12 +28,11 @@ log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 # What a run that begins anew removes, with its checkpoints
-OUTPUTS = ["result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv", "probe.safetensors"]
+OUTPUTS = ["result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv"]
+OUTPUTS += ["probe.safetensors", "unlike.safetensors"]
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
-    "study",
-    "output_dir",
-    "cache_dir",
+    *("study", "output_dir", "cache_dir"),  # where it is kept
     *("rerun", "fail_fast", "sweep", "trial", "prune"),  # of the command; a pruned run has no result
     "checkpoint_every",
     "keep",
@@ -177,14 +176,15 @@ class Run:
         """Read `state.json`; empty if there is none."""
         return records.read_state(self.folder)
 
-    def update_state(self, **facts: Any) -> None:
-        """Write facts to `state.json`: status, phase, its index, and the records of finished phases.
-
-        Raises:
-            RunFailed: another process has taken the run over.
-        """
+    def raise_if_lost(self) -> None:
+        """Raise RunFailed if another process has taken the run over; only the process that writes files looks."""
         if self.leads:
             locks.raise_if_lost(self.folder / LOCK, self.claim)
+
+    def update_state(self, **facts: Any) -> None:
+        """Write facts to `state.json`: status, phase, its index, records of finished phases; as `raise_if_lost`."""
+        self.raise_if_lost()
+        if self.leads:
             write_json(self.folder / "state.json", self.read_state() | facts)
 
     def complete(self, result: Mapping[str, Any]) -> None:
@@ -193,7 +193,7 @@ class Run:
         Raises:
             RunFailed: another process has taken the run over; its result counts.
         """
-        locks.raise_if_lost(self.folder / LOCK, self.claim)
+        self.raise_if_lost()
         write_json(self.folder / "result.json", result)
         self.update_state(status="completed")
 

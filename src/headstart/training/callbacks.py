@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
@@ -38,6 +39,7 @@ class PhaseMonitor(pl.Callback):
     Args:
         best: the best weights; checkpoints are saved beside their file.
         batches: the training loader's sampler; after a resume it skips the batches that are done.
+        raise_if_lost: raises if another process has taken the run over: this one must not write into its files.
         pruner: asked after each epoch whether the run is to go on.
     """
 
@@ -49,10 +51,11 @@ class PhaseMonitor(pl.Callback):
         run_log: RunLog,
         batches: Batches,
         checkpoint_every: float,
+        raise_if_lost: Callable[[], None],
         pruner: Pruner | None = None,
     ) -> None:
         self.phase, self.best, self.folder, self.run_log = phase, best, best.path.parent, run_log
-        self.batches, self.checkpoint_every = batches, checkpoint_every
+        self.batches, self.checkpoint_every, self.raise_if_lost = batches, checkpoint_every, raise_if_lost
         self.pruner = pruner
         self.verdict: Verdict | None = None  # why the run was pruned
         self.epochs = 0
@@ -125,6 +128,7 @@ class PhaseMonitor(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, PhaseModule)
         pl_module.check_loss()  # before anything of this epoch is saved
+        self.raise_if_lost()
         learned, checked = pl_module.read_meters("learn"), pl_module.validation
         if not math.isfinite(checked["loss"]):
             raise RunFailed(
@@ -205,6 +209,7 @@ class PhaseMonitor(pl.Callback):
         if stop == NOT_DUE:
             return
         cast(PhaseModule, trainer.lightning_module).check_loss()
+        self.raise_if_lost()
         self.position = {"epoch": epoch, "batches": batches}
         trainer.save_checkpoint(self.folder / str(trainer.global_step))
         self.saved = time.monotonic()

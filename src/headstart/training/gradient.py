@@ -67,6 +67,7 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         run_log=context.run_log,
         batches=batches.sampler,
         checkpoint_every=context.config.checkpoint_every,
+        raise_if_lost=context.run.raise_if_lost,
         pruner=_make_pruner(context, phase),
     )
     assert phase.config.epochs is not None
