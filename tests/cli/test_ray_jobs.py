@@ -105,7 +105,7 @@ def test_a_job_whose_workers_keep_dying_fails_after_its_retries(caplog: pytest.L
     assert [seed for seed, _ in scripted.calls] == [0, 0, 0, 1, 1], "at once, before those that wait"
     assert summary.done == 1
     (failed,) = summary.failed
-    assert failed == "seed=0: its worker, pid 1 on here, has died (the system ends a process when memory runs out)"
+    assert failed == "seed=0: its worker, pid 1 on here, has died (out of memory, killed, or its machine is gone)"
     retries = [record.getMessage() for record in caplog.records if "retry" in record.getMessage()]
     assert [line.rpartition(": ")[2] for line in retries] == [
         "retry 1 of 2, from its checkpoint",

@@ -21,7 +21,7 @@ def silence(*, local: bool) -> None:
 
     worker.print_to_stdstream = _do_nothing
     if local:
-        node.Node.start_api_server = _do_nothing
+        node.Node.start_api_server = _do_nothing  # type: ignore[method-assign]
 
 
 def _do_nothing(*_: Any, **__: Any) -> None:

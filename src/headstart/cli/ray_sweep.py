@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 LOOK = 0.5  # seconds between two looks for machines that have joined the cluster
 GRACE = 30.0  # seconds in which jobs that are to stop may come to their next step
-DEAD = "its worker, {}, has died (the system ends a process when memory runs out)"
+DEAD = "its worker, {}, has died (out of memory, killed, or its machine is gone)"
 
 
 def run(sweep: Sweep, summary: JobSummary, settings: Ray, folder: Path, environment: Mapping[str, str]) -> None:
