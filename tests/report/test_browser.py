@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from headstart.report.charts.render import make_spec
 from headstart.report.charts.tables import Table, list_costs, list_curves, list_scores
@@ -315,6 +316,8 @@ def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser
     known = write_photos(run, photos, classes, [f"{at} 🐈 a\"b'c<b>%20#{at}.png" for at in range(10)])
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps(result | known))
+    (run / "figures").mkdir()
+    Image.new("RGB", (1600, 400), "red").save(run / "figures" / "why.png")
     made(tmp_path)
     with opened(browser, tmp_path / "demo/report/index.html", viewport={"width": 800, "height": 800}) as (tab, said):
         tab.evaluate("openRun(study.runs[0])")
@@ -323,6 +326,8 @@ def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser
         )
         loaded = "[...document.querySelectorAll('#run .cards img')].map(each => each.complete && each.naturalWidth)"
         assert tab.evaluate(loaded) == [128] * (len(links) // 2)
+        assert tab.evaluate("document.querySelector('#run .figures img').naturalWidth") == 800
+        assert tab.evaluate("document.querySelector('#run .figures a').href").endswith("/figures/why.png")
         assert "says <img src=x onerror=alert(1)> (50 %)" in tab.inner_text("#run .cards li >> nth=0")
         files = {unquote(urlparse(href).path): text for href, text in links}
         assert len(files) >= 2

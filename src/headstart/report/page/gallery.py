@@ -132,15 +132,19 @@ def is_coarse(image: Image) -> bool:
     return max(image.size) <= SIDE // COARSE
 
 
-def encode(image: Image) -> str:
-    """An image as a data URI: a small one as PNG with its very pixels, a larger one as a WebP picture of it."""
+def encode(image: Image, side: int = SIDE) -> str:
+    """An image as a data URI: a small one as PNG with its very pixels, a larger one as a WebP picture of it.
+
+    Args:
+        side: of the picture in pixels, at most.
+    """
     from PIL import Image as pillow
 
     out = io.BytesIO()
     if is_coarse(image):
         image.save(out, "PNG", optimize=True)
         return _uri("png", out)
-    scale = min(1.0, SIDE / max(image.size))
+    scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image.convert("RGB").resize(size, pillow.Resampling.LANCZOS).save(out, "WEBP", quality=QUALITY, method=4)
     return _uri("webp", out)

@@ -13,6 +13,7 @@ from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import brighten
 from headstart.report.page.counts import Counts
+from headstart.report.page.own_figures import OwnFigures
 from headstart.report.page.own_mistakes import OwnMistakes
 from headstart.report.page.store import link, make_store, write_json
 from headstart.report.page.templates import template
@@ -65,7 +66,8 @@ def render(
     telling = [column for column in columns if tells(comparison, column)]
     counts, mistakes = Counts(table, findings.contrasts), OwnMistakes(galleries)
     folder = comparison.study.folder / "report"
-    store = make_store(table, columns, _strip(sections, specs), counts, mistakes, folder)
+    figures = OwnFigures(folder, pictures=galleries is not None)
+    store = make_store(table, columns, _strip(sections, specs), counts, mistakes, figures, folder)
     return template("template.html").render(
         study=comparison.study.name,
         metric=comparison.metric,

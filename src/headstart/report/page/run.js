@@ -23,6 +23,7 @@ function openRun(run) {
   const pictures = make("div", undefined, { className: "grid" });
   dialog.append(pictures);
   addMistakes(run);
+  addFigures(run);
   dialog.showModal();
   if (window.vegaEmbed) addCharts(run, pictures);
   dialog.dispatchEvent(new CustomEvent("run", { detail: run }));
@@ -72,6 +73,18 @@ function addMistakes(run) {
   }
   dialog.append(make("h3", run.mistakes[0][2] === null ? "Mistakes" : "Most confident mistakes"), list);
   if (study.missing) dialog.append(make("p", `Pictures are missing: ${study.missing}.`, { className: "note" }));
+}
+
+function addFigures(run) {
+  if (!run.figures) return;
+  const list = make("ul", undefined, { className: "figures" });
+  for (const [name, href, source] of run.figures) {
+    const line = make("li"), link = make("a", name, { href });
+    if (source) link.prepend(make("img", undefined, { src: source, alt: "" }));
+    line.append(link);
+    list.append(line);
+  }
+  dialog.append(make("h3", "What headstart visualize made of it"), list);
 }
 
 async function addCharts(run, pictures) {

@@ -11,6 +11,7 @@ from typing import Any
 
 from headstart.report.charts.tables import MOST_SCORES, Table, read_overrides
 from headstart.report.page.counts import Counts
+from headstart.report.page.own_figures import OwnFigures
 from headstart.report.page.own_mistakes import OwnMistakes
 from headstart.report.page.templates import make_link
 from headstart.report.stats.worth import BUDGETS
@@ -38,13 +39,14 @@ def make_store(
     charts: Mapping[str, Any],
     counts: Counts,
     mistakes: OwnMistakes,
+    figures: OwnFigures,
     report: Path,
 ) -> dict[str, Any]:
     """The page's data as plain values."""
     comparison = table.comparison
     metric = comparison.metric
     dims = _list_dimensions(comparison)
-    runs = _Runs(table, columns, counts, mistakes, report)
+    runs = _Runs(table, columns, counts, mistakes, figures, report)
     tasks = comparison.tasks()
     most = max(len(group.runs) for group in comparison.groups)
     budgets = {budget.name: budget.axis for budget in BUDGETS}
@@ -116,6 +118,7 @@ class _Runs:
     columns: Sequence[Column]
     counts: Counts
     mistakes: OwnMistakes
+    figures: OwnFigures
     report: Path
     phases: dict[str, int] = field(default_factory=dict)
     images: dict[str, int] = field(default_factory=dict)
@@ -140,7 +143,7 @@ class _Runs:
         }
         if words is not None:
             found["command"] = shlex.join(["headstart", "train", *words])
-        found |= self.counts.of(group, run) | self.mistakes.of(run)
+        found |= self.counts.of(group, run) | self.mistakes.of(run) | self.figures.of(run)
         return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
 
 
