@@ -22,9 +22,13 @@ TAIL = 3000  # characters of a failed command's output that are shown
 
 @dataclass(frozen=True)
 class Process:
-    """Wall seconds of a process, from start to end, and the peak memory of the largest process in its tree."""
+    """Wall seconds of a process, from start to end, and the peak memory of the largest process in its tree.
+
+    `cpu` are the seconds that it and its children computed: a busy machine hardly changes them.
+    """
 
     seconds: float
+    cpu: float
     peak: int  # bytes resident
     output: str  # stdout and stderr together
 
@@ -115,7 +119,7 @@ def run(command: Sequence[str], cwd: Path | None = None) -> Process:
     if child.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit code {child.returncode}\n{text[-TAIL:]}")
     scale = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    return Process(seconds, usage.ru_maxrss * scale, text)
+    return Process(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * scale, text)
 
 
 def interleaved(sides: Mapping[str, Callable[[int], Process]], repeats: int) -> dict[str, list[Process]]:
@@ -125,7 +129,8 @@ def interleaved(sides: Mapping[str, Callable[[int], Process]], repeats: int) -> 
         for name, side in sides.items():
             process = side(repeat)
             taken[name].append(process)
-            say(f"  {name}: {process.seconds:.2f} s, {process.peak / MIB:.0f} MiB  ({repeat + 1} of {repeats})")
+            told = f"{process.seconds:.2f} s, {process.cpu:.2f} s of CPU, {process.peak / MIB:.0f} MiB"
+            say(f"  {name}: {told}  ({repeat + 1} of {repeats})")
     for name, processes in taken.items():
         fast, slow = min(p.seconds for p in processes), max(p.seconds for p in processes)
         if slow > 1.25 * fast + 0.5:

@@ -27,11 +27,7 @@ def take_fingerprint(folders: Sequence[Path]) -> Fingerprint:
     return tuple(found)
 
 
-def watch(
-    folders: Sequence[Path],
-    write: Callable[[str], None],
-    wait: Callable[[float], object] = time.sleep,
-) -> None:
+def watch(folders: Sequence[Path], write: Callable[[str], None], wait: Callable[[float], object] = time.sleep) -> None:
     """Call `write` with a stamp of its own now and whenever a run has changed, until Ctrl-C; then once more without."""
     seen: Fingerprint | None = None
     try:

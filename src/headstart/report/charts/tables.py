@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import yaml
-
 from headstart.report.charts.theme import Looks, Palette
 from headstart.report.stats.worth import Budget, frontier
 from headstart.report.study.curves import Curve, read_curve
@@ -95,20 +93,9 @@ def _differing(comparison: Comparison) -> dict[str, str]:
     for group in comparison.groups:
         keys = [f"{comparison.short(key)}={plain(value)}" for key, value in group.keys.items()]
         for run in group.runs:
-            words[run.name] = read_overrides(run) or keys
+            words[run.name] = run.overrides or keys
     same = set.intersection(*map(set, words.values())) if len(words) > 1 else set()
     return {name: "  ".join(word for word in own if word not in same) for name, own in words.items()}
-
-
-def read_overrides(run: Run) -> list[str] | None:
-    """The words of the run's command, or None where they cannot be read."""
-    try:
-        found = yaml.load(
-            (run.folder / "overrides.yaml").read_text("utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
 
 
 def list_scores(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -102,6 +102,7 @@ function nameMenu(element) {
 
 async function draw(figure) {
   figure.drawn = true;
+  figure.tables = null;
   const places = [...figure.element.querySelectorAll(".chart")];
   figure.views = await Promise.all(places.map(async (element, at) => {
     const { view } = await vegaEmbed(element, prepare(figure, at), OPTIONS);
@@ -112,6 +113,7 @@ async function draw(figure) {
     return view;
   }));
   figure.element.dataset.ready = "";
+  await update(figure);  // the subset has changed meanwhile
 }
 
 // The subset has changed: hide what is about other rows, and make the numbers of the rest.
@@ -127,7 +129,7 @@ function refresh(figure) {
 
 async function update(figure) {
   const { tables, name } = figure;
-  if (!figure.drawn || !tables) return;
+  if (!figure.views.length || !tables) return;
   figure.tables = null;
   await Promise.all(figure.views.map((view, at) => {
     for (const table of Object.keys(study.charts[name][at].datasets)) if (tables[at][table]) view.data(table, tables[at][table]);

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.report.charts.tables import MOST_SCORES, Table, read_overrides
+from headstart.report.charts.tables import MOST_SCORES, Table
 from headstart.report.page.counts import Counts
 from headstart.report.page.own_figures import OwnFigures
 from headstart.report.page.own_mistakes import OwnMistakes
@@ -126,7 +126,7 @@ class _Runs:
 
     def describe(self, group: Group, run: Run) -> dict[str, Any]:
         """A run's facts."""
-        words, phases = read_overrides(run), json.dumps(_phases(run))
+        words, phases = run.overrides, json.dumps(_phases(run))
         images = run.answers.images if run.answers else str((run.result.get("digests") or {}).get("data"))
         found: dict[str, Any] = {
             "row": self.table.number(group),

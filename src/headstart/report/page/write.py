@@ -34,16 +34,7 @@ STALE_AFTER_S = 3600.0
 SHARES = ("test.", "val.", "seconds.")
 RUN_NUMBERS = (
     *(f"{part}.{name}" for part in ("test", "val") for name in NAMES),
-    *(
-        "n_train",
-        "n_val",
-        "n_test",
-        "params.total",
-        "params.trainable",
-        "gmacs",
-        "epochs",
-        "backbone_forwards",
-    ),
+    *("n_train", "n_val", "n_test", "params.total", "params.trainable", "gmacs", "epochs", "backbone_forwards"),
     *("seconds.features", "seconds.fit", "seconds.test", "seconds.total", "images_per_second", "ms_per_image"),
 )
 

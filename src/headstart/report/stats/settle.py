@@ -7,8 +7,6 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from headstart.report.stats.decision import row_to_take
 from headstart.report.stats.enough import LARGER, MANY_SEEDS, MOST_SEEDS, Enough, seeds_that_settle
 from headstart.report.stats.paired import Family, Pair
@@ -89,13 +87,8 @@ def write_seeds(seeds: list[int]) -> str:
 
 def _overrides(row: Group) -> list[str] | None:
     """The overrides of a row's first run, less those that tell its repeats apart."""
-    try:
-        found = yaml.safe_load((row.runs[0].folder / "overrides.yaml").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
-    if not isinstance(found, list) or not all(isinstance(word, str) for word in found):
-        return None
-    return [word for word in found if _key(word) not in LEFT_OUT]
+    found = row.runs[0].overrides
+    return None if found is None else [word for word in found if _key(word) not in LEFT_OUT]
 
 
 def _key(word: str) -> str:

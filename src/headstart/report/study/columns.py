@@ -174,13 +174,7 @@ COLUMNS = (
         _at("backbone_forwards"),
         count,
     ),
-    Column(
-        "params_trainable",
-        "trainable",
-        "Parameters that any phase trained.",
-        _at("params.trainable"),
-        count,
-    ),
+    Column("params_trainable", "trainable", "Parameters that any phase trained.", _at("params.trainable"), count),
     Column("params_total", "params", "All parameters of the network.", _at("params.total"), count),
     Column("gmacs", "GMACs", "10⁹ multiply-adds for one image.", _at("gmacs"), "{:.3g}".format),
     Column(

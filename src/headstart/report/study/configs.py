@@ -34,6 +34,15 @@ def load_config(path: Path) -> dict[str, Any] | None:
         return None
 
 
+def load_overrides(path: Path) -> list[str] | None:
+    """Read the words of a run's command from its `overrides.yaml`; None where they cannot be read."""
+    try:
+        found = yaml.load(path.read_text("utf-8"), Loader=LOADER)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
+
+
 def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten a config, with keys that came later; NO_EFFECT stands for values that cannot change this run."""
     flat = {**LATER, **flatten(config)}

@@ -106,6 +106,11 @@ class Run:
         return [str(name) for name in names] if isinstance(names, list) else []
 
     @cached_property
+    def overrides(self) -> list[str] | None:
+        """The words of its command; None where they cannot be read."""
+        return configs.load_overrides(self.folder / "overrides.yaml")
+
+    @cached_property
     def answers(self) -> Answers | None:
         """What it answered on each test image; None where predictions.csv is missing or does not fit the result."""
         return read_answers(self.folder / "predictions.csv", len(self.classes), self.number("n_test"))
