@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +14,8 @@ from headstart.errors import UserError
 
 if TYPE_CHECKING:
     from headstart.predict.network import Network
+    from headstart.serve.answer import Answerer
+    from headstart.serve.examples import Example
 
 T = TypeVar("T")
 
@@ -71,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"http://{host}:{listener.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
         if not local:
             print("everybody who can reach this machine can use it: there is no password", flush=True)
-        server.run(sockets=[listener])
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
     return 0
 
 
@@ -84,7 +88,7 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _prepare(network: Network) -> tuple:  # type: ignore[type-arg]
+def _prepare(network: Network) -> tuple[Answerer, list[Example], list[str]]:
     """What the page answers with, its examples, and sentences on what it cannot do."""
     from headstart.serve.answer import Answerer
     from headstart.serve.examples import read_examples

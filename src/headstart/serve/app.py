@@ -88,7 +88,9 @@ def make_app(answerer: Answerer, examples: Sequence[Example], notes: Sequence[st
             Route("/examples/{at:int}", show_example),
             Route("/answer", answer, methods=["POST"]),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL] if local else ["*"], www_redirect=False)],
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"] if local else ["*"], www_redirect=False)
+        ],
         exception_handlers={413: refuse_large},
         max_body_size=MOST_BYTES,
     )
