@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 20_000_000
 LOCAL = ("127.0.0.1", "localhost", "::1")
+HOSTS = [*LOCAL, "[::1]"]  # as browsers name them
 HEADERS = {  # the browser itself refuses whatever would leave this machine
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
@@ -88,9 +89,7 @@ def make_app(answerer: Answerer, examples: Sequence[Example], notes: Sequence[st
             Route("/examples/{at:int}", show_example),
             Route("/answer", answer, methods=["POST"]),
         ],
-        middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL, "[::1]"] if local else ["*"], www_redirect=False)
-        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS if local else ["*"], www_redirect=False)],
         exception_handlers={413: refuse_large},
         max_body_size=MOST_BYTES,
     )
