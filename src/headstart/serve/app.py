@@ -78,10 +78,6 @@ def make_app(answerer: Answerer, examples: Sequence[Example], notes: Sequence[st
             return JSONResponse({"error": str(error)}, 422, headers=HEADERS)
         return JSONResponse(found, headers=HEADERS)
 
-    async def refuse_large(request: Request, error: Exception) -> Response:
-        said = f"This file is too large: {MOST_BYTES // 1_000_000} MB are the most."
-        return JSONResponse({"error": said}, 413, headers=HEADERS)
-
     return Starlette(
         routes=[
             Route("/", show),
@@ -90,7 +86,6 @@ def make_app(answerer: Answerer, examples: Sequence[Example], notes: Sequence[st
             Route("/answer", answer, methods=["POST"]),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS if local else ["*"], www_redirect=False)],
-        exception_handlers={413: refuse_large},
         max_body_size=MOST_BYTES,
     )
 
