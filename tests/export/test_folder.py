@@ -83,15 +83,14 @@ print(json.dumps([found[0]["label"] for found in classify(json.loads(sys.stdin.r
 
 
 @SLOW
-@pytest.mark.parametrize("kind", ["fine-tuned", "fitted"])
-def test_the_pipeline_of_transformers_gives_the_runs_labels(kind: str) -> None:
-    network = load(kind)
+def test_the_pipeline_of_transformers_gives_the_runs_labels() -> None:
+    network = load("fitted")
     pictures = sorted(map(str, digits().rglob("*.png")))[::3]
-    said = run_without(PIPELINE, export_run(kind), given=json.dumps(pictures))
+    said = run_without(PIPELINE, export_run("fitted"), given=json.dumps(pictures))
     own = network.predict(pictures, top=2)
     # Pillow resizes there and torch here: an answer may change where the two best are as good as equal
-    clear = [at for at, each in enumerate(own) if each.probabilities[0] > 1.02 * each.probabilities[1]]
-    assert len(clear) > 0.6 * len(own)
+    clear = [at for at, each in enumerate(own) if each.probabilities[0] - each.probabilities[1] > 0.02]
+    assert len(clear) > 0.8 * len(own)
     found = json.loads(said.splitlines()[-1])
     assert [found[at] for at in clear] == [own[at].labels[0] for at in clear]
 

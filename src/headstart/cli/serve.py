@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, TypeVar
 
@@ -73,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"http://{host}:{listener.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
         if not local:
             print("everybody who can reach this machine can use it: there is no password", flush=True)
-        server.run(sockets=[listener])
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
     return 0
 
 

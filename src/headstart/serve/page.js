@@ -4,7 +4,7 @@
 const drop = document.getElementById("drop");
 const input = drop.querySelector("input");
 const result = document.getElementById("result");
-const most = Number(document.querySelector("main").dataset.most);
+const most = Number(document.querySelector("main").dataset.most); // bytes; the server refuses more, too
 let asked = 0; // only the last image's answer is shown
 
 function make(tag, text, attributes = {}) {
