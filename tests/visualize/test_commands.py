@@ -60,6 +60,8 @@ def test_images_are_named_as_for_predict(
 def test_a_dream_is_of_one_image(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder; a dream is of one image"):
         visualize.main(["lenet5", "dream", str(photos), "--out", str(tmp_path / "out")])
+    with pytest.raises(UserError, match="--octaves 1000000000: must be at most 64"):
+        visualize.main(["lenet5", "dream", "--noise", "64x64", "--octaves", "1000000000"])
     with pytest.raises(UserError, match="is a folder; a dream is of one image"):
         visualize.main(["lenet5", "dream", str(photos / "cats" / "1.png"), "--guide", str(photos)])
 

@@ -52,6 +52,7 @@ def test_classes_whose_names_are_alike_have_a_picture_each(tmp_path: Path) -> No
         (["--direction", "x.npy"], "--direction: is of --objective direction"),
         (["--objective", "layer", "--units", "3"], "--objective layer: excites no single channels"),
         (["--size", "1000000"], "--size 1000000: must be 8 to 2,048"),
+        (["--diverse", "1000000"], "--diverse 1000000: must be at most 64"),
         (["--most", "0", "--images", "x.png"], "--most 0: looks through no image"),
     ],
 )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SIZE = re.compile(r"(\d+)[x×](\d+)")
+MOST_OCTAVES = 64
 FRAME_TIME, LAST_TIME = 80, 2000  # milliseconds that a frame of the animation stays, and the last one
 
 
@@ -86,6 +87,8 @@ def _check(options: argparse.Namespace) -> None:
     ):
         if not value >= least:
             raise UserError(f"--{name} {value}: must be at least {least}")
+    if options.octaves > MOST_OCTAVES:
+        raise UserError(f"--octaves {options.octaves}: must be at most {MOST_OCTAVES}")
     if not 0 < options.rate <= 255:
         raise UserError(f"--rate {options.rate}: must be above 0 and at most 255")
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SIDE = 128  # of pictures for layers, in pixels
 SMALLEST, LARGEST = 8, 2048  # of any picture
+MOST_COPIES = 64  # pictures of a unit
 SMALL = 4  # real images beside each picture
 MEASURED = 256  # images whose colours and spectrum are measured
 
@@ -69,6 +70,8 @@ def _check(options: argparse.Namespace) -> None:
     for name, least in (("steps", 1), ("diverse", 1), ("most", 0)):
         if getattr(options, name) < least:
             raise UserError(f"--{name} {getattr(options, name)}: must be at least {least}")
+    if options.diverse > MOST_COPIES:
+        raise UserError(f"--diverse {options.diverse}: must be at most {MOST_COPIES}, because all are made at once")
     if options.size is not None and not SMALLEST <= options.size <= LARGEST:
         raise UserError(f"--size {options.size}: must be {SMALLEST} to {LARGEST:,}, in pixels")
     if options.classes is not None and (options.layers or options.units or options.objective != "channel"):
