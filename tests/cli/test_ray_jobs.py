@@ -85,6 +85,7 @@ def test_all_jobs_run_and_a_failed_one_is_counted_with_its_cause(caplog: pytest.
 
 
 def test_a_pruned_job_is_counted_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     summary, scripted, sweep = run({0: [BEHIND], 1: [FINE]}, "fail_fast=true")
     assert scripted.calls == [(0, False), (1, False)]
     assert (summary.done, summary.pruned, summary.code, summary.failed) == (1, 1, 0, [])
