@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from PIL import Image
 
 from headstart.cli import visualize
@@ -77,6 +78,8 @@ def test_a_seed_that_no_generator_takes_is_refused(seed: str, capsys: pytest.Cap
 def test_own_code_is_imported_when_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_nets.py").write_text("LOADED = True")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # of a test before this one in the same process
+    monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(UserError, match="no_such_network"):
         visualize.main(["no_such_network", "filters", "--imports", "my_nets"])
     assert sys.modules.pop("my_nets").LOADED

@@ -120,11 +120,14 @@ def main(argv: Sequence[str]) -> int:
     options = make_parser().parse_args(argv)
     from headstart.config import own_code
     from headstart.predict.load import load
+    from headstart.storage.files import check_output
     from headstart.tracking.console import configure_logging
 
     configure_logging(quiet=False)
-    if options.out and make_path(options.out).is_file():
-        raise UserError(f"--out {options.out}: is a file; name a folder")
+    if options.out:
+        if make_path(options.out).is_file():
+            raise UserError(f"--out {options.out}: is a file; name a folder")
+        check_output(make_path(options.out), "--out")
     if getattr(options, "images", None) and options.subject in PER_IMAGE:
         from headstart.cli.image_words import list_images
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 def find_exported(folder: Path) -> Path | None:
     """The folder, if it is in timm's format; None if it is not."""
-    return folder if (folder / CONFIG).is_file() else None
+    return folder if os.path.isfile(folder / CONFIG) else None  # noqa: PTH113 - pathlib raises on a long name
 
 
 def load_exported(folder: Path, device: torch.device) -> Network:

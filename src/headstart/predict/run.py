@@ -121,7 +121,10 @@ def _read_result(folder: Path) -> Result:
     if result is None:
         status = read_state(folder).get("status", "not begun")
         if status == "completed":
-            raise UserError(f"{folder}: result.json is missing; this makes it again{_tell_command(folder)}")
+            raise UserError(
+                f"{folder}: this run is not complete, because its result.json is missing; this makes it again"
+                f"{_tell_command(folder)}"
+            )
         raise UserError(
             f"{folder}: this run is not complete (its status: {status}); the command that started it goes on with it"
             f"{_tell_command(folder)}"
