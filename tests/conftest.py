@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -91,3 +92,15 @@ def run_small(tmp_path: Path) -> Callable[..., dict]:
         return result | {"folder": tmp_path / "outputs" / result["study"] / result["run"]}
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def keep_logging() -> Iterator[None]:
+    """A test that runs a command in this process leaves no console behind, and no level of logging, for the next."""
+    loggers = [logging.getLogger(name) for name in (None, "headstart")]
+    before = [(logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, (level, handlers) in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+        for handler in [each for each in logger.handlers if each not in handlers]:
+            logger.removeHandler(handler)
