@@ -25,7 +25,12 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("modules", ["headstart, timm", pytest.param("timm, headstart", marks=pytest.mark.slow)])
+ASKED = "headstart, importlib.util; importlib.util.find_spec('timm'); import timm"  # as some libraries do
+
+
+@pytest.mark.parametrize(
+    "modules", [ASKED, *(pytest.param(each, marks=pytest.mark.slow) for each in ("headstart, timm", "timm, headstart"))]
+)
 def test_our_networks_are_timms_in_either_order(modules: str) -> None:
     made = f"import {modules}; print(timm.create_model('googlenet', num_classes=7).num_classes)"
     assert python(made) == "7"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -29,15 +28,18 @@ def register_with_timm() -> None:
 
 
 class _TimmFinder:  # without the base class, whose module takes a quarter of the time of `import headstart`
-    """Finds timm once, as the other finders do, and makes its loader register our networks after the import."""
+    """Finds timm as the other finders do, and makes its loader register our networks after the import.
+
+    It stays until timm is imported: some libraries only ask whether there is a timm.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != "timm":
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
             spec.loader = cast("Loader", _RegisteringLoader(spec.loader))
         return spec
@@ -55,5 +57,6 @@ class _RegisteringLoader:
     def exec_module(self, module: ModuleType) -> None:
         if module.__spec__ is not None:
             module.__spec__.loader = module.__loader__ = self._loader
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _TimmFinder)]
         self._loader.exec_module(module)
         importlib.import_module(ARCHITECTURES)
