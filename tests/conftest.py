@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,3 +105,16 @@ def keep_logging() -> Iterator[None]:
         logger.setLevel(level)
         for handler in [each for each in logger.handlers if each not in handlers]:
             logger.removeHandler(handler)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    from report.browser import BROWSER
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()

@@ -101,6 +101,15 @@ def run(*arguments: str, timeout: float = 300, **options: Any) -> subprocess.Com
     return subprocess.CompletedProcess(["headstart", *arguments], code, *(each.result() for each in said))
 
 
+def read_to_end(process: Process) -> str:
+    """What a started process says until it ends; it must end well."""
+    assert process.said is not None
+    with process.said:
+        said = process.said.read()
+    assert process.wait() == 0, said
+    return said
+
+
 def _read(pipe: int) -> str:
     with os.fdopen(pipe, encoding="utf-8") as file:
         return file.read()

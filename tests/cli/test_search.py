@@ -96,14 +96,9 @@ def test_two_launches_share_the_trials(tmp_path: Path) -> None:
     place = tmp_path / "outputs"
     words = (*SEARCH, f"output_dir={place}", "hydra.sweeper.n_trials=6")
     both = [fork_server.start(*words, cwd=tmp_path) for _ in range(2)]
-    said = []
-    for launch in both:
-        assert launch.said is not None
-        with launch.said:
-            said.append(launch.said.read())
-        assert launch.wait() == 0, said[-1]
+    said = "".join(fork_server.read_to_end(launch) for launch in both)
     assert [each[0] for each in read_trials(place)] == list(range(6))
-    assert "".join(said).count("test accuracy") - "".join(said).count("(test accuracy") == 6, "no run was done twice"
+    assert said.count("test accuracy") - said.count("(test accuracy") == 6, "no run was done twice"
 
 
 def test_a_trial_that_fails_leaves_the_others_running(tmp_path: Path) -> None:

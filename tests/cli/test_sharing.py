@@ -26,12 +26,7 @@ def start(place: Path, seconds: float, *overrides: str) -> fork_server.Process:
 
 def test_two_launches_share_the_jobs_and_both_succeed(tmp_path: Path) -> None:
     both = [start(tmp_path, 0.7, "seed=0,1,2") for _ in range(2)]
-    said = []
-    for launch in both:
-        assert launch.said is not None
-        with launch.said:
-            said.append(launch.said.read())
-        assert launch.wait() == 0, said[-1]
+    said = [fork_server.read_to_end(launch) for launch in both]
     assert len(list(tmp_path.rglob("result.json"))) == 3
     assert "".join(said).count("at work") == 3, "no run was done twice"
     assert "this launch goes on with the others" in "".join(said)

@@ -46,17 +46,6 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def tab(browser: Any, outputs: Path) -> Iterator[Any]:
     """The page of the study, open in one tab for all tests, each of which leaves it as it was."""
     with opened(browser, outputs / "demo/report/index.html", viewport={"width": 1200, "height": 900}) as (tab, said):

@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--output-dir",
-        type=lambda path: make_path(path),
+        type=make_path,
         default=Path("outputs"),
         help="the folder of studies (default: outputs)",
     )
@@ -71,6 +71,12 @@ def make_parser() -> argparse.ArgumentParser:
         " without it",
     )
     _add_statistics(parser)
+    _add_page(parser)
+    return parser
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is drawn and where it goes."""
     parser.add_argument("--no-plots", action="store_true", help="leave charts and pictures of images out; quicker")
     parser.add_argument(
         "--maps",
@@ -89,7 +95,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="create or update a saved view and a report in the W&B project of the runs"
         " (needs pip install 'headstart[wandb-report]')",
     )
-    return parser
 
 
 def _add_statistics(parser: argparse.ArgumentParser) -> None:

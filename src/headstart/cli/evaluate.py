@@ -106,11 +106,9 @@ def _check_out(out: Path | None, run: Path) -> None:
         return
     from headstart.storage.files import check_output
 
-    if out.is_file():
-        raise UserError(f"--out {out}: is a file; name a folder")
     if out.resolve().is_relative_to(run.resolve()):
         raise UserError(f"--out {out} lies in the run's folder, which stays as it is: name another folder")
-    check_output(out, "--out")
+    check_output(out, "--out", folder=True)
 
 
 def choose_data(own: RunConfig, words: Sequence[str], config_dir: str | None) -> tuple[DataConfig, Path | None]:

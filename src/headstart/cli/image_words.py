@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from headstart.config.paths import expand_home
 from headstart.data.filenames import escape_name
 from headstart.data.walk import Unused, find_images
 from headstart.errors import UserError
@@ -33,7 +34,7 @@ def _expand(words: Iterable[str]) -> Iterator[str]:
             lines = sys.stdin.buffer.read().splitlines()
             yield from _expand(os.fsdecode(line) for line in lines if line.strip() and line.strip() != b"-")
             continue
-        path = os.path.expanduser(word)  # noqa: PTH111 a Path would change the name under which the answer stands
+        path = expand_home(word)  # no Path, which would change the name under which the answer stands
         if os.path.isdir(path):  # noqa: PTH112
             yield from _list_folder(Path(path))
         elif glob.has_magic(path) and not os.path.lexists(path):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from headstart.cli import supervise
+from headstart.config.paths import expand_home
 from headstart.runtime import shutdown
 
 VERBS = {
@@ -92,7 +93,7 @@ def _run(verb: str, rest: list[str]) -> int:
 def _expand_home(word: str) -> str:
     """Expand `~` in the value of an option, such as `--config-dir=~/configs`, which shells leave as it is."""
     option, equals, value = word.partition("=")
-    return f"{option}={os.path.expanduser(value)}" if equals and option.startswith("-") else word  # noqa: PTH111
+    return f"{option}={expand_home(value)}" if equals and option.startswith("-") else word
 
 
 def _reject_verb(verb: str) -> int:

@@ -114,9 +114,7 @@ def _check_files(table: Path | None, figure: Path | None) -> None:
 
     for option, path in (("--csv", table), ("--figure", figure)):
         if path is not None:
-            if path.is_dir():
-                raise UserError(f"{option} {path}: is a folder; name a file")
-            check_output(path, option)
+            check_output(path, option, folder=False)
     if figure is not None and figure.suffix.lower() not in ("", ".png"):
         raise UserError(f"--figure {figure}: a figure is a PNG; name it {figure.with_suffix('.png')}")
     if table is not None and figure is not None and table.absolute() == figure.absolute():
@@ -154,13 +152,14 @@ def _answer(network: Network, images: list[str], options: argparse.Namespace) ->
     shown: list[Prediction] = []
     judge = _make_judge(network, options)
     with ExitStack() as stack:
-        table = Table(images, _list_asked(options), calibrated=options.calibrated)
-        outputs: list[Callable[[Prediction], None]] = [print_json if options.json else table.print]
+        outputs: list[Callable[[Prediction], None]] = [print_json]
+        if not options.json:
+            outputs = [Table(images, _list_asked(options), calibrated=options.calibrated).print]
         if options.csv:
-            outputs.append(stack.enter_context(write_csv(options.csv, top, judged=_list_asked(options))))
+            outputs.append(stack.enter_context(write_csv(options.csv, top, judged=judge is not None)))
         if options.figure:
             outputs.append(lambda prediction: shown.append(prediction) if len(shown) < MOST else None)
-        asked = top if judge is None else len(network.classes)
+        asked = top if options.sets is None else len(network.classes)
         answers: Iterator[Prediction] = network.stream(images, asked, options.batch_size, calibrated=options.calibrated)
         for prediction in answers if judge is None else judge.apply(answers, top):
             faults += prediction.error is not None

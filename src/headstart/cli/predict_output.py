@@ -80,7 +80,7 @@ class Table:
 
 
 @contextmanager
-def write_csv(path: Path, top: int, *, judged: Sequence[str] = ()) -> Iterator[Callable[[Prediction], None]]:
+def write_csv(path: Path, top: int, *, judged: bool = False) -> Iterator[Callable[[Prediction], None]]:
     """Inside this context, what this gives writes a line; the file replaces an old one when all are written."""
     import csv
 

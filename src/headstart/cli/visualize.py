@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from headstart.cli.predict import add_imports
 from headstart.config.paths import make_path
-from headstart.errors import UserError
 from headstart.storage.plain_text import escape_controls
 
 if TYPE_CHECKING:
@@ -125,9 +124,7 @@ def main(argv: Sequence[str]) -> int:
 
     configure_logging(quiet=False)
     if options.out:
-        if make_path(options.out).is_file():
-            raise UserError(f"--out {options.out}: is a file; name a folder")
-        check_output(make_path(options.out), "--out")
+        check_output(make_path(options.out), "--out", folder=True)
     if getattr(options, "images", None) and options.subject in PER_IMAGE:
         from headstart.cli.image_words import list_images
 

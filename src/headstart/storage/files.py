@@ -123,16 +123,20 @@ def make_folder(folder: Path, key: str) -> None:
         raise UserError(f"{key}: cannot make {folder}: {error.strerror or error}") from error
 
 
-def check_output(path: Path, option: str) -> None:
-    """Raise a UserError that names `option` if a file or folder cannot be made at this path; nothing is made yet."""
+def check_output(path: Path, option: str, *, folder: bool) -> None:
+    """Raise a UserError that names `option` if a file, or a folder, cannot be made here; nothing is made yet."""
     try:
+        if path.is_file() if folder else path.is_dir():
+            kinds = ("file", "folder") if folder else ("folder", "file")
+            raise UserError(f"{option} {path}: is a {kinds[0]}; name a {kinds[1]}")
         above = next(each for each in path.absolute().parents if each.exists())
     except OSError as error:
         raise UserError(f"{option} {path}: {error.strerror}; name another") from error
     if not above.is_dir():
         raise UserError(f"{option} {path}: {above} is a file, so nothing can be written below it; name another")
-    if not os.access(above if not path.is_dir() else path, os.W_OK | os.X_OK):
-        raise UserError(f"{option} {path}: nothing may be written to {above}; name another")
+    place = path if path.is_dir() else above
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"{option} {path}: nothing may be written to {place}; name another")
 
 
 def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:

@@ -54,22 +54,7 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         validated=None if average is None else average.module,
     )
     batches, val_batches = _make_loaders(context, phase, route, train, val)
-    best = BestWeights(
-        context.model,
-        context.best_weights(phase.name),
-        select=context.config.select,
-        patience=context.config.patience,
-        with_saved_weights=nullcontext if average is None else average.use_average,
-    )
-    monitor = PhaseMonitor(
-        phase=phase.name,
-        best=best,
-        run_log=context.run_log,
-        batches=batches.sampler,
-        checkpoint_every=context.config.checkpoint_every,
-        raise_if_lost=context.run.raise_if_lost,
-        pruner=_make_pruner(context, phase),
-    )
+    monitor = _make_monitor(context, phase, average, batches)
     assert phase.config.epochs is not None
     callbacks = _make_callbacks(context, phase, average, monitor)
     trainer = make_trainer(context.config.hardware, phase.config.epochs, context.run.folder, callbacks)
@@ -87,10 +72,30 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         live_forwards=0 if route.split else monitor.epochs * (images + len(val)) + len(val) * bool(monitor.start),
         seconds=monitor.seconds,
         extractions={} if extractor is None else dict(extractor.costs),
-        details={"best_epoch": best.epoch} | ({"start": monitor.start} if monitor.start else {}),
+        details={"best_epoch": monitor.best.epoch} | ({"start": monitor.start} if monitor.start else {}),
         earlier_seconds=monitor.earlier_seconds,
     )
     return FittedPhase(outcome, extractor)
+
+
+def _make_monitor(context: Context, phase: Phase, average: WeightAverage | None, batches: Any) -> PhaseMonitor:
+    """Make what watches the phase: its best weights, checkpoints, curves, and whether it is pruned."""
+    best = BestWeights(
+        context.model,
+        context.best_weights(phase.name),
+        select=context.config.select,
+        patience=context.config.patience,
+        with_saved_weights=nullcontext if average is None else average.use_average,
+    )
+    return PhaseMonitor(
+        phase=phase.name,
+        best=best,
+        run_log=context.run_log,
+        batches=batches.sampler,
+        checkpoint_every=context.config.checkpoint_every,
+        raise_if_lost=context.run.raise_if_lost,
+        pruner=_make_pruner(context, phase),
+    )
 
 
 def _fit(

@@ -49,7 +49,7 @@ class Judge:
     familiar: Familiar | None = None
 
     def apply(self, predictions: Iterable[Prediction], top: int) -> Iterator[Judged]:
-        """Judge answers that list all classes; `top` of these stay."""
+        """Judge answers; for sets they list all classes, of which `top` stay."""
         for batch in _batch(predictions, 1 if self.familiar is None else BATCH):
             for each, strange in zip(batch, self._find_unlike(batch), strict=True):
                 yield self._judge(each, top, strange)
