@@ -24,7 +24,8 @@ from headstart.config.environment import hide
 from headstart.config.schema import HardwareConfig
 from headstart.errors import Pruned, RunFailed, UserError
 from headstart.runtime import signals
-from headstart.storage.runs import Run, write_json
+from headstart.storage.files import write_json
+from headstart.storage.runs import Run
 
 GRACE = 5  # seconds for the other ranks to end after one has failed
 PATIENCE_AT_END = 30  # seconds that the others wait for rank 0 to close its files when the run is stopped
