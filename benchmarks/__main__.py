@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import (
     extraction,
     fashion,
+    jobs,
     look,
     memory,
     page,
@@ -42,6 +43,7 @@ MEASURES = {
     "look": look.measure,
     "page": page.measure,
     "sweep": sweep.measure,
+    "jobs": jobs.measure,
     "extraction": extraction.measure,
     "memory": memory.measure,
     "pipeline": pipeline.measure,
