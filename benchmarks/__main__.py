@@ -25,6 +25,7 @@ from benchmarks import (
     predict,
     prune,
     ray_workers,
+    shards,
     startup,
     stress,
     sweep,
@@ -53,6 +54,7 @@ MEASURES = {
     "predict": predict.measure,
     "prune": prune.measure,
     "ray": ray_workers.measure,
+    "shards": shards.measure,
     "visualize": visualize.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not
