@@ -76,7 +76,7 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
             this_run.update_state(tuned=tuned)
             log.info("  hardware.tune: %s", tune.describe_pin(tuned))
         phases_done = this_run.read_state().get("done", [])
-        if config.hardware.devices == 1:
+        if config.hardware.processes == 1:
             work(config, this_run, digests, phases_done, data)
         else:
             with progress.pause():
@@ -183,7 +183,7 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
         image_size=data.image_size,
         classes=len(data.classes),
     )
-    steps = tune.count_live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.devices)
+    steps = tune.count_live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.processes)
     study = Path(settled.output_dir) / settled.study
     tuned_hardware, tuned = tune.tune_hardware(setup, config.hardware.precision, steps, study, settled.cache)
     return replace(settled, hardware=tuned_hardware), tuned

@@ -44,15 +44,19 @@ class Sweep:
         self.ended: dict[int, str] = {}  # by number: done, skipped or failed
         self.journal: Journal | None = None
 
-    def announce(self) -> None:
-        """Log how many jobs there are, how many of them are complete, and how long the others will take."""
+    def announce(self, *, tries: bool = True) -> None:
+        """Log how many jobs there are, how many of them are complete, and how long the others will take.
+
+        Args:
+            tries: a few steps of networks of which no run is known, where the jobs run on machines like this one.
+        """
         configure_logging(quiet=False)
         from headstart.cli.forecast import Times, expect_jobs, try_networks
 
         with silence(), progress.watch_run(), progress.task("looking at the jobs of the sweep"):
             self.times = Times()
             self.expected = expect_jobs([job.config for job in self.jobs], self.times)
-            tried = try_networks(self.expected, self.times)
+            tried = try_networks(self.expected, self.times) if tries else 0
         self.began = time.monotonic()
         complete = sum(job.complete for job in self.expected)
         words = f"{count(len(self.jobs), 'job')}: {complete} complete already, {len(self.jobs) - complete} to run"

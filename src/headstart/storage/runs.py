@@ -49,6 +49,7 @@ IRRELEVANT = (
 )
 # Keys that came later are no part of the identity while they have this value: what they did before they existed.
 LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "data.folds": None, "data.fold": None}
+LATER |= {"hardware.nodes": 1}
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
