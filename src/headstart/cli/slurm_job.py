@@ -70,6 +70,8 @@ class SlurmJob:
         try:
             with signals.raise_on_signals(), heartbeat.beat(self.launch / NAME) if self.detached else nullcontext():
                 ended = self._run(here)
+                if ended.state == FAILED:  # it may have been stopped where a library makes an error of that
+                    signals.raise_if_stopped()
         except signals.Stopped as stopped:
             ended = self._stop(stopped, restarts)
         self.write(ended.state, seconds=time.time() - began, why=ended.why)
@@ -79,7 +81,9 @@ class SlurmJob:
         self.write(RUNNING, where=heartbeat.describe_process())
         try:
             with machines.lead(here):
-                self.setup.adopt()
+                with signals.defer_signals():  # some libraries cannot be imported in two goes
+                    self.setup.adopt()
+                signals.raise_if_stopped()
                 return remote.run(self.config, self.overrides, wait=True)
         except UserError as error:
             return _fail(str(error), code=2)

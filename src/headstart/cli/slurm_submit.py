@@ -19,7 +19,17 @@ from headstart.preflight.slurm import ME, Slurm
 
 LONGEST = 1001  # Slurm's MaxArraySize where its administrator set none: array indices are below it
 # Slurm's words for jobs that it will still run, runs, or is ending
-ALIVE = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED", "RESIZING"}
+ALIVE = {
+    "PENDING",
+    "CONFIGURING",
+    "RUNNING",
+    "SUSPENDED",
+    "COMPLETING",
+    "STAGE_OUT",
+    "SIGNALING",
+    "STOPPED",
+    "RESIZING",
+}
 ALIVE |= {"REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 # Variables by which Slurm describes a job to its processes: left in the environment, they are options of the next job
 LEAKS = re.compile(r"(SLURMD?|SRUN|PMIX?|PMI2)_")
@@ -43,7 +53,6 @@ def call(*command: str) -> subprocess.CompletedProcess[str]:
 
 def choose_parameters(settings: Slurm, hardware: HardwareConfig, study: str) -> dict[str, Any]:
     """What submitit is told of the jobs with this hardware; it writes the directives of sbatch."""
-    options = {str(name).replace("_", "-"): value for name, value in settings.sbatch.items()}
     return {
         "job_name": study,
         "partition": settings.partition,
@@ -61,8 +70,7 @@ def choose_parameters(settings: Slurm, hardware: HardwareConfig, study: str) -> 
         "wckey": None,  # submitit's own would be refused where Slurm checks them
         # srun takes over no --cpus-per-task of sbatch's; where one machine's task ends, the first one says why
         "srun_args": [f"--cpus-per-task={settings.cpus}", "--kill-on-bad-exit=0", "--wait=0"],
-        "additional_parameters": {"requeue": True}
-        | {name: value for name, value in options.items() if value is not None and value is not False},
+        "additional_parameters": {"requeue": True} | settings.options,
     }
 
 
@@ -79,7 +87,7 @@ class Submitter:
     settings: Slurm
     study: str
     folder: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def submit(self, jobs: Sequence[tuple[HardwareConfig, Callable[[], Any]]]) -> list[Any]:
         """Submit jobs with their hardware; returns submitit's object of each, in their order.

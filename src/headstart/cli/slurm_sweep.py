@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -16,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from headstart.cli import slurm_submit
-from headstart.cli.progress import Sweep
+from headstart.cli.progress import Sweep, name_option
 from headstart.cli.remote import Ended, Setup, make_orders
 from headstart.cli.slurm_job import SlurmJob
 from headstart.cli.slurm_submit import Submitter
 from headstart.cli.summary import Failure, JobSummary
 from headstart.config.words import count
+from headstart.errors import Pruned, RunFailed, UserError
 from headstart.preflight.slurm import Slurm
 from headstart.runtime import signals
-from headstart.storage.journal import FAILED, JOBS, RUNNING, WAITING, Journal
+from headstart.storage.journal import FAILED, JOBS, PRUNED, RUNNING, SKIPPED, WAITING, Journal
 from headstart.tracking import progress
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ GRACE = 40.0  # seconds for jobs that are cancelled to write a checkpoint; Slurm
 ENDED_WITHOUT = "its Slurm job {} ended without an answer ({}): see {}"
 
 
-def run(sweep: Sweep, summary: JobSummary, settings: Slurm, folder: Path, environment: Mapping[str, str]) -> None:
+def run(sweep: Sweep, summary: JobSummary, settings: Slurm, folder: Path, environment: dict[str, str]) -> None:
     """Run every job of a sweep, and count in `summary` how they ended.
 
     Args:
@@ -47,26 +49,20 @@ def run(sweep: Sweep, summary: JobSummary, settings: Slurm, folder: Path, enviro
         UserError: Slurm refuses the jobs.
         Stopped: a stop was requested; the jobs that ran have written a checkpoint, and none is left there.
     """
-    sweep.announce(tries=False)
-    launch = folder.absolute()
-    setup = Setup(launcher="slurm", folder=Path.cwd(), path=sys.path, threads=settings.cpus)
-    orders = [
-        (job.config.hardware, SlurmJob(setup, launch, settings.detach, number, *make_orders(job), settings.max_requeues))
-        for number, job in enumerate(sweep.jobs)
-    ]
-    (launch / JOBS).mkdir(parents=True, exist_ok=True)
-    submitter = Submitter(settings, sweep.jobs[0].config.study, launch / JOBS, environment)
-    submitted = submitter.submit(orders)
-    arrays = ", ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in submitted))
-    log.info("submitted as Slurm job %s; logs are in %s", arrays, folder / JOBS)
-    if settings.detach:
-        Journal(folder).hand_over(sweep.list_states(), f"Slurm job {arrays}")
-        studies = dict.fromkeys(job.config.study for job in sweep.jobs)
-        summary.closing = [f"see how far they are: headstart status {study}" for study in studies]
-        return
-    with Journal(folder).open(sweep.list_states()) as sweep.journal:
-        jobs = Jobs(sweep, summary, submitted, launch / JOBS)
-        with signals.defer_signals():
+    sweep.tries = False  # this machine is not like those that run the jobs
+    sweep.announce()
+    ended = find_ended(sweep)
+    journal = Journal(folder)
+    with signals.defer_signals():  # from here on jobs may be there, which a stop has to cancel
+        submitted = _submit(sweep, settings, folder, [n for n in range(len(sweep.jobs)) if n not in ended], environment)
+        if settings.detach and submitted:
+            _leave(sweep, journal, submitted)
+            _count_all(ended, sweep, summary)
+            summary.closing = _describe_studies(sweep)
+            return
+        with journal.open(sweep.list_states()) as sweep.journal:
+            _count_all(ended, sweep, summary)
+            jobs = Jobs(sweep, summary, submitted, folder.absolute() / JOBS)
             jobs.run_all()
             if signum := signals.requested_stop():
                 jobs.stop()
@@ -74,17 +70,79 @@ def run(sweep: Sweep, summary: JobSummary, settings: Slurm, folder: Path, enviro
     summary.closing = sweep.describe_end()
 
 
+def _submit(
+    sweep: Sweep, settings: Slurm, folder: Path, numbers: list[int], environment: dict[str, str]
+) -> dict[int, Any]:
+    """Submit the jobs with these numbers; returns submitit's object of each."""
+    launch = folder.absolute()
+    setup = Setup(launcher="slurm", folder=Path.cwd(), path=sys.path, threads=settings.cpus)
+    orders = [
+        (
+            sweep.jobs[number].config.hardware,
+            SlurmJob(setup, launch, settings.detach, number, *make_orders(sweep.jobs[number]), settings.max_requeues),
+        )
+        for number in numbers
+    ]
+    (launch / JOBS).mkdir(parents=True, exist_ok=True)
+    submitter = Submitter(settings, sweep.jobs[0].config.study, launch / JOBS, environment)
+    submitted = dict(zip(numbers, submitter.submit(orders), strict=True))
+    if submitted:
+        log.info("submitted as %s; logs are in %s", _name_arrays(submitted), folder / JOBS)
+    return submitted
+
+
+def _name_arrays(submitted: Mapping[int, Any]) -> str:
+    return "Slurm job " + ", ".join(dict.fromkeys(job.job_id.partition("_")[0] for job in submitted.values()))
+
+
+def _leave(sweep: Sweep, journal: Journal, submitted: Mapping[int, Any]) -> None:
+    """Write for `headstart status` what was submitted; the jobs say the rest themselves."""
+    journal.hand_over(sweep.list_states(), _name_arrays(submitted))
+    sweep.journal = journal
+
+
+def _describe_studies(sweep: Sweep) -> list[str]:
+    studies = dict.fromkeys((job.config.study, job.config.output_dir) for job in sweep.jobs)
+    return [
+        f"see how far they are: headstart status {shlex.quote(study)}{name_option(where)}" for study, where in studies
+    ]
+
+
+def find_ended(sweep: Sweep) -> dict[int, Ended]:
+    """The jobs, by number, whose runs are complete or pruned already: these need no place on the cluster."""
+    from headstart import train
+
+    found: dict[int, Ended] = {}
+    for number, job in enumerate(sweep.jobs):
+        if sweep.expected[number].complete and not job.config.hardware.tune:  # tuning would begin here
+            with suppress(UserError, RunFailed, OSError):  # the job itself says what is wrong
+                try:
+                    done = train.find_done(job.config)
+                except Pruned as verdict:
+                    found[number] = Ended(PRUNED, pruned=str(verdict))
+                else:
+                    found |= {number: Ended(SKIPPED, done.read_accuracy("test"))} if done else {}
+    return found
+
+
+def _count_all(ended: Mapping[int, Ended], sweep: Sweep, summary: JobSummary) -> None:
+    """Note the jobs that have ended before they began."""
+    for number, each in ended.items():
+        sweep.begin_job(number)
+        each.count(sweep, summary, number)
+
+
 class Jobs:
     """The jobs of a sweep on Slurm.
 
     Args:
-        submitted: submitit's object of each job, in the order of the sweep.
+        submitted: submitit's object of each job, by its number in the sweep.
         folder: of their answers and logs.
     """
 
-    def __init__(self, sweep: Sweep, summary: JobSummary, submitted: list[Any], folder: Path) -> None:
+    def __init__(self, sweep: Sweep, summary: JobSummary, submitted: Mapping[int, Any], folder: Path) -> None:
         self.sweep, self.summary, self.folder = sweep, summary, folder
-        self.left = dict(enumerate(submitted))  # those that have not ended
+        self.left = dict(submitted)  # those that have not ended
         self.said: dict[int, tuple[str, int]] = {}  # of each: its last state, and how often it was started again
         self.gone: dict[int, tuple[float, str]] = {}  # that Slurm runs no more: since when, and its last words of them
         self.asked, self.pause = time.monotonic(), FIRST
@@ -164,7 +222,7 @@ class Jobs:
             del self.left[number]
 
     def stop(self) -> None:
-        """Cancel the jobs: those that run write a checkpoint at their next step, as far as Slurm gives them the time."""
+        """Cancel the jobs: those that run write a checkpoint at their next step, if Slurm gives them the time."""
         identities = [job.job_id for job in self.left.values()]
         slurm_submit.cancel(identities)
         end = time.monotonic() + GRACE

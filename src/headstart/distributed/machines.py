@@ -106,7 +106,7 @@ def explain_missing(folder: Path, names: Sequence[str], why: str) -> RunFailed:
     missing = [f"{name} (machine {number + 1})" for number, name in enumerate(names) if number not in came]
     if missing:
         return RunFailed(
-            f"{' and '.join(missing)} of {len(names)} did not come to {names[0]} within {PATIENCE} s, so the run did not "
-            "begin: its own log says why"
+            f"{' and '.join(missing)} of {len(names)} did not come to {names[0]} within {PATIENCE} s, so the run did "
+            "not begin: its own log says why"
         )
     return RunFailed(f"the {len(names)} machines did not meet at {names[0]} within {PATIENCE} s: {why}")

@@ -159,7 +159,9 @@ def _read_engines(command: Command, shared: DictConfig, *, searches: bool, machi
         command.ray = launcher.read_settings(shared)
         here = command.ray.address is None
     elif slurm.is_slurm(shared):
-        command.problems += slurm.find_problems(shared, multirun=command.multirun, runs_all=command.runs_all or searches)
+        command.problems += slurm.find_problems(
+            shared, multirun=command.multirun, runs_all=command.runs_all or searches
+        )
         command.problems += slurm.find_missing() if machine else ()
         command.slurm = slurm.read_settings(shared) if not command.problems else None
         here = False

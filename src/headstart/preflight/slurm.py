@@ -1,10 +1,10 @@
-"""The launcher that hands the jobs of a sweep to Slurm (`hydra/launcher=slurm`): its settings, and what is wrong there."""
+"""The launcher that hands the jobs of a sweep to Slurm (`hydra/launcher=slurm`): its settings, and what is wrong."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +20,7 @@ ME = "hydra/launcher=slurm"
 # as `man sbatch` has it: minutes, minutes:seconds, hours:minutes:seconds, days-hours, days-hours:minutes[:seconds]
 TIME = re.compile(r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}")
 GPUS = re.compile(r"([A-Za-z][\w.-]*:)?[1-9]\d*|0")
+OPTION = re.compile(r"--([a-z][a-z0-9-]*)(?:[= ]([^\n]+))?")
 MEMORY = re.compile(r"\d+[KMGT]?")
 # options of sbatch that follow from other settings, and where these are
 SET_ELSEWHERE = {
@@ -47,7 +48,7 @@ class Slurm:
         at_once: how many jobs run at the same time; None: no limit.
         setup: lines of shell that run before a job's Python.
         python: the words that start Python, such as those of a container; None: the Python of the command.
-        sbatch: further options of sbatch, by their names without dashes in front.
+        sbatch: further options of sbatch, as it takes them: `--constraint a100`.
         warn: seconds before its time is up at which a job is asked to stop.
         max_requeues: how often a job that was asked to stop goes on.
         detach: submit the jobs, and do not wait for them.
@@ -63,10 +64,16 @@ class Slurm:
     at_once: int | None = None
     setup: list[str] = field(default_factory=list)
     python: str | None = None
-    sbatch: dict[str, Any] = field(default_factory=dict)
+    sbatch: list[str] = field(default_factory=list)
     warn: int = 120
     max_requeues: int = 50
     detach: bool = False
+
+    @property
+    def options(self) -> dict[str, str | bool]:
+        """The further options of sbatch, by their names without dashes in front; True: it takes no value."""
+        found = (OPTION.fullmatch(text) for text in self.sbatch)
+        return {each[1]: True if each[2] is None else each[2] for each in found if each}
 
     def count_gpus(self, hardware: HardwareConfig) -> str | int:
         """What a job with this hardware asks for on each machine, 0 for none."""
@@ -116,18 +123,8 @@ def find_problems(composed: DictConfig, *, multirun: bool, runs_all: bool) -> It
         elif wish := _describe_wish(name, value):
             yield f"{KEY}.{name}={value}: must be {wish}"
         elif name == "sbatch":
-            yield from _find_option_problems(value)
-
-
-def _find_option_problems(options: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in options.items():
-        dashed = str(name).replace("_", "-")
-        if dashed.startswith("-") or not re.fullmatch(r"[a-z][a-z0-9-]*", dashed):
-            yield f"{KEY}.sbatch.{name}: must be an option's name without dashes in front, such as constraint"
-        elif dashed in SET_ELSEWHERE:
-            yield f"{KEY}.sbatch.{name}: is set by {SET_ELSEWHERE[dashed]}"
-        elif "\n" in str(value):
-            yield f"{KEY}.sbatch.{name}: must be one line"
+            taken = [option for option in Slurm(sbatch=value).options if option in SET_ELSEWHERE]
+            yield from (f"{KEY}.sbatch: --{option} is set by {SET_ELSEWHERE[option]}" for option in taken)
 
 
 def find_job_problems(settings: Slurm | None, hardware: Sequence[HardwareConfig]) -> Iterator[str]:
@@ -157,8 +154,8 @@ def _describe_wish(name: str, value: Any) -> str:
         return "true or false"
     if name == "setup" and not (isinstance(value, list) and all(isinstance(line, str) for line in value)):
         return "a list of lines of shell, such as [module load cuda]"
-    if name == "sbatch" and not isinstance(value, dict):
-        return "options of sbatch with their values, such as {constraint: a100}"
+    if name == "sbatch" and not (isinstance(value, list) and all(OPTION.fullmatch(str(each)) for each in value)):
+        return "a list of options of sbatch in their long form, such as [--constraint a100, --exclusive]"
     if value is None:
         return ""
     if name in ("partition", "account", "qos", "python") and not (text.strip() and "\n" not in text):

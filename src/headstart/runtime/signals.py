@@ -73,8 +73,8 @@ def _handle(signum: int, frame: FrameType | None) -> None:
     before, _request.handled_at = _request.handled_at, time.monotonic()
     if _request.handled_at - before < _request.echo:
         return
-    if _request.deferred and _request.signum is None:
-        _request.signum = signum
+    first, _request.signum = _request.signum is None, signum
+    if _request.deferred and first:
         log.info("%s: stopping at the next step; once more to stop at once", signal.Signals(signum).name)
     else:
         raise Stopped(signum)
@@ -112,7 +112,7 @@ def hold_signals() -> Iterator[None]:
 
 
 def ignore_signals() -> None:
-    """Ignore all of `SIGNALS`, here and in the processes that this one starts: Slurm may send them to all of a job's."""
+    """Ignore all of `SIGNALS`, here and in processes that this one starts: Slurm may send them to all of a job's."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -28,8 +28,9 @@ log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 # What a run that begins anew removes, with its checkpoints
-OUTPUTS = ["result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv"]
-OUTPUTS += ["probe.safetensors", "unlike.safetensors"]
+OUTPUTS = (
+    "result.json state.json metrics.csv predictions.csv predictions.npz probe.safetensors unlike.safetensors".split()
+)
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
     *("study", "output_dir", "cache_dir"),  # where it is kept
@@ -48,8 +49,8 @@ IRRELEVANT = (
     "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
 # Keys that came later are no part of the identity while they have this value: what they did before they existed.
-LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "data.folds": None, "data.fold": None}
-LATER |= {"hardware.nodes": 1}
+LATER: dict[str, Any] = {"data.resize": "crop", "hardware.nodes": 1}
+LATER |= dict.fromkeys(("data.pixel_range", "data.group", "data.folds", "data.fold"))
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
