@@ -28,16 +28,13 @@ log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 # What a run that begins anew removes, with its checkpoints
-OUTPUTS = (
-    "result.json state.json metrics.csv predictions.csv predictions.npz probe.safetensors unlike.safetensors".split()
-)
+OUTPUTS = ["result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv"]
+OUTPUTS += ["probe.safetensors", "unlike.safetensors"]
 # Settings that cannot change a result are no part of the identity.
 IRRELEVANT = (
     *("study", "output_dir", "cache_dir"),  # where it is kept
     *("rerun", "fail_fast", "sweep", "trial", "prune"),  # of the command; a pruned run has no result
-    "checkpoint_every",
-    "keep",
-    "figures",
+    *("checkpoint_every", "keep", "figures"),
     "head",  # if a strategy uses it, the strategy contains it
     "logger",
     "hardware.workers",
