@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +67,13 @@ def make_environment(cluster: Cluster) -> dict[str, str]:
     return os.environ | {"SLURM_CONF": str(cluster.config), "PYTHONPATH": os.pathsep.join(paths)}
 
 
-def read_jobs(folder: Path) -> dict[int, dict[str, Any]]:
-    """What the jobs of a launch say of themselves, by number."""
-    found = {}
-    for path in folder.glob("outputs/*/.hydra/*/slurm/[0-9].json"):
-        found[int(path.stem)] = json.loads(path.read_text("utf-8"))
-    return found
+def read_job(folder: Path, number: int = 0) -> dict[str, Any]:
+    """What a job of a launch says of itself."""
+    for launch in folder.glob("outputs/*/.hydra/*/slurm"):
+        with suppress(FileNotFoundError):
+            found: dict[str, Any] = json.loads((launch / f"{number}.json").read_text("utf-8"))
+            return found
+    return {"state": "waiting", "restarts": 0}
 
 
 def find_array(folder: Path) -> str:
@@ -108,18 +111,18 @@ def test_jobs_that_are_stopped_go_on_and_others_fail_alone(cluster: Cluster, tmp
     wait_until(lambda: min(count_epochs(on_slurm, 0), count_epochs(on_slurm, 1)) > 2)
     array = find_array(on_slurm)
     cluster.call("scancel", "--signal=USR2", f"{array}_0")
-    wait_until(lambda: read_jobs(on_slurm)[0]["state"] == "waiting")
+    wait_until(lambda: read_job(on_slurm, 0)["state"] == "waiting")
     cluster.call(
         "sbatch", "--partition=high", "--exclusive", f"--nodelist={NODES[1]}", "--output=/dev/null", "--wrap=:"
     )
-    wait_until(lambda: read_jobs(on_slurm)[1]["restarts"] > 0)
-    wait_until(lambda: read_jobs(left)[0]["restarts"] > 0)
+    wait_until(lambda: read_job(on_slurm, 1)["restarts"] > 0)
+    wait_until(lambda: read_job(left, 0)["restarts"] > 0)
     for folder in (on_slurm, left):
         (folder / "hurry").touch()
     code = process.wait(300)
     said = (on_slurm / "said").read_text()
     assert code == 1, said
-    wait_until(lambda: read_jobs(left)[0]["state"] in ("done", "failed"))
+    wait_until(lambda: read_job(left, 0)["state"] in ("done", "failed"))
     for command in (("--sweep", "lines.yaml"), (*SLOW.split(), "seed=4")):
         fork_server.run(*SMALL, *command, cwd=make_lines(alone))
     assert len(read_results(alone)) == 3
@@ -172,9 +175,10 @@ def test_a_run_on_two_machines_goes_on_and_never_begins_with_one(cluster: Cluste
     broken = start(lacking, *words, *two, f"hydra.launcher.python=bash {wrapper}", env=env)
     wait_until(lambda: count_epochs(on_slurm, 0) > 2)
     cluster.call("scancel", "--signal=TERM", find_array(on_slurm))
-    wait_until(lambda: read_jobs(on_slurm)[0]["restarts"] > 0)
+    wait_until(lambda: read_job(on_slurm, 0)["restarts"] > 0)
     (on_slurm / "hurry").touch()
     assert process.wait(200) == 0, (on_slurm / "said").read_text()
+    check_a_stopped_command(cluster, make_folder(tmp_path / "ended"), env)
     assert broken.wait(200) == 1, (lacking / "said").read_text()
     said = (lacking / "said").read_text()
     assert f"{read_names(cluster)[1]} (machine 2) of 2 did not come to {read_names(cluster)[0]} within 45 s" in said
@@ -184,6 +188,16 @@ def test_a_run_on_two_machines_goes_on_and_never_begins_with_one(cluster: Cluste
     ((_, one),), ((_, both),) = read_results(alone).items(), read_results(on_slurm).items()
     assert both == one, "as two processes of one machine"
     assert count_attempts(on_slurm) == [2]
+
+
+def check_a_stopped_command(cluster: Cluster, folder: Path, env: dict[str, str]) -> None:
+    process = start(folder, *SMALL, *SLOW.split(), *ON_SLURM, "seed=5", env=env)
+    wait_until(lambda: count_epochs(folder, 5) > 2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM, (folder / "said").read_text()
+    assert not cluster.call("squeue", "--noheader", f"--jobs={find_array(folder)}")
+    (state,) = folder.glob("outputs/runs/*/state.json")
+    assert json.loads(state.read_text())["status"] == "interrupted"
 
 
 def read_names(cluster: Cluster) -> list[str]:

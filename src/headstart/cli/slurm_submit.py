@@ -154,16 +154,10 @@ def _use(environment: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def list_states(identities: Sequence[str], *, alive: bool = False) -> dict[str, str] | None:
-    """Slurm's words for the states of jobs, by identity; what it has forgotten is left out; None: it does not answer.
-
-    Args:
-        alive: only of those that have not ended.
-    """
+def list_states(identities: Sequence[str]) -> dict[str, str] | None:
+    """Slurm's words for the states of jobs, by identity, without those it has forgotten; None: it does not answer."""
     arrays = ",".join(dict.fromkeys(each.partition("_")[0] for each in identities))
-    states = "all" if not alive else ",".join(sorted(ALIVE))
-    options = ("--noheader", "--array", "--format=%i|%T", f"--states={states}", f"--jobs={arrays}")
-    found = call("squeue", *options)
+    found = call("squeue", "--noheader", "--array", "--format=%i|%T", "--states=all", f"--jobs={arrays}")
     if found.returncode:
         return {} if "Invalid job id" in found.stderr else None
     pairs = [line.strip().partition("|") for line in found.stdout.splitlines()]

@@ -20,7 +20,7 @@ from headstart.cli import slurm_submit
 from headstart.cli.progress import Sweep, name_option
 from headstart.cli.remote import Ended, Setup, make_orders
 from headstart.cli.slurm_job import SlurmJob
-from headstart.cli.slurm_submit import Submitter
+from headstart.cli.slurm_submit import ALIVE, Submitter
 from headstart.cli.summary import Failure, JobSummary
 from headstart.config.words import count
 from headstart.errors import Pruned, RunFailed, UserError
@@ -203,7 +203,7 @@ class Jobs:
             return
         for number, job in self.left.items():
             state = found.get(job.job_id, "gone")
-            if state in slurm_submit.ALIVE:
+            if state in ALIVE:
                 self.gone.pop(number, None)
             else:
                 self.gone.setdefault(number, (time.monotonic(), state))
@@ -226,7 +226,7 @@ class Jobs:
         identities = [job.job_id for job in self.left.values()]
         slurm_submit.cancel(identities)
         end = time.monotonic() + GRACE
-        while time.monotonic() < end and slurm_submit.list_states(identities, alive=True):
+        while time.monotonic() < end and ALIVE & set((slurm_submit.list_states(identities) or {}).values()):
             time.sleep(LOOK)
         for number in list(self.sweep.running):
             self.sweep.end_job(number, WAITING)

@@ -140,9 +140,11 @@ def read_launch(path: Path) -> Launch | None:
         head = json.loads(lines[0])
         jobs = [JobState(**job) for job in head["jobs"]]
         launch = Launch(path, str(head["owner"]), float(head["began"]), jobs, detached=bool(head.get("detached")))
-        lines += [file.read_text("utf-8") for file in path.parent.glob(f"{JOBS}/*.json")] if launch.detached else []
     except (OSError, ValueError, LookupError, TypeError):
         return None
+    for number in range(len(jobs) if launch.detached else 0):
+        with suppress(OSError):  # it has not begun
+            lines.append((path.parent / JOBS / f"{number}.json").read_text("utf-8"))
     for line in lines[1:]:
         with suppress(ValueError, LookupError, TypeError):
             event = json.loads(line)
