@@ -117,12 +117,15 @@ def test_jobs_that_are_stopped_go_on_and_others_fail_alone(cluster: Cluster, tmp
     )
     wait_until(lambda: read_job(on_slurm, 1)["restarts"] > 0)
     wait_until(lambda: read_job(left, 0)["restarts"] > 0)
+    cluster.call("scontrol", "update", f"jobid={find_array(left)}", "timelimit=30")  # else a slow machine never ends
     for folder in (on_slurm, left):
         (folder / "hurry").touch()
     code = process.wait(300)
     said = (on_slurm / "said").read_text()
     assert code == 1, said
     wait_until(lambda: read_job(left, 0)["state"] in ("done", "failed"))
+    (log,) = left.glob("outputs/runs/.hydra/*/slurm/*.out")
+    assert "SIGUSR2: stopping at the next step" in log.read_text(), "what Slurm sends before the time is up"
     for command in (("--sweep", "lines.yaml"), (*SLOW.split(), "seed=4")):
         fork_server.run(*SMALL, *command, cwd=make_lines(alone))
     assert len(read_results(alone)) == 3

@@ -106,8 +106,10 @@ class Sweep:
         if later is None or self.times is None:
             return None
         running = list(self.running.items())  # the thread that shows progress reads it while jobs begin and end
-        whole = [(self.times.expect(self.expected[number]) or 0.0, began) for number, began in running]
-        now = [max(0.0, seconds - (time.monotonic() - began)) for seconds, began in whole]
+        whole = [(self.estimate([number]), began) for number, began in running]
+        now = [max(0.0, seconds - (time.monotonic() - began)) for seconds, began in whole if seconds is not None]
+        if len(now) < len(running):
+            return None
         return max([(later + sum(now)) / self.at_once, *now])
 
     def count_ended(self) -> str:
