@@ -7,6 +7,7 @@ and from the same folder. Slurm itself does so after a machine has failed.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -27,6 +28,8 @@ from headstart.runtime import signals
 from headstart.storage import heartbeat
 from headstart.storage.journal import FAILED, JOBS, NAME, RUNNING, WAITING
 from headstart.storage.runs import write_json
+
+log = logging.getLogger(__name__)
 
 TRIES, PAUSE = 10, 3.0  # to reach Slurm's controller, and seconds between them
 
@@ -95,6 +98,7 @@ class SlurmJob:
         self.write(WAITING, why=str(stopped))
         if refusal := requeue():
             return _fail(f"{stopped}, and Slurm does not run it once more: {refusal}")
+        log.info("%s: Slurm runs the job again, and it goes on from its checkpoint", stopped)
         raise SystemExit(stopped.exit_code)
 
     def write(self, state: str, **facts: Any) -> None:

@@ -164,9 +164,9 @@ class Jobs:
         for number, job in list(self.left.items()):
             self._read_state(number)
             if job.paths.result_pickle.exists():
-                self._end(number, job.task(0).result())
+                self._end(number, self._read_answer(number))
             elif number in self.gone and time.monotonic() - self.gone[number][0] > LATE:
-                self._end(number, self._explain(number))
+                self._end(number, self._explain(number, self.gone[number][1]))
         if time.monotonic() - self.asked > self.pause:
             self._ask()
         if self.summary.failed and any(self.sweep.jobs[number].config.fail_fast for number in self.left):
@@ -208,8 +208,15 @@ class Jobs:
             else:
                 self.gone.setdefault(number, (time.monotonic(), state))
 
-    def _explain(self, number: int) -> Ended:
-        job, (_, state) = self.left[number], self.gone[number]
+    def _read_answer(self, number: int) -> Ended:
+        try:
+            answer: Ended = self.left[number].task(0).result()
+        except Exception as error:  # of `SlurmJob` itself, such as a full disk
+            return self._explain(number, str(error).strip().splitlines()[0])
+        return answer
+
+    def _explain(self, number: int, state: str) -> Ended:
+        job = self.left[number]
         why = ENDED_WITHOUT.format(job.job_id, state, job.paths.stderr)
         return Ended(FAILED, failure=Failure(f"headstart: {why}", why, 1))
 

@@ -18,7 +18,7 @@ from typing import Any
 from headstart.errors import RunFailed, UserError
 from headstart.storage import heartbeat
 
-PATIENCE = 45  # seconds in which all agents have to come; with their start, a missing one is noticed within a minute
+PATIENCE = 40  # seconds in which all agents have to come; with their start, a missing one is noticed within a minute
 SILENT = 180.0  # seconds without a sign of life of the first machine; a network's disk may show it late
 FIRST, OVER, HERE = "first", "over", "here"
 
