@@ -68,6 +68,7 @@ def test_all_files_are_visited() -> None:
         "hydra/sweeper/headstart.yaml",
         "hydra/sweeper/search.yaml",
         "hydra/launcher/ray.yaml",
+        "hydra/launcher/slurm.yaml",
     }
 
 

@@ -53,30 +53,18 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
         UserError: the data, the weights or the machine are not fit for the run.
         Pruned: its siblings are better (`prune`); it has no result.
     """
-    own_code.load(config.imports or ())
-    config = replace(config, model=preprocessing.adopt(config.model))
-    spec = preprocessing.expected_input(config.model)
-    phases = _plan(config)
-    tune.check_compiler(hardware.resolve_hardware(config.hardware))
-    data = prepare_data(config, spec)
-    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
-    config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
-    config, tuned = _resolve_auto(config, data, phases)
-    source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
-    digests |= digest_own_code(config)
-    if (done := find_completed(config, digests)) is not None:
-        return _skip(config, done)
-    raise_if_pruned(config, digests)
+    config, data, digests, tuned = _resolve(config)
+    if (done := _find_done(config, digests)) is not None:
+        return done
     with runs.lock_run(to_plain(config), digests) as this_run:
-        if (done := find_completed(config, digests)) is not None:  # another process has completed it meanwhile
-            return _skip(config, done)
+        if (done := _find_done(config, digests)) is not None:  # another process has completed it meanwhile
+            return done
         this_run.begin(to_plain(config), overrides, config.rerun)
         if tuned:
             this_run.update_state(tuned=tuned)
             log.info("  hardware.tune: %s", tune.describe_pin(tuned))
         phases_done = this_run.read_state().get("done", [])
-        if config.hardware.devices == 1:
+        if config.hardware.processes == 1:
             work(config, this_run, digests, phases_done, data)
         else:
             with progress.pause():
@@ -94,11 +82,36 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     return result
 
 
-def _skip(config: RunConfig, done: Result) -> Result:
+def find_done(config: RunConfig) -> Result | None:
+    """The result of a completed run, looked for as `run` does; None if there is none; raises Pruned if it was."""
+    config, _, digests, _ = _resolve(config)
+    return _find_done(config, digests)
+
+
+def _find_done(config: RunConfig, digests: Mapping[str, str | None]) -> Result | None:
+    if (done := find_completed(config, digests)) is None:
+        raise_if_pruned(config, digests)
+        return None
     skip(config, done)
     keep.say_if_missing(done.folder, config.keep)
     done.skipped = True
     return done
+
+
+def _resolve(config: RunConfig) -> tuple[RunConfig, Data, dict[str, str | None], dict[str, Any] | None]:
+    """Read the data and resolve what a config leaves open; also returns the digests, and what `hardware.tune` chose."""
+    own_code.load(config.imports or ())
+    config = replace(config, model=preprocessing.adopt(config.model))
+    spec = preprocessing.expected_input(config.model)
+    phases = _plan(config)
+    tune.check_compiler(hardware.resolve_hardware(config.hardware))
+    data = prepare_data(config, spec)
+    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
+    config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
+    config, tuned = _resolve_auto(config, data, phases)
+    source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
+    digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
+    return config, data, digests | digest_own_code(config), tuned
 
 
 def work(
@@ -188,7 +201,7 @@ def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tup
         image_size=data.image_size,
         classes=len(data.classes),
     )
-    steps = tune.count_live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.devices)
+    steps = tune.count_live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.processes)
     study = Path(settled.output_dir) / settled.study
     tuned_hardware, tuned = tune.tune_hardware(setup, config.hardware.precision, steps, study, settled.cache)
     return replace(settled, hardware=tuned_hardware), tuned

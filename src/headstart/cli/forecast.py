@@ -93,7 +93,8 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
     for config in configs:
         with suppress(UserError, RunFailed):  # weights of an earlier job of this sweep, which are not there yet
             config = replace(config, model=preprocessing.adopt(config.model))
-        config = replace(config, hardware=hardware.resolve_hardware(config.hardware))
+        with suppress(UserError):  # hardware that only the machines have that will run the job
+            config = replace(config, hardware=hardware.resolve_hardware(config.hardware))
         study = Path(config.output_dir) / config.study
         if study not in found:
             found[study], pruned[study] = {}, list(_read_pruned(study))

@@ -1,4 +1,4 @@
-"""Run the jobs of a checked command: one after the other in this process, or on Ray; a failed one stops no other."""
+"""Run the jobs of a checked command: here one after the other, or on Ray or Slurm; a failed one stops no other."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def run_jobs(command: Command, summary: JobSummary, run_sweep: RunSweep) -> None
 
 
 def run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
-    """Run the jobs of a sweep: one after the other, or on Ray."""
+    """Run the jobs of a sweep: one after the other, or on Ray or Slurm."""
     sweep = Sweep(command.jobs, command.repeated)
     summary.shares = True
     folder = Path(settings.hydra.sweep.dir)
@@ -67,6 +67,11 @@ def run_sweep(command: Command, settings: DictConfig, context: HydraContext, sum
         from headstart.cli import ray_sweep
 
         ray_sweep.run(sweep, summary, command.ray, folder, dict(settings.hydra.job.env_set))
+        return
+    if command.slurm is not None:
+        from headstart.cli import slurm_sweep
+
+        slurm_sweep.run(sweep, summary, command.slurm, folder, dict(settings.hydra.job.env_set))
         return
     sweep.announce()
     with Journal(folder).open(sweep.list_states()) as sweep.journal:

@@ -82,6 +82,7 @@ MEANINGS = {
     "hardware": "Where and how the run computes.",
     "hardware.accelerator": "What computes: cpu or gpu; auto: a GPU where there is one.",
     "hardware.devices": "How many processes, one per GPU or CPU core; -1: all.",
+    "hardware.nodes": "Machines of a run, each with hardware.devices processes; several: hydra/launcher=slurm.",
     "hardware.precision": "Of products in training: 32, bf16 or 16 bits; auto: bf16 on GPUs that have it.",
     "hardware.memory_format": "The order of the numbers of an image in memory.",
     "hardware.compile": "Whether the network is compiled by torch.compile: a minute at the start, faster steps.",

@@ -102,6 +102,7 @@ class HardwareConfig:
 
     accelerator: str = "auto"
     devices: int = 1
+    nodes: int = 1  # machines, each with `devices` processes; more than one with hydra/launcher=slurm only
     precision: str = "auto"
     memory_format: str = "channels_last"
     compile: bool = False
@@ -111,6 +112,11 @@ class HardwareConfig:
     clip: float | None = None
     workers: int = 0
     threads: int | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many processes a resolved config asks for, on all machines together."""
+        return self.devices * self.nodes
 
 
 @dataclass

@@ -26,7 +26,8 @@ IRRELEVANT = (
     "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
 # Keys that came later are no part of the identity while they have this value: what they did before they existed.
-LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "data.folds": None, "data.fold": None}
+LATER: dict[str, Any] = {"data.resize": "crop", "hardware.nodes": 1}
+LATER |= dict.fromkeys(("data.pixel_range", "data.group", "data.folds", "data.fold"))
 
 
 def compute_identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
