@@ -68,6 +68,7 @@ def test_all_files_are_visited() -> None:
         "hydra/sweeper/headstart.yaml",
         "hydra/sweeper/search.yaml",
         "hydra/launcher/ray.yaml",
+        *(f"wandb_sweep/{method}.yaml" for method in ("grid", "random", "bayes")),  # `tracking/test_wandb_sweep.py`
     }
 
 

@@ -31,7 +31,7 @@ from headstart.storage.records import Result
 from headstart.storage.skip import find_completed, raise_if_pruned, skip
 from headstart.strategy.plan import Phase, check_schedule, plan_phases
 from headstart.strategy.route import check_probes, choose_route
-from headstart.tracking import progress
+from headstart.tracking import progress, wandb_sweep
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.facts import log_facts
 from headstart.training.phases import run_phases
@@ -66,11 +66,11 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
     digests |= digest_own_code(config)
     if (done := find_completed(config, digests)) is not None:
-        return _skip(config, done)
+        return _skip(config, done, {**digests, "content": data.content})
     raise_if_pruned(config, digests)
     with runs.lock_run(to_plain(config), digests) as this_run:
         if (done := find_completed(config, digests)) is not None:  # another process has completed it meanwhile
-            return _skip(config, done)
+            return _skip(config, done, {**digests, "content": data.content})
         this_run.begin(to_plain(config), overrides, config.rerun)
         if tuned:
             this_run.update_state(tuned=tuned)
@@ -94,9 +94,15 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     return result
 
 
-def _skip(config: RunConfig, done: Result) -> Result:
+def _skip(config: RunConfig, done: Result, digests: Mapping[str, str | None]) -> Result:
     skip(config, done)
     keep.say_if_missing(done.folder, config.keep)
+    if config.logger.wandb and wandb_sweep.find_run_id():  # the sweep waits for the score of what it has asked for
+        this_run = runs.Run(done.folder, done.folder.name, config.study, done.folder.name.rpartition("-")[2])
+        with _open_logger(
+            replace(config, logger=wandb_sweep.leave_others_out(config.logger)), this_run, digests
+        ) as run_log:
+            run_log.finish(done)
     done.skipped = True
     return done
 

@@ -17,7 +17,7 @@ import pytest
 from headstart.config.schema import LoggerConfig
 from headstart.runtime.signals import Stopped
 from headstart.tracking.logger import RunLog
-from headstart.tracking.wandb_recordings import find_recordings, is_uploaded
+from headstart.tracking.wandb_recordings import SYNCED, find_recordings, find_waiting, is_uploaded
 from headstart.tracking.wandb_settings import QUIET
 from wandb_server import Server
 
@@ -191,3 +191,18 @@ def test_the_weights_are_an_artifact_when_asked_with_what_they_come_from(tmp_pat
     assert known["digest_data"] == "d" * 32
     assert known["weights"] == "imagenet"
     assert server.runs["r1"].ended == [0]
+
+
+def test_what_waits_is_later_than_the_last_uploaded_of_the_same_id(tmp_path: Path) -> None:
+    names = ["run-20260101_000001-a/run-a", "run-20260101_000002-a/run-a", "run-20260101_000003-b/run-b"]
+    names += ["offline-run-20260101_000004-a/run-a", "offline-run-20260101_000005-c/run-c"]
+    for name in names:
+        (tmp_path / "wandb" / name).parent.mkdir(parents=True)
+        (tmp_path / "wandb" / f"{name}.wandb").touch()
+    for name in names[1:3]:
+        (tmp_path / "wandb" / name).with_suffix(SYNCED).touch()
+    assert [path.parent.name for path in find_waiting(tmp_path)] == [Path(name).parent.name for name in names[3:]]
+    (tmp_path / "wandb" / names[1]).with_suffix(SYNCED).unlink()
+    assert [path.parent.name for path in find_waiting(tmp_path)] == [
+        Path(names[place]).parent.name for place in (0, 1, 3, 4)
+    ]

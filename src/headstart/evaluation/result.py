@@ -22,6 +22,7 @@ from headstart.storage.redact import mask
 from headstart.storage.runs import Run
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
+from headstart.tracking.wandb_sweep import find_run_id
 from headstart.training.outcome import Outcome
 
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
@@ -196,5 +197,5 @@ def _describe_environment(context: Context) -> dict[str, Any]:
         "digests": {**context.digests, "content": context.data.content},
         "config_hash": context.run.hash,
         "attempts": state.get("attempts", 1),
-        "wandb_id": context.run.id if context.config.logger.wandb else None,
+        "wandb_id": (find_run_id() or context.run.id) if context.config.logger.wandb else None,
     }
