@@ -192,6 +192,7 @@ def describe_attempt(config: RunConfig, run: Run, digests: Mapping[str, str | No
 def _describe_environment(context: Context) -> dict[str, Any]:
     state = context.run.read_state()
     return {
+        "learning_rate": state.get("learning_rate"),
         "hardware": hardware.describe(context.config.hardware) | {"tuned": state.get("tuned")},
         "versions": list_versions(),
         "digests": {**context.digests, "content": context.data.content},

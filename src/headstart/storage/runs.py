@@ -47,8 +47,9 @@ IRRELEVANT = (
     "preprocessing",  # stated for the reader; it follows from the network, its weights and other keys
     "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
-# Keys that came later are no part of the identity while they have this value: what they did before they existed.
-LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "data.folds": None, "data.fold": None}
+# Keys that came later are no part of the identity while they have this value, with which all was as before.
+LATER = dict.fromkeys(("learning_rate", "data.resize", "data.pixel_range", "data.group", "data.folds", "data.fold"))
+LATER |= {"data.resize": "crop"}
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
