@@ -70,7 +70,8 @@ def read_pins(path: Path) -> dict[str, Any]:
     try:
         pins = json.loads(path.read_text("utf-8"))
         for pin in pins.values():
-            float(pin["rate"]), zip(pin["rates"], pin["losses"], pin["smoothed"], strict=True)
+            float(pin["rate"]), float(pin["steepest"]), pin["phase"], int(pin["steps"])
+            list(zip(pin["rates"], pin["losses"], pin["smoothed"], strict=True))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
