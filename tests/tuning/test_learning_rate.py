@@ -27,7 +27,7 @@ from headstart.runtime.seeds import get_random_state
 from headstart.search.trials import is_same_run
 from headstart.storage import runs
 from headstart.strategy.plan import plan_phases
-from headstart.training.range_test import HIGHEST, LOWEST, STEPS, Curve, find_rate_of_step
+from headstart.training.range_test import HIGHEST, LOWEST, STEPS, Curve, RangeTest, find_rate_of_step
 from headstart.tuning import learning_rate
 from headstart.tuning.learning_rate import PINS, choose_phase, find_steepest, find_valley, propose, read_pins
 
@@ -246,8 +246,22 @@ def test_it_is_seeded(found: tuple[Path, dict[str, Any]], tmp_path: Path) -> Non
     ],
     ids=["frozen layers, accumulated", "mixed", "streamed"],
 )
-def test_it_trains_as_the_phase_does(overrides: tuple[str, ...], tmp_path: Path) -> None:
+def test_it_trains_as_the_phase_does(
+    overrides: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts keep the rates that they have among them."""
+    used: set[tuple[float, ...]] = set()
+    end = RangeTest.on_train_batch_end
+
+    def note(self: RangeTest, *arguments: Any) -> None:
+        groups = self.trainer.optimizers[0].param_groups
+        used.update({tuple(float(f"{group['lr'] / group['rate']:.6g}") for group in groups)})
+        end(self, *arguments)
+
+    monkeypatch.setattr(RangeTest, "on_train_batch_end", note)
     pin = measure(tmp_path, *overrides)
+    assert all(len(set(rates)) == 1 for rates in used)
+    assert sorted(rates[0] for rates in used) == pytest.approx(pin["rates"], rel=1e-3)
     assert len(pin["losses"]) > 50
     assert LOWEST < pin["rate"] < HIGHEST
 
