@@ -34,9 +34,7 @@ OUTPUTS += ["probe.safetensors", "unlike.safetensors"]
 IRRELEVANT = (
     *("study", "output_dir", "cache_dir"),  # where it is kept
     *("rerun", "fail_fast", "sweep", "trial", "prune"),  # of the command; a pruned run has no result
-    "checkpoint_every",
-    "keep",
-    "figures",
+    *("checkpoint_every", "keep", "figures"),
     "head",  # if a strategy uses it, the strategy contains it
     "logger",
     "hardware.workers",
@@ -47,9 +45,10 @@ IRRELEVANT = (
     "preprocessing",  # stated for the reader; it follows from the network, its weights and other keys
     "data.source.layout",  # of image folders: what it changes is in the digest of the data
 )
-# Keys that came later are no part of the identity while they have this value, with which all was as before.
-LATER = dict.fromkeys(("learning_rate", "data.resize", "data.pixel_range", "data.group", "data.folds", "data.fold"))
-LATER |= {"data.resize": "crop"}
+# Keys that came later are no part of the identity while they have this value, with which all is as before.
+LATER: dict[str, Any] = {"data.resize": "crop"} | {
+    name: None for name in ("learning_rate", "data.pixel_range", "data.group", "data.folds", "data.fold")
+}
 
 
 def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
