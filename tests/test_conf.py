@@ -69,6 +69,7 @@ def test_all_files_are_visited() -> None:
         "hydra/sweeper/search.yaml",
         "hydra/launcher/ray.yaml",
         "hydra/launcher/slurm.yaml",
+        *(f"wandb_sweep/{method}.yaml" for method in ("grid", "random", "bayes")),  # `tracking/test_wandb_sweep.py`
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from headstart.config.schema import RunConfig, to_plain
+from headstart.config.schema import FIND, RunConfig, to_plain
 from headstart.data.parts import read_parts
 from headstart.errors import RunFailed, UserError
 from headstart.models import factory, preprocessing
@@ -183,13 +183,15 @@ def _is_run_of(config: RunConfig, result: Result, kept: Mapping[str, Any]) -> bo
     """Whether a completed run is that of a config, judging by its identity.
 
     Args:
-        kept: the run's own config, for what only a run finds out: the settings that hardware.tune chose, and how images
-            become squares.
+        kept: the run's own config, for what only a run finds out: the settings that hardware.tune chose, the learning
+            rate that was found, and how images become squares.
     """
     plain, digests = to_plain(config), result.get("digests")
     try:
         if config.hardware.tune:
             plain["hardware"] |= {name: kept["hardware"][name] for name in TUNED}
+        if config.learning_rate == FIND:
+            plain["optimizer"]["lr"] = kept["optimizer"]["lr"]
         if config.data.resize == "auto":
             plain["data"]["resize"] = kept["data"]["resize"]
         return isinstance(digests, dict) and make_name(plain, digests) == result.folder.name

@@ -24,6 +24,7 @@ from headstart.storage.redact import mask
 from headstart.storage.runs import Run
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
+from headstart.tracking.wandb_sweep import find_run_id
 from headstart.training.outcome import Outcome
 
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
@@ -201,10 +202,11 @@ def describe_attempt(config: RunConfig, run: Run, digests: Mapping[str, str | No
 def _describe_environment(context: Context) -> dict[str, Any]:
     state = context.run.read_state()
     return {
+        "learning_rate": state.get("learning_rate"),
         "hardware": hardware.describe(context.config.hardware) | {"tuned": state.get("tuned")},
         "versions": list_versions(),
         "digests": {**context.digests, "content": context.data.content},
         "config_hash": context.run.hash,
         "attempts": state.get("attempts", 1),
-        "wandb_id": context.run.id if context.config.logger.wandb else None,
+        "wandb_id": (find_run_id() or context.run.id) if context.config.logger.wandb else None,
     }

@@ -18,7 +18,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from headstart.config.schema import RunConfig, to_plain
+from headstart.config.schema import FIND, RunConfig, to_plain
 from headstart.errors import UserError
 from headstart.search.objective import Objective
 from headstart.search.space import Params, Space
@@ -143,6 +143,8 @@ def is_same_run(config: RunConfig, kept: Mapping[str, Any]) -> bool:
     plain = to_plain(config)
     if config.hardware.tune:
         plain["hardware"] |= {name: kept["hardware"][name] for name in TUNED}
+    if config.learning_rate == FIND:
+        plain["optimizer"]["lr"] = kept["optimizer"]["lr"]
     if config.data.resize == "auto":
         plain["data"]["resize"] = kept["data"]["resize"]
     return compute_identity(plain, {}) == compute_identity(kept, {})

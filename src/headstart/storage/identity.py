@@ -27,7 +27,7 @@ IRRELEVANT = (
 )
 # Keys that came later are no part of the identity while they have this value: what they did before they existed.
 LATER: dict[str, Any] = {"data.resize": "crop", "hardware.nodes": 1}
-LATER |= dict.fromkeys(("data.pixel_range", "data.group", "data.folds", "data.fold"))
+LATER |= dict.fromkeys(("learning_rate", "data.pixel_range", "data.group", "data.folds", "data.fold"))
 
 
 def compute_identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:

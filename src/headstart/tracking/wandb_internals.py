@@ -7,13 +7,16 @@
                                    of a module on its list fails. No setting turns it off.
 `NetStatThr`                     the thread that asks its process for news, and prints a traceback where that is gone.
 `wandb.sdk.lib.asyncio_manager`  the logger that prints a traceback where another one that asks finds it gone.
+`_stop_checker`                  knows whether the server wants the run stopped; in public, it only raises Ctrl-C for
+                                   that, some time after the agent of a sweep has sent its signal.
 `WANDB_SERVICE`                  names the process that a program around this one has started: W&B would use it, and
                                    record nothing once it ends. The variable's form is private.
 settings whose names begin in x_   keep it from looking at the machine and its packages, make it write every second, and
                                    send numbers every 5 s: final ones go out while pictures are still uploaded.
 =================================  ====================================================================================
 
-`tests/tracking/test_wandb_internals.py` looks for each part in the installed version.
+`tests/tracking/test_wandb_internals.py` looks for each part in the installed version, `test_wandb_sweep.py` for the
+checker.
 """
 
 import contextlib
@@ -44,6 +47,16 @@ def kill_service() -> None:
 
     connection: Any = wandb.setup()._connection
     connection._proc._process.kill()
+
+
+def is_stopped(run: Any) -> bool:
+    """Whether W&B's server has asked that the run stops; False if that is not known."""
+    with contextlib.suppress(Exception):
+        import wandb
+
+        checker = run._run_status_checker._stop_checker._impl
+        return bool(wandb.setup().asyncer.run(checker._check_should_stop))
+    return False
 
 
 def count_no_imports() -> None:

@@ -55,6 +55,7 @@ def make_trainer(config: "HardwareConfig", epochs: int, folder: Path, callbacks:
         "smaller than the logging interval",
         "in eval mode at the start of training",
         "LeafSpec",
+        "have no `val_dataloader`",  # in a range test of the learning rate
         "dataloader is not resumable",  # ours is: `PhaseMonitor` tells its sampler where to go on
     )
     for message in ignored:
