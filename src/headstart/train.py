@@ -24,7 +24,7 @@ from headstart.evaluation.result import describe_attempt, finish_run
 from headstart.models import factory, preprocessing
 from headstart.models.code import digest_own_code
 from headstart.models.input import Input
-from headstart.runtime import hardware
+from headstart.runtime import hardware, shared
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
 from headstart.storage.records import Result
@@ -139,9 +139,14 @@ def work(
                 "the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())]
             )
             pretrained = config.strategy.start == "pretrained"
-            model = _create_model(config, data, device)
+            model = _create_model(config, data, device, digests)
             earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
-            factory.check_size(model, config.model.name, data.image_size, spec.image_size)
+            shared.derive(
+                model,
+                "size",
+                data.image_size,
+                lambda: factory.check_size(model, config.model.name, data.image_size, spec.image_size),
+            )
             context = Context(
                 config=config,
                 run=this_run,
@@ -232,14 +237,30 @@ def _open_logger(config: RunConfig, this_run: runs.Run, digests: Mapping[str, st
     )
 
 
-def _create_model(config: RunConfig, data: Data, device: torch.device) -> Any:
-    """Create the network for the data's classes on the device; the new head's weights depend on the run's seed."""
+def _create_model(config: RunConfig, data: Data, device: torch.device, digests: Mapping[str, str | None]) -> Any:
+    """Create the network for the data's classes on the device; the new head's weights depend on the run's seed.
+
+    Jobs in which nothing learns but a head that a probe fits share one network: they do not use the weights that its
+    head has at first.
+    """
     pretrained = config.strategy.start == "pretrained"
-    torch.manual_seed(config.seed)
-    model, notes = factory.create(config.model, data.classes, pretrained=pretrained)
+
+    def create() -> tuple[Any, list[str]]:
+        torch.manual_seed(config.seed)
+        model, notes = factory.create(config.model, data.classes, pretrained=pretrained)
+        return model.to(device).to(memory_format=hardware.memory_format(config.hardware)), notes
+
+    if pretrained and all(phase.probe is not None for phase in config.strategy.phases.values()):
+        content = [digests.get(name) for name in ("weights", "code")]
+        kept = (config.model, content, data.classes, device, config.hardware.memory_format)
+        model, notes = shared.share("network", repr(kept), create)
+        shared.let_derive(model)
+        torch.manual_seed(config.seed)
+    else:
+        model, notes = create()
     for note in [*notes, *data.adaptations]:
         log.info("  %s", note)
-    return model.to(device).to(memory_format=hardware.memory_format(config.hardware))
+    return model
 
 
 def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:

@@ -21,8 +21,8 @@ from headstart.errors import RunFailed, UserError
 from headstart.preflight import slurm
 from headstart.preflight.command import examine
 from headstart.preflight.slurm import Slurm
+from headstart.storage.identity import identity
 from headstart.storage.journal import DONE, JOBS, RUNNING, JobState, Journal, find_launches, read_launch
-from headstart.storage.runs import identity
 from headstart.storage.study_state import read_study
 
 ON_SLURM = "hydra/launcher=slurm"

@@ -19,7 +19,7 @@ from headstart.errors import RunFailed, UserError
 from headstart.models import factory, preprocessing
 from headstart.runtime import hardware
 from headstart.search.trials import LOADER, TUNED, is_same_run
-from headstart.storage import runs
+from headstart.storage.identity import make_name
 from headstart.storage.journal import PRUNED
 from headstart.storage.records import Result, read_result, read_state
 from headstart.strategy.plan import plan_phases
@@ -103,7 +103,7 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
                 with suppress(KeyError, TypeError):
                     times.add(name_kind(kept), float(result["seconds"]["total"]))
         plain = to_plain(config)
-        job = Expected(config, name_kind(plain), runs.make_name(plain, {}))
+        job = Expected(config, name_kind(plain), make_name(plain, {}))
         like = found[study].get(_cut_name(job.name), [])
         job.complete = not config.rerun and any(_is_run_of(config, *each) for each in like)
         if config.prune != "none" and not (job.complete or config.rerun):
@@ -192,6 +192,6 @@ def _is_run_of(config: RunConfig, result: Result, kept: Mapping[str, Any]) -> bo
             plain["hardware"] |= {name: kept["hardware"][name] for name in TUNED}
         if config.data.resize == "auto":
             plain["data"]["resize"] = kept["data"]["resize"]
-        return isinstance(digests, dict) and runs.make_name(plain, digests) == result.folder.name
+        return isinstance(digests, dict) and make_name(plain, digests) == result.folder.name
     except (KeyError, TypeError):
         return False

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from headstart.cli.progress import Sweep
 from headstart.cli.summary import JobSummary
 from headstart.config import own_code
 from headstart.preflight.command import Command, Job
+from headstart.runtime.shared import between_jobs
 from headstart.storage.journal import FAILED, PRUNED, SKIPPED, Journal
 
 RunSweep = Callable[[Command, DictConfig, HydraContext, JobSummary], None]
@@ -35,7 +36,7 @@ def run_jobs(command: Command, summary: JobSummary, run_sweep: RunSweep) -> None
     assert command.loader is not None
     assert command.composer is not None
     whitelist = list_hydra_targets()
-    with execution_whitelist(whitelist):
+    with execution_whitelist(whitelist), between_jobs() if command.multirun else nullcontext():
         if command.multirun:
             settings = command.composer.launch_config(command.shared)
             context, callbacks = command.loader.context(settings, whitelist)

@@ -26,8 +26,8 @@ from headstart.errors import UserError
 from headstart.preflight.slurm import KEY
 from headstart.runtime import signals
 from headstart.storage import heartbeat
+from headstart.storage.files import write_json
 from headstart.storage.journal import FAILED, JOBS, NAME, RUNNING, WAITING
-from headstart.storage.runs import write_json
 
 log = logging.getLogger(__name__)
 

@@ -28,8 +28,8 @@ from headstart.distributed import machines
 from headstart.distributed.machines import Machines
 from headstart.errors import Pruned, RunFailed, UserError
 from headstart.runtime import signals
-from headstart.storage.files import write_text
-from headstart.storage.runs import Run, write_json
+from headstart.storage.files import write_json, write_text
+from headstart.storage.runs import Run
 
 GRACE = 5  # seconds for the other ranks to end after one has failed
 PATIENCE_AT_END = 30  # seconds that the others wait for rank 0 to close its files when the run is stopped

@@ -6,6 +6,7 @@
 `register_post_import_hook`      counts imports, in whatever thread: where its process has died meanwhile, an import
                                    of a module on its list fails. No setting turns it off.
 `NetStatThr`                     the thread that asks its process for news, and prints a traceback where that is gone.
+`wandb.sdk.lib.asyncio_manager`  the logger that prints a traceback where another one that asks finds it gone.
 `WANDB_SERVICE`                  names the process that a program around this one has started: W&B would use it, and
                                    record nothing once it ends. The variable's form is private.
 settings whose names begin in x_   keep it from looking at the machine and its packages, make it write every second, and
@@ -25,6 +26,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 NEWS_THREAD = "NetStatThr"
+NEWS_LOGGER = "wandb.sdk.lib.asyncio_manager"
 SETTINGS: dict[str, Any] = {
     "x_disable_meta": True,
     "x_disable_stats": True,
@@ -53,8 +55,8 @@ def count_no_imports() -> None:
 
 
 @functools.cache  # once a process
-def silence_news_thread() -> None:
-    """Let that thread of W&B's end without a traceback: that its process is gone is said by a warning of ours."""
+def silence_news() -> None:
+    """Let what asks W&B's process for news end without a traceback: that it is gone is said by a warning of ours."""
     before = threading.excepthook
 
     def hook(end: threading.ExceptHookArgs) -> None:
@@ -63,7 +65,12 @@ def silence_news_thread() -> None:
         else:
             log.debug("W&B's %s ended: %s", NEWS_THREAD, end.exc_value)
 
+    def drop(record: logging.LogRecord) -> bool:
+        log.debug("W&B's %s: %s", NEWS_LOGGER, record.exc_info[1] if record.exc_info else record.getMessage())
+        return False
+
     threading.excepthook = hook
+    logging.getLogger(NEWS_LOGGER).addFilter(drop)
 
 
 def forget_inherited_service() -> None:

@@ -68,7 +68,7 @@ class WandbRun:
             self._closed = True
             return
         self._wandb = wandb
-        wandb_internals.silence_news_thread()
+        wandb_internals.silence_news()
         wandb_internals.count_no_imports()
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
         self.send(wandb_calls.define_curves)
