@@ -21,7 +21,7 @@ from headstart.errors import RunFailed, UserError
 from headstart.preflight import slurm
 from headstart.preflight.command import examine
 from headstart.preflight.slurm import Slurm
-from headstart.storage.identity import identity
+from headstart.storage.identity import compute_identity
 from headstart.storage.journal import DONE, JOBS, RUNNING, JobState, Journal, find_launches, read_launch
 from headstart.storage.study_state import read_study
 
@@ -184,8 +184,8 @@ def test_several_machines_are_another_run_and_one_is_what_it_was() -> None:
     plain = to_plain(compose(*SMALL))
     several = plain | {"hardware": plain["hardware"] | {"nodes": 2}}
     before = plain | {"hardware": {key: value for key, value in plain["hardware"].items() if key != "nodes"}}
-    assert identity(plain, {}) == identity(before, {})
-    assert identity(plain, {}) != identity(several, {})
+    assert compute_identity(plain, {}) == compute_identity(before, {})
+    assert compute_identity(plain, {}) != compute_identity(several, {})
 
 
 def test_a_process_without_a_launcher_has_one_machine(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from headstart.cli import remote
 from headstart.cli.remote import Ended
-from headstart.runtime import signals
+from headstart.runtime import shared, signals
 from headstart.storage.heartbeat import describe_process
 from headstart.storage.journal import WAITING
 
@@ -40,6 +40,7 @@ class Worker:
         os.environ |= setup.environment
         signals.watch_stop_file(setup.stop)
         setup.adopt()
+        shared.begin()
         return describe_process()
 
     def run(self, config: dict[str, Any], overrides: list[str], wait: bool) -> Ended:

@@ -18,6 +18,7 @@ from headstart.config.environment import hide
 from headstart.config.schema import from_plain, to_plain
 from headstart.errors import Pruned, UserError
 from headstart.preflight.command import Job
+from headstart.runtime import shared
 from headstart.runtime.version import __version__
 from headstart.storage.heartbeat import describe_process
 from headstart.storage.journal import DONE, FAILED, PRUNED, SKIPPED, WAITING
@@ -127,4 +128,5 @@ def run(config: dict[str, Any], overrides: list[str], wait: bool) -> Ended:
     except Pruned as verdict:
         return Ended(PRUNED, pruned=str(verdict))
     except (Exception, SystemExit) as error:
+        shared.forget()
         return Ended(FAILED, failure=describe_failure(as_exception(error)))

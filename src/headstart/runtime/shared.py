@@ -29,6 +29,12 @@ def between_jobs() -> Iterator[None]:
         _kept = before
 
 
+def begin() -> None:
+    """From now on, until this process ends, `share` keeps what it makes: the process works for a sweep."""
+    global _kept
+    _kept = {} if _kept is None else _kept
+
+
 def share(kind: str, key: Hashable, make: Callable[[], Value], most: int = 1) -> Value:
     """Return what `make` makes, or what it made before for the same key; of a kind, the last `most` values are kept."""
     if _kept is None:
