@@ -138,8 +138,7 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     checked = check_jobs(composer, _list_jobs(command, sweep), this_machine=this_machine)
     command.jobs, command.repeated = checked.jobs, checked.repeated
     if not command.problems:
-        hardware = [job.config.hardware for job in command.jobs]
-        command.problems += slurm.find_job_problems(command.slurm, hardware)
+        command.problems += slurm.find_job_problems(command.slurm, [job.config.hardware for job in command.jobs])
     if told := [*told, *checked.problems]:
         command.problems += name_lines(told, _find_common_problems(composer, sweep, this_machine))
     if (libraries and not command.problems) or _needs_libraries(sweep.overrides, shared):
