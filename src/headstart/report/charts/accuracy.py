@@ -1,14 +1,10 @@
 """The metric of every row: its mean, the 95 % interval, and each seed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
 
 STEP = 50  # pixels a row: its name above, its marks below
 NAME, MARK, SEEDS = -12, 5, 16  # their places in it, from its middle
@@ -20,7 +16,7 @@ def draw_accuracy(
     axis: str,
     limits: tuple[float, float],
     looks: Looks,
-) -> alt.LayerChart:
+) -> Any:
     """A line for each row under its name, so that a long name needs no margin.
 
     Args:
@@ -28,8 +24,6 @@ def draw_accuracy(
             heading has a label alone, with `head` true.
         seeds: `id`, `label`, `score`, `run`, `seed`, `differs`.
     """
-    import altair as alt
-
     y = alt.Y("id:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
     scale = alt.Scale(domain=list(limits), nice=False, clamp=True, zero=False)
     x = alt.X("score:Q", scale=scale, title=axis)

@@ -1,19 +1,15 @@
 """Recall class by class: two rows, and what lies between them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import MUTED, Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
 
 STEP = 22
 
 
-def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[float, float]) -> alt.LayerChart:
+def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[float, float]) -> Any:
     """Both rows' recall of each class, and beside it the difference with half the width of its interval.
 
     Args:
@@ -21,8 +17,6 @@ def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[
             interval lies on one side of 0), `images`.
         looks: of both rows, in this order.
     """
-    import altair as alt
-
     order = [change["class"] for change in changes]
     side = alt.Axis(title=None, labelLimit=140, grid=False)
     y = alt.Y("class:N", sort=order, axis=side)

@@ -1,23 +1,17 @@
 """Which classes a row takes for which: a square for each pair, the darker the more."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import COLOURS, INK, compose
-
-if TYPE_CHECKING:
-    import altair as alt
 
 ANNOTATED, TICKED = 12, 40  # classes up to which each square has its number, and each class its name
 
 
-def draw_confusion(rate: Sequence[Sequence[float]], classes: Sequence[str], title: str) -> alt.LayerChart:
+def draw_confusion(rate: Sequence[Sequence[float]], classes: Sequence[str], title: str) -> Any:
     """A row-normalised matrix [true, predicted] of shares of 1 (NaN: a class without images)."""
-    import altair as alt
-
     n = len(classes)
     cells = [
         {"true": true, "seen": seen, "share": share, "text": f"{100 * share:.0f}" if share >= 0.005 else ""}

@@ -1,26 +1,20 @@
 """Two grids: each row of a task against each other, and images by how many seeds of two rows got them right."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import INK, MUTED, compose
-
-if TYPE_CHECKING:
-    import altair as alt
 
 AHEAD, BEHIND, OPEN = "#0072B2", "#D55E00", "#8c959f"  # better than the column, worse, and what is not shown
 
 
-def draw_pairs(cells: Sequence[dict[str, Any]], names: Sequence[str], unit: str) -> alt.LayerChart:
+def draw_pairs(cells: Sequence[dict[str, Any]], names: Sequence[str], unit: str) -> Any:
     """Differences between rows (up) and columns: coloured where shown, the stronger the larger, else pale.
 
     Args:
         cells: `row` and `column` (names), `gain` (row less column, more is better), `text`, `shown`.
     """
-    import altair as alt
-
     widest = max((abs(cell["gain"]) for cell in cells), default=1.0) or 1.0
     strong = [cell | {"strength": 0.2 + 0.8 * abs(cell["gain"]) / widest if cell["shown"] else 0.1} for cell in cells]
     long = alt.Axis(title=None, labelLimit=170, grid=False)
@@ -52,10 +46,8 @@ def draw_pairs(cells: Sequence[dict[str, Any]], names: Sequence[str], unit: str)
     return compose([squares, words], {"pairs": coloured}, alt.Step(30), f"Differences between rows in {unit}")
 
 
-def draw_verdicts(counts: Sequence[Sequence[int]], names: tuple[str, str], colours: tuple[str, str]) -> alt.LayerChart:
+def draw_verdicts(counts: Sequence[Sequence[int]], names: tuple[str, str], colours: tuple[str, str]) -> Any:
     """How many test images are right in so many seeds of the one row (up) and of the other (across)."""
-    import altair as alt
-
     full = len(counts)
     top = max([1, *(count for up, row in enumerate(counts) for across, count in enumerate(row) if up != across)])
     cells = []

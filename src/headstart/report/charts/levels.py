@@ -1,26 +1,20 @@
 """A number at each of some levels, with what others published."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import INK, Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
 
 
 def draw_levels(
     points: Sequence[dict[str, Any]], levels: Sequence[str], axis: str, looks: Looks, *, title: str = ""
-) -> alt.LayerChart:
+) -> Any:
     """A line for each level, and on it the marks of each label with interval and seeds.
 
     Args:
         points: `level`, `label`, `x`, `low`, `high`; without `label` a published number; `seed` for a small dot.
     """
-    import altair as alt
-
     y = alt.Y(
         "level:N",
         sort=list(levels),

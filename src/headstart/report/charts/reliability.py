@@ -1,21 +1,15 @@
 """How often a row is right when it says how sure it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import MUTED, compose
-
-if TYPE_CHECKING:
-    import altair as alt
 
 SURE, RIGHT = "confidence, %", "accuracy, % (bars: images, %)"
 
 
-def draw_reliability(
-    bins: Sequence[dict[str, Any]], look: tuple[str, str], title: str, told: Sequence[str]
-) -> alt.LayerChart:
+def draw_reliability(bins: Sequence[dict[str, Any]], look: tuple[str, str], title: str, told: Sequence[str]) -> Any:
     """Accuracy against confidence, bin by bin, over bars of the share of images in each.
 
     Args:
@@ -23,8 +17,6 @@ def draw_reliability(
         look: the row's colour and shape.
         told: lines in the upper left corner.
     """
-    import altair as alt
-
     colour, shape = look
     whole = alt.Scale(domain=[0, 100], nice=False)
     x = alt.X("sure:Q", title=SURE, scale=whole)

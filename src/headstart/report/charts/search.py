@@ -1,27 +1,21 @@
 """The charts of a search: its history, what mattered, and what no trial beats in both of two objectives."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import MUTED, compose
-
-if TYPE_CHECKING:
-    import altair as alt
 
 HEIGHT = 240
 TRIAL, BEST = "#0072B2", "#D55E00"
 
 
-def draw_history(trials: Sequence[dict[str, Any]], title: str) -> alt.LayerChart:
+def draw_history(trials: Sequence[dict[str, Any]], title: str) -> Any:
     """A mark for each trial in its order, hollow where it was pruned, and the line of the best so far.
 
     Args:
         trials: `place` (from 1), `value`, `best` (so far), `state`, `settings`.
     """
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("trials")).encode(
         x=alt.X("place:Q", title="trial", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(zero=False)),
     )
@@ -36,10 +30,8 @@ def draw_history(trials: Sequence[dict[str, Any]], title: str) -> alt.LayerChart
     return compose([line, marks], {"trials": list(trials)}, HEIGHT, f"{title} of each trial, and the best so far")
 
 
-def draw_importance(shares: Mapping[str, float], title: str) -> alt.LayerChart:
+def draw_importance(shares: Mapping[str, float], title: str) -> Any:
     """A bar for each key, the most important first."""
-    import altair as alt
-
     rows = [{"key": key, "share": share, "text": f"{100 * share:.0f} %"} for key, share in shares.items()]
     base = alt.Chart(alt.NamedData("keys")).encode(
         x=alt.X("share:Q", title="importance", axis=alt.Axis(format="%")),
@@ -50,14 +42,12 @@ def draw_importance(shares: Mapping[str, float], title: str) -> alt.LayerChart:
     return compose([bars, words], {"keys": rows}, alt.Step(26), f"Importance of each key for {title}")
 
 
-def draw_front(trials: Sequence[dict[str, Any]], titles: Sequence[str]) -> alt.LayerChart:
+def draw_front(trials: Sequence[dict[str, Any]], titles: Sequence[str]) -> Any:
     """Each trial by two objectives, and the line through those that no other one beats in both.
 
     Args:
         trials: `first`, `second` (the objectives), `front` (whether none beats it), `settings`.
     """
-    import altair as alt
-
     base = alt.Chart(alt.NamedData("points")).encode(
         x=alt.X("second:Q", title=titles[1], scale=alt.Scale(zero=False)),
         y=alt.Y("first:Q", title=titles[0], scale=alt.Scale(zero=False)),
