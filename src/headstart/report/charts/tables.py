@@ -77,10 +77,9 @@ class Table:
         """The row's mean and interval as they are drawn."""
         found, scale = group.score, group.metric.scale
         half = found.interval
-        ends = (None, None) if half is None else (scale * (found.mean - half), scale * (found.mean + half))
         text = group.metric.number(found.mean) + ("" if half is None else f" ± {group.metric.number(half)}")
         facts = {"row": self.number(group), "label": self.label(group), "n": found.n, "text": text}
-        return facts | {"score": scale * found.mean, "low": ends[0], "high": ends[1]}
+        return facts | {"score": scale * found.mean, **found.ends(scale)}
 
     def run(self, group: Group, run: Run) -> dict[str, Any]:
         """What the pointer is told of a run."""

@@ -22,6 +22,12 @@ class Stat:
     std: float | None
     interval: float | None
 
+    def ends(self, scale: float = 1.0) -> dict[str, float | None]:
+        """The ends of the interval as `low` and `high`, multiplied by a scale; None for one run."""
+        if self.interval is None:
+            return {"low": None, "high": None}
+        return {"low": scale * (self.mean - self.interval), "high": scale * (self.mean + self.interval)}
+
 
 def stat(values: Sequence[float | None]) -> Stat | None:
     """Summarise values over seeds with Student's t; None where there are none or any of them is missing."""
