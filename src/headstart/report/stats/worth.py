@@ -6,8 +6,7 @@ from itertools import pairwise
 
 from headstart.report.stats import pareto
 from headstart.report.stats.paired import Family, Pair
-from headstart.report.study.columns import BY_NAME, count, duration, macs
-from headstart.report.study.compute import is_lower_bound
+from headstart.report.study.columns import BY_NAME, count, duration, is_lower_bound, macs
 from headstart.report.study.groups import Comparison, Group
 from headstart.report.study.read import Run
 
