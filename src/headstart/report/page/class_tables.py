@@ -2,8 +2,8 @@
 
 from headstart.report.charts.tables import Table
 from headstart.report.sections import Cell, Listing, number, words
-from headstart.report.stats.classes import ClassScores, score_classes
 from headstart.report.stats.contrast import Contrast
+from headstart.report.stats.one_row import ClassScores, score_classes
 from headstart.report.stats.paired import Family
 from headstart.report.study.columns import percent
 from headstart.report.study.groups import Group, Stat

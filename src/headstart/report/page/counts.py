@@ -9,8 +9,8 @@ import numpy as np
 
 from headstart.evaluation.metrics import ECE_BINS, confidence_bins
 from headstart.report.charts.tables import Table
-from headstart.report.stats.confusion import count_run, leading
 from headstart.report.stats.contrast import Contrast
+from headstart.report.stats.one_row import count_run, leading
 from headstart.report.stats.paired import Pair
 from headstart.report.study.answers import Answers
 from headstart.report.study.groups import Group

@@ -6,9 +6,8 @@ from typing import Any
 from pandas import DataFrame
 
 from headstart.evaluation.metrics import ECE_BINS
-from headstart.report.stats.calibration import reliability
-from headstart.report.stats.classes import score_classes
 from headstart.report.stats.contrast import Contrast
+from headstart.report.stats.one_row import reliability, score_classes
 from headstart.report.stats.paired import Family, Pair
 from headstart.report.stats.worth import along_frontier, over_cheapest
 from headstart.report.study.groups import Comparison

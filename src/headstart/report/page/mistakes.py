@@ -8,7 +8,7 @@ from headstart.report.charts.tables import Table
 from headstart.report.page.gallery import Galleries, key_of
 from headstart.report.page.pictures import Selection, choose_mistakes
 from headstart.report.sections import Listing, Section, words
-from headstart.report.stats.confusion import leading
+from headstart.report.stats.one_row import leading
 
 if TYPE_CHECKING:
     from headstart.report.study.groups import Comparison

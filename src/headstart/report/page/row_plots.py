@@ -15,10 +15,16 @@ from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import Looks, percent_limits, shorten
 from headstart.report.page.counts import list_pairs
 from headstart.report.sections import Plot
-from headstart.report.stats.calibration import Reliability, reliability
-from headstart.report.stats.classes import ALL_SHOWN, most_changed, score_classes
-from headstart.report.stats.confusion import count_group, leading, shares, worst_pairs
-from headstart.report.stats.contrast import Contrast
+from headstart.report.stats.contrast import ALL_SHOWN, Contrast, most_changed
+from headstart.report.stats.one_row import (
+    Reliability,
+    count_group,
+    leading,
+    reliability,
+    score_classes,
+    shares,
+    worst_pairs,
+)
 from headstart.report.study.columns import percent
 from headstart.report.study.groups import Group
 from headstart.tracking.confusion import count_pairs

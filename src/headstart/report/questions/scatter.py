@@ -7,7 +7,7 @@ from typing import Any
 from headstart.report.charts.scatter import draw_scatter, find_limits, greyed, is_log
 from headstart.report.charts.theme import Looks, colour_names
 from headstart.report.questions.figure import Figure, known, name_of, number_of, percent, series
-from headstart.report.stats import pareto
+from headstart.report.stats.worth import pareto_front
 from headstart.report.study.groups import Comparison, Group
 from headstart.tracking.plot_style import COLOURS
 
@@ -103,7 +103,7 @@ class Frontier(Figure):
 
 def frontier(rows: Sequence[Group], cost: str) -> list[Group]:
     """The rows that are more accurate than all that cost as much or less, cheapest first."""
-    found = pareto.frontier(rows, lambda row: known(row, cost).mean, lambda row: row.accuracy.mean)
+    found = pareto_front(rows, lambda row: known(row, cost).mean, lambda row: row.accuracy.mean)
     return [row for _, row in found]
 
 

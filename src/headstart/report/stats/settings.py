@@ -9,8 +9,6 @@ flatters a strategy the more, the more settings it was given. Which settings the
   one that is kept by `headstart compare --keep KEY`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence
