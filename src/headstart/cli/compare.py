@@ -13,7 +13,7 @@ from headstart.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from headstart.report.page.contents import Findings
+    from headstart.report.page.findings import Findings
 
 DESCRIPTION = """\
 Compare the completed runs of a study: print a table over seeds and the row to take, and write

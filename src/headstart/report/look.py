@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.errors import UserError, did_you_mean
 from headstart.report.page import csv_tables
-from headstart.report.page.contents import Findings
+from headstart.report.page.findings import Findings
 from headstart.report.page.write import record_decision, report, summary_table
 from headstart.report.stats.contrast import contrasts
 from headstart.report.stats.families import families

@@ -11,7 +11,6 @@ from headstart.evaluation.metrics import ECE_BINS, confidence_bins
 from headstart.report.charts.tables import Table
 from headstart.report.stats.contrast import Contrast
 from headstart.report.stats.one_row import count_run, leading
-from headstart.report.stats.paired import Pair
 from headstart.report.study.answers import Answers
 from headstart.report.study.groups import Group
 from headstart.report.study.read import Run
@@ -68,8 +67,3 @@ def count_bins(answers: Answers) -> list[list[float]]:
     images, right = (np.bincount(of, minlength=ECE_BINS).tolist() for of in (bins, bins[answers.right]))
     sums = np.bincount(bins, weights=answers.confidence, minlength=ECE_BINS)
     return [images, right, [round(float(each), 6) for each in sums]]
-
-
-def list_pairs(table: Table, pair: Pair) -> list[list[int]]:
-    """The runs that are compared, two and two, by their numbers in the page."""
-    return [[table.place(one), table.place(other)] for one, other in pair.runs]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from headstart.report.charts.grids import AHEAD, BEHIND, OPEN
@@ -13,8 +11,8 @@ from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import brighten
 from headstart.report.page.counts import Counts
+from headstart.report.page.mistakes import OwnMistakes
 from headstart.report.page.own_figures import OwnFigures
-from headstart.report.page.own_mistakes import OwnMistakes
 from headstart.report.page.store import link, make_store, write_json
 from headstart.report.page.templates import template
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
@@ -23,10 +21,11 @@ from headstart.report.study.columns import Column, duration, order_columns
 from headstart.report.study.facts import caveats, hardware, not_counted, sizes, versions
 from headstart.report.study.groups import Comparison, plain
 from headstart.report.table import best_rows, headings, names
+from headstart.runtime.version import __version__
 from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
 
 if TYPE_CHECKING:
-    from headstart.report.page.contents import Findings
+    from headstart.report.page.findings import Findings
     from headstart.report.page.gallery import Galleries
 
 
@@ -133,7 +132,7 @@ def _list_rows(table: Table, columns: Sequence[Column]) -> Listing:
     for group in comparison.groups:
         look = palette.colour(group), palette.shape(group)
         cells = [words(text, look if key == "strategy" else None) for key, text in names(comparison, group).items()]
-        cells.append(number(len(group.runs), str(len(group.runs))))
+        cells.append(number(len(group.runs)))
         for column in columns:
             found = group.over_runs(column.value)
             bold = id(group) in best and column.name == group.metric.name
@@ -167,8 +166,8 @@ def _list_runs(comparison: Comparison) -> Listing:
             Cell(run.name, run.name, href=link(run, comparison.study.folder / "report")),
             words(comparison.label(group)),
             Cell(str(run.repeat), repr(run.repeat.place), numeric=True),
-            number(run.score, run.metric.text(run.score)),
-            number(run.seconds, duration(run.seconds or 0.0)),
+            number(run.score, run.metric.text),
+            number(run.seconds, duration),
             Cell(run.wandb_id or "-", run.wandb_id or ""),
         ]
         for group in comparison.groups
@@ -182,7 +181,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     runs = comparison.study.runs
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     found = [
-        ("generated", f"{now} by headstart {_own_version()}"),
+        ("generated", f"{now} by headstart {__version__}"),
         ("from", f"{len(runs)} completed result.json in {comparison.study.name}/"),
     ]
     images = dict.fromkeys(filter(None, (sizes(group) for group in comparison.groups)))
@@ -195,11 +194,3 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _pairs(fact: dict[str, Any]) -> str:
     return ", ".join(f"{key} {plain(value)}" for key, value in fact.items())
-
-
-@functools.cache
-def _own_version() -> str:
-    try:
-        return version("headstart")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -11,8 +11,8 @@ from typing import Any
 
 from headstart.report.charts.tables import MOST_SCORES, Table
 from headstart.report.page.counts import Counts
+from headstart.report.page.mistakes import OwnMistakes
 from headstart.report.page.own_figures import OwnFigures
-from headstart.report.page.own_mistakes import OwnMistakes
 from headstart.report.page.templates import make_link
 from headstart.report.stats.worth import BUDGETS
 from headstart.report.study.columns import Column

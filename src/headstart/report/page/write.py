@@ -25,7 +25,7 @@ from headstart.scores import NAMES
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from headstart.report.page.contents import Findings
+    from headstart.report.page.findings import Findings
     from headstart.report.stats.settings import Choice
 
 log = logging.getLogger(__name__)
