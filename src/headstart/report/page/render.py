@@ -1,18 +1,16 @@
 """Render the report page: one HTML file that needs nothing beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.report.charts.grids import AHEAD, BEHIND, OPEN
 from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import brighten
-from headstart.report.page.counts import Counts
-from headstart.report.page.mistakes import OwnMistakes
-from headstart.report.page.own_figures import OwnFigures
+from headstart.report.page.csv_tables import FILES
+from headstart.report.page.findings import Findings
+from headstart.report.page.gallery import Galleries
 from headstart.report.page.store import link, make_store, write_json
 from headstart.report.page.templates import template
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
@@ -24,11 +22,6 @@ from headstart.report.table import best_rows, headings, names
 from headstart.runtime.version import __version__
 from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
 
-if TYPE_CHECKING:
-    from headstart.report.page.findings import Findings
-    from headstart.report.page.gallery import Galleries
-
-
 # Title, explanation, whether its cells are numbers.
 RUN_HEADS = [
     ("run", "Opens to its curve, its confusions, its strategy and its command; without a script, its folder.", False),
@@ -38,10 +31,6 @@ RUN_HEADS = [
     ("time", "", True),
     ("W&B id", "", False),
 ]
-FILES = (
-    *("summary.csv", "runs.csv", "pairs.csv", "worth.csv", "per_class.csv", "class_differences.csv"),
-    *("calibration.csv", "changed.csv", "decision.json"),
-)
 MADE = ("scores", "cost", "curves", "confusion", "classes")  # kinds of charts whose tables the script makes whole
 SCRIPTS = ("data.js", "counts.js", "charts.js", "table.js", "run.js")
 
@@ -63,10 +52,9 @@ def render(
     table = findings.table
     columns = page_columns(comparison)
     telling = [column for column in columns if tells(comparison, column)]
-    counts, mistakes = Counts(table, findings.contrasts), OwnMistakes(galleries)
-    folder = comparison.study.folder / "report"
-    figures = OwnFigures(folder, pictures=galleries is not None)
-    store = make_store(table, columns, _strip(sections, specs), counts, mistakes, figures, folder)
+    plots = [plot for section in sections for plot in section.pictures if isinstance(plot, Plot)]
+    first = {plot.name for plot in plots if plot.first}
+    store = make_store(findings, columns, _strip(plots, specs), galleries, comparison.study.folder / "report")
     return template("template.html").render(
         study=comparison.study.name,
         metric=comparison.metric,
@@ -80,10 +68,10 @@ def render(
         runs=_list_runs(comparison),
         skipped=comparison.study.skipped,
         facts=facts(comparison),
-        files=FILES,
+        files=[*FILES, "decision.json"],
         store=write_json(store),
         dims=store["dims"],
-        drawings={name: make_svg(panels[0]) for name, panels in specs.items() if name in _first(sections)},
+        drawings={name: make_svg(panels[0]) for name, panels in specs.items() if name in first},
         library=bundle_library() if specs else "",
         scripts=SCRIPTS,
         night=night_rules(table),
@@ -91,9 +79,8 @@ def render(
     )
 
 
-def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, Any]:
+def _strip(plots: Sequence[Plot], specs: Mapping[str, Any]) -> dict[str, Any]:
     """The specifications without the tables that the page's script makes of the runs."""
-    plots = [plot for section in sections for plot in section.pictures if isinstance(plot, Plot)]
     made = {plot.name for plot in plots if plot.kind in MADE}
     return {
         name: [spec | {"datasets": {table: [] for table in spec["datasets"]}} for spec in panels]
@@ -101,10 +88,6 @@ def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, A
         else panels
         for name, panels in specs.items()
     }
-
-
-def _first(sections: Sequence[Section]) -> set[str]:
-    return {plot.name for section in sections for plot in section.pictures if isinstance(plot, Plot) and plot.first}
 
 
 def night_rules(table: Table) -> str:
