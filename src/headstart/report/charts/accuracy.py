@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.report.charts import vega as alt
-from headstart.report.charts.theme import Looks, compose
+from headstart.report.charts.theme import Looks, compose, list_tips
 
 STEP = 50  # pixels a row: its name above, its marks below
 NAME, MARK, SEEDS = -12, 5, 16  # their places in it, from its middle
@@ -30,8 +30,8 @@ def draw_accuracy(
     every = alt.Chart(alt.NamedData("rows")).encode(y=y)
     known = every.transform_filter("!datum.head")
     colour = looks.colour(legend=False)
-    tips = [alt.Tooltip("label:N", title="row"), alt.Tooltip("text:N", title=axis), alt.Tooltip("n:Q", title="runs")]
-    run = [alt.Tooltip("run:N"), alt.Tooltip("seed:N"), alt.Tooltip("score:Q", title=axis, format=".4~g")]
+    tips = list_tips(("label:N", "row"), ("text:N", axis), ("n:Q", "runs"))
+    run = list_tips(("run:N",), ("seed:N",), ("score:Q", axis, ".4~g"), ("differs:N", "settings"))
     names = every.mark_text(
         align="left",
         baseline="middle",
@@ -52,7 +52,7 @@ def draw_accuracy(
         ),
         alt.Chart(alt.NamedData("seeds"))
         .mark_circle(size=26, opacity=0.75, yOffset=SEEDS, aria=False)
-        .encode(y=y, x=x, color=colour, tooltip=[*run, alt.Tooltip("differs:N", title="settings")]),
+        .encode(y=y, x=x, color=colour, tooltip=run),
     ]
     data = {"rows": list(rows), "seeds": list(seeds)}
     return compose(layers, data, alt.Step(STEP), f"{axis} of each row, with every seed")

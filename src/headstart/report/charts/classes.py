@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.report.charts import vega as alt
-from headstart.report.charts.theme import MUTED, Looks, compose
+from headstart.report.charts.theme import MUTED, Looks, compose, list_tips
 
 STEP = 22
 
@@ -28,12 +28,7 @@ def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[
         for change in changes
         for name, key in zip(looks.names, ("one", "other"), strict=True)
     ]
-    tips = [
-        alt.Tooltip("class:N"),
-        alt.Tooltip("label:N", title="row"),
-        alt.Tooltip("recall:Q", format=".1f"),
-        alt.Tooltip("images:Q"),
-    ]
+    tips = list_tips(("class:N",), ("label:N", "row"), ("recall:Q", "recall", ".1f"), ("images:Q",))
     layers = [
         base.mark_rule(strokeWidth=3, color=MUTED, opacity=0.45, aria=False).encode(
             x=alt.X("one:Q", title=title, scale=span), x2="other:Q"

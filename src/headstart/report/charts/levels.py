@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.report.charts import vega as alt
-from headstart.report.charts.theme import INK, Looks, compose
+from headstart.report.charts.theme import INK, Looks, compose, list_tips
 
 
 def draw_levels(
@@ -27,7 +27,7 @@ def draw_levels(
     if len(looks.names) == 1:
         base = alt.Chart(alt.NamedData("levels")).encode(y=y)
     x = alt.X("x:Q", title=axis, scale=alt.Scale(zero=False, padding=14))
-    tips = [alt.Tooltip("level:N"), alt.Tooltip("label:N"), alt.Tooltip("x:Q", title=axis, format=".4~g")]
+    tips = list_tips(("level:N",), ("label:N",), ("x:Q", axis, ".4~g"))
     ours = base.transform_filter("datum.label && !datum.seed")
     layers = [
         ours.mark_rule(strokeWidth=7, opacity=0.28, aria=False).encode(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.report.charts import vega as alt
-from headstart.report.charts.theme import INK, Looks, compose
+from headstart.report.charts.theme import INK, Looks, compose, list_tips
 
 HEIGHT = 340
 MOST_MARKS = 30  # numbers with a mark at each
@@ -36,11 +36,7 @@ def draw_lines(
     x, y = _make_axes(titles, logs, limits, ticks, whole)
     base = alt.Chart(alt.NamedData("points")).encode(x=x)
     colour = looks.colour()
-    tips = [
-        alt.Tooltip("label:N", title="row"),
-        alt.Tooltip("x:Q", title=titles[0]),
-        alt.Tooltip("y:Q", title=titles[1], format=".4~g"),
-    ]
+    tips = list_tips(("label:N", "row"), ("x:Q", titles[0]), ("y:Q", titles[1], ".4~g"))
     layers: list[Any] = []
     if any(point.get("low") is not None for point in points):
         band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.16, aria=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.report.charts import vega as alt
-from headstart.report.charts.theme import MUTED, compose
+from headstart.report.charts.theme import MUTED, compose, list_tips
 
 SURE, RIGHT = "confidence, %", "accuracy, % (bars: images, %)"
 
@@ -23,11 +23,8 @@ def draw_reliability(bins: Sequence[dict[str, Any]], look: tuple[str, str], titl
     y = alt.Y("right:Q", title=RIGHT, scale=whole)
     base = alt.Chart(alt.NamedData("bins"))
     known = base.transform_filter("datum.share > 0")
-    tips = [
-        alt.Tooltip("sure:Q", title="confidence", format=".1f"),
-        alt.Tooltip("right:Q", title="accuracy", format=".1f"),
-        alt.Tooltip("share:Q", title="images, %", format=".1f"),
-    ]
+    told_of = {"sure:Q": "confidence", "right:Q": "accuracy", "share:Q": "images, %"}
+    tips = list_tips(*((field, name, ".1f") for field, name in told_of.items()))
     diagonal = alt.Chart(alt.NamedData("ideal")).mark_line(color=MUTED, strokeDash=[5, 4], strokeWidth=1.2, aria=False)
     words = alt.Chart(alt.NamedData("told")).mark_text(align="left", baseline="top", dx=8, dy=4, lineBreak="\n")
     layers = [

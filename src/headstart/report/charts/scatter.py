@@ -6,7 +6,7 @@ from typing import Any
 
 from headstart.report.charts import vega as alt
 from headstart.report.charts.labels import place_labels
-from headstart.report.charts.theme import BASELINE, INK, MUTED, Looks, compose
+from headstart.report.charts.theme import BASELINE, INK, MUTED, Looks, compose, list_tips
 
 HEIGHT = 380
 WIDTHS = {1: 560, 2: 340}  # of the plot in a picture, by how many panels stand side by side; of more, 220
@@ -17,7 +17,6 @@ NUMBERS = {  # how an axis writes a number, by what it counts
     "count": "format(datum.value, '~s')",
     "plain": "format(datum.value, '~g')",
 }
-DOT_TIPS = (("run", "run"), ("seed", "seed"), ("differs", "settings"))
 
 
 def draw_scatter(
@@ -55,11 +54,7 @@ def draw_scatter(
         axis.values = list_ticks(limits[0], number)
     x = alt.X("x:Q", title=titles[0] + (" (log scale)" if log else ""), scale=scales[0], axis=axis)
     y = alt.Y("y:Q", title=titles[1], scale=scales[1])
-    tips = [
-        alt.Tooltip("label:N", title="row"),
-        alt.Tooltip("x:Q", title=titles[0], format=".4~g"),
-        alt.Tooltip("y:Q", title=titles[1], format=".4~g"),
-    ]
+    tips = list_tips(("label:N", "row"), ("x:Q", titles[0], ".4~g"), ("y:Q", titles[1], ".4~g"))
     base = alt.Chart(alt.NamedData("points")).encode(x=x, y=y)
     colour = looks.colour(legend=legend)
     layers: list[Any] = [_draw_front(x, y, stepped)]
@@ -108,7 +103,7 @@ def _draw_intervals(base: Any, x: Any, y: Any, titles: tuple[str, str], colour: 
 
 
 def _draw_dots(x: Any, y: Any, colour: Any, tips: list[Any]) -> Any:
-    own = [alt.Tooltip(f"{name}:N", title=title) for name, title in DOT_TIPS]
+    own = list_tips(("run:N", "run"), ("seed:N", "seed"), ("differs:N", "settings"))
     small = alt.Chart(alt.NamedData("dots")).mark_circle(size=24, opacity=0.6, aria=False)
     return small.encode(x=x, y=y, color=colour, tooltip=[*own, *tips]).properties(name="dots")
 
@@ -130,10 +125,10 @@ def find_limits(
     points: Sequence[dict[str, Any]], log: bool, share: bool = True
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Limits of both axes around marks and intervals; those of a percentage stay within 0 and 100."""
-    across = [
-        value for point in points for value in (point["x"], point.get("left"), point.get("right")) if value is not None
-    ]
-    up = [value for point in points for value in (point["y"], point.get("low"), point.get("high")) if value is not None]
+    across, up = (
+        [point[name] for point in points for name in names if point.get(name) is not None]
+        for names in (("x", "left", "right"), ("y", "low", "high"))
+    )
     low, high = min(across), max(across)
     if log:
         spread = max(1.25, (high / low) ** 0.08)

@@ -148,6 +148,11 @@ def compose(
     return chart
 
 
+def list_tips(*tips: tuple[str, ...]) -> list[Any]:
+    """What the pointer is told: of each field its name with its type, then its title and its format if it has them."""
+    return [alt.Tooltip(field, **dict(zip(("title", "format"), more, strict=False))) for field, *more in tips]
+
+
 def percent_limits(values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:
     """Axis limits in percent around values in percent, within 0..100 and never narrower than 4 points."""
     low, high = min(values), max(values)
