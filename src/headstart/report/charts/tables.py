@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from headstart.report.charts.theme import Looks, Palette
+from headstart.report.charts.theme import Looks, Palette, percent_limits
 from headstart.report.stats.worth import Budget, frontier
 from headstart.report.study.curves import Curve, read_curve
 from headstart.report.study.groups import Comparison, Group, plain
+from headstart.report.study.metric import Metric
 from headstart.report.study.read import Run
 
 MOST_SCORES = 40  # rows of the chart of scores
@@ -100,6 +101,14 @@ def score_span(rows: Sequence[Group]) -> list[float]:
         ends = [max(0.0, row.score.mean - half), min(most, row.score.mean + half)]
         found += [row.metric.scale * value for value in [*(run.score for run in row.runs), *ends]]
     return found
+
+
+def score_limits(metric: Metric, values: list[float], margin: float = 0.06) -> tuple[float, float]:
+    """Axis limits around values of a metric as they are drawn; those of a share are percent."""
+    if metric.share:
+        return percent_limits(values, margin)
+    room = max(margin * (max(values) - min(values)), 0.02)
+    return max(0.0, min(values) - room), max(values) + room
 
 
 def list_costs(

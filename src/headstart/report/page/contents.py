@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from headstart.report.page.all_rows import budgets_section, curves_section, scores_section
-from headstart.report.page.evidence import paired_section, settings_sections, worth_section
+from headstart.report.page.all_rows import curves_section, scores_section
+from headstart.report.page.costs import budgets_section, worth_section
+from headstart.report.page.evidence import paired_section, settings_sections
 from headstart.report.page.findings import Findings
 from headstart.report.page.gallery import Galleries
 from headstart.report.page.mistakes import mistakes_section

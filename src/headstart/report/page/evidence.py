@@ -1,8 +1,6 @@
-"""The page's sections on what is shown and what it costs: paired tests, gains per cost, the best row per budget."""
+"""The page's sections on what is shown: the paired tests of rows, and the settings that were chosen before them."""
 
-from collections.abc import Callable
 from itertools import permutations
-from typing import Any
 
 from headstart.report.charts.grids import draw_pairs
 from headstart.report.charts.tables import Table
@@ -14,14 +12,6 @@ from headstart.report.stats.paired import Family, Pair
 from headstart.report.stats.phrases import p_value, points
 from headstart.report.stats.settings import Choice
 from headstart.report.stats.settle import describe_question
-from headstart.report.stats.worth import (
-    Step,
-    along_frontier,
-    cheaper,
-    cheapest,
-    over_cheapest,
-)
-from headstart.report.study.columns import duration, macs
 from headstart.report.study.groups import Group
 from headstart.report.study.metric import Metric
 
@@ -107,7 +97,7 @@ def plot_pairs(table: Table, families: list[Family]) -> list[Plot]:
     return found
 
 
-def _in_unit(heads: list[tuple[str, str, bool]], metric: Metric) -> list[tuple[str, str, bool]]:
+def head_in_unit(heads: list[tuple[str, str, bool]], metric: Metric) -> list[tuple[str, str, bool]]:
     """Headings and their explanations with the metric's unit of differences in place of points."""
     unit = metric.unit
     return [
@@ -131,7 +121,7 @@ def _pair_tables(table: Table, families: list[Family]) -> list[Listing]:
         count = f"all {len(shown)} pairs" if every else f"{len(shown)} of {len(family.pairs)} pairs; pairs.csv has all"
         folded = f"{title}{count}" if len(families) > 1 or len(shown) > MOST_OPEN else ""
         about = [[table.number(side) for side in (pair.one, pair.other)] for pair in shown]
-        heads, rows = _in_unit(PAIR_HEADS, table.comparison.metric), [_pair_row(table, pair) for pair in shown]
+        heads, rows = head_in_unit(PAIR_HEADS, table.comparison.metric), [_pair_row(table, pair) for pair in shown]
         made.append(Listing(f"pairs-{place}", heads, rows, folded=folded, about=about, mark="study"))
     return made
 
@@ -142,9 +132,9 @@ def _pair_row(table: Table, pair: Pair) -> list[Cell]:
     verdict = "shown" if pair.shown else "not shown" if test is not None else f"not tested: {pair.untested}"
     p_values = (None if test is None else test.p_seeds, images, pair.p, pair.adjusted)
     return [
-        *(_row_cell(table, side) for side in (pair.one, pair.other)),
+        *(make_row_cell(table, side) for side in (pair.one, pair.other)),
         number(len(pair.runs)),
-        _points_cell(pair),
+        make_points_cell(pair),
         *(number(p, lambda p: p_value(p).removeprefix("= ")) for p in p_values),
         words(verdict),
         number(here, "{:,}".format),
@@ -152,88 +142,14 @@ def _pair_row(table: Table, pair: Pair) -> list[Cell]:
     ]
 
 
-def _points_cell(pair: Pair) -> Cell:
+def make_points_cell(pair: Pair) -> Cell:
+    """A pair's difference without its unit, which the heading has."""
     return number(pair.gain, lambda _: points(pair, plus=True).removesuffix(f" {pair.metric.unit}"))
 
 
-def _row_cell(table: Table, group: Group) -> Cell:
+def make_row_cell(table: Table, group: Group) -> Cell:
+    """A row's name beside its mark."""
     return words(table.label(group), (table.palette.colour(group), table.palette.shape(group)))
-
-
-WORTH_HEADS = [
-    ("row", "", False),
-    ("over", "", False),
-    ("points", "Gained over the other row ± half-width of the paired difference's 95 % interval.", True),
-    ("verdict", "Whether the paired test shows the difference.", False),
-    ("extra time", "Seconds with a cold cache, difference of means.", True),
-    ("points per minute", "Points gained per extra minute; “-” where that is within 10 %, or nothing gained.", True),
-    ("extra MACs", "Multiply-adds of training, difference of means.", True),
-    (
-        "points per TMAC",
-        "Points gained per extra 10¹² multiply-adds; “-” where no more of them are spent, or nothing gained.",
-        True,
-    ),
-]
-
-
-def worth_section(table: Table, families: list[Family]) -> Section:
-    """What more accuracy costs: against the cheapest row, and from one row of the frontier to the next."""
-    tables, metric = [], table.comparison.metric
-    for place, family in enumerate(families):
-        title = f"{family.task}: " if len(families) > 1 else ""
-        reference = cheapest(family.rows)
-        if reference is None or len(family.rows) < 2:
-            continue
-        name = table.label(reference)
-        kinds = {
-            f"{title}every row against {name}, the cheapest": over_cheapest(family),
-            f"{title}one step at a time: each row of the frontier against the one before it": along_frontier(family),
-        }
-        for kind, (words_, steps) in enumerate(kinds.items()):
-            same = kind == 1 and [s.pair.other for s in steps] == [reference] * len(steps)
-            if steps and not same:
-                rows = [_worth_row(table, found) for found in steps]
-                about = [[table.number(side) for side in (found.pair.one, found.pair.other)] for found in steps]
-                where: dict[str, Any] = (
-                    {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
-                )
-                heads = _in_unit(WORTH_HEADS, metric)
-                tables.append(Listing(f"worth-{place}-{kind}", heads, rows, about=about, mark="study", **where))
-    if not tables:
-        return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
-    caption = (
-        f"{metric.unit.capitalize()} of test {metric.title} beside what they cost more; where the test does not show a"
-        f" gain, {metric.unit} per minute and per TMAC are no finding either. The multiply-adds are those of training"
-        " and validation, with the backward pass of the whole network as twice the forward pass; a backward pass"
-        " through a part of it is not recorded, and ≥, ≤ or ~ mark where that leaves one side, the other or both too"
-        " low."
-    )
-    return Section("Is it worth it?", caption, [], tables=tables)
-
-
-def _worth_row(table: Table, found: Step) -> list[Cell]:
-    pair = found.pair
-    verdict = "shown" if pair.shown else "not shown" if pair.planned else "not tested"
-    dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
-    minute = None if found.per_second is None or not dearer else 60 * pair.metric.scale * found.per_second
-    tera = None if found.per_gmac is None or pair.gain <= 0 else 1000 * pair.metric.scale * found.per_gmac
-    return [
-        *(_row_cell(table, side) for side in (pair.one, pair.other)),
-        _points_cell(pair),
-        words(verdict),
-        number(found.seconds, lambda value: _with_sign(value, duration)),
-        number(minute, _short),
-        number(found.gmacs, lambda value: found.mark + _with_sign(value, macs)),
-        number(tera, lambda value: f"{'~ ' if found.mark else ''}{_short(value)}"),
-    ]
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _with_sign(value: float, write: Callable[[float], str]) -> str:
-    return ("+" if value > 0 else "-" if value < 0 else "") + write(abs(value))
 
 
 SETTINGS_HEADS = [

@@ -1,5 +1,6 @@
 """What the page's script reads: the runs with their numbers, the charts, and what a run opens to."""
 
+import base64
 import json
 import shlex
 from collections import defaultdict
@@ -9,19 +10,25 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from headstart.evaluation.metrics import ECE_BINS, confidence_bins
 from headstart.report.charts.tables import MOST_SCORES, Table
-from headstart.report.page.counts import Counts
 from headstart.report.page.findings import Findings
-from headstart.report.page.gallery import Galleries
+from headstart.report.page.gallery import Galleries, OwnFigures
 from headstart.report.page.mistakes import OwnMistakes
-from headstart.report.page.own_figures import OwnFigures
 from headstart.report.page.templates import make_link
+from headstart.report.stats.contrast import Contrast
+from headstart.report.stats.one_row import count_run, leading
 from headstart.report.stats.worth import BUDGETS
+from headstart.report.study.answers import Answers
 from headstart.report.study.columns import Column
 from headstart.report.study.groups import Comparison, Group, natural, plain, student_t
 from headstart.report.study.read import Run
 
 KINDS = {"nll": "nats", "seconds": "duration", "gmacs": "short", "training_gmacs": "macs"}
+WHOLE_MATRIX, MOST_PAIRS = 16, 60  # classes up to which each run has its confusion; of more, its largest confusions
+MOST_CLASSES = 1000
 COUNTS = ("epochs", "params_trainable", "params_total", "backbone_forwards")
 
 
@@ -154,3 +161,53 @@ def _phases(run: Run) -> list[list[str]]:
         learns = ", ".join(f"{part} {'frozen' if rate is None else plain(rate)}" for part, rate in rates.items())
         made.append([name, str(phase.get("kind") or ""), learns, plain(phase.get("epochs"))])
     return made
+
+
+class Counts:
+    """The counts of single runs: of those that charts are drawn of all, of the others what fits the page."""
+
+    def __init__(self, table: Table, contrasts: list[Contrast]) -> None:
+        self._leading = {id(row) for row in leading(table.comparison)}
+        self._compared = {id(row) for one in contrasts for row in (one.pair.one, one.pair.other)}
+
+    def of(self, group: Group, run: Run) -> dict[str, Any]:
+        """A run's counts; empty where it has no readable predictions."""
+        answers, n = run.answers, len(run.classes)
+        if answers is None or not n:
+            return {}
+        drawn = id(group) in self._leading | self._compared
+        found: dict[str, Any] = {}
+        if n <= WHOLE_MATRIX or drawn:
+            found["confusion"] = list_confusion(answers, n)
+        elif n <= MOST_CLASSES:
+            found["worst"] = _list_worst(run, n)
+        if id(group) in self._leading and answers.confidence is not None:
+            found["bins"] = count_bins(answers)
+        if id(group) in self._compared:
+            found["right"] = base64.b64encode(np.packbits(answers.right).tobytes()).decode("ascii")
+        return found
+
+
+def list_confusion(answers: Answers, classes: int) -> list[int]:
+    """The confusion matrix without its zeros: for each other count, row after row, how far on it stands, and itself."""
+    places, counts = np.unique(answers.labels.astype(np.int64) * classes + answers.predicted, return_counts=True)
+    return [int(number) for number in np.stack([np.diff(places, prepend=0), counts], axis=1).ravel()]
+
+
+def _list_worst(run: Run, classes: int) -> list[int]:
+    """The largest confusions: true class, predicted class and count of each."""
+    counts = count_run(run, classes)
+    assert counts is not None
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:MOST_PAIRS]
+    places = [divmod(int(place), classes) for place in order if counts.flat[place]]
+    return [number for true, seen in places for number in (true, seen, int(counts[true, seen]))]
+
+
+def count_bins(answers: Answers) -> list[list[float]]:
+    """Images, right ones and the sum of confidences in each bin of confidence."""
+    assert answers.confidence is not None
+    bins = confidence_bins(answers.confidence)
+    images, right = (np.bincount(of, minlength=ECE_BINS).tolist() for of in (bins, bins[answers.right]))
+    sums = np.bincount(bins, weights=answers.confidence, minlength=ECE_BINS)
+    return [images, right, [round(float(each), 6) for each in sums]]
