@@ -73,7 +73,7 @@ class Galleries:
         try:
             images = [self._reader.find(each.run).read(each.row, each.name) for each in selection.images]
         except UserError as error:
-            words = "" if str(error) in self._said else f"Pictures are missing here: {_first_line(error)}."
+            words = "" if str(error) in self._said else f"Pictures are missing here: {first_line(error)}."
             self._said.add(str(error))
             return _render(title="", views=[], cards=[], name=name, note=words, rows=()) if words else Markup("")
         maps, note = self._draw_maps(selection, images)
@@ -113,7 +113,7 @@ class Galleries:
         try:
             drawn, alike = self._drawer.draw(selection.images, images, SIDE)
         except UserError as error:
-            return [], f"No maps: {_first_line(error)}."
+            return [], f"No maps: {first_line(error)}."
         scale = "all maps here have one scale" if alike else "each view has a scale of its own"
         return drawn, (
             "Maps (HiResCAM): orange places speak for the class that is asked about, purple ones against it, grey ones"
@@ -155,7 +155,8 @@ def _uri(kind: str, content: io.BytesIO) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
-def _first_line(error: UserError) -> str:
+def first_line(error: UserError) -> str:
+    """What an error says, without its details and its full stop."""
     return str(error).partition("\n")[0].rstrip(".")
 
 

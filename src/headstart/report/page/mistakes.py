@@ -5,7 +5,7 @@ from typing import Any
 
 from headstart.errors import UserError
 from headstart.report.charts.tables import Table
-from headstart.report.page.gallery import Galleries, key_of
+from headstart.report.page.gallery import Galleries, first_line, key_of
 from headstart.report.page.pictures import Selection, choose_mistakes, list_mistakes
 from headstart.report.sections import Listing, Section, words
 from headstart.report.stats.one_row import leading
@@ -85,5 +85,5 @@ class OwnMistakes:
             try:
                 pictures[key] = galleries.picture(*self._images[key], shown[key][0]) if galleries else []
             except UserError as error:
-                missing = str(error).partition("\n")[0].rstrip(".")
+                missing = first_line(error)
         return {"shown": shown, "pictures": pictures, "missing": missing}

@@ -9,7 +9,7 @@ from headstart.report.charts.lines import draw_lines
 from headstart.report.charts.scatter import draw_scatter
 from headstart.report.charts.theme import MUTED, Looks
 from headstart.report.questions.figure import Figure, looks_of, number_of, percent, series
-from headstart.report.study.groups import Comparison, Group, Stat, stat
+from headstart.report.study.groups import Comparison, Group, Stat, summarize
 from headstart.report.study.read import Run
 
 FILE = "changes.csv"  # of headstart.measures.Changes
@@ -79,7 +79,7 @@ def _respond(runs: Sequence[Run], change: str) -> list[dict[str, Any]]:
     """Mean accuracy with its interval at each size that all runs measured."""
     found = [by_size(run, change) for run in runs]
     sizes = sorted(set.intersection(*map(set, found)))
-    return [{"x": size, **percent(_stat([shares[size] for shares in found]))} for size in sizes]
+    return [{"x": size, **percent(summarize([shares[size] for shares in found]))} for size in sizes]
 
 
 @dataclass(eq=False)
@@ -107,7 +107,7 @@ class Robustness(Figure):
         points, dots = [], []
         for name, row in rows.items():
             facts = {"row": number_of(comparison, row), "label": self.shown(name)}
-            inside, out = percent(row.accuracy), percent(_stat([outside(run) for run in row.runs]))
+            inside, out = percent(row.accuracy), percent(summarize([outside(run) for run in row.runs]))
             place = {"x": inside["y"], "left": inside["low"], "right": inside["high"], "tag": self.shown(name)}
             points.append(facts | place | out)
             dots += [
@@ -145,16 +145,10 @@ class Robustness(Figure):
             pairs = [(run, base[run.repeat]) for run in row.runs if run.repeat in base]
             if name == self.against or not pairs:
                 continue
-            inside = _stat([run.accuracy - other.accuracy for run, other in pairs])
-            out = _stat([outside(run) - outside(other) for run, other in pairs])
+            inside = summarize([run.accuracy - other.accuracy for run, other in pairs])
+            out = summarize([outside(run) - outside(other) for run, other in pairs])
             parts.append(f"{self.shown(name)} {_points(inside)} in distribution and {_points(out)} out of it")
         return f"Against {self.shown(self.against)}, in points, seed by seed: {'; '.join(parts)}."
-
-
-def _stat(values: Sequence[float]) -> Stat:
-    found = stat(values)
-    assert found is not None
-    return found
 
 
 def _points(found: Stat) -> str:

@@ -10,6 +10,7 @@ from headstart.report.charts.render import make_spec, write_png
 from headstart.report.charts.theme import Looks, Palette, colour_names
 from headstart.report.sections import Picture, Plot, Section
 from headstart.report.study.groups import Comparison, Group, Stat, natural, plain
+from headstart.report.study.varying import split_by
 
 
 @dataclass(init=False, eq=False)
@@ -84,11 +85,12 @@ def name_of(group: Group, keys: Sequence[str]) -> str:
 
 def series(comparison: Comparison, keys: Sequence[str]) -> dict[str, list[Group]]:
     """The rows by their values of some keys, in natural order."""
-    found: dict[tuple[Any, ...], list[Group]] = {}
-    for group in comparison.groups:
-        found.setdefault(tuple(value(group, key) for key in keys), []).append(group)
-    ordered = sorted(found.items(), key=lambda item: natural(*item[0]))
-    return {name_of(rows[0], keys) or "all": rows for _, rows in ordered}
+
+    def values(group: Group) -> tuple[Any, ...]:
+        return tuple(value(group, key) for key in keys)
+
+    found = sorted(split_by(comparison.groups, values), key=lambda rows: natural(*values(rows[0])))
+    return {name_of(rows[0], keys) or "all": rows for rows in found}
 
 
 def looks_of(comparison: Comparison, keys: Sequence[str], figure: Figure) -> Looks:

@@ -36,7 +36,8 @@ def find(outputs: Path, name: str | None) -> Path:
         raise UserError(f"{outputs} holds no study. Run one first, for example: headstart train -m experiment=demo")
     if name is not None:
         return _find_named(known, outputs, name.rstrip("/"))
-    finished = {path: when for path in known if (when := _completion_time(path)) is not None}
+    times = {path: [(run.folder / "result.json").stat().st_mtime for run in read(path).runs] for path in known}
+    finished = {path: max(when) for path, when in times.items() if when}
     if not finished:
         names = ", ".join(path.name for path in known)
         raise UserError(f"{outputs} holds no completed run yet (studies there: {names}).")
@@ -50,11 +51,6 @@ def _find_named(known: list[Path], outputs: Path, name: str) -> Path:
     near = nearest_names(name, names, limit=len(names), cutoff=0.5)
     ordered = near + [other for other in names if other not in near]
     raise UserError(f"{outputs} holds no study {name!r}. Studies there, nearest name first: {', '.join(ordered)}.")
-
-
-def _completion_time(study: Path) -> float | None:
-    done = [run.folder / "result.json" for run in read(study).runs]
-    return max((path.stat().st_mtime for path in done), default=None)
 
 
 def judge(study: Study, metric: Metric) -> Study:
