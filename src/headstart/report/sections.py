@@ -103,7 +103,7 @@ class Plot:
 class Section:
     """A heading of the page, one sentence on how to read what stands under it, findings in words, pictures, tables.
 
-    `galleries` are of test images (`headstart.report.gallery`).
+    `galleries` are of test images (`headstart.report.page.gallery`).
     """
 
     title: str

@@ -51,7 +51,7 @@ def make_store(
         charts: the specifications of the charts, by name.
         galleries: which read the test images; None: there are no pictures.
     """
-    table, comparison, metric = findings.table, findings.comparison, findings.comparison.metric
+    table, comparison = findings.table, findings.comparison
     counts, mistakes = Counts(table, findings.contrasts), OwnMistakes(galleries)
     figures = OwnFigures(report, pictures=galleries is not None)
     phases: dict[str, int] = defaultdict(count().__next__)
@@ -78,6 +78,19 @@ def make_store(
         found |= counts.of(group, run) | mistakes.of(run) | figures.of(run)
         return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
 
+    return {
+        **_describe_study(table, columns),
+        "runs": [describe(group, run) for group in comparison.groups for run in group.runs],
+        "phases": [json.loads(text) for text in phases],
+        "classes": list(classes),
+        "images": list(images),
+        **mistakes.draw(),
+        "charts": charts,
+    }
+
+
+def _describe_study(table: Table, columns: Sequence[Column]) -> dict[str, Any]:
+    comparison, metric = table.comparison, table.comparison.metric
     dims = _list_dimensions(comparison)
     most = max(len(group.runs) for group in comparison.groups)
     names = {"params_total": "parameters", "gmacs": "GMACs per image", "epochs": "epochs"}
@@ -100,12 +113,6 @@ def make_store(
             }
             for group in comparison.groups
         ],
-        "runs": [describe(group, run) for group in comparison.groups for run in group.runs],
-        "phases": [json.loads(text) for text in phases],
-        "classes": list(classes),
-        "images": list(images),
-        **mistakes.draw(),
-        "charts": charts,
     }
 
 
