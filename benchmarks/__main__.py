@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import (
     extraction,
     fashion,
+    jobs,
     look,
     memory,
     page,
@@ -24,6 +25,7 @@ from benchmarks import (
     predict,
     prune,
     ray_workers,
+    shards,
     startup,
     stress,
     sweep,
@@ -42,6 +44,7 @@ MEASURES = {
     "look": look.measure,
     "page": page.measure,
     "sweep": sweep.measure,
+    "jobs": jobs.measure,
     "extraction": extraction.measure,
     "memory": memory.measure,
     "pipeline": pipeline.measure,
@@ -51,6 +54,7 @@ MEASURES = {
     "predict": predict.measure,
     "prune": prune.measure,
     "ray": ray_workers.measure,
+    "shards": shards.measure,
     "visualize": visualize.measure,
 }
 PROBE = "benchmarks.probe"  # a script of its own: it imports torch, which the parent of measured processes must not

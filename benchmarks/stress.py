@@ -1,31 +1,37 @@
-"""Does a sweep that is killed again and again end with the numbers of one that was left alone?
+"""Does a sweep on two workers that are killed and stopped end with the numbers of one that was left alone?
 
 Command:   python -m benchmarks stress
-Expected:  40 results, none twice, none missing, none different; about 5 minutes on 2 cores.
+Expected:  100 results, none twice, none missing, none different; about 15 minutes on 2 cores.
 
-40 jobs on the digits at 32 px in one multirun: feature extraction and fine-tuning for 2 epochs, 20 seeds each. First it
-runs undisturbed. Then, in another folder, it is sent SIGKILL at 5 random moments (of a fixed seed), started again by
-the same command each time, and at last left to end. Compared are the folders' names, the metrics, predictions.csv and
-the bytes of the final weights; a result that was there when the sweep was killed must not be written again.
+100 jobs on the digits at 32 px in one multirun: feature extraction and fine-tuning for 2 epochs, 50 seeds each. First
+it runs undisturbed, one job after the other in one process. Then, in another folder, two workers of Ray run it: the
+command is sent SIGKILL at 5 random moments (of a fixed seed) and started again each time. In its last run one worker is
+sent SIGKILL, the other is stopped for 10 s and continued. Compared are the folders' names, the metrics, predictions.csv
+and the bytes of the final weights; a result that was there when the command was killed must not be written again.
 """
 
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.measure import HEADSTART, Figure, environment, run, say
 
-JOBS, KILLS, FIRST, PATIENCE = 40, 5, 8.0, 600
+JOBS, KILLS, FIRST, PATIENCE = 100, 5, 30.0, 1800
+STOPPED = 10.0  # seconds
 SWEEP = (
-    "train", "-m", "strategy=feature_extraction,finetune", "seed=range(20)", "data.image_size=32",
+    "train", "-m", "strategy=feature_extraction,finetune", "seed=range(50)", "data.image_size=32",
     "data.train_per_class=4", "data.n_test=60", "epochs=2", "hardware=cpu", "hardware.threads=1", "logger=csv",
     "study=stress", "checkpoint_every=0",
 )  # fmt: skip
+ON_RAY = ("hydra/launcher=ray", "hydra.launcher.num_cpus=1")
 
 
 def measure(repeats: int) -> list[Figure]:
@@ -39,39 +45,74 @@ def measure(repeats: int) -> list[Figure]:
         say(f"  undisturbed: {alone:.0f} s")
         stamps: dict[str, int] = {}
         rewritten, killed = 0, 0
-        while killed < KILLS:
-            until = FIRST + moments.uniform(0, alone / KILLS)
-            child = subprocess.Popen(
-                _command(disturbed),
-                cwd=disturbed,
-                env=environment(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.STDOUT,
-            )
+
+        def look() -> int:
+            nonlocal rewritten, stamps
+            now = _stamps(disturbed)
+            rewritten += sum(now.get(name) != stamp for name, stamp in stamps.items())
+            stamps = now
+            return len(now)
+
+        for _ in range(KILLS):
+            until = FIRST + moments.uniform(0, alone / (3 * KILLS))
+            child = _start(disturbed)
             time.sleep(until)
             if child.poll() is None:
                 child.send_signal(signal.SIGKILL)
                 killed += 1
             child.wait(PATIENCE)
-            now = _stamps(disturbed)
-            rewritten += sum(now.get(name) != stamp for name, stamp in stamps.items())
-            stamps = now
-            say(f"  killed after {until:.1f} s: {len(now)} of {JOBS} results")
-            if len(now) == JOBS:
-                break
-        last = run(_command(disturbed), cwd=disturbed)
-        now = _stamps(disturbed)
-        rewritten += sum(now.get(name) != stamp for name, stamp in stamps.items())
-        say(f"  the last start skipped {last.output.count('is complete')}, took {last.seconds:.0f} s")
+            say(f"  killed after {until:.1f} s: {look()} of {JOBS} results")
+        ended = _disturb_workers(disturbed)
+        look()
         ours, theirs = read_results(disturbed, "stress"), read_results(calm, "stress")
         different = [name for name in theirs.keys() & ours.keys() if ours[name] != theirs[name]]
-        return [
-            Figure("stress: times that the sweep was killed", killed, "", at_least=KILLS),
-            Figure("stress: results", len(ours), "", at_least=JOBS),
-            Figure("stress: results written twice", rewritten, "", at_most=0),
-            Figure("stress: results missing or too many", len(ours.keys() ^ theirs.keys()), "", at_most=0),
-            Figure("stress: results that differ from the undisturbed sweep's", len(different), "", at_most=0),
-        ]
+    return [
+        Figure("stress: times that the command was killed", killed, "", at_least=KILLS),
+        Figure("stress: workers that were killed, and stopped", ended, "", at_least=2),
+        Figure("stress: results", len(ours), "", at_least=JOBS),
+        Figure("stress: results written twice", rewritten, "", at_most=0),
+        Figure("stress: results missing or too many", len(ours.keys() ^ theirs.keys()), "", at_most=0),
+        Figure("stress: results that differ from the undisturbed sweep's", len(different), "", at_most=0),
+    ]
+
+
+def _disturb_workers(place: Path) -> int:
+    """Start the command for the last time; kill one worker, stop the other for a while; returns how many were there."""
+    child, before = _start(place), len(_stamps(place))
+    _wait_until(lambda: child.poll() is not None or (len(_stamps(place)) > before and len(_workers(place)) >= 2))
+    workers = _workers(place)[:2]
+    for worker, kind in zip(workers, (signal.SIGKILL, signal.SIGSTOP), strict=False):
+        os.kill(worker, kind)
+    time.sleep(STOPPED)
+    for worker in workers[1:]:
+        os.kill(worker, signal.SIGCONT)
+    code = child.wait(PATIENCE)
+    say(f"  a worker killed, another stopped for {STOPPED:.0f} s; exit code {code}")
+    return len(workers)
+
+
+def _workers(place: Path) -> list[int]:
+    """The processes of Ray's that work in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            is_ray = (process / "cmdline").read_bytes().startswith(b"ray::")
+            if is_ray and (process / "cwd").readlink() == place:
+                found.append(int(process.name))
+    return sorted(found)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    limit = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > limit:
+            raise TimeoutError(f"nothing happened for {PATIENCE} s")
+        time.sleep(0.2)
+
+
+def _start(place: Path) -> subprocess.Popen[bytes]:
+    command, nowhere = (*_command(place), *ON_RAY), subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=place, env=environment(), stdout=nowhere, stderr=nowhere)
 
 
 def _command(place: Path) -> tuple[str, ...]:

@@ -115,7 +115,7 @@ def make_choices(conf: Path) -> Iterator[str]:
         "[Strategies](strategies.md) and [studies](studies.md) have pages of their own.", "",
     ]  # fmt: skip
     for folder in sorted(path for path in conf.iterdir() if path.is_dir()):
-        if folder.name in ("strategy", "experiment", "hydra"):
+        if folder.name in ("strategy", "experiment", "hydra", resolvers.WANDB_SWEEP):
             continue
         meaning = find_meaning(folder.name) or GROUPS.get(folder.name, "")
         yield from [f"## {folder.name}", "", escape(meaning), "", "| choice | what it is |", "|---|---|"]

@@ -68,6 +68,8 @@ def test_all_files_are_visited() -> None:
         "hydra/sweeper/headstart.yaml",
         "hydra/sweeper/search.yaml",
         "hydra/launcher/ray.yaml",
+        "hydra/launcher/slurm.yaml",
+        *(f"wandb_sweep/{method}.yaml" for method in ("grid", "random", "bayes")),  # `tracking/test_wandb_sweep.py`
     }
 
 

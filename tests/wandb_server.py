@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import yaml
+
 PROJECT = {"id": "UHJv", "name": "p", "entity": {"id": "RW50", "name": "me"}}
 
 
@@ -23,6 +25,7 @@ class Recorded:
     summary: dict[str, Any] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)  # of the machine
     ended: list[int] = field(default_factory=list)
+    preempting: bool = False  # said of itself
     uploaded: list[str] = field(default_factory=list)  # names of files, in their order
 
     @property
@@ -52,6 +55,9 @@ class Server:
         self.latest = ""
         self.files: set[str] = set()
         self.remembers = False
+        self.sweeps: dict[str, dict[str, Any]] = {}  # their files, by id
+        self.commands: list[dict[str, Any]] = []  # what an agent is told to run, one after the other; then it ends
+        self.stopped: set[str] = set()  # runs that somebody has stopped in the browser
         self.ended: list[int] = []
         self._stop = threading.Event()
         handler = type("Bound", (_Handler,), {"state": self})
@@ -89,6 +95,8 @@ class Server:
             place = {"id": "UHJv", "name": "p", "entityName": "me"}
             view |= {"type": values["type"], "description": "", "project": place, "updatedAt": "2026-01-01T00:00:00"}
             return {"upsertView": {"view": view, "inserted": values.get("id") is None}}
+        if "Sweep" in body["query"] or "gent" in body["query"]:
+            return self._answer_agent(body["query"], values)
         if "GetProjects" in body["query"]:
             node = PROJECT | {"entityName": "me", "createdAt": "2026-01-01", "isBenchmark": False, "user": None}
             page = {"hasNextPage": False, "endCursor": None}
@@ -115,6 +123,27 @@ class Server:
             }
             return {"createArtifact": {"artifact": artifact}}
         return {}
+
+    def _answer_agent(self, query: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Answer `wandb sweep` and `wandb agent`; `commands` are what the sweep's controller would choose."""
+        if "upsertSweep" in query:
+            name = f"sweep{len(self.sweeps)}"
+            self.sweeps[name] = yaml.safe_load(values["config"])
+            return {"upsertSweep": {"sweep": {"name": name, "project": PROJECT}, "configValidationWarnings": []}}
+        if "SweepWithRuns" in query:
+            text = yaml.safe_dump(self.sweeps[values["sweep"]])
+            return {
+                "project": {"sweep": {"id": "U3dl", "name": values["sweep"], "config": text, "runs": {"edges": []}}}
+            }
+        if "createAgent" in query:
+            return {"createAgent": {"agent": {"id": "QWdl"}}}
+        if json.loads(values["runState"]):  # it has a run; the next one comes after it
+            command = []
+        elif self.commands:
+            command = [self.commands.pop(0)]
+        else:
+            command = [{"type": "exit"}]
+        return {"agentHeartbeat": {"agent": {"id": values["id"]}, "commands": json.dumps(command)}}
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -146,7 +175,7 @@ class Server:
             "wandbConfig": '{"t":1}',
         }
 
-    def stream(self, body: dict[str, Any], run_id: str) -> None:
+    def stream(self, body: dict[str, Any], run_id: str) -> dict[str, Any]:
         run, files = self.runs[run_id], body.get("files", {})
         history = files.get("wandb-history.jsonl", {"offset": 0, "content": []})
         run.lines |= dict(enumerate(history["content"], start=history["offset"]))
@@ -154,9 +183,11 @@ class Server:
             run.summary = json.loads(line)
         run.events += files.get("wandb-events.jsonl", {}).get("content", [])
         run.uploaded += body.get("uploaded", [])
+        run.preempting |= body.get("preempting", False)
         if body.get("complete"):
             self.ended.append(body["exitcode"])
             run.ended.append(body["exitcode"])
+        return {"stopped": True} if run_id in self.stopped else {}
 
 
 def describe_artifact(made: dict[str, Any]) -> dict[str, Any]:
@@ -206,7 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("/graphql"):
             reply = {"data": self.state.graphql(json.loads(raw))}
         elif self.path.endswith("/file_stream"):
-            self.state.stream(json.loads(raw), self.path.split("/")[-2])
+            reply = self.state.stream(json.loads(raw), self.path.split("/")[-2])
         data = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -11,7 +11,8 @@ import torch
 
 from headstart.data.augment import Preprocess
 from headstart.data.dataset import Data
-from headstart.models import weights
+from headstart.models import factory, weights
+from headstart.runtime import hardware, shared
 
 if TYPE_CHECKING:
     from headstart.config.schema import ModelConfig, RunConfig
@@ -78,3 +79,43 @@ def identify_features(model: ModelConfig, data: Data, spec: Input, digests: Mapp
         }
         | {name: digest for name, digest in digests.items() if name == "code"}
     )
+
+
+def create_model(
+    config: RunConfig, data: Data, device: torch.device, digests: Mapping[str, str | None]
+) -> tuple[Any, list[str]]:
+    """Create the network for the data's classes on the device; the new head's weights depend on the run's seed.
+
+    Jobs in which nothing learns but a head that a probe fits share one network: they do not use the weights that its
+    head has at first.
+
+    Args:
+        digests: of the weights and of one's own code: a network with others is another one.
+
+    Returns:
+        Also what is to be said of its weights and of the images.
+    """
+    pretrained = config.strategy.start == "pretrained"
+
+    def create() -> tuple[Any, list[str]]:
+        torch.manual_seed(config.seed)
+        model, notes = factory.create(config.model, data.classes, pretrained=pretrained)
+        return model.to(device).to(memory_format=hardware.memory_format(config.hardware)), notes
+
+    if pretrained and all(phase.probe is not None for phase in config.strategy.phases.values()):
+        content = [digests.get(name) for name in ("weights", "code")]
+        kept = (config.model, content, data.classes, device, config.hardware.memory_format)
+        model, notes = shared.share("network", repr(kept), create)
+        shared.let_derive(model)
+        torch.manual_seed(config.seed)
+    else:
+        model, notes = create()
+    return model, [*notes, *data.adaptations]
+
+
+def copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
+    """Copy the backbone's weights before the first phase, if a phase has a penalty that compares with them."""
+    if all(phase.penalty is None for phase in config.strategy.phases.values()):
+        return {}
+    head = {id(parameter) for parameter in model.get_classifier().parameters()}
+    return {name: value.detach().clone() for name, value in model.named_parameters() if id(value) not in head}

@@ -4,15 +4,12 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-
-import torch
 
 from headstart.config import flat, own_code
 from headstart.config.instantiate import build
 from headstart.config.schema import RunConfig, to_plain
-from headstart.context import Context
+from headstart.context import Context, copy_pretrained, create_model
 from headstart.data import seen
 from headstart.data.checks import check_images, find_duplicates
 from headstart.data.dataset import Data, prepare
@@ -24,19 +21,19 @@ from headstart.evaluation.result import describe_attempt, finish_run
 from headstart.models import factory, preprocessing
 from headstart.models.code import digest_own_code
 from headstart.models.input import Input
-from headstart.runtime import hardware
+from headstart.runtime import hardware, shared
 from headstart.runtime.memory import keep_freed_memory
 from headstart.storage import runs
 from headstart.storage.records import Result
 from headstart.storage.skip import find_completed, raise_if_pruned, skip
 from headstart.strategy.plan import Phase, check_schedule, plan_phases
 from headstart.strategy.route import check_probes, choose_route
-from headstart.tracking import progress
+from headstart.tracking import progress, wandb_sweep
 from headstart.tracking.logger import RunLog, SilentLog
 from headstart.training.facts import log_facts
 from headstart.training.phases import run_phases
 from headstart.tuning import tune
-from headstart.tuning.timing import TrialSetup
+from headstart.tuning.resolve import Picks, note_picks, resolve_auto
 
 log = logging.getLogger(__name__)
 
@@ -53,30 +50,16 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
         UserError: the data, the weights or the machine are not fit for the run.
         Pruned: its siblings are better (`prune`); it has no result.
     """
-    own_code.load(config.imports or ())
-    config = replace(config, model=preprocessing.adopt(config.model))
-    spec = preprocessing.expected_input(config.model)
-    phases = _plan(config)
-    tune.check_compiler(hardware.resolve_hardware(config.hardware))
-    data = prepare_data(config, spec)
-    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
-    config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
-    config, tuned = _resolve_auto(config, data, phases)
-    source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
-    digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
-    digests |= digest_own_code(config)
-    if (done := find_completed(config, digests)) is not None:
-        return _skip(config, done)
-    raise_if_pruned(config, digests)
+    config, data, digests, picked = _resolve(config)
+    if (done := _find_done(config, data, digests)) is not None:
+        return done
     with runs.lock_run(to_plain(config), digests) as this_run:
-        if (done := find_completed(config, digests)) is not None:  # another process has completed it meanwhile
-            return _skip(config, done)
+        if (done := _find_done(config, data, digests)) is not None:  # another process has completed it meanwhile
+            return done
         this_run.begin(to_plain(config), overrides, config.rerun)
-        if tuned:
-            this_run.update_state(tuned=tuned)
-            log.info("  hardware.tune: %s", tune.describe_pin(tuned))
+        note_picks(this_run, picked)
         phases_done = this_run.read_state().get("done", [])
-        if config.hardware.devices == 1:
+        if config.hardware.processes == 1:
             work(config, this_run, digests, phases_done, data)
         else:
             with progress.pause():
@@ -94,11 +77,42 @@ def run(config: RunConfig, overrides: Sequence[str]) -> Result:
     return result
 
 
-def _skip(config: RunConfig, done: Result) -> Result:
+def find_done(config: RunConfig) -> Result | None:
+    """The result of a completed run, looked for as `run` does; None if there is none; raises Pruned if it was."""
+    config, data, digests, _ = _resolve(config)
+    return _find_done(config, data, digests)
+
+
+def _find_done(config: RunConfig, data: Data, digests: Mapping[str, str | None]) -> Result | None:
+    if (done := find_completed(config, digests)) is None:
+        raise_if_pruned(config, digests)
+        return None
     skip(config, done)
     keep.say_if_missing(done.folder, config.keep)
+    if config.logger.wandb and wandb_sweep.find_run_id():  # the sweep waits for the score of what it has asked for
+        this_run = runs.Run(done.folder, done.folder.name, config.study, done.folder.name.rpartition("-")[2])
+        alone = replace(config, logger=wandb_sweep.leave_others_out(config.logger))
+        with _open_logger(alone, this_run, {**digests, "content": data.content}) as run_log:
+            run_log.finish(done)
     done.skipped = True
     return done
+
+
+def _resolve(config: RunConfig) -> tuple[RunConfig, Data, dict[str, str | None], Picks]:
+    """Read the data and resolve what a config leaves open; also returns the digests, and the pins of the study."""
+    own_code.load(config.imports or ())
+    config = replace(config, model=preprocessing.adopt(config.model))
+    spec = preprocessing.expected_input(config.model)
+    phases = _plan(config)
+    tune.check_compiler(hardware.resolve_hardware(config.hardware))
+    data = prepare_data(config, spec)
+    stated = preprocessing.state(spec, data.image_size, data.resize, config.preprocessing)
+    config = replace(config, data=replace(config.data, resize=data.resize), preprocessing=stated)
+    config, picked = resolve_auto(config, data, phases, spec)
+    check_schedule(phases, config.scheduler, config.optimizer["lr"])
+    source = factory.digest_weights(config.model) if config.strategy.start == "pretrained" else None
+    digests = {"data": data.digest, "weights": source} | preprocessing.digest(config.model.weights, stated)
+    return config, data, digests | digest_own_code(config), picked
 
 
 def work(
@@ -126,9 +140,16 @@ def work(
                 "the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())]
             )
             pretrained = config.strategy.start == "pretrained"
-            model = _create_model(config, data, device)
+            model, notes = create_model(config, data, device, digests)
+            for note in notes:
+                log.info("  %s", note)
             earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
-            factory.check_size(model, config.model.name, data.image_size, spec.image_size)
+            shared.derive(
+                model,
+                "size",
+                data.image_size,
+                lambda: factory.check_size(model, config.model.name, data.image_size, spec.image_size),
+            )
             context = Context(
                 config=config,
                 run=this_run,
@@ -140,7 +161,7 @@ def work(
                 digests=digests,
                 duplicates=find_duplicates(data.parts, data.classes),
                 measures=[build("measure", node) for node in config.measures.values()],
-                pretrained=_copy_pretrained(config, model),
+                pretrained=copy_pretrained(config, model),
             )
             phases = plan_phases(model, config.strategy.phases)
             routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
@@ -166,27 +187,6 @@ def _plan(config: RunConfig) -> list[Phase]:
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     check_probes(outline, config.strategy.phases)
     return phases
-
-
-def _resolve_auto(config: RunConfig, data: Data, phases: Sequence[Phase]) -> tuple[RunConfig, dict[str, Any] | None]:
-    """Resolve every `auto` for this machine, the same in every process; also returns what `hardware.tune` chose."""
-    storage = replace(config.data, storage="stream" if data.streamed else "memory")
-    settled = replace(config, hardware=hardware.resolve_hardware(config.hardware), data=storage)
-    if not settled.hardware.tune:
-        return settled, None
-    batch = settled.data.batch_size
-    setup = TrialSetup(
-        model=settled.model,
-        hardware=settled.hardware,
-        optimizer=settled.optimizer,
-        batch_size=batch,
-        image_size=data.image_size,
-        classes=len(data.classes),
-    )
-    steps = tune.count_live_steps(phases, settled.augment, data.sizes["train"], batch * settled.hardware.devices)
-    study = Path(settled.output_dir) / settled.study
-    tuned_hardware, tuned = tune.tune_hardware(setup, config.hardware.precision, steps, study, settled.cache)
-    return replace(settled, hardware=tuned_hardware), tuned
 
 
 def prepare_data(config: RunConfig, spec: Input) -> Data:
@@ -217,21 +217,3 @@ def _open_logger(config: RunConfig, this_run: runs.Run, digests: Mapping[str, st
         job_type=config.strategy.name,
         config=flat.flatten(config) | describe_attempt(config, this_run, digests),
     )
-
-
-def _create_model(config: RunConfig, data: Data, device: torch.device) -> Any:
-    """Create the network for the data's classes on the device; the new head's weights depend on the run's seed."""
-    pretrained = config.strategy.start == "pretrained"
-    torch.manual_seed(config.seed)
-    model, notes = factory.create(config.model, data.classes, pretrained=pretrained)
-    for note in [*notes, *data.adaptations]:
-        log.info("  %s", note)
-    return model.to(device).to(memory_format=hardware.memory_format(config.hardware))
-
-
-def _copy_pretrained(config: RunConfig, model: Any) -> dict[str, torch.Tensor]:
-    """Copy the backbone's weights before the first phase, if a phase has a penalty that compares with them."""
-    if all(phase.penalty is None for phase in config.strategy.phases.values()):
-        return {}
-    head = {id(parameter) for parameter in model.get_classifier().parameters()}
-    return {name: value.detach().clone() for name, value in model.named_parameters() if id(value) not in head}

@@ -15,7 +15,8 @@ from headstart.config.schema import from_plain
 from headstart.distributed.torchrun import PATIENCE_AT_END, SHOWN, SPEC, STOP
 from headstart.errors import Pruned, as_user_error
 from headstart.runtime import shutdown, signals
-from headstart.storage.runs import Run, log_to_file, write_json
+from headstart.storage.files import write_json
+from headstart.storage.runs import Run, log_to_file
 from headstart.tracking import progress
 from headstart.tracking.console import configure_logging
 

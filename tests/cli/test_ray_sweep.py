@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import fork_server
+from cli.engines import SMALL, count_attempts, count_begun, read_results, wait_until
 from headstart.cli.progress import Sweep
 from headstart.cli.ray_cluster import Share, choose_share, connect
 from headstart.errors import UserError
@@ -25,10 +26,6 @@ from headstart.preflight.launcher import Ray
 from headstart.storage.journal import DONE, FAILED
 
 ON_RAY = "hydra/launcher=ray"
-SMALL = (
-    "train", "-m", "model=lenet5", "hardware=cpu", "hardware.threads=1", "logger=csv", "data.image_size=32",
-    "strategy=scratch", "data.train_per_class=4", "data.n_test=20", "augment=none", "checkpoint_every=0",
-)  # fmt: skip
 # An optimizer that ends its process once, in the fifth epoch, after checkpoints.
 KILLER = """
 import os
@@ -53,33 +50,6 @@ NODES = [
     {"Alive": True, "Resources": {"CPU": 2.0}},
     {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}},
 ]
-
-
-def read_results(folder: Path) -> dict[str, tuple[Any, ...]]:
-    """By the run's name: its metrics, and the bytes of its predictions and its final weights."""
-    found = {}
-    for path in folder.glob("outputs/runs/*/result.json"):
-        result = json.loads(path.read_text("utf-8"))
-        files = (path.with_name("predictions.csv"), path.with_name("checkpoints") / "best.safetensors")
-        found[path.parent.name] = (result["test"], result["val"], *(file.read_bytes() for file in files))
-    return found
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "too late"
-        time.sleep(0.2)
-
-
-def count_attempts(folder: Path) -> list[int]:
-    """How often each run was begun."""
-    return sorted(json.loads(path.read_text("utf-8"))["attempts"] for path in folder.glob("outputs/runs/*/state.json"))
-
-
-def count_begun(folder: Path) -> int:
-    """How many runs have a checkpoint."""
-    return len({path.parents[1] for path in folder.glob("outputs/runs/*/checkpoints/*/*.ckpt")})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from conftest import compose
 from headstart.config import effect, schema
 from headstart.models import weights
-from headstart.storage import runs
+from headstart.storage.identity import compute_identity
 
 TINY = (
     "model=lenet5", "strategy.start=scratch", "data.image_size=32", "data.train_per_class=4", "data.n_test=40",
@@ -110,7 +110,7 @@ def test_a_key_with_an_effect_is_part_of_the_identity() -> None:
     second = ((*TINY, "strategy=head_then_all", "head=ridge"), ("augment=strong",))  # the phase after the fitted head
     for base, change in (*EFFECTIVE, second):
         both = [schema.to_plain(compose(*overrides)) for overrides in (base, (*base, *change))]
-        assert runs.identity(both[0], {}) != runs.identity(both[1], {}), change
+        assert compute_identity(both[0], {}) != compute_identity(both[1], {}), change
 
 
 def find(overrides: tuple[str, ...]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from conftest import compose
 from headstart.config import environment
 from headstart.config.schema import from_plain, to_plain
 from headstart.preflight import command
-from headstart.storage import runs
+from headstart.storage.identity import compute_identity
 from headstart.storage.redact import Formatter, mask, refuse_secrets
 
 PEM = "-----BEGIN KEY-----\nq1w2'e3\"r4\\t5é\n-----END KEY-----"
@@ -66,11 +66,11 @@ def test_two_values_are_two_runs_and_two_configs(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("PHOTOS", value)
         config = to_plain(compose("data=image_folder", "data.source.root='${oc.env:PHOTOS}'"))
         assert config["data"]["source"]["root"] == value
-        found.append((runs.identity(config, digests), environment.hide(config)["data"]["source"]["root"]))
+        found.append((compute_identity(config, digests), environment.hide(config)["data"]["source"]["root"]))
     assert found[0][0] != found[1][0]
     assert found[0][1] != found[1][1]
     same = to_plain(compose("data=image_folder", "data.source.root=/data/two"))
-    assert runs.identity(same, digests) == found[1][0]
+    assert compute_identity(same, digests) == found[1][0]
 
 
 @pytest.mark.usefixtures("planted")

@@ -12,7 +12,7 @@ from conftest import compose
 from headstart.config import keys
 from headstart.config.docstrings import describe_target
 from headstart.config.meanings import EXAMPLES, MEANINGS, PHASE, find_example, find_general, find_meaning
-from headstart.config.resolvers import config_folder
+from headstart.config.resolvers import WANDB_SWEEP, config_folder
 from headstart.config.schema import PhaseConfig
 
 SCHEMA = {*keys.schema_keys(), PHASE, *keys.schema_keys(PhaseConfig, f"{PHASE}.")}
@@ -32,7 +32,7 @@ def test_every_key_of_the_group_files_has_a_meaning() -> None:
         is_global = path.read_text("utf-8").startswith("# @package _global_")
         for key in keys.present_keys(content, "" if is_global else f"{group}."):
             general = find_general(key)
-            if group == "hydra" or f"{general}.".startswith(FREE) or "defaults" in key.split("."):
+            if group in ("hydra", WANDB_SWEEP) or f"{general}.".startswith(FREE) or "defaults" in key.split("."):
                 continue
             parent, _, name = (key if is_global else key.partition(".")[2]).rpartition(".")
             node: Any = OmegaConf.to_container(content, resolve=False)

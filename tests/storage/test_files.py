@@ -24,6 +24,7 @@ from headstart.evaluation.probabilities import save_probabilities
 from headstart.features.store import FeatureStore
 from headstart.models import weights
 from headstart.storage import checkpoints, files, runs
+from headstart.storage.files import write_json
 from headstart.tracking.logger import RunLog
 from headstart.tracking.metrics_file import MetricsFile
 
@@ -64,7 +65,7 @@ def finish(folder: Path, value: int) -> None:
 
 # what writes: the file in a folder, and a call that writes it for the first (0) or a later (1) time
 WRITERS: dict[str, tuple[str, Callable[[Path, int], Any]]] = {
-    "json": ("result.json", lambda folder, value: runs.write_json(folder / "result.json", {"a": [value] * 500})),
+    "json": ("result.json", lambda folder, value: write_json(folder / "result.json", {"a": [value] * 500})),
     "text": ("config.yaml", lambda folder, value: files.write_text(folder / "config.yaml", f"{value}" * 1000)),
     "predictions": (
         "predictions.csv",

@@ -13,7 +13,8 @@ import pytest
 
 from conftest import compose
 from headstart.errors import UserError
-from headstart.storage import checkpoints, records, runs
+from headstart.storage import checkpoints, records
+from headstart.storage.files import write_json
 
 TINY = (
     "model=lenet5", "strategy=feature_extraction", "strategy.start=scratch", "head=ridge", "data.image_size=32",
@@ -84,7 +85,7 @@ def test_rerun_helps_against_each_damaged_file(done: records.Result, tmp_path: P
 
 @pytest.mark.parametrize("test", [None, {}, {"accuracy": None}, {"accuracy": "high"}, [0.5]])
 def test_a_result_without_its_number_is_damaged(done: records.Result, tmp_path: Path, test: Any) -> None:
-    runs.write_json(done.folder / "result.json", done | {"test": test})
+    write_json(done.folder / "result.json", done | {"test": test})
     with pytest.raises(UserError, match=r"result\.json is damaged.*it has no number test\.accuracy.*rerun=true"):
         run(tmp_path, *TINY)
 
@@ -103,7 +104,7 @@ def test_a_damaged_config_of_a_complete_run_is_told_and_the_run_skipped(
 def test_a_checkpoint_of_another_version_is_named_and_rerun_goes_on_without(tmp_path: Path) -> None:
     folder = run(tmp_path, *GRADIENT).folder
     (folder / "result.json").unlink()
-    runs.write_json(folder / "state.json", {"status": "interrupted", "done": []})
+    write_json(folder / "state.json", {"status": "interrupted", "done": []})
     for step, content in enumerate(({"written": "by others"}, {"best": {"facts": None}, "epoch": "first"})):
         path = checkpoints.write(folder / "checkpoints" / "all", step, content)
         for _ in range(2):

@@ -20,13 +20,15 @@ from headstart.config import schema
 from headstart.config.schema import to_plain
 from headstart.errors import RunFailed, UserError
 from headstart.storage import runs
+from headstart.storage.files import write_json
+from headstart.storage.identity import compute_identity, make_name
 
 DIGESTS = {"data": "d1", "weights": None}
 CONFIG = schema.to_plain(compose())
 
 
 def identity(*overrides: str) -> str:
-    return runs.identity(schema.to_plain(compose(*overrides)), DIGESTS)
+    return compute_identity(schema.to_plain(compose(*overrides)), DIGESTS)
 
 
 def test_what_cannot_change_a_result_is_not_in_the_identity() -> None:
@@ -48,7 +50,7 @@ def test_what_came_later_is_in_no_identity_until_it_is_used() -> None:
     """Identities of runs that earlier versions made stay as they were."""
     before = schema.to_plain(compose("data.resize=crop"))
     del before["data"]["resize"], before["preprocessing"]
-    assert identity("data.resize=crop") == runs.identity(before, DIGESTS) != identity("data.resize=pad")
+    assert identity("data.resize=crop") == compute_identity(before, DIGESTS) != identity("data.resize=pad")
 
 
 def test_what_can_is() -> None:
@@ -71,17 +73,17 @@ def test_what_can_is() -> None:
 
 def test_order_of_keys_does_not_count_but_order_of_rules_does() -> None:
     config = schema.to_plain(compose())
-    assert runs.identity(dict(reversed(config.items())), DIGESTS) == runs.identity(config, DIGESTS)
+    assert compute_identity(dict(reversed(config.items())), DIGESTS) == compute_identity(config, DIGESTS)
     swapped = json.loads(json.dumps(config))
     phase = swapped["strategy"]["phases"]["head"]
     phase["rates"] = dict(reversed(phase["rates"].items()))
-    assert runs.identity(swapped, DIGESTS) != runs.identity(config, DIGESTS)
+    assert compute_identity(swapped, DIGESTS) != compute_identity(config, DIGESTS)
 
 
 def test_content_of_data_and_weights_counts() -> None:
     config = schema.to_plain(compose())
     contents = [DIGESTS, {"data": "d2", "weights": None}, {"data": "d1", "weights": "w"}]
-    assert len({runs.identity(config, digests) for digests in contents}) == 3
+    assert len({compute_identity(config, digests) for digests in contents}) == 3
 
 
 def shuffled(node: Any, order: random.Random) -> Any:
@@ -114,19 +116,19 @@ def test_neither_order_nor_irrelevant_keys_change_the_identity(
 ) -> None:
     config = CONFIG | irrelevant
     config["hardware"] = CONFIG["hardware"] | {"workers": workers}
-    assert runs.identity(shuffled(config, order), DIGESTS) == runs.identity(CONFIG, DIGESTS)
-    assert runs.identity(config | {"seed": seed}, DIGESTS) != runs.identity(CONFIG, DIGESTS)
+    assert compute_identity(shuffled(config, order), DIGESTS) == compute_identity(CONFIG, DIGESTS)
+    assert compute_identity(config | {"seed": seed}, DIGESTS) != compute_identity(CONFIG, DIGESTS)
 
 
 def test_the_name_is_readable_and_safe() -> None:
     config = schema.to_plain(compose("seed=3")) | {"model": {"name": "a/b"}}
-    assert runs.make_name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
-    assert "/" not in runs.make_name(config, DIGESTS)
+    assert make_name(config, DIGESTS).startswith("a_b-feature_extraction-digits-s3-")
+    assert "/" not in make_name(config, DIGESTS)
 
 
 def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "result.json"
-    runs.write_json(target, {"a": float("nan"), "b": [1.5, float("inf")]})
+    write_json(target, {"a": float("nan"), "b": [1.5, float("inf")]})
     assert json.loads(target.read_text()) == {"a": None, "b": [1.5, None]}
 
     def full(*_: object) -> None:
@@ -134,7 +136,7 @@ def test_files_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(RunFailed, match=r"result.json \(\d+ bytes\): No space left"):
-        runs.write_json(target, {"a": 2})
+        write_json(target, {"a": 2})
     assert json.loads(target.read_text())["b"] == [1.5, None]
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
@@ -163,13 +165,14 @@ def test_a_run_that_another_process_holds_is_refused_until_that_dies(tmp_path: P
 
 def test_the_choice_is_part_of_the_identity() -> None:
     both = (compose("data=digits", f"data.on_bad_image={choice}") for choice in ("raise", "skip"))
-    assert len({runs.identity(to_plain(config), {}) for config in both}) == 2
+    assert len({compute_identity(to_plain(config), {}) for config in both}) == 2
     with pytest.raises(UserError, match=r"data\.on_bad_image=skp: must be one of raise, skip; did you mean skip\?"):
         compose("data.on_bad_image=skp")
 
 
+@pytest.mark.parametrize("meets", ["the lock", "a folder that the new owner has removed"])
 def test_a_run_that_was_taken_over_leaves_its_files_to_the_new_owner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meets: str
 ) -> None:
     def no_flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -178,6 +181,8 @@ def test_a_run_that_was_taken_over_leaves_its_files_to_the_new_owner(
         with runs.lock_run(schema.to_plain(compose(f"output_dir={tmp_path}")), {}) as run:
             run.update_state(status="running")
             (run.folder / runs.LOCK).write_text("pid 7 on elsewhere\nlease 3 since 2030-01-02 03:04:05\n")
+            if meets != "the lock":
+                raise RunFailed("cannot write the checkpoint: No such file or directory")
             run.complete({"status": "completed"})
 
     monkeypatch.setattr("fcntl.flock", no_flock)
@@ -197,7 +202,7 @@ def test_a_run_writes_through_no_link(name: str, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / ".profile").write_text("kept")
-    link = tmp_path / "outputs" / config["study"] / runs.make_name(config, DIGESTS) / name
+    link = tmp_path / "outputs" / config["study"] / make_name(config, DIGESTS) / name
     link.parent.mkdir(parents=True)
     link.symlink_to(elsewhere)
     with pytest.raises(UserError, match="is a symbolic link to"), runs.lock_run(config, DIGESTS) as run:
@@ -207,6 +212,6 @@ def test_a_run_writes_through_no_link(name: str, tmp_path: Path) -> None:
 
 def test_code_of_ones_own_counts_by_its_digest_alone() -> None:
     config = to_plain(compose("imports=[mylab.nets]"))
-    assert runs.identity(config, DIGESTS) == runs.identity(CONFIG, DIGESTS)
-    changed = {runs.identity(config, DIGESTS | {"code": code}) for code in ("one", "two")}
-    assert len(changed | {runs.identity(config, DIGESTS)}) == 3
+    assert compute_identity(config, DIGESTS) == compute_identity(CONFIG, DIGESTS)
+    changed = {compute_identity(config, DIGESTS | {"code": code}) for code in ("one", "two")}
+    assert len(changed | {compute_identity(config, DIGESTS)}) == 3

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headstart.config.schema import LoggerConfig
 from headstart.runtime.signals import Stopped
 from headstart.tracking.logger import RunLog
-from headstart.tracking.wandb_recordings import find_recordings, is_uploaded
+from headstart.tracking.wandb_recordings import SYNCED, find_recordings, find_waiting, is_uploaded
 from headstart.tracking.wandb_settings import QUIET
 from wandb_server import Server
 
@@ -191,3 +192,31 @@ def test_the_weights_are_an_artifact_when_asked_with_what_they_come_from(tmp_pat
     assert known["digest_data"] == "d" * 32
     assert known["weights"] == "imagenet"
     assert server.runs["r1"].ended == [0]
+
+
+@pytest.mark.parametrize("found", [None, {"rate": 0.001}])
+def test_the_curve_of_a_learning_rate_is_shown_where_one_was_found(
+    found: dict[str, Any] | None, tmp_path: Path, server: Server
+) -> None:
+    with open_log(tmp_path) as run_log:
+        (tmp_path / "figures").mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / "figures" / "learning_rate.png")
+        run_log.finish(RESULT | {"learning_rate": found}, ROWS, None, ["cat", "dog"])
+    shown = server.summary.get("learning_rate/range_test")
+    assert (shown is not None) is (found is not None)
+    assert shown is None or (shown["_type"], shown["width"]) == ("image-file", 4)
+
+
+def test_what_waits_is_later_than_the_last_uploaded_of_the_same_id(tmp_path: Path) -> None:
+    names = ["run-20260101_000001-a/run-a", "run-20260101_000002-a/run-a", "run-20260101_000003-b/run-b"]
+    names += ["offline-run-20260101_000004-a/run-a", "offline-run-20260101_000005-c/run-c"]
+    for name in names:
+        (tmp_path / "wandb" / name).parent.mkdir(parents=True)
+        (tmp_path / "wandb" / f"{name}.wandb").touch()
+    for name in names[1:3]:
+        (tmp_path / "wandb" / name).with_suffix(SYNCED).touch()
+    assert [path.parent.name for path in find_waiting(tmp_path)] == [Path(name).parent.name for name in names[3:]]
+    (tmp_path / "wandb" / names[1]).with_suffix(SYNCED).unlink()
+    assert [path.parent.name for path in find_waiting(tmp_path)] == [
+        Path(names[place]).parent.name for place in (0, 1, 3, 4)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -99,6 +100,24 @@ def test_a_lost_process_of_wandb(import_hooks: str, tmp_path: Path, server: Serv
         "left": 0,
         "failed": "ConnectionResetError" if import_hooks == "counted" else "",
     }
+
+
+def test_what_asks_a_lost_process_for_news_prints_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from wandb.sdk.lib import asyncio_manager
+
+    monkeypatch.setattr(logging.getLogger("wandb"), "propagate", True)
+    wandb_internals.silence_news()
+    manager = asyncio_manager.AsyncioManager()
+    manager.start()
+
+    async def fail() -> None:
+        raise ConnectionResetError
+
+    manager.run_soon(fail)
+    manager.join()
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
 
 
 def test_the_service_of_a_program_around_this_one_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

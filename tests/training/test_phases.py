@@ -10,7 +10,7 @@ import pytest
 from conftest import compose
 from headstart.config.schema import to_plain
 from headstart.errors import UserError
-from headstart.storage import runs
+from headstart.storage.identity import compute_identity
 from headstart.training.best import BestWeights
 
 LIVE = ("model=lenet5", "strategy=scratch", "data.train_per_class=6", "data.val_fraction=0.5", "hardware.threads=1")
@@ -41,7 +41,7 @@ def test_select_makes_another_run_of_a_fitted_head() -> None:
     plain, chosen = (
         to_plain(compose("strategy=feature_extraction", *more)) for more in ((), ("select=val_balanced_accuracy",))
     )
-    assert runs.identity(plain, {}) != runs.identity(chosen, {})
+    assert compute_identity(plain, {}) != compute_identity(chosen, {})
 
 
 def test_a_fitted_head_is_chosen_by_it_and_keeps_its_score(run_small: Callable[..., dict]) -> None:

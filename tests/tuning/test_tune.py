@@ -20,9 +20,10 @@ from conftest import SMALL, compose
 from headstart import train
 from headstart.config.schema import HardwareConfig, RunConfig
 from headstart.errors import RunFailed, UserError
-from headstart.models import factory
+from headstart.models import factory, preprocessing
 from headstart.strategy import plan
 from headstart.tuning import tune
+from headstart.tuning.resolve import resolve_auto
 from headstart.tuning.timing import Setting, Timing, Trial
 from tuning.settings import BF16, LAST, LIVE, PLAIN, config
 
@@ -33,8 +34,9 @@ def settle(config: RunConfig, n_train: int = 32, asked: str = "auto") -> tuple[H
     """What a run settles on, for data of ten classes at 32 px."""
     data: Any = SimpleNamespace(sizes={"train": n_train}, classes=list(range(10)), image_size=32, streamed=False)
     hardware_ = replace(config.hardware, precision=asked)
-    settled, tuned = train._resolve_auto(replace(config, hardware=hardware_), data, planned(config))
-    return settled.hardware, tuned
+    spec = preprocessing.expected_input(config.model)
+    settled, picks = resolve_auto(replace(config, hardware=hardware_), data, planned(config), spec)
+    return settled.hardware, picks.tuned
 
 
 def planned(config: RunConfig) -> list[plan.Phase]:

@@ -2,7 +2,7 @@
 
 Hydra's own app answers queries (`--help`, `--cfg`, `--info`, completion) and passes jobs to launchers and to optimizing
 sweepers. The jobs of a plain command and of a plain sweep are composed once, by `headstart.preflight.command`, and go
-directly to `headstart.train`, here or in the workers of Ray.
+directly to `headstart.train`, here, in the workers of Ray, or in jobs of Slurm.
 """
 
 import io

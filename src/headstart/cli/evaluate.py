@@ -80,7 +80,7 @@ def _evaluate(options: argparse.Namespace) -> tuple[Network, dict[str, Any]]:
     from headstart.predict.device import choose_device
     from headstart.predict.evaluate import evaluate, prepare_data
     from headstart.predict.run import find_run, load_run, read_config
-    from headstart.storage.runs import write_json
+    from headstart.storage.files import write_json
 
     folder = find_run(make_path(options.run))
     if folder is None:

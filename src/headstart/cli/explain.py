@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from headstart.config.schema import RunConfig
+from headstart.config.schema import FIND, RunConfig
 from headstart.errors import UserError
 from headstart.strategy.route import choose_route
 from headstart.strategy.table import Options, Row, format_table, make_rows
@@ -64,6 +64,5 @@ def _outline_rows(config: RunConfig) -> list[Row]:
     factory.check_size(model, network.name, side, own)
     check_schedule(phases, config.scheduler, config.optimizer["lr"])
     routes = [choose_route(model, phase, config.augment, side) for phase in phases]
-    return make_rows(
-        phases, routes, Options(config.optimizer["lr"], config.label_smoothing, config.patience, config.augment)
-    )
+    lr = None if config.learning_rate == FIND else config.optimizer["lr"]
+    return make_rows(phases, routes, Options(lr, config.label_smoothing, config.patience, config.augment))

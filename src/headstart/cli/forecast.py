@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from headstart.config.schema import RunConfig, to_plain
+from headstart.config.schema import FIND, RunConfig, to_plain
 from headstart.data.parts import read_parts
 from headstart.errors import RunFailed, UserError
 from headstart.models import factory, preprocessing
 from headstart.runtime import hardware
 from headstart.search.trials import LOADER, TUNED, is_same_run
-from headstart.storage import runs
+from headstart.storage.identity import make_name
 from headstart.storage.journal import PRUNED
 from headstart.storage.records import Result, read_result, read_state
 from headstart.strategy.plan import plan_phases
@@ -93,7 +93,8 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
     for config in configs:
         with suppress(UserError, RunFailed):  # weights of an earlier job of this sweep, which are not there yet
             config = replace(config, model=preprocessing.adopt(config.model))
-        config = replace(config, hardware=hardware.resolve_hardware(config.hardware))
+        with suppress(UserError):  # hardware that only the machines have that will run the job
+            config = replace(config, hardware=hardware.resolve_hardware(config.hardware))
         study = Path(config.output_dir) / config.study
         if study not in found:
             found[study], pruned[study] = {}, list(_read_pruned(study))
@@ -102,7 +103,7 @@ def expect_jobs(configs: Sequence[RunConfig], times: Times) -> list[Expected]:
                 with suppress(KeyError, TypeError):
                     times.add(name_kind(kept), float(result["seconds"]["total"]))
         plain = to_plain(config)
-        job = Expected(config, name_kind(plain), runs.make_name(plain, {}))
+        job = Expected(config, name_kind(plain), make_name(plain, {}))
         like = found[study].get(_cut_name(job.name), [])
         job.complete = not config.rerun and any(_is_run_of(config, *each) for each in like)
         if config.prune != "none" and not (job.complete or config.rerun):
@@ -182,15 +183,17 @@ def _is_run_of(config: RunConfig, result: Result, kept: Mapping[str, Any]) -> bo
     """Whether a completed run is that of a config, judging by its identity.
 
     Args:
-        kept: the run's own config, for what only a run finds out: the settings that hardware.tune chose, and how images
-            become squares.
+        kept: the run's own config, for what only a run finds out: the settings that hardware.tune chose, the learning
+            rate that was found, and how images become squares.
     """
     plain, digests = to_plain(config), result.get("digests")
     try:
         if config.hardware.tune:
             plain["hardware"] |= {name: kept["hardware"][name] for name in TUNED}
+        if config.learning_rate == FIND:
+            plain["optimizer"]["lr"] = kept["optimizer"]["lr"]
         if config.data.resize == "auto":
             plain["data"]["resize"] = kept["data"]["resize"]
-        return isinstance(digests, dict) and runs.make_name(plain, digests) == result.folder.name
+        return isinstance(digests, dict) and make_name(plain, digests) == result.folder.name
     except (KeyError, TypeError):
         return False

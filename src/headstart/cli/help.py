@@ -20,6 +20,7 @@ from headstart.config import keys
 from headstart.config.docstrings import describe_target
 from headstart.config.meanings import GROUPS, VALUES, find_example, find_general, find_meaning
 from headstart.config.ranges import CHOICES, describe_range
+from headstart.config.resolvers import WANDB_SWEEP, config_folder
 from headstart.config.validate import raise_if_any
 from headstart.errors import UserError
 from headstart.preflight.epochs import register_resolvers
@@ -74,6 +75,8 @@ class Manual:
 
     def explain(self, key: str) -> list[str]:
         """The lines about a key or a group."""
+        if key == WANDB_SWEEP:
+            return self._list_wandb_sweeps()
         groups = self.loader.groups()
         known = {*keys.schema_keys(), *keys.present_keys(self.config), *groups}
         general = find_general(key)
@@ -92,6 +95,12 @@ class Manual:
         if example := self._make_example(key, value):
             facts.append(("example", f"headstart train {example}"))
         return [*lines, "", *(line for name, text in facts for line in self._wrap(text, f"  {name:<10}"))]
+
+    def _list_wandb_sweeps(self) -> list[str]:
+        """The files that `wandb sweep` takes, each with its place, which a wheel hides."""
+        files = sorted((config_folder() / WANDB_SWEEP).glob("*.yaml"))
+        lines = [line for path in files for line in (f"    {path}", *self._wrap(read_comment(path), "      "))]
+        return [f"{WANDB_SWEEP} (no group of a run: files for `wandb sweep FILE`, to be copied and changed)", *lines]
 
     def find_meaning(self, key: str) -> str | None:
         """What a key means: by our table, by the docstring of the `_target_` beside it, or by the comment in a file."""
@@ -178,6 +187,7 @@ def annotate(page: str) -> str:
     lines: list[str] = []
     path: list[str] = []
     targets: dict[str, str] = {}
+    page = re.sub(rf"^{WANDB_SWEEP}: .*\n", "", page, flags=re.MULTILINE)
     head, title, rest = page.partition("Keys (key=value), as composed\n")
     for line in rest.splitlines():
         found = KEY.match(line)

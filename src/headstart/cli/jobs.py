@@ -1,8 +1,8 @@
-"""Run the jobs of a checked command: one after the other in this process, or on Ray; a failed one stops no other."""
+"""Run the jobs of a checked command: here one after the other, or on Ray or Slurm; a failed one stops no other."""
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from headstart.cli.progress import Sweep
 from headstart.cli.summary import JobSummary
 from headstart.config import own_code
 from headstart.preflight.command import Command, Job
+from headstart.runtime.shared import between_jobs
 from headstart.storage.journal import FAILED, PRUNED, SKIPPED, Journal
 
 RunSweep = Callable[[Command, DictConfig, HydraContext, JobSummary], None]
@@ -35,7 +36,7 @@ def run_jobs(command: Command, summary: JobSummary, run_sweep: RunSweep) -> None
     assert command.loader is not None
     assert command.composer is not None
     whitelist = list_hydra_targets()
-    with execution_whitelist(whitelist):
+    with execution_whitelist(whitelist), between_jobs() if command.multirun else nullcontext():
         if command.multirun:
             settings = command.composer.launch_config(command.shared)
             context, callbacks = command.loader.context(settings, whitelist)
@@ -58,7 +59,7 @@ def run_jobs(command: Command, summary: JobSummary, run_sweep: RunSweep) -> None
 
 
 def run_sweep(command: Command, settings: DictConfig, context: HydraContext, summary: JobSummary) -> None:
-    """Run the jobs of a sweep: one after the other, or on Ray."""
+    """Run the jobs of a sweep: one after the other, or on Ray or Slurm."""
     sweep = Sweep(command.jobs, command.repeated)
     summary.shares = True
     folder = Path(settings.hydra.sweep.dir)
@@ -66,6 +67,11 @@ def run_sweep(command: Command, settings: DictConfig, context: HydraContext, sum
         from headstart.cli import ray_sweep
 
         ray_sweep.run(sweep, summary, command.ray, folder, dict(settings.hydra.job.env_set))
+        return
+    if command.slurm is not None:
+        from headstart.cli import slurm_sweep
+
+        slurm_sweep.run(sweep, summary, command.slurm, folder, dict(settings.hydra.job.env_set))
         return
     sweep.announce()
     with Journal(folder).open(sweep.list_states()) as sweep.journal:

@@ -72,6 +72,10 @@ def _run(verb: str, rest: list[str]) -> int:
     if verb != "train":
         module = import_module("headstart.zoo.command" if verb == "zoo" else f"headstart.cli.{verb}")
         return int(module.main(rest))
+    if "WANDB_SWEEP_ID" in os.environ:
+        from headstart.tracking.wandb_sweep import read_arguments
+
+        rest = read_arguments(rest)
     if any(word.partition("=")[0] == "--sweep" for word in rest):
         from headstart.preflight.lines import expand_option
 

@@ -36,6 +36,7 @@ class Sweep:
 
     def __init__(self, jobs: Sequence[Job], repeated: int = 0, at_once: int = 1) -> None:
         self.jobs, self.repeated, self.at_once = list(jobs), repeated, at_once
+        self.tries = True  # a few steps of networks of which no run is known, for the time that jobs take here
         self.began = time.monotonic()
         self.shown: set[str] = set()
         self.expected: list[Expected] = []
@@ -52,7 +53,7 @@ class Sweep:
         with silence(), progress.watch_run(), progress.task("looking at the jobs of the sweep"):
             self.times = Times()
             self.expected = expect_jobs([job.config for job in self.jobs], self.times)
-            tried = try_networks(self.expected, self.times)
+            tried = try_networks(self.expected, self.times) if self.tries else 0
         self.began = time.monotonic()
         complete = sum(job.complete for job in self.expected)
         words = f"{count(len(self.jobs), 'job')}: {complete} complete already, {len(self.jobs) - complete} to run"
@@ -105,8 +106,10 @@ class Sweep:
         if later is None or self.times is None:
             return None
         running = list(self.running.items())  # the thread that shows progress reads it while jobs begin and end
-        whole = [(self.times.expect(self.expected[number]) or 0.0, began) for number, began in running]
-        now = [max(0.0, seconds - (time.monotonic() - began)) for seconds, began in whole]
+        whole = [(self.estimate([number]), began) for number, began in running]
+        now = [max(0.0, seconds - (time.monotonic() - began)) for seconds, began in whole if seconds is not None]
+        if len(now) < len(running):
+            return None
         return max([(later + sum(now)) / self.at_once, *now])
 
     def count_ended(self) -> str:
@@ -158,9 +161,13 @@ class Sweep:
         ]
         studies = dict.fromkeys((job.config.study, job.config.output_dir) for job in self.jobs)
         for study, folder in studies if done + skipped else ():
-            where = "" if folder == "outputs" else f" --output-dir {shlex.quote(folder)}"
-            lines.append(f"compare them: headstart compare {shlex.quote(study)}{where}")
+            lines.append(f"compare them: headstart compare {shlex.quote(study)}{name_option(folder)}")
         return lines
+
+
+def name_option(output_dir: str) -> str:
+    """The option by which a verb finds the studies of another folder than `outputs`."""
+    return "" if output_dir == "outputs" else f" --output-dir {shlex.quote(output_dir)}"
 
 
 def digest_kind(job: Expected) -> str:

@@ -17,16 +17,14 @@ from typing import Any
 
 from headstart.cli.progress import Sweep
 from headstart.cli.ray_cluster import Place, Workers, choose_share, connect
-from headstart.cli.ray_worker import Ended, Setup
+from headstart.cli.ray_worker import Setup
+from headstart.cli.remote import Ended, make_orders
 from headstart.cli.summary import Failure, JobSummary, describe_failure
-from headstart.config.environment import hide
-from headstart.config.schema import to_plain
 from headstart.config.words import count
 from headstart.preflight.launcher import Ray
 from headstart.runtime import signals
-from headstart.runtime.version import __version__
 from headstart.storage.files import write_text
-from headstart.storage.journal import FAILED, SKIPPED, WAITING, Journal
+from headstart.storage.journal import FAILED, WAITING, Journal
 from headstart.tracking import progress
 
 log = logging.getLogger(__name__)
@@ -53,12 +51,12 @@ def run(sweep: Sweep, summary: JobSummary, settings: Ray, folder: Path, environm
         sweep.at_once = max(1, min(share.count_places(ray.nodes()), len(sweep.jobs)))
         sweep.announce()
         setup = Setup(
+            launcher="ray",
             folder=Path.cwd(),
-            stop=folder.absolute() / "stop",
             path=sys.path,
-            environment=environment,
             threads=max(1, int(share.cpus)),
-            version=__version__,
+            stop=folder.absolute() / "stop",
+            environment=environment,
         )
         with Journal(folder).open(sweep.list_states()) as sweep.journal:
             jobs = Jobs(sweep, summary, Workers(ray, share, setup), settings.max_retries)
@@ -104,8 +102,7 @@ class Jobs:
         while self.waiting and self.workers.idle:
             number, place = self.waiting.popleft(), self.workers.idle.pop()
             job = self.sweep.jobs[number]
-            orders = hide(to_plain(job.config)), job.task_overrides, self.patient
-            self.running[place.actor.run.remote(*orders)] = number, place
+            self.running[place.actor.run.remote(*make_orders(job), self.patient)] = number, place
             self.sweep.begin_job(number)
             self.sweep.log_state(self._name(number), place.name)
 
@@ -135,7 +132,7 @@ class Jobs:
         if ended.held_by:
             self.aside.append(number)
             log.info("%s runs it; this launch goes on with the others", ended.held_by)
-        self._count(number, ended)
+        ended.count(self.sweep, self.summary, number)
 
     def _try_again(self, number: int, why: str) -> Ended:
         """Put a job whose worker has died before those that wait, unless too many have."""
@@ -146,21 +143,6 @@ class Jobs:
         tries = f"retry {self.deaths[number]} of {self.max_retries}"
         log.warning("%s  |  %s: %s, from its checkpoint", self._name(number), why, tries)
         return Ended(WAITING)
-
-    def _count(self, number: int, ended: Ended) -> None:
-        """Say and note how a job ended."""
-        if ended.failure is not None:
-            log.error("%s  |  %s", self._name(number), ended.failure.message)
-            self.summary.add_failure(self.sweep.jobs[number].task_overrides, ended.failure.reason, ended.failure.code)
-        self.sweep.end_job(number, ended.state, ended.failure.reason if ended.failure else ended.pruned)
-        if ended.pruned:
-            self.summary.pruned += 1
-            self.sweep.log_state(self._name(number), ended.pruned)
-        if ended.accuracy is not None:
-            self.summary.done += 1
-            self.summary.skipped += ended.state == SKIPPED
-            accuracy = f"{ended.state}: test accuracy {100 * ended.accuracy:.1f} %"
-            self.sweep.log_state(self._name(number), accuracy)
 
     def stop(self, signum: int, file: Path) -> None:
         """Let the jobs that run write a checkpoint at their next step; those that take too long are ended."""

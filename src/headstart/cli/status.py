@@ -92,6 +92,8 @@ def describe(study: Any) -> list[str]:
 
 
 def _describe_dead(launch: Any) -> str:
+    if launch.detached and not launch.ended:
+        return f"  submitted as {launch.owner}: `squeue --me` shows which of its jobs wait or run"
     if launch.ended:
         return f"  the last launch ({launch.owner}) has ended"
     return f"  the last launch ({launch.owner}) was cut off: the same command goes on with what is missing"

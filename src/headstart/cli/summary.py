@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from headstart.config.schema import RunConfig
 from headstart.errors import Pruned, UserError, as_user_error
+from headstart.runtime import shared
 from headstart.storage.journal import DONE, FAILED, PRUNED, SKIPPED, WAITING
 from headstart.storage.locks import HeldElsewhere
 
@@ -58,6 +59,7 @@ class JobSummary:
             self.last = PRUNED, str(error)
             return error.score
         except (Exception, SystemExit) as error:
+            shared.forget()
             failure = as_exception(error)
             self._count(overrides, failure)
             return failure

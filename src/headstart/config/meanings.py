@@ -82,6 +82,7 @@ MEANINGS = {
     "hardware": "Where and how the run computes.",
     "hardware.accelerator": "What computes: cpu or gpu; auto: a GPU where there is one.",
     "hardware.devices": "How many processes, one per GPU or CPU core; -1: all.",
+    "hardware.nodes": "Machines of a run, each with hardware.devices processes; several: hydra/launcher=slurm.",
     "hardware.precision": "Of products in training: 32, bf16 or 16 bits; auto: bf16 on GPUs that have it.",
     "hardware.memory_format": "The order of the numbers of an image in memory.",
     "hardware.compile": "Whether the network is compiled by torch.compile: a minute at the start, faster steps.",
@@ -111,6 +112,8 @@ MEANINGS = {
     "study": "Runs of one study are compared, in output_dir/study; by default the experiment's name, else runs.",
     "seed": "What draws weights, order and augmentation; data.split_seed follows it.",
     "epochs": "Epochs of every phase that learns by gradient; a phase may name its own.",
+    "learning_rate": "find: a range test (Smith 2017) of 100 steps proposes the rate that takes the place of "
+    "optimizer.lr, once for all runs of a study with these settings; null: optimizer.lr as it is.",
     "label_smoothing": "The share of a label that is spread over all classes.",
     "class_weights": "balanced: each class counts as much in the loss, however few images it has.",
     "keep": "Which weights stay when a run is complete: best: the final ones; all: checkpoints too; none: no weights.",
@@ -141,6 +144,7 @@ GROUPS = {
 # What the schema and `headstart.config.ranges` do not say of values, in the order in which they are looked for.
 VALUES = {
     "optimizer.lr": "a number above 0",
+    "learning_rate": "find, or null",
     "optimizer.weight_decay": "a number, 0 or above",
     f"{PHASE}.statistics": "one of live, frozen",
     f"{PHASE}.rates": "a mapping from parts of the network to a number above 0, null, or {rate: r, decay: d}",
@@ -178,6 +182,7 @@ EXAMPLES = {
     "augment.erasing": "0.25",
     "augment.mixup": "0.2",
     "augment.cutmix": "1.0",
+    "learning_rate": "find strategy=finetune",
     "label_smoothing": "0.1",
     "hardware.allow_bf16": "true hardware.tune=true",
     "hardware.accelerator": "cpu",

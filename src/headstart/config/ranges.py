@@ -44,6 +44,7 @@ RANGES: dict[str, tuple[float, float | None]] = {
     "augment.mixup": (0, 10),
     "augment.cutmix": (0, 10),
     "hardware.devices": (-1, 4096),
+    "hardware.nodes": (1, 4096),
     "checkpoint_every": (0, None),
     "hardware.accumulate": (1, None),
     "hardware.workers": (0, 256),

@@ -13,6 +13,7 @@ from headstart.config.schema import RunConfig
 from headstart.errors import UserError
 
 FASHION_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # Debian: apt install dataset-fashion-mnist
+WANDB_SWEEP = "wandb_sweep"  # a folder of conf/ that is no group: files for `wandb sweep`
 
 
 def config_folder() -> Path:

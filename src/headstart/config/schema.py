@@ -102,6 +102,7 @@ class HardwareConfig:
 
     accelerator: str = "auto"
     devices: int = 1
+    nodes: int = 1  # machines, each with `devices` processes; more than one with hydra/launcher=slurm only
     precision: str = "auto"
     memory_format: str = "channels_last"
     compile: bool = False
@@ -111,6 +112,11 @@ class HardwareConfig:
     clip: float | None = None
     workers: int = 0
     threads: int | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many processes a resolved config asks for, on all machines together."""
+        return self.devices * self.nodes
 
 
 @dataclass
@@ -156,6 +162,9 @@ class RunConfig:
     study: str = MISSING
     seed: int = MISSING
     epochs: int = MISSING
+    learning_rate: str | None = (
+        None  # find: a range test sets optimizer.lr, once a study: `headstart.tuning.learning_rate`
+    )
     label_smoothing: float = 0.0
     class_weights: str = "none"
     patience: int | None = None
@@ -177,6 +186,14 @@ class RunConfig:
     def cache(self) -> Path | None:
         """The cache folder that all runs share; None: nothing is cached on disk."""
         return None if self.cache_dir is None else Path(self.cache_dir)
+
+
+FIND = "find"  # the value of `learning_rate` that asks for a range test
+
+
+def takes_common_rate(phase: PhaseConfig) -> bool:
+    """Whether a phase learns by gradient at `optimizer.lr`."""
+    return phase.probe is None and phase.lr is None
 
 
 def is_random(augment: AugmentConfig | None) -> bool:

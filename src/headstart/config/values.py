@@ -18,7 +18,17 @@ from headstart.config.ranges import (
     find_range_problem,
 )
 from headstart.config.rates import parse_rates
-from headstart.config.schema import AugmentConfig, DataConfig, PhaseConfig, RunConfig, StrategyConfig, is_random, mixes
+from headstart.config.schema import (
+    FIND,
+    AugmentConfig,
+    DataConfig,
+    PhaseConfig,
+    RunConfig,
+    StrategyConfig,
+    is_random,
+    mixes,
+    takes_common_rate,
+)
 from headstart.config.words import count
 from headstart.errors import UserError, did_you_mean
 
@@ -45,6 +55,7 @@ def find_value_problems(config: RunConfig) -> Iterator[str]:
     yield from own_code.check_names(config.imports or ())
     yield from _data_problems(config.data, config.augment, config.class_weights)
     yield from _optimizer_problems(config.optimizer)
+    yield from _learning_rate_problems(config.learning_rate, config.strategy)
     if config.strategy.start == "pretrained" and config.model.weights == "none":
         yield (
             f"strategy={config.strategy.name} starts from pretrained weights, but model.weights=none: "
@@ -92,6 +103,18 @@ def _optimizer_problems(optimizer: Mapping[str, Any]) -> Iterator[str]:
         yield f"optimizer.lr={lr}: must be a number above 0"
     if not isinstance(decay, int | float) or decay < 0:
         yield f"optimizer.weight_decay={decay}: must be a number, 0 or above"
+
+
+def _learning_rate_problems(asked: str | None, strategy: StrategyConfig) -> Iterator[str]:
+    """Problems of `learning_rate=find`: another value, or no phase that learns at the rate that would be found."""
+    if asked not in (None, FIND):
+        yield f"learning_rate={asked}: must be find, or null; a number is set by optimizer.lr={asked}"
+    elif asked == FIND and not any(map(takes_common_rate, strategy.phases.values())):
+        why = "fits a head" if all(phase.probe is not None for phase in strategy.phases.values()) else "has its own lr"
+        yield (
+            f"learning_rate=find: each phase of strategy={strategy.name} {why}, so none learns at optimizer.lr: leave "
+            "learning_rate out, or take a strategy that learns by gradient, such as strategy=finetune"
+        )
 
 
 def _is_positive(value: Any) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from headstart.config.instantiate import build, find_target
 from headstart.data.digests import Contents
 from headstart.data.groups import is_pattern
 from headstart.data.splits import Part, split_source
+from headstart.runtime import shared
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,5 +46,5 @@ def _read_source(config: DataConfig) -> Source:
     column = {} if config.group is None or is_pattern(config.group) else {"group": config.group}
     if column and "group" not in inspect.signature(find_target(config.source["_target_"], "source")).parameters:
         column = {}  # no table: `find_groups` says what to do if the source knows no groups
-    source: Source = build("source", config.source, **column)
-    return source
+    key = repr((config.source, column))
+    return cast("Source", shared.share("source", key, lambda: build("source", config.source, **column)))

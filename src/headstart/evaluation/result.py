@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -16,12 +17,14 @@ from headstart.evaluation.evaluate import Evaluation
 from headstart.features.extractor import Extraction
 from headstart.models.cost import count_gmacs
 from headstart.runtime import hardware
+from headstart.runtime.shared import derive
 from headstart.runtime.version import __version__
 from headstart.scores import NAMES
 from headstart.storage.redact import mask
 from headstart.storage.runs import Run
 from headstart.strategy.plan import Phase
 from headstart.strategy.route import FittedHead
+from headstart.tracking.wandb_sweep import find_run_id
 from headstart.training.outcome import Outcome
 
 PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "hydra-core", "torchmetrics", "wandb", "numpy")
@@ -123,7 +126,12 @@ def _count_sizes(evaluation: Evaluation, phases: Sequence[Phase]) -> dict[str, A
         "skipped": mask(context.data.skipped),
         "duplicates": {key: len(pairs) for key, pairs in context.duplicates.items()},
         "params": {"total": sum(sizes.values()), "trainable": sum(sizes[name] for name in learned)},
-        "gmacs": count_gmacs(context.model, context.data.image_size),
+        "gmacs": derive(
+            context.model,
+            "gmacs",
+            context.data.image_size,
+            lambda: count_gmacs(context.model, context.data.image_size),
+        ),
         "classes": list(context.data.classes),
     }
 
@@ -162,7 +170,10 @@ def _sum_costs(
 
 def list_versions() -> dict[str, str]:
     """The versions of headstart and of the packages that decide a run's numbers."""
-    return {"headstart": __version__} | {name: version(name) for name in PACKAGES}
+    return {"headstart": __version__} | {name: _read_version(name) for name in PACKAGES}
+
+
+_read_version = cache(version)  # parses a file each time
 
 
 def describe_attempt(config: RunConfig, run: Run, digests: Mapping[str, str | None]) -> dict[str, Any]:
@@ -191,10 +202,11 @@ def describe_attempt(config: RunConfig, run: Run, digests: Mapping[str, str | No
 def _describe_environment(context: Context) -> dict[str, Any]:
     state = context.run.read_state()
     return {
+        "learning_rate": state.get("learning_rate"),
         "hardware": hardware.describe(context.config.hardware) | {"tuned": state.get("tuned")},
         "versions": list_versions(),
         "digests": {**context.digests, "content": context.data.content},
         "config_hash": context.run.hash,
         "attempts": state.get("attempts", 1),
-        "wandb_id": context.run.id if context.config.logger.wandb else None,
+        "wandb_id": (find_run_id() or context.run.id) if context.config.logger.wandb else None,
     }

@@ -27,6 +27,7 @@ from headstart.models import weights
 from headstart.models.fold import fold_batch_norms
 from headstart.models.split import NetworkSplit
 from headstart.runtime import hardware
+from headstart.runtime.shared import derive
 from headstart.runtime.version import __version__
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Extractor:
         config: device, precision and workers.
         cache_dir: the folder of the cache, or None.
         kept: the precision of the features, and whether they are in memory or in a mapped file.
+        owner: the network that was split; if jobs share it, they share its folded prefix too.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Extractor:
         config: HardwareConfig,
         cache_dir: Path | None,
         kept: FeaturesConfig | None = None,
+        owner: Any = None,
     ) -> None:
         import timm
 
@@ -94,7 +97,6 @@ class Extractor:
         self.dtype = None if kept is None else DTYPES.get(kept.dtype)  # None: the type that the prefix returns
         self.storage = "memory" if kept is None else kept.storage
         self.costs: dict[str, Extraction] = {}  # by part of the data
-        self.prefix = fold_batch_norms(split.prefix).to(memory_format=hardware.memory_format(config))
         # Only tensors that the prefix uses may be in the key. If the network is split at the head, the prefix contains
         # the whole network, so the head's weights are in both halves. They change between runs, the features do not.
         behind = {id(tensor) for tensor in [*split.rest.parameters(), *split.rest.buffers()]}
@@ -102,7 +104,6 @@ class Extractor:
             name: value for name, value in split.prefix.state_dict(keep_vars=True).items() if id(value) not in behind
         }
         key = {
-            "weights": weights.digest_tensors(state),
             # what the prefix does with its weights: where it ends, its layers with strides, paddings and poolings, and
             # the code of a traced prefix or the chosen stages
             "at": split.at,
@@ -114,7 +115,16 @@ class Extractor:
             "device": config.accelerator,
             "versions": [__version__, torch.__version__, timm.__version__],
         }
-        text = json.dumps(key, sort_keys=True, default=str)
+        self.prefix, digest = derive(
+            owner,
+            "prefix",
+            json.dumps(key, sort_keys=True, default=str),
+            lambda: (
+                fold_batch_norms(split.prefix).to(memory_format=hardware.memory_format(config)),
+                weights.digest_tensors(state),
+            ),
+        )
+        text = json.dumps(key | {"weights": digest}, sort_keys=True, default=str)
         self.key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         self.store = FeatureStore(cache_dir, self.key)
         self.validation: Tensor | None = None
@@ -200,4 +210,5 @@ def open_extractor(context: Context, split: NetworkSplit) -> Extractor:
         context.config.hardware,
         context.config.cache,
         context.config.features,
+        context.model,
     )

@@ -9,6 +9,7 @@ from headstart.errors import RunFailed, UserError, as_user_error, did_you_mean, 
 from headstart.models import checkpoint, hub, learnt, published_files, tensor_order
 from headstart.models import weights as stored
 from headstart.models.timm_internals import find_new_name, read_folder_config
+from headstart.runtime import shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,8 +87,11 @@ def build_outline(config: ModelConfig) -> Any:
     """Build the network without memory for weights, with two outputs, to plan a strategy before data is read."""
     import torch
 
-    with torch.device("meta"):
-        return build(config, num_classes=2)
+    def make() -> Any:
+        with torch.device("meta"):
+            return build(config, num_classes=2)
+
+    return shared.share("outline", repr((config.name, config.args)), make, most=4)
 
 
 def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:

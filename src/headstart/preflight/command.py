@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from headstart.config import environment, keys
 from headstart.config.schema import RunConfig
 from headstart.config.validate import find_problems, raise_if_any
-from headstart.preflight import launcher
+from headstart.preflight import launcher, slurm
 from headstart.preflight.epochs import register_resolvers
 from headstart.preflight.hydra_internals import Loader, parse_arguments
 from headstart.preflight.jobs import MOST_INVALID, Job, check_jobs, compose_job
@@ -27,6 +27,7 @@ from headstart.preflight.overrides import Composed, Composer, without_hydra
 from headstart.preflight.parse import parse_overrides
 from headstart.preflight.quoting import TextKeys
 from headstart.preflight.reasons import first_line
+from headstart.preflight.slurm import Slurm
 from headstart.preflight.sweep import combine_all, find_sweep_in_files, use_each_value_once
 from headstart.search.plan import Plan, read_plan
 from headstart.storage.redact import refuse_secrets_in_config
@@ -53,8 +54,9 @@ class Command:
     repeated: int = 0  # combinations that are the same run as an earlier one, in a sweep with lines
     multirun: bool = False
     runs_all: bool = True  # of the sweep's combinations; an optimizing sweeper runs some of them
-    listed: bool = True  # whether headstart runs the jobs: one after the other in this process, or by Ray
+    listed: bool = True  # whether headstart runs the jobs: one after the other in this process, or by Ray or Slurm
     ray: Ray | None = None  # how, if they run by Ray
+    slurm: Slurm | None = None  # how, if they run by Slurm
     search: Plan | None = None  # of headstart's own sweeper; `jobs` are then samples that have been checked
     sweep_in_files: dict[str, str] = field(default_factory=dict)  # `hydra.sweeper.params`
     loader: Loader | None = None
@@ -126,7 +128,7 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     command = Command(found, multirun=multirun, loader=loader, composer=composer, shared=tuple(fixed))
     searches = multirun and str(OmegaConf.select(shared.config, "hydra.sweeper._target_")).endswith(SEARCH)
     # other launchers run jobs on machines that are not known here
-    this_machine = _read_engines(command, shared.config, searches=searches) and machine
+    this_machine = _read_engines(command, shared.config, searches=searches, machine=machine) and machine
     typed = [override for override in overrides if override.key_or_group != KEY]
     if not multirun and len(typed) < len(overrides):
         command.problems.append(f"{KEY}: a list of jobs is a sweep: add -m")
@@ -135,6 +137,8 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
         _read_search(command, sweep, shared.config)
     checked = check_jobs(composer, _list_jobs(command, sweep), this_machine=this_machine)
     command.jobs, command.repeated = checked.jobs, checked.repeated
+    if not command.problems:
+        command.problems += slurm.find_job_problems(command.slurm, [job.config.hardware for job in command.jobs])
     if told := [*told, *checked.problems]:
         command.problems += name_lines(told, _find_common_problems(composer, sweep, this_machine))
     if (libraries and not command.problems) or _needs_libraries(sweep.overrides, shared):
@@ -144,7 +148,7 @@ def examine(argv: Sequence[str], *, libraries: bool, machine: bool = True) -> Co
     return command
 
 
-def _read_engines(command: Command, shared: DictConfig, *, searches: bool) -> bool:
+def _read_engines(command: Command, shared: DictConfig, *, searches: bool, machine: bool) -> bool:
     """Read which sweeper chooses the jobs, and which launcher runs them; returns whether they run on this machine."""
     sweeper, runner = (str(OmegaConf.select(shared, f"hydra.{name}._target_")) for name in ("sweeper", "launcher"))
     command.runs_all = sweeper.endswith(LISTING)
@@ -153,7 +157,14 @@ def _read_engines(command: Command, shared: DictConfig, *, searches: bool) -> bo
         command.problems += launcher.find_problems(shared, runs_all=command.runs_all or searches)
         command.ray = launcher.read_settings(shared)
         here = command.ray.address is None
-    command.listed = command.runs_all and (here or command.ray is not None)
+    elif slurm.is_slurm(shared):
+        command.problems += slurm.find_problems(
+            shared, multirun=command.multirun, runs_all=command.runs_all or searches
+        )
+        command.problems += slurm.find_missing() if machine else ()
+        command.slurm = slurm.read_settings(shared) if not command.problems else None
+        here = False
+    command.listed = command.runs_all and (here or command.ray is not None or command.slurm is not None)
     return here
 
 

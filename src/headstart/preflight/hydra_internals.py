@@ -39,7 +39,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from headstart.config import environment
-from headstart.config.resolvers import config_folder
+from headstart.config.resolvers import WANDB_SWEEP, config_folder
 
 
 def parse_arguments(argv: Sequence[str]) -> Namespace:
@@ -90,9 +90,9 @@ class Loader:
         return bool(self._loader.repository.config_exists(f"{group}/{name}"))
 
     def groups(self) -> list[str]:
-        """The config groups, without Hydra's own and those inside others."""
+        """The config groups, without Hydra's own, those inside others, and the folder that is none."""
         found = self._loader.repository.get_group_options("", results_filter=ObjectType.GROUP)
-        return [name for name in found if name != "hydra"]
+        return [name for name in found if name not in ("hydra", WANDB_SWEEP)]
 
     def read_option(self, group: str, name: str) -> tuple[Path | None, bool, Any]:
         """The file of a choice, whether its keys count from the top of the config, and its content."""

@@ -17,7 +17,7 @@ from headstart.config.validate import find_problems
 from headstart.config.values import find_value_problems
 from headstart.preflight.overrides import Composed, Composer, without_hydra
 from headstart.preflight.reasons import as_line, as_typed, show_override
-from headstart.storage.runs import find_folder
+from headstart.storage.identity import find_folder
 
 MOST_INVALID = 50  # jobs of a sweep, or of a line of one, that are composed to explain their problems
 

@@ -101,6 +101,7 @@ def describe(config: HardwareConfig) -> dict[str, Any]:
         "accelerator": config.accelerator,
         "device": torch.cuda.get_device_name() if on_gpu else processor_name(),
         "devices": config.devices,
+        "nodes": config.nodes,
         "precision": config.precision,
         "memory_format": config.memory_format,
         "compile": config.compile,

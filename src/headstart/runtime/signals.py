@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: stop at once, or, where training would be lost, after writing a checkpoint at a step."""
+"""Ctrl-C, SIGTERM and their like: stop at once, or, where training would be lost, after a checkpoint at a step."""
 
 import ctypes
 import logging
@@ -14,8 +14,10 @@ from types import FrameType
 
 log = logging.getLogger(__name__)
 
-# SIGHUP is sent when a terminal is closed or a connection ends; Windows does not have it
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+# SIGHUP is sent when a terminal is closed or a connection ends, the last two by Slurm, as its user asks for; Windows
+# does not have them
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 CHECK_EVERY = 0.2  # seconds between two checks of the file that `watch_stop_file` names
 
 
@@ -47,7 +49,7 @@ _request = _Request()
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Inside this context, SIGINT, SIGTERM and SIGHUP raise `Stopped`; a SIGHUP that nohup disabled stays so."""
+    """Inside this context, each of `SIGNALS` raises `Stopped`; a SIGHUP that nohup disabled stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can handle signals
         return
@@ -71,8 +73,8 @@ def _handle(signum: int, frame: FrameType | None) -> None:
     before, _request.handled_at = _request.handled_at, time.monotonic()
     if _request.handled_at - before < _request.echo:
         return
-    if _request.deferred and _request.signum is None:
-        _request.signum = signum
+    first, _request.signum = _request.signum is None, signum
+    if _request.deferred and first:
         log.info("%s: stopping at the next step; once more to stop at once", signal.Signals(signum).name)
     else:
         raise Stopped(signum)
@@ -89,10 +91,31 @@ def defer_signals() -> Iterator[None]:
 
 
 def watch_stop_file(file: Path) -> None:
-    """In a rank, take stop requests from a file in which the launching process writes a signal's number."""
+    """In a rank, take stop requests from a file in which the launching process writes a signal's number.
+
+    SIGTERM ends the rank at once, if it was not started with `ignore_signals`.
+    """
     _request.file = file
     for signum in SIGNALS:
-        signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.SIG_IGN)
+        ends = signum == signal.SIGTERM and signal.getsignal(signum) != signal.SIG_IGN
+        signal.signal(signum, signal.SIG_DFL if ends else signal.SIG_IGN)
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """Inside this context, signals wait, also in processes that are started here, until these call `ignore_signals`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def ignore_signals() -> None:
+    """Ignore all of `SIGNALS`, here and in processes that this one starts: Slurm may send them to all of a job's."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def end_with_parent(signum: int) -> None:

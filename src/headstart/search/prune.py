@@ -23,7 +23,8 @@ from headstart.config.words import count
 from headstart.errors import UserError
 from headstart.search.extra import import_optuna
 from headstart.search.trials import LOADER
-from headstart.storage import records, runs
+from headstart.storage import records
+from headstart.storage.identity import compute_identity
 from headstart.storage.study_state import is_run
 
 FEWEST = 4  # siblings that must have come as far
@@ -142,7 +143,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
 def _is_sibling(mine: Mapping[str, Any], other: Mapping[str, Any], phase: str) -> bool:
     with suppress(LookupError, TypeError, AttributeError, UserError):
         same = [_describe_question(each, phase) for each in (mine, other)]
-        settings = [runs.identity(_without_seed(each), {}) for each in (mine, other)]
+        settings = [compute_identity(_without_seed(each), {}) for each in (mine, other)]
         return same[0] == same[1] and settings[0] != settings[1]
     return False
 

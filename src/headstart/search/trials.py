@@ -18,11 +18,12 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from headstart.config.schema import RunConfig, to_plain
+from headstart.config.schema import FIND, RunConfig, to_plain
 from headstart.errors import UserError
 from headstart.search.objective import Objective
 from headstart.search.space import Params, Space
-from headstart.storage import records, runs
+from headstart.storage import records
+from headstart.storage.identity import compute_identity
 from headstart.storage.journal import PRUNED as PRUNED_RUN
 from headstart.storage.study_state import RunState, is_run, read_run
 
@@ -142,9 +143,11 @@ def is_same_run(config: RunConfig, kept: Mapping[str, Any]) -> bool:
     plain = to_plain(config)
     if config.hardware.tune:
         plain["hardware"] |= {name: kept["hardware"][name] for name in TUNED}
+    if config.learning_rate == FIND:
+        plain["optimizer"]["lr"] = kept["optimizer"]["lr"]
     if config.data.resize == "auto":
         plain["data"]["resize"] = kept["data"]["resize"]
-    return runs.identity(plain, {}) == runs.identity(kept, {})
+    return compute_identity(plain, {}) == compute_identity(kept, {})
 
 
 def read_curve(folder: Path) -> dict[int, float]:

@@ -1,11 +1,13 @@
 """Write files completely or not at all: to a temporary name in the same folder, flushed to disk, then renamed."""
 
+import json
 import logging
 import os
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from headstart.errors import RunFailed, UserError
 
@@ -144,6 +146,21 @@ def write_text(path: Path, text: str, errors: str = "backslashreplace") -> None:
     data = text.encode("utf-8", errors)
     with write_whole(path, len(data)) as part:
         part.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, completely or not at all; infinities and NaN become null."""
+    write_text(path, json.dumps(_replace_non_finite(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def _replace_non_finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _replace_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_non_finite(item) for item in value]
+    if isinstance(value, float) and not (float("-inf") < value < float("inf")):
+        return None
+    return value
 
 
 def append_text(path: Path, text: str) -> None:

@@ -22,6 +22,7 @@ from headstart.storage.heartbeat import Life
 from headstart.storage.redact import mask
 
 NAME = "jobs.jsonl"
+JOBS = "slurm"  # beside it: a folder with a file for each job that runs on Slurm, NUMBER.json
 RUNNING, DONE, SKIPPED, FAILED, WAITING = "running", "done", "skipped", "failed", "waiting"
 PRUNED = "pruned"
 ENDED = (DONE, SKIPPED, FAILED, PRUNED)
@@ -60,6 +61,7 @@ class Launch:
     began: float
     jobs: list[JobState] = field(default_factory=list)
     ended: bool = False
+    detached: bool = False  # its jobs were handed over to Slurm: each says in a file of its own how far it is
 
     def look(self) -> Life:
         """Whether its process still runs."""
@@ -108,11 +110,18 @@ class Journal:
     @contextmanager
     def open(self, jobs: Sequence[JobState]) -> Iterator[Journal]:
         """Inside this context the launch shows signs of life."""
-        facts = [{"name": job.name, "run": job.run, "kind": job.kind, "expected": job.expected} for job in jobs]
-        self._write({"owner": heartbeat.describe_process(), "began": time.time(), "jobs": facts})
+        self._list(jobs, heartbeat.describe_process())
         with heartbeat.beat(self.path):
             yield self
         self._write({"event": "end"})
+
+    def hand_over(self, jobs: Sequence[JobState], owner: str) -> None:
+        """Write the list of jobs that were handed over to another owner; nobody writes here any more."""
+        self._list(jobs, owner, detached=True)
+
+    def _list(self, jobs: Sequence[JobState], owner: str, **more: Any) -> None:
+        facts = [{"name": job.name, "run": job.run, "kind": job.kind, "expected": job.expected} for job in jobs]
+        self._write({"owner": owner, "began": time.time(), "jobs": facts} | more)
 
     def write(self, number: int, state: str, *, seconds: float = 0.0, why: str = "", **facts: Any) -> None:
         """Write the new state of a job, and what else is known of it by now; its number counts from 0."""
@@ -130,9 +139,12 @@ def read_launch(path: Path) -> Launch | None:
         lines = path.read_text("utf-8", errors="replace").splitlines()
         head = json.loads(lines[0])
         jobs = [JobState(**job) for job in head["jobs"]]
-        launch = Launch(path, str(head["owner"]), float(head["began"]), jobs)
+        launch = Launch(path, str(head["owner"]), float(head["began"]), jobs, detached=bool(head.get("detached")))
     except (OSError, ValueError, LookupError, TypeError):
         return None
+    for number in range(len(jobs) if launch.detached else 0):
+        with suppress(OSError):  # it has not begun
+            lines.append((path.parent / JOBS / f"{number}.json").read_text("utf-8"))
     for line in lines[1:]:
         with suppress(ValueError, LookupError, TypeError):
             event = json.loads(line)
@@ -142,6 +154,7 @@ def read_launch(path: Path) -> Launch | None:
             job = launch.jobs[int(event["job"])]
             job.state, job.at, job.seconds, job.why = event["state"], event["at"], event["seconds"], event["why"]
             job.name, job.values = event.get("name", job.name), event.get("values", job.values)
+    launch.ended |= launch.detached and all(job.state in ENDED for job in launch.jobs)
     return launch
 
 

@@ -1,11 +1,9 @@
-"""A run on disk: its identity, its folder, its lock, and its state.
+"""A run on disk: its folder, its lock, and its state.
 
 The folder is `outputs/<study>/<model>-<strategy>-<data>-s<seed>-<hash>/`. A run is complete when the folder has a
 `result.json` with `"status": "completed"`, which is written last.
 """
 
-import hashlib
-import json
 import logging
 import secrets
 import shutil
@@ -16,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.config.effect import replace_what_has_no_effect
 from headstart.config.environment import hide
 from headstart.errors import Pruned, RunFailed, UserError
 from headstart.runtime.signals import Stopped
 from headstart.storage import heartbeat, locks, records
-from headstart.storage.files import LogFile, refuse_link, write_text
+from headstart.storage.files import LogFile, refuse_link, write_json, write_text
+from headstart.storage.identity import find_folder
 from headstart.storage.redact import Formatter, mask
 
 log = logging.getLogger(__name__)
@@ -30,81 +28,6 @@ LOCK = ".lock"
 # What a run that begins anew removes, with its checkpoints
 OUTPUTS = ["result.json", "state.json", "predictions.csv", "predictions.npz", "metrics.csv"]
 OUTPUTS += ["probe.safetensors", "unlike.safetensors"]
-# Settings that cannot change a result are no part of the identity.
-IRRELEVANT = (
-    *("study", "output_dir", "cache_dir"),  # where it is kept
-    *("rerun", "fail_fast", "sweep", "trial", "prune"),  # of the command; a pruned run has no result
-    "checkpoint_every",
-    "keep",
-    "figures",
-    "head",  # if a strategy uses it, the strategy contains it
-    "logger",
-    "hardware.workers",
-    "features.storage",
-    "hardware.tune",  # the settings that it chose are part of the identity
-    "hardware.allow_bf16",
-    "data.storage",
-    "preprocessing",  # stated for the reader; it follows from the network, its weights and other keys
-    "data.source.layout",  # of image folders: what it changes is in the digest of the data
-)
-# Keys that came later are no part of the identity while they have this value: what they did before they existed.
-LATER = {"data.resize": "crop", "data.pixel_range": None, "data.group": None, "data.folds": None, "data.fold": None}
-
-
-def identity(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
-    """The identity of a run: 8 hex digits of a digest of its resolved config and of `digests`.
-
-    Settings that cannot change the result of any run are left out; those without effect on this one are replaced
-    (`headstart.config.effect`). The order of keys is ignored, except for phases and rates,
-    where the order has a meaning.
-
-    Args:
-        digests: of the content of data and weights: the same path with other images gives another run.
-    """
-    # the names under `imports` stand in the digest of their code
-    kept = _drop_keys(replace_what_has_no_effect(config), (*IRRELEVANT, "imports"))
-    # the content of all images, used or not, says in `compare` which data they are; `data` is of those that are used
-    kept["digests"] = {name: digest for name, digest in digests.items() if name != "content"}
-    kept["strategy"]["phases"] = [
-        [phase, node | {"rates": list(node["rates"].items())}] for phase, node in kept["strategy"]["phases"].items()
-    ]
-    text = json.dumps(kept, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-
-
-def _drop_keys(node: Mapping[str, Any], keys: tuple[str, ...], prefix: str = "") -> dict[str, Any]:
-    return {
-        key: _drop_keys(value, keys, f"{prefix}{key}.") if isinstance(value, Mapping) else value
-        for key, value in node.items()
-        if f"{prefix}{key}" not in keys and (f"{prefix}{key}" not in LATER or LATER[f"{prefix}{key}"] != value)
-    }
-
-
-def make_name(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> str:
-    """Make the folder's name: network, strategy, data, seed and identity."""
-    parts = [
-        config["model"]["name"],
-        config["strategy"]["name"],
-        config["data"]["name"],
-        f"s{config['seed']}",
-    ]
-    safe = ["".join(char if char.isalnum() or char in "._" else "_" for char in str(part)) for part in parts]
-    return "-".join([*safe, identity(config, digests)])
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, completely or not at all; infinities and NaN become null."""
-    write_text(path, json.dumps(_replace_non_finite(value), indent=2, ensure_ascii=False) + "\n")
-
-
-def _replace_non_finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _replace_non_finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_replace_non_finite(item) for item in value]
-    if isinstance(value, float) and not (float("-inf") < value < float("inf")):
-        return None
-    return value
 
 
 @dataclass(frozen=True)
@@ -198,17 +121,14 @@ class Run:
         self.update_state(status="completed")
 
 
-def find_folder(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> Path:
-    """The folder of the run with a resolved config."""
-    return Path(config["output_dir"]) / config["study"] / make_name(config, digests)
-
-
 @contextmanager
 def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> Iterator[Run]:
     """Make and lock the folder of the run with a resolved config; inside this context, log to its `train.log`.
 
     Raises:
         UserError: another process holds the lock (its pid and host are named), or the folder cannot be written.
+        RunFailed: another process has taken the run over; whatever this one met in the other one's files follows from
+            that, so this is raised in its place.
     """
     folder = find_folder(config, digests)
     refuse_link(folder)
@@ -221,7 +141,8 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
         hash_ = folder.name.rpartition("-")[2]
         run = Run(folder, folder.name, config["study"], hash_, lock=lock.descriptor, claim=lock.claim)
         try:
-            yield run
+            with _loss_as_cause(run):
+                yield run
         except Pruned as verdict:  # `state.json` says so already
             handler.handle(log.makeRecord(log.name, logging.INFO, "", 0, str(verdict), (), None))
             raise
@@ -234,6 +155,16 @@ def lock_run(config: Mapping[str, Any], digests: Mapping[str, str | None]) -> It
                 handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, reason, (), trace))
                 run.update_state(status=status, error=reason)
             raise
+
+
+@contextmanager
+def _loss_as_cause(run: Run) -> Iterator[None]:
+    """Whatever this process meets in files that another one has taken over, the loss of the run is what is raised."""
+    try:
+        yield
+    except (RunFailed, UserError, OSError):
+        run.raise_if_lost()
+        raise
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from headstart.config.effect import describe_same_run
 from headstart.config.schema import RunConfig, to_plain
 from headstart.errors import Pruned
 from headstart.storage.files import refuse_link
+from headstart.storage.identity import find_folder
 from headstart.storage.journal import PRUNED
 from headstart.storage.records import Result, make_damage_error, read_result, read_state
-from headstart.storage.runs import find_folder
 from headstart.storage.study_state import read_pruning
 
 log = logging.getLogger(__name__)

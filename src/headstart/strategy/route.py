@@ -18,6 +18,7 @@ from headstart.errors import UserError
 from headstart.models.fold import fold_batch_norms
 from headstart.models.split import NetworkSplit, split_network
 from headstart.models.stages import Stages
+from headstart.runtime.shared import derive
 
 if TYPE_CHECKING:
     from headstart.strategy.plan import Phase
@@ -154,7 +155,12 @@ def choose_route(model: Any, phase: Phase, augment: AugmentConfig, image_size: i
     device = next(model.parameters()).device
     example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
     if is_fitted:  # in eval mode
-        split = split_network(model, phase.trainable, example, training=False)
+        split = derive(
+            model,
+            "split",
+            (phase.trainable, image_size),
+            lambda: split_network(model, phase.trainable, example, training=False),
+        )
         return _make_probe_route(model, phase, split, example, views)
     split = split_network(model, phase.trainable, example)
     if split is not None:

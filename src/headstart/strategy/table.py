@@ -16,7 +16,7 @@ Row = tuple[str, str, float | None, int, bool, str, str]
 class Options:
     """The options of a run that the table shows for each phase."""
 
-    lr: float
+    lr: float | None  # None: it is still to be found
     label_smoothing: float
     patience: int | None
     augment: AugmentConfig
@@ -42,7 +42,10 @@ def _describe_phase(phase: PhaseConfig, route: Route, options: Options) -> str:
         words += smoothed if route.takes_smoothing else []
         idle = {"label_smoothing": smoothed and not route.takes_smoothing, "patience": options.patience}
         return ", ".join(words) + _list_idle([*mixing, *(name for name, on in idle.items() if on)])
-    words = [count(phase.epochs or 0, "epoch"), f"lr {phase.lr or options.lr:g}"]
+    words = [
+        count(phase.epochs or 0, "epoch"),
+        f"lr {phase.lr or options.lr:g}" if phase.lr or options.lr else "lr to be found",
+    ]
     words += [f"stops after {options.patience} without gain"] if options.patience else []
     words += smoothed
     words += [] if phase.augment is False else [f"{name} {strength:g}" for name, strength in mixing.items()]

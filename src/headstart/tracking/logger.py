@@ -99,7 +99,8 @@ class RunLog:
             picture = draw_confusion([row["label"] for row in rows], [row["predicted"] for row in rows], names)
             with write_whole(path) as part:
                 picture.save(part, format="PNG")
-            self._show(path, rows, images, names)
+            curve = self._folder / "figures" / "learning_rate.png" if result.get("learning_rate") else None
+            self._show(path, rows, images, names, curve)
 
     def end(self, state: State, reason: str = "") -> None:
         """End the run in another state than completed, with what ended it, secrets masked."""
@@ -146,13 +147,14 @@ class RunLog:
         rows: Sequence[Mapping[str, Any]],
         images: Callable[[list[int]], Any] | None,
         classes: Sequence[str],
+        curve: Path | None,
     ) -> None:
         if not self._trackers:
             return
         mistakes = find_confident_mistakes(rows)
         pixels = None if images is None or not mistakes else images([row["index"] for row in mistakes])
         for tracker in self._trackers:
-            tracker.show(Pictures(path, mistakes, pixels, classes))
+            tracker.show(Pictures(path, mistakes, pixels, classes, curve))
 
 
 class SilentLog(RunLog):

@@ -64,7 +64,7 @@ def sheet(width: float, height: float) -> Figure:
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG."""
     draw_all_letters(figure)
-    figure.savefig(path, dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06)
+    figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06)
     return path
 
 

@@ -62,13 +62,16 @@ class About:
 class Pictures:
     """What is shown of a finished run: the file of its confusion matrix, and mistakes with their pixels.
 
-    `pixels` are uint8 [k, 3, H, W] of the k mistakes, None if they are not known.
+    Attributes:
+        pixels: uint8 [k, 3, H, W] of the k mistakes, None if they are not known.
+        range_test: the file of the curve by which the learning rate was found, None if none was looked for.
     """
 
     confusion: Path
     mistakes: Sequence[Mapping[str, Any]]
     pixels: Any
     classes: Sequence[str] = field(default_factory=tuple)
+    range_test: Path | None = None
 
 
 class Tracker(Protocol):

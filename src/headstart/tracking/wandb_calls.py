@@ -24,7 +24,7 @@ def log_point(run: Any, epoch: int, point: Mapping[str, float]) -> None:
 
 
 def log_pictures(run: Any, pictures: Pictures) -> None:
-    """Log the confusion matrix and a table of mistakes."""
+    """Log the confusion matrix, a table of mistakes, and the curve by which the learning rate was found."""
     import numpy as np
     import wandb
 
@@ -32,6 +32,9 @@ def log_pictures(run: Any, pictures: Pictures) -> None:
     for place, row in enumerate(pictures.mistakes):
         pixels = None if pictures.pixels is None else pictures.pixels[place]
         picture = None if pixels is None else wandb.Image(np.asarray(pixels).transpose(1, 2, 0))
-        shown = pictures.classes[row["label"]], pictures.classes[row["predicted"]]
-        table.add_data(picture, row["name"], *shown, row["confidence"])
-    run.log({"test/confusion": wandb.Image(str(pictures.confusion)), "test/mistakes": table})
+        names = pictures.classes[row["label"]], pictures.classes[row["predicted"]]
+        table.add_data(picture, row["name"], *names, row["confidence"])
+    shown = {"test/confusion": wandb.Image(str(pictures.confusion)), "test/mistakes": table}
+    if pictures.range_test is not None:
+        shown["learning_rate/range_test"] = wandb.Image(str(pictures.range_test))
+    run.log(shown)

@@ -16,10 +16,13 @@ def find_recordings(folder: Path) -> list[Path]:
 
 
 def find_waiting(folder: Path) -> list[Path]:
-    """Of a run's recordings, those that are later than the last that was uploaded, which earlier ones would replace."""
+    """Of a run's recordings, those that are later than the last that was uploaded, which earlier ones would replace.
+
+    Sweeps of W&B's own may have recorded it under other ids too; these replace nothing of one another.
+    """
     found = find_recordings(folder)
-    uploaded = [place for place, recording in enumerate(found) if is_uploaded(recording)]
-    return found[uploaded[-1] + 1 if uploaded else 0 :]
+    latest = {recording.name: place for place, recording in enumerate(found) if is_uploaded(recording)}
+    return [recording for place, recording in enumerate(found) if place > latest.get(recording.name, -1)]
 
 
 def mark_uploaded(run: Any) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart.tracking import wandb_artifacts, wandb_calls, wandb_internals
+from headstart.tracking import wandb_artifacts, wandb_calls, wandb_internals, wandb_sweep
 from headstart.tracking import wandb_settings as waits
 from headstart.tracking.tracker import About, LoggerSettings, Pictures, State
 from headstart.tracking.wandb_account import log_in, prepare_environment, read_known_settings
@@ -45,7 +45,7 @@ class WandbRun:
         self._settings = settings
         self._arguments = {
             **fit_names(about.run_id, about.name, about.study),
-            "config": dict(about.config),
+            "config": dict(about.config) | wandb_sweep.describe_parameters(),
             "job_type": about.job_type[:LONGEST],
             "tags": list(about.tags),
         }
@@ -56,9 +56,7 @@ class WandbRun:
         self._online = False
         self._opening = True
         self._server: ServerCheck | None = None  # the latest
-        self._warned = False
-        self._abandoned = False
-        self._closed = False
+        self._warned = self._abandoned = self._closed = False
         self._set_data_dir = "WANDB_DATA_DIR" not in os.environ
         prepare_environment(folder / "wandb", data_too=self._set_data_dir)
         try:
@@ -68,7 +66,7 @@ class WandbRun:
             self._closed = True
             return
         self._wandb = wandb
-        wandb_internals.silence_news_thread()
+        wandb_internals.silence_news()
         wandb_internals.count_no_imports()
         threading.Thread(target=self._work, name="headstart-wandb", daemon=True).start()
         self.send(wandb_calls.define_curves)
@@ -151,6 +149,7 @@ class WandbRun:
             while (call := self._calls.get()) is not None:
                 broken = broken or run is None or not self._made(call, run)
             if run is not None:
+                wandb_sweep.mark_if_preempted(run, self._state)
                 run.finish(exit_code=EXIT_CODES[self._state])
                 if self._online and not (broken or self._abandoned):
                     mark_uploaded(run)

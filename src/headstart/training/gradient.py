@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
     """Fit one phase; afterwards `context.model` has the weights that were best on validation."""
-    settings = _make_settings(context, phase, index)
+    settings = make_settings(context, phase, index)
     extractor = None if route.split is None else open_extractor(context, route.split)
-    train, val, network, preprocess = _prepare_input(context, phase, route, extractor)
+    train, val, network, preprocess = prepare_input(context, phase, route, extractor)
     groups = optimizer_groups(context.model, phase, settings.optimizer["lr"], settings.optimizer.get("weight_decay"))
     average = None if phase.config.average is None else WeightAverage(network, phase.config.average)
     module = PhaseModule(
@@ -50,10 +50,10 @@ def fit_by_gradient(context: Context, phase: Phase, index: int, route: Route) ->
         preprocess,
         groups,
         settings,
-        _make_loss(context, phase),
+        make_loss(context, phase),
         validated=None if average is None else average.module,
     )
-    batches, val_batches = _make_loaders(context, phase, route, train, val)
+    batches, val_batches = make_loaders(context, phase, route, train, val)
     monitor = _make_monitor(context, phase, average, batches)
     assert phase.config.epochs is not None
     callbacks = _make_callbacks(context, phase, average, monitor)
@@ -156,7 +156,7 @@ def _is_start_fitted(context: Context, index: int) -> bool:
     return pretrained and weights.read_classes(config.model.weights) == list(context.data.classes)
 
 
-def _make_settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
+def make_settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
     """The run's settings with the phase's own learning rate and weight decay."""
     config = context.config
     own = {"lr": phase.config.lr, "weight_decay": phase.config.weight_decay}
@@ -171,7 +171,7 @@ def _make_settings(context: Context, phase: Phase, index: int) -> PhaseSettings:
     )
 
 
-def _prepare_input(
+def prepare_input(
     context: Context, phase: Phase, route: Route, extractor: Extractor | None
 ) -> tuple[Pixels, Pixels, nn.Module, nn.Module | None]:
     """Training and validation data, the network for them, and the preprocessing if the data are images."""
@@ -185,7 +185,7 @@ def _prepare_input(
     return learned, Pixels(val_features, val.labels, val.ids, val.names), route.split.rest, None
 
 
-def _make_loaders(context: Context, phase: Phase, route: Route, train: Pixels, val: Pixels) -> tuple[Any, Any]:
+def make_loaders(context: Context, phase: Phase, route: Route, train: Pixels, val: Pixels) -> tuple[Any, Any]:
     """Make the loader of training batches, shuffled again in each epoch, and the loader of validation batches."""
     config = context.config
     common: dict[str, Any] = {
@@ -203,7 +203,7 @@ def _make_loaders(context: Context, phase: Phase, route: Route, train: Pixels, v
     return batches, make_loader(val, config.data.batch_size, shuffle=False, **common)
 
 
-def _make_loss(context: Context, phase: Phase) -> TrainingLoss:
+def make_loss(context: Context, phase: Phase) -> TrainingLoss:
     config, classes = context.config, len(context.data.classes)
     labels = context.data.train.labels
     penalty = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from headstart.distributed import comm
@@ -54,21 +55,26 @@ def make_trainer(config: "HardwareConfig", epochs: int, folder: Path, callbacks:
         "smaller than the logging interval",
         "in eval mode at the start of training",
         "LeafSpec",
+        "have no `val_dataloader`",  # in a range test of the learning rate
         "dataloader is not resumable",  # ours is: `PhaseMonitor` tells its sampler where to go on
     )
     for message in ignored:
         warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*{message}.*")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    plugins: list[Any] = [VerifiedCheckpoints()]
+    if comm.world_size() == 1:  # else Lightning takes a job of Slurm's for its own, and asks for its number of tasks
+        plugins.append(LightningEnvironment())
     made = pl.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
+        num_nodes=config.nodes,
         strategy="ddp" if comm.world_size() > 1 else "auto",
         precision=cast(Any, hardware.lightning_precision(config)),
         max_epochs=epochs,
         accumulate_grad_batches=config.accumulate,
         gradient_clip_val=config.clip,
         callbacks=callbacks,
-        plugins=[VerifiedCheckpoints()],
+        plugins=plugins,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

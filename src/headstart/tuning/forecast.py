@@ -63,7 +63,7 @@ def forecast(config: RunConfig, phases: Sequence[Phase], sizes: Mapping[str, int
         phases: `headstart.strategy.plan.plan_phases` of the run.
         sizes: images of the parts train, val and test.
     """
-    batch, processes = config.data.batch_size, config.hardware.devices
+    batch, processes = config.data.batch_size, config.hardware.processes
     forward = step / batch / PASSES  # seconds an image
     changes = is_random(config.augment) or mixes(config.augment)
     features, rest = 0.0, START

@@ -12,8 +12,8 @@ import torch
 
 from headstart.errors import RunFailed
 from headstart.runtime import hardware
+from headstart.storage.files import write_json
 from headstart.storage.redact import mask
-from headstart.storage.runs import write_json
 from headstart.tuning.timing import Setting, Timing, TrialSetup
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from headstart.config.schema import is_random, mixes
 from headstart.errors import UserError
 from headstart.models import factory
 from headstart.storage import locks
-from headstart.storage.runs import write_json
+from headstart.storage.files import write_json
 from headstart.tuning.records import LOCK, PINS, TimingFile, digest_key, read_pins
 from headstart.tuning.timing import Setting, Timing, Trial, TrialSetup, isolate
 

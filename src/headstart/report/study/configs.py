@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from headstart.config.effect import NO_EFFECT, list_values_without_effect
+from headstart.storage.identity import LATER, compute_identity
 from headstart.storage.plain_text import escape_all
-from headstart.storage.runs import LATER, identity
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -62,5 +62,5 @@ def flatten_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def identify(config: Mapping[str, Any], result: Mapping[str, Any]) -> str | None:
     """The run's identity as this version computes it; None where the config or the result does not suffice."""
     with suppress(LookupError, TypeError, AttributeError):
-        return identity(config, result["digests"])
+        return compute_identity(config, result["digests"])
     return None

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from headstart.config.effect import NO_EFFECT
 from headstart.report.study.read import Run
-from headstart.storage.runs import IRRELEVANT
+from headstart.storage.identity import IRRELEVANT
 
 T = TypeVar("T")
 # What tells no rows apart: the seed, the fold, and what the run's identity leaves out.
