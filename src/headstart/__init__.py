@@ -120,9 +120,8 @@ def compare(
     from pathlib import Path
 
     from headstart.report.look import look_at, summarize
-    from headstart.report.study.find import find
-    from headstart.report.study.judge import read_study
     from headstart.report.study.metric import find_metric
+    from headstart.report.study.select import find, read_study
 
     chosen = find_metric(metric)
     names = [study] if study is None or isinstance(study, str) else list(study)

@@ -16,8 +16,8 @@ from PIL import Image
 
 from headstart.report.charts.render import make_spec
 from headstart.report.charts.tables import Table, list_costs, list_curves, list_scores
-from headstart.report.page.class_tables import list_classes
-from headstart.report.page.row_plots import plot_calibration, plot_classes, plot_confusions, plot_verdicts
+from headstart.report.page.single_rows import plot_calibration, plot_confusions
+from headstart.report.page.two_rows import list_classes, plot_classes, plot_verdicts
 from headstart.report.stats.contrast import Contrast, contrasts
 from headstart.report.stats.families import families
 from headstart.report.stats.worth import SECONDS
@@ -140,9 +140,7 @@ def draw_again(table: Table, rows: dict[str, list[Any]]) -> dict[str, dict[str, 
         for names in rows[kind]:
             one, other = (next(row for row in known if row.strategy == name) for name in names)
             contrast, about = Contrast(task, family.between(one, other)), " ".join(names)
-            plot = (
-                plot_classes(table, contrast, 1, "", "") if kind == "classes" else plot_verdicts(table, contrast, 1, "")
-            )
+            plot = plot_classes(table, contrast, 1, "") if kind == "classes" else plot_verdicts(table, contrast, 1, "")
             found[f"{kind} {about}"] = take(plot)
     return found
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.report.stats.calibration import reliability
+from headstart.report.stats.one_row import reliability
 from report.studies import answered, looked_at, made, read_results, table
 from study_files import write_run
 

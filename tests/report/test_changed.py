@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.report.stats.changed import verdicts
+from headstart.report.stats.contrast import verdicts
 from report.studies import answered, read_results, table
 
 

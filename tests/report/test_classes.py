@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from headstart.report.stats.classes import ClassChange, most_changed, score_classes
+from headstart.report.stats.contrast import ClassChange, most_changed
+from headstart.report.stats.one_row import score_classes
 from headstart.report.study.groups import Stat
 from report.studies import answered, read_results, table
 

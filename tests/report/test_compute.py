@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from headstart.report.study.compute import is_lower_bound, training_gmacs
+from headstart.report.study.columns import is_lower_bound, training_gmacs
 from report.studies import looked_at
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from headstart.report.stats.confusion import count_group, shares
+from headstart.report.stats.one_row import count_group, shares
 from headstart.report.study.groups import compare
 from headstart.report.study.read import read
 

@@ -12,9 +12,9 @@ import headstart
 from headstart.errors import UserError
 from headstart.report.stats.families import families
 from headstart.report.study.groups import compare
-from headstart.report.study.judge import judge
 from headstart.report.study.metric import METRICS
 from headstart.report.study.read import read
+from headstart.report.study.select import judge
 from report.studies import compared, table
 from study_files import write_demo, write_run
 

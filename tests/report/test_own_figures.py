@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from PIL import Image
 
-from headstart.report.page.own_figures import OwnFigures
+from headstart.report.page.gallery import OwnFigures
 
 
 def test_pictures_are_small_and_linked_and_what_is_none_is_a_link(tmp_path: Path) -> None:

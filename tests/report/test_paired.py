@@ -11,9 +11,8 @@ import pytest
 from scipy import stats
 
 from headstart.errors import UserError
-from headstart.report.stats.changed import verdicts
-from headstart.report.stats.families import families
-from headstart.report.stats.holm import holm
+from headstart.report.stats.contrast import verdicts
+from headstart.report.stats.families import families, holm
 from headstart.report.study.groups import compare
 from headstart.report.study.read import read
 from report.studies import looked_at, made, read_results, table

@@ -19,6 +19,7 @@ from PIL import Image
 from headstart.data.sources import digits
 from headstart.errors import UserError
 from headstart.models.weights import FINAL
+from headstart.report.charts.tables import Table
 from headstart.report.page import run_images
 from headstart.report.page.gallery import Galleries
 from headstart.report.page.mistakes import mistakes_section
@@ -120,7 +121,7 @@ def test_without_weights_the_plain_pictures_are_there(outputs: Path, tmp_path: P
 
 
 def gallery_text(study: Path, *, maps: bool = False) -> str:
-    section = mistakes_section(compare(read(study)), Galleries(maps))
+    section = mistakes_section(Table(compare(read(study))), Galleries(maps))
     return "".join(section.galleries)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pandas import DataFrame
 
 from headstart.errors import RunFailed
 from headstart.report.page import write
@@ -92,10 +93,14 @@ def test_failed_writing_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
     report = tmp_path / "demo/report"
     before = {path.name: path.read_bytes() for path in report.iterdir()}
 
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    write_table = write.write_table
 
-    monkeypatch.setattr(write, "write_runs", full)
+    def fill(table: DataFrame, path: Path) -> None:
+        write_table(table, path)
+        if path.name == "runs.csv":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(write, "write_table", fill)
     write_run(tmp_path, seed=1)
     with pytest.raises(RunFailed, match="No space left"):
         made(tmp_path, "demo", "--no-plots")

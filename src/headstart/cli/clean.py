@@ -161,8 +161,8 @@ def format_age(seconds: float) -> str:
 
 def _find_runs(outputs: Path, names: Sequence[str]) -> list[Path]:
     """The folders of the runs of these studies, or of all; symbolic links are left out."""
-    from headstart.report.study.find import find, studies
     from headstart.report.study.read import run_folders
+    from headstart.report.study.select import find, studies
 
     chosen = [find(outputs, name) for name in dict.fromkeys(names)] if names else studies(outputs)
     if not outputs.is_dir():

@@ -13,7 +13,7 @@ from headstart.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from headstart.report.page.contents import Findings
+    from headstart.report.page.findings import Findings
 
 DESCRIPTION = """\
 Compare the completed runs of a study: print a table over seeds and the row to take, and write
@@ -133,9 +133,8 @@ def main(argv: Sequence[str]) -> int:
     from headstart.config import own_code
     from headstart.report.look import look_at
     from headstart.report.page.write import report
-    from headstart.report.study.find import find
-    from headstart.report.study.judge import read_study
     from headstart.report.study.metric import find_metric
+    from headstart.report.study.select import find, read_study
     from headstart.report.watch import watch
     from headstart.storage.plain_text import escape_controls
 

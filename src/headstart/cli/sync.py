@@ -39,8 +39,8 @@ def main(argv: Sequence[str]) -> int:
     """Run the verb; wrong input raises a UserError."""
     options = make_parser().parse_args(argv)
     from headstart.config.words import count
-    from headstart.report.study.find import find
     from headstart.report.study.read import run_folders
+    from headstart.report.study.select import find
     from headstart.tracking.wandb_recordings import find_recordings, find_waiting, is_uploaded
 
     study = find(make_path(options.output_dir), options.study)

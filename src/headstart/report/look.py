@@ -7,8 +7,8 @@ from typing import Any
 
 from headstart.errors import UserError, did_you_mean
 from headstart.report.page import csv_tables
-from headstart.report.page.contents import Findings
-from headstart.report.page.write import record_decision, report, summary_table
+from headstart.report.page.findings import Findings
+from headstart.report.page.write import record_decision, report
 from headstart.report.stats.contrast import contrasts
 from headstart.report.stats.families import families
 from headstart.report.stats.settings import choose_settings
@@ -70,11 +70,7 @@ def summarize(findings: Findings, plots: bool = True, *, maps: bool = False) -> 
     """Write the report of what was found, and return what it says as plain values."""
     folder = report(findings, plots, maps=maps)
     found = record_decision(findings)
-    tables = [
-        summary_table(findings.comparison, findings.choices),
-        csv_tables.pairs(findings.comparison, findings.families),
-    ]
-    rows, pairs = (table.to_dict("records") for table in tables)
+    rows, pairs = (make(findings).to_dict("records") for make in (csv_tables.summary, csv_tables.pairs))
     return Compared(found["decision"], rows, pairs, found["chosen"], found["open"], folder)
 
 

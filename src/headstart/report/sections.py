@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,7 +103,7 @@ class Plot:
 class Section:
     """A heading of the page, one sentence on how to read what stands under it, findings in words, pictures, tables.
 
-    `galleries` are of test images (`headstart.report.gallery`).
+    `galleries` are of test images (`headstart.report.page.gallery`).
     """
 
     title: str
@@ -115,9 +115,9 @@ class Section:
     galleries: list[Markup] = field(default_factory=list)
 
 
-def number(value: float | None, text: str) -> Cell:
-    """A number's cell, `-` where it is not known."""
-    return Cell("-", "", numeric=True) if value is None else Cell(text, repr(value), numeric=True)
+def number(value: float | None, write: Callable[[Any], str] = str) -> Cell:
+    """A number's cell as people read it, `-` where it is not known."""
+    return Cell("-", "", numeric=True) if value is None else Cell(write(value), repr(value), numeric=True)
 
 
 def words(text: str, swatch: tuple[str, str] | None = None) -> Cell:

@@ -7,7 +7,7 @@ from typing import Any
 from headstart.errors import UserError, did_you_mean
 from headstart.models.published import KERAS_TABLE, KerasNetwork
 from headstart.models.published_timm import describe_recipe
-from headstart.report.stats import pareto
+from headstart.report.stats.worth import pareto_front
 
 BY_MODEL = {row.model: row for row in KERAS_TABLE}
 
@@ -196,5 +196,5 @@ def list_notes(row: Row) -> Iterator[str]:
 
 def frontier(rows: Sequence[Row], cost: str) -> list[Row]:
     """The Pareto front, the cheapest first: rows for which no other is at least as good in accuracy and cost."""
-    found = pareto.frontier(rows, lambda row: row.value(cost), lambda row: row.value("top1"))
+    found = pareto_front(rows, lambda row: row.value(cost), lambda row: row.value("top1"))
     return [row for _, row in found]

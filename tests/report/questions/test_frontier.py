@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from headstart.report import questions
-from headstart.report.questions.frontier import frontier
+from headstart.report.questions.scatter import frontier
 from report.questions.figures import drawn, of_study
 
 

@@ -10,7 +10,7 @@ from report.questions.figures import drawn, of_study, write_changes
 
 
 def test_the_response_begins_at_the_unchanged_images(write: Callable[..., Path], tmp_path: Path) -> None:
-    from headstart.report.questions.response import by_size
+    from headstart.report.questions.changes import by_size
 
     write_changes(
         write("finetune", 0, 0.9), ("brightness", 0.2, 0.4), ("brightness", -0.2, 0.5), ("contrast", 0.5, 0.8)

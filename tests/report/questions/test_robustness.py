@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headstart.report import questions
-from headstart.report.questions.robustness import outside
+from headstart.report.questions.changes import outside
 from report.questions.figures import drawn, of_study, write_changes
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headstart.report.stats.enough import Enough, seeds_that_settle
 from headstart.report.stats.paired_test import Sample, compute_test
+from headstart.report.stats.settle import Enough, seeds_that_settle
 from headstart.report.stats.simulation import draw
 
 

@@ -7,9 +7,8 @@ import pytest
 from scipy import stats
 
 from headstart.report.stats import rule
-from headstart.report.stats.holm import holm
-from headstart.report.stats.images import bootstrap, mcnemar
-from headstart.report.stats.paired_test import Sample, compute_test
+from headstart.report.stats.families import holm
+from headstart.report.stats.paired_test import Sample, bootstrap, compute_test, mcnemar
 from headstart.report.stats.simulation import DESIGNS, simulate
 
 

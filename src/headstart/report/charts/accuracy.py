@@ -1,14 +1,10 @@
 """The metric of every row: its mean, the 95 % interval, and each seed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.report.charts.theme import Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
+from headstart.report.charts import vega as alt
+from headstart.report.charts.theme import Looks, compose, list_tips
 
 STEP = 50  # pixels a row: its name above, its marks below
 NAME, MARK, SEEDS = -12, 5, 16  # their places in it, from its middle
@@ -20,7 +16,7 @@ def draw_accuracy(
     axis: str,
     limits: tuple[float, float],
     looks: Looks,
-) -> alt.LayerChart:
+) -> Any:
     """A line for each row under its name, so that a long name needs no margin.
 
     Args:
@@ -28,16 +24,14 @@ def draw_accuracy(
             heading has a label alone, with `head` true.
         seeds: `id`, `label`, `score`, `run`, `seed`, `differs`.
     """
-    import altair as alt
-
     y = alt.Y("id:N", sort=None, axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
     scale = alt.Scale(domain=list(limits), nice=False, clamp=True, zero=False)
     x = alt.X("score:Q", scale=scale, title=axis)
     every = alt.Chart(alt.NamedData("rows")).encode(y=y)
     known = every.transform_filter("!datum.head")
     colour = looks.colour(legend=False)
-    tips = [alt.Tooltip("label:N", title="row"), alt.Tooltip("text:N", title=axis), alt.Tooltip("n:Q", title="runs")]
-    run = [alt.Tooltip("run:N"), alt.Tooltip("seed:N"), alt.Tooltip("score:Q", title=axis, format=".4~g")]
+    tips = list_tips(("label:N", "row"), ("text:N", axis), ("n:Q", "runs"))
+    run = list_tips(("run:N",), ("seed:N",), ("score:Q", axis, ".4~g"), ("differs:N", "settings"))
     names = every.mark_text(
         align="left",
         baseline="middle",
@@ -58,7 +52,7 @@ def draw_accuracy(
         ),
         alt.Chart(alt.NamedData("seeds"))
         .mark_circle(size=26, opacity=0.75, yOffset=SEEDS, aria=False)
-        .encode(y=y, x=x, color=colour, tooltip=[*run, alt.Tooltip("differs:N", title="settings")]),
+        .encode(y=y, x=x, color=colour, tooltip=run),
     ]
     data = {"rows": list(rows), "seeds": list(seeds)}
     return compose(layers, data, alt.Step(STEP), f"{axis} of each row, with every seed")

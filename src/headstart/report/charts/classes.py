@@ -1,19 +1,15 @@
 """Recall class by class: two rows, and what lies between them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.report.charts.theme import MUTED, Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
+from headstart.report.charts import vega as alt
+from headstart.report.charts.theme import MUTED, Looks, compose, list_tips
 
 STEP = 22
 
 
-def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[float, float]) -> alt.LayerChart:
+def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[float, float]) -> Any:
     """Both rows' recall of each class, and beside it the difference with half the width of its interval.
 
     Args:
@@ -21,8 +17,6 @@ def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[
             interval lies on one side of 0), `images`.
         looks: of both rows, in this order.
     """
-    import altair as alt
-
     order = [change["class"] for change in changes]
     side = alt.Axis(title=None, labelLimit=140, grid=False)
     y = alt.Y("class:N", sort=order, axis=side)
@@ -34,12 +28,7 @@ def draw_classes(changes: Sequence[dict[str, Any]], looks: Looks, limits: tuple[
         for change in changes
         for name, key in zip(looks.names, ("one", "other"), strict=True)
     ]
-    tips = [
-        alt.Tooltip("class:N"),
-        alt.Tooltip("label:N", title="row"),
-        alt.Tooltip("recall:Q", format=".1f"),
-        alt.Tooltip("images:Q"),
-    ]
+    tips = list_tips(("class:N",), ("label:N", "row"), ("recall:Q", "recall", ".1f"), ("images:Q",))
     layers = [
         base.mark_rule(strokeWidth=3, color=MUTED, opacity=0.45, aria=False).encode(
             x=alt.X("one:Q", title=title, scale=span), x2="other:Q"

@@ -1,26 +1,20 @@
 """A number at each of some levels, with what others published."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.report.charts.theme import INK, Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
+from headstart.report.charts import vega as alt
+from headstart.report.charts.theme import INK, Looks, compose, list_tips
 
 
 def draw_levels(
     points: Sequence[dict[str, Any]], levels: Sequence[str], axis: str, looks: Looks, *, title: str = ""
-) -> alt.LayerChart:
+) -> Any:
     """A line for each level, and on it the marks of each label with interval and seeds.
 
     Args:
         points: `level`, `label`, `x`, `low`, `high`; without `label` a published number; `seed` for a small dot.
     """
-    import altair as alt
-
     y = alt.Y(
         "level:N",
         sort=list(levels),
@@ -33,7 +27,7 @@ def draw_levels(
     if len(looks.names) == 1:
         base = alt.Chart(alt.NamedData("levels")).encode(y=y)
     x = alt.X("x:Q", title=axis, scale=alt.Scale(zero=False, padding=14))
-    tips = [alt.Tooltip("level:N"), alt.Tooltip("label:N"), alt.Tooltip("x:Q", title=axis, format=".4~g")]
+    tips = list_tips(("level:N",), ("label:N",), ("x:Q", axis, ".4~g"))
     ours = base.transform_filter("datum.label && !datum.seed")
     layers = [
         ours.mark_rule(strokeWidth=7, opacity=0.28, aria=False).encode(

@@ -1,14 +1,10 @@
 """Lines over a number: learning curves, accuracy by the number of images, errors, gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.report.charts.theme import INK, Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
+from headstart.report.charts import vega as alt
+from headstart.report.charts.theme import INK, Looks, compose, list_tips
 
 HEIGHT = 340
 MOST_MARKS = 30  # numbers with a mark at each
@@ -27,7 +23,7 @@ def draw_lines(
     rings: Sequence[dict[str, Any]] = (),
     dashed: bool = False,
     whole: bool = False,
-) -> alt.LayerChart:
+) -> Any:
     """A line for each label, with the band of its interval.
 
     Args:
@@ -37,16 +33,10 @@ def draw_lines(
         rings: `x`, `y`, `text`: places that are marked.
         whole: x are whole numbers.
     """
-    import altair as alt
-
     x, y = _make_axes(titles, logs, limits, ticks, whole)
     base = alt.Chart(alt.NamedData("points")).encode(x=x)
     colour = looks.colour()
-    tips = [
-        alt.Tooltip("label:N", title="row"),
-        alt.Tooltip("x:Q", title=titles[0]),
-        alt.Tooltip("y:Q", title=titles[1], format=".4~g"),
-    ]
+    tips = list_tips(("label:N", "row"), ("x:Q", titles[0]), ("y:Q", titles[1], ".4~g"))
     layers: list[Any] = []
     if any(point.get("low") is not None for point in points):
         band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.16, aria=False)
@@ -77,8 +67,6 @@ def _make_axes(
     whole: bool,
 ) -> tuple[Any, Any]:
     """Both axes; `limits` are those of y."""
-    import altair as alt
-
     if ticks:
         axis = alt.Axis(values=list(ticks))
     else:
@@ -92,8 +80,6 @@ def _make_axes(
 
 def _draw_levels(y: Any, title: str, colour: Any, tips: list[Any]) -> list[Any]:
     """What has no x: its interval and its mean over the whole width."""
-    import altair as alt
-
     level = alt.Chart(alt.NamedData("levels"))
     span = {"x": alt.value(0), "x2": alt.value("width"), "y2": "high:Q"}
     low = alt.Y("low:Q", title=title, scale=y["scale"])
@@ -104,15 +90,11 @@ def _draw_levels(y: Any, title: str, colour: Any, tips: list[Any]) -> list[Any]:
 
 
 def _make_dashes() -> Any:
-    import altair as alt
-
     scale = alt.Scale(domain=["validation", "training"], range=[[1, 0], [5, 4]])
     return alt.StrokeDash("kind:N", scale=scale, legend=alt.Legend(symbolType="stroke"))
 
 
 def _draw_rings(x: Any, y: Any) -> list[Any]:
-    import altair as alt
-
     place = alt.Chart(alt.NamedData("rings")).encode(x=x, y=y)
     words = place.mark_text(dy=22, fontWeight=600, fontSize=12)
     return [place.mark_point(size=200, color=INK, strokeWidth=1.4, tooltip=None), words.encode(text="text:N")]

@@ -1,21 +1,15 @@
 """How often a row is right when it says how sure it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from headstart.report.charts.theme import MUTED, compose
-
-if TYPE_CHECKING:
-    import altair as alt
+from headstart.report.charts import vega as alt
+from headstart.report.charts.theme import MUTED, compose, list_tips
 
 SURE, RIGHT = "confidence, %", "accuracy, % (bars: images, %)"
 
 
-def draw_reliability(
-    bins: Sequence[dict[str, Any]], look: tuple[str, str], title: str, told: Sequence[str]
-) -> alt.LayerChart:
+def draw_reliability(bins: Sequence[dict[str, Any]], look: tuple[str, str], title: str, told: Sequence[str]) -> Any:
     """Accuracy against confidence, bin by bin, over bars of the share of images in each.
 
     Args:
@@ -23,19 +17,14 @@ def draw_reliability(
         look: the row's colour and shape.
         told: lines in the upper left corner.
     """
-    import altair as alt
-
     colour, shape = look
     whole = alt.Scale(domain=[0, 100], nice=False)
     x = alt.X("sure:Q", title=SURE, scale=whole)
     y = alt.Y("right:Q", title=RIGHT, scale=whole)
     base = alt.Chart(alt.NamedData("bins"))
     known = base.transform_filter("datum.share > 0")
-    tips = [
-        alt.Tooltip("sure:Q", title="confidence", format=".1f"),
-        alt.Tooltip("right:Q", title="accuracy", format=".1f"),
-        alt.Tooltip("share:Q", title="images, %", format=".1f"),
-    ]
+    told_of = {"sure:Q": "confidence", "right:Q": "accuracy", "share:Q": "images, %"}
+    tips = list_tips(*((field, name, ".1f") for field, name in told_of.items()))
     diagonal = alt.Chart(alt.NamedData("ideal")).mark_line(color=MUTED, strokeDash=[5, 4], strokeWidth=1.2, aria=False)
     words = alt.Chart(alt.NamedData("told")).mark_text(align="left", baseline="top", dx=8, dy=4, lineBreak="\n")
     layers = [

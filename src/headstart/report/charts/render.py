@@ -1,32 +1,26 @@
 """Make a chart's specification into a picture beside the page, and into what the page draws itself from."""
 
-from __future__ import annotations
-
 import functools
 import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.config.paths import make_path
 from headstart.errors import RunFailed
+from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import CONFIG
 from headstart.storage.files import write_text
 from headstart.tracking.fonts import can_draw, find_bundled_font, load_font
-
-if TYPE_CHECKING:
-    import altair as alt
 
 WIDTH, SCALE = 660, 2  # of a picture in pixels before it is enlarged, and by how much
 ACROSS = 3  # panels beside each other
 
 
-def make_spec(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
+def make_spec(chart: Any) -> dict[str, Any]:
     """The chart in the words of Vega-Lite, as wide as what it stands in."""
-    import altair as alt
-
     data, chart.datasets = chart.datasets, alt.Undefined  # Altair would look at each number by itself
     found: dict[str, Any] = _guard_titles(chart.to_dict(validate=False)) | {"datasets": data}
     chart.datasets = data

@@ -1,16 +1,12 @@
 """Marks with their intervals over a number: accuracy against cost, with what nothing cheaper beats."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.charts.labels import place_labels
-from headstart.report.charts.theme import BASELINE, INK, MUTED, Looks, compose
-
-if TYPE_CHECKING:
-    import altair as alt
+from headstart.report.charts.theme import BASELINE, INK, MUTED, Looks, compose, list_tips
 
 HEIGHT = 380
 WIDTHS = {1: 560, 2: 340}  # of the plot in a picture, by how many panels stand side by side; of more, 220
@@ -21,7 +17,6 @@ NUMBERS = {  # how an axis writes a number, by what it counts
     "count": "format(datum.value, '~s')",
     "plain": "format(datum.value, '~g')",
 }
-DOT_TIPS = (("run", "run"), ("seed", "seed"), ("differs", "settings"))
 
 
 def draw_scatter(
@@ -39,7 +34,7 @@ def draw_scatter(
     legend: bool = True,
     panels: int = 1,
     size: tuple[float, float] | None = None,
-) -> alt.LayerChart:
+) -> Any:
     """A mark for each point, with the bar of its interval and a name where that covers nothing.
 
     Args:
@@ -50,8 +45,6 @@ def draw_scatter(
         panels: how many stand side by side; with `size`, of the plot in pixels, it says where names have room in a
             picture; the page places them anew.
     """
-    import altair as alt
-
     size = size or (WIDTHS.get(panels, 220), HEIGHT)
     limits = limits or find_limits([*points, *dots], log)
     scales = [alt.Scale(domain=list(span), nice=False, clamp=True) for span in limits]
@@ -61,11 +54,7 @@ def draw_scatter(
         axis.values = list_ticks(limits[0], number)
     x = alt.X("x:Q", title=titles[0] + (" (log scale)" if log else ""), scale=scales[0], axis=axis)
     y = alt.Y("y:Q", title=titles[1], scale=scales[1])
-    tips = [
-        alt.Tooltip("label:N", title="row"),
-        alt.Tooltip("x:Q", title=titles[0], format=".4~g"),
-        alt.Tooltip("y:Q", title=titles[1], format=".4~g"),
-    ]
+    tips = list_tips(("label:N", "row"), ("x:Q", titles[0], ".4~g"), ("y:Q", titles[1], ".4~g"))
     base = alt.Chart(alt.NamedData("points")).encode(x=x, y=y)
     colour = looks.colour(legend=legend)
     layers: list[Any] = [_draw_front(x, y, stepped)]
@@ -90,8 +79,6 @@ def draw_scatter(
 
 
 def _draw_front(x: Any, y: Any, stepped: bool) -> Any:
-    import altair as alt
-
     line = alt.Chart(alt.NamedData("front")).mark_line(
         color=INK if stepped else MUTED,
         strokeWidth=1.2,
@@ -106,8 +93,6 @@ def _draw_front(x: Any, y: Any, stepped: bool) -> Any:
 
 def _draw_intervals(base: Any, x: Any, y: Any, titles: tuple[str, str], colour: Any, across: bool) -> list[Any]:
     """The bars of y, and those of x if there are any."""
-    import altair as alt
-
     bar = base.mark_rule(strokeWidth=6, opacity=0.28, aria=False)
     low = alt.Y("low:Q", title=titles[1], scale=y["scale"])
     bars = [bar.encode(y=low, y2="high:Q", color=colour).properties(name="bars")]
@@ -118,16 +103,12 @@ def _draw_intervals(base: Any, x: Any, y: Any, titles: tuple[str, str], colour: 
 
 
 def _draw_dots(x: Any, y: Any, colour: Any, tips: list[Any]) -> Any:
-    import altair as alt
-
-    own = [alt.Tooltip(f"{name}:N", title=title) for name, title in DOT_TIPS]
+    own = list_tips(("run:N", "run"), ("seed:N", "seed"), ("differs:N", "settings"))
     small = alt.Chart(alt.NamedData("dots")).mark_circle(size=24, opacity=0.6, aria=False)
     return small.encode(x=x, y=y, color=colour, tooltip=[*own, *tips]).properties(name="dots")
 
 
 def _draw_names(base: Any) -> Any:
-    import altair as alt
-
     names = base.transform_filter("datum.tag").mark_text(
         align=alt.expr("datum.align || 'left'"),
         baseline="middle",
@@ -144,10 +125,10 @@ def find_limits(
     points: Sequence[dict[str, Any]], log: bool, share: bool = True
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Limits of both axes around marks and intervals; those of a percentage stay within 0 and 100."""
-    across = [
-        value for point in points for value in (point["x"], point.get("left"), point.get("right")) if value is not None
-    ]
-    up = [value for point in points for value in (point["y"], point.get("low"), point.get("high")) if value is not None]
+    across, up = (
+        [point[name] for point in points for name in names if point.get(name) is not None]
+        for names in (("x", "left", "right"), ("y", "low", "high"))
+    )
     low, high = min(across), max(across)
     if log:
         spread = max(1.25, (high / low) ** 0.08)

@@ -1,33 +1,31 @@
 """The small tables that the charts of a study are drawn from; the page's script makes the same ones of a subset."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from headstart.report.charts.theme import Looks, Palette
+from headstart.report.charts.theme import Looks, Palette, percent_limits
 from headstart.report.stats.worth import Budget, frontier
 from headstart.report.study.curves import Curve, read_curve
 from headstart.report.study.groups import Comparison, Group, plain
+from headstart.report.study.metric import Metric
 from headstart.report.study.read import Run
 
 MOST_SCORES = 40  # rows of the chart of scores
 MOST_NAMED = 12  # points with a name each; of more, only those that nothing cheaper beats have one
 
 
-@dataclass(frozen=True)
 class Table:
     """A comparison as its charts see it: rows have numbers, labels within their task, and looks."""
 
-    comparison: Comparison
-
-    @cached_property
-    def palette(self) -> Palette:
-        """The colours and shapes of the rows."""
-        return Palette(self.comparison.groups)
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.palette = Palette(comparison.groups)
+        self.runs = [run for group in comparison.groups for run in group.runs]
+        self._labels = {id(group): comparison.label(group, within_task=True) for group in comparison.groups}
+        self._numbers = {id(group): place for place, group in enumerate(comparison.groups)}
+        self._places = {run.name: place for place, run in enumerate(self.runs)}
 
     @cached_property
     def looks(self) -> Looks:
@@ -51,51 +49,32 @@ class Table:
         return self._places[run.name]
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        runs = [run for group in self.comparison.groups for run in group.runs]
-        return {run.name: place for place, run in enumerate(runs)}
-
-    @cached_property
-    def _labels(self) -> dict[int, str]:
-        return {id(group): self.comparison.label(group, within_task=True) for group in self.comparison.groups}
-
-    @cached_property
-    def _numbers(self) -> dict[int, int]:
-        return {id(group): place for place, group in enumerate(self.comparison.groups)}
-
-    @cached_property
     def curves(self) -> dict[str, Curve | None]:
         """Each run's learning curve, by its name."""
-        return {run.name: read_curve(run) for group in self.comparison.groups for run in group.runs}
+        return {run.name: read_curve(run) for run in self.runs}
 
     @cached_property
     def differing(self) -> dict[str, str]:
         """The overrides in which each run differs from others, by its name; without these, its settings."""
-        return _differing(self.comparison)
+        words: dict[str, list[str]] = {}
+        for group in self.comparison.groups:
+            keys = [f"{self.comparison.short(key)}={plain(value)}" for key, value in group.keys.items()]
+            words |= {run.name: run.overrides or keys for run in group.runs}
+        same = set.intersection(*map(set, words.values())) if len(words) > 1 else set()
+        return {name: "  ".join(word for word in own if word not in same) for name, own in words.items()}
 
     def score(self, group: Group) -> dict[str, Any]:
         """The row's mean and interval as they are drawn."""
         found, scale = group.score, group.metric.scale
         half = found.interval
-        ends = (None, None) if half is None else (scale * (found.mean - half), scale * (found.mean + half))
         text = group.metric.number(found.mean) + ("" if half is None else f" ± {group.metric.number(half)}")
         facts = {"row": self.number(group), "label": self.label(group), "n": found.n, "text": text}
-        return facts | {"score": scale * found.mean, "low": ends[0], "high": ends[1]}
+        return facts | {"score": scale * found.mean, **found.ends(scale)}
 
     def run(self, group: Group, run: Run) -> dict[str, Any]:
         """What the pointer is told of a run."""
         facts = {"row": self.number(group), "label": self.label(group), "run": run.name, "seed": str(run.repeat)}
         return facts | {"differs": self.differing[run.name], "score": group.metric.scale * run.score}
-
-
-def _differing(comparison: Comparison) -> dict[str, str]:
-    words: dict[str, list[str]] = {}
-    for group in comparison.groups:
-        keys = [f"{comparison.short(key)}={plain(value)}" for key, value in group.keys.items()]
-        for run in group.runs:
-            words[run.name] = run.overrides or keys
-    same = set.intersection(*map(set, words.values())) if len(words) > 1 else set()
-    return {name: "  ".join(word for word in own if word not in same) for name, own in words.items()}
 
 
 def list_scores(table: Table) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -122,6 +101,14 @@ def score_span(rows: Sequence[Group]) -> list[float]:
         ends = [max(0.0, row.score.mean - half), min(most, row.score.mean + half)]
         found += [row.metric.scale * value for value in [*(run.score for run in row.runs), *ends]]
     return found
+
+
+def score_limits(metric: Metric, values: list[float], margin: float = 0.06) -> tuple[float, float]:
+    """Axis limits around values of a metric as they are drawn; those of a share are percent."""
+    if metric.share:
+        return percent_limits(values, margin)
+    room = max(margin * (max(values) - min(values)), 0.02)
+    return max(0.0, min(values) - room), max(values) + room
 
 
 def list_costs(

@@ -3,18 +3,14 @@
 The page shows the charts as SVG, whose light colours its style sheet replaces where the reader's setting is dark.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headstart.report.charts import vega as alt
 from headstart.report.study.groups import Group, plain
 from headstart.report.study.varying import is_task_key
 from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
-
-if TYPE_CHECKING:
-    import altair as alt
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 # The strategies that most studies hold have the same colour in all of them.
@@ -50,21 +46,15 @@ class Looks:
 
     def colour(self, legend: bool = True, channel: Any = None) -> Any:
         """The encoding of the label's colour, by default of whole marks."""
-        import altair as alt
-
         scale = alt.Scale(domain=list(self.names), range=list(self.colours))
         return (channel or alt.Color)("label:N", scale=scale, legend=self._legend(legend))
 
     def shape(self, legend: bool = True) -> Any:
         """The encoding of the label's shape."""
-        import altair as alt
-
         scale = alt.Scale(domain=list(self.names), range=list(self.shapes))
         return alt.Shape("label:N", scale=scale, legend=self._legend(legend))
 
     def _legend(self, wished: bool) -> Any:
-        import altair as alt
-
         if not wished or not 1 < len(self.names) <= MOST_IN_LEGEND:
             return None
         letters = min(46, max(len(name) for name in self.names))
@@ -150,15 +140,17 @@ def colour_names(names: Sequence[str]) -> Looks:
 
 def compose(
     layers: Sequence[Any], data: dict[str, list[dict[str, Any]]], height: Any, words: str, title: str = ""
-) -> alt.LayerChart:
+) -> Any:
     """One chart of layers over named tables; `words` say what it shows to those who cannot see it."""
-    import altair as alt
-
-    chart: Any = alt.layer(*layers).properties(height=height, description=words)
+    chart = alt.layer(*layers).properties(height=height, description=words)
     chart = chart.properties(title=title) if title else chart
     chart.datasets = data
-    found: alt.LayerChart = chart
-    return found
+    return chart
+
+
+def list_tips(*tips: tuple[str, ...]) -> list[Any]:
+    """What the pointer is told: of each field its name with its type, then its title and its format if it has them."""
+    return [alt.Tooltip(field, **dict(zip(("title", "format"), more, strict=False))) for field, *more in tips]
 
 
 def percent_limits(values: Sequence[float], margin: float = 0.06) -> tuple[float, float]:

@@ -1,17 +1,27 @@
-"""The report's CSV files on what is shown: each function makes the table of one file, in full precision."""
+"""The report's CSV files: each function makes the table of one file, in full precision."""
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pandas import DataFrame
 
 from headstart.evaluation.metrics import ECE_BINS
-from headstart.report.stats.calibration import reliability
-from headstart.report.stats.classes import score_classes
-from headstart.report.stats.contrast import Contrast
-from headstart.report.stats.paired import Family, Pair
+from headstart.report.page.findings import Findings
+from headstart.report.stats.one_row import reliability, score_classes
+from headstart.report.stats.paired import Pair
 from headstart.report.stats.worth import along_frontier, over_cheapest
-from headstart.report.study.groups import Comparison
+from headstart.report.study.columns import COLUMNS
+from headstart.report.study.groups import Comparison, Group, Stat
+from headstart.scores import NAMES
+
+SHARES = ("test.", "val.", "seconds.")
+RUN_NUMBERS = (
+    *(f"{part}.{name}" for part in ("test", "val") for name in NAMES),
+    *("n_train", "n_val", "n_test", "params.total", "params.trainable", "gmacs", "epochs", "backbone_forwards"),
+    *("seconds.features", "seconds.fit", "seconds.test", "seconds.total", "images_per_second", "ms_per_image"),
+)
+OVER_SEEDS = ("mean", "std", "interval")
 
 
 def make_table(headings: list[str], rows: list[list[Any]]) -> DataFrame:
@@ -19,11 +29,80 @@ def make_table(headings: list[str], rows: list[list[Any]]) -> DataFrame:
     return DataFrame(rows, columns=headings, dtype=object)
 
 
-def _names(comparison: Comparison, pair: Pair) -> list[str]:
-    return [comparison.label(side, within_task=True) for side in (pair.one, pair.other)]
+def _over_seeds(found: Stat | None) -> list[float | None]:
+    return [None] * 3 if found is None else [found.mean, found.std, found.interval]
 
 
-def pairs(comparison: Comparison, families: list[Family]) -> DataFrame:
+def _exact(value: float | None) -> float | int | None:
+    """A count without its `.0`."""
+    return int(value) if value is not None and value.is_integer() else value
+
+
+def _names(findings: Findings, pair: Pair) -> list[str]:
+    return [findings.table.label(side) for side in (pair.one, pair.other)]
+
+
+def _rows(findings: Findings) -> Iterator[tuple[Group, list[Any], str]]:
+    """The rows that are compared, then those that were not chosen on validation: their keys, and which they are."""
+    folded = [row for choice in findings.choices for row in choice.others]
+    for rows, compared in ((findings.comparison.groups, "true"), (folded, "false")):
+        for row in rows:
+            yield row, list(row.keys.values()), compared
+
+
+def _headings(comparison: Comparison, names: list[str], numbers: list[str]) -> list[str]:
+    """With the varying config keys between them: their dotted paths, `config.` before one that is taken."""
+    taken = {*names, *numbers}
+    keys = [f"config.{key}" if key in taken else key for key in comparison.keys]
+    return [*names, *keys, *numbers, "compared"]
+
+
+def summary(findings: Findings) -> DataFrame:
+    """The table of summary.csv: one row per group, in full precision.
+
+    Columns: model, strategy, data; each config key that tells rows apart, by its dotted path; n (runs) and
+    seeds (separated by spaces). Then, for accuracy, balanced_accuracy, top5, f1, auroc, nll, ece and seconds,
+    `<name>_mean`, `<name>_std` (n - 1 in the denominator) and `<name>_interval` (half-width of the 95 %
+    interval, Student's t). Then means over seeds: epochs, backbone_forwards, params_trainable, params_total,
+    gmacs. Shares lie in 0..1, seconds are those with a cold cache. A cell is empty where the number is not
+    known for every run of the group, and std and interval are empty for one run. Last, compared: false for settings
+    that were not chosen on validation, which stand below the others.
+    """
+    numbers = ["n", "seeds"]
+    for column in COLUMNS:
+        numbers += [f"{column.name}_{end}" for end in OVER_SEEDS] if column.spread else [column.name]
+    rows = []
+    for group, keys, compared in _rows(findings):
+        cells: list[Any] = [len(group.runs), " ".join(str(run.repeat) for run in group.runs)]
+        for column in COLUMNS:
+            found = group.over_runs(column.value)
+            cells += _over_seeds(found) if column.spread else [None if found is None else _exact(found.mean)]
+        rows.append([group.model, group.strategy, group.data, *keys, *cells, compared])
+    return make_table(_headings(findings.comparison, ["model", "strategy", "data"], numbers), rows)
+
+
+def runs(findings: Findings) -> DataFrame:
+    """The table of runs.csv: one row per completed run.
+
+    Columns: run (folder), model, strategy, data, the config keys that tell rows apart, seed, fold, cached, seconds
+    (with a cold cache), the numbers of result.json under their dotted paths (test.accuracy, seconds.fit,
+    ...), config_hash, wandb_id; compared: false for settings that were not chosen on validation.
+    """
+    names = ["run", "model", "strategy", "data"]
+    numbers = ["seed", "fold", "cached", "seconds", *RUN_NUMBERS, "config_hash", "wandb_id"]
+    rows = []
+    for group, keys, compared in _rows(findings):
+        for run in group.runs:
+            fold = run.repeat.fold if run.repeat.fold >= 0 else None
+            found = {path: run.number(path) for path in RUN_NUMBERS}
+            cells = [value if path.startswith(SHARES) else _exact(value) for path, value in found.items()]
+            about = [run.name, run.model, run.strategy, run.data, *keys]
+            facts = [run.seed, fold, str(run.cached).lower(), run.seconds]
+            rows.append([*about, *facts, *cells, run.result.get("config_hash"), run.wandb_id, compared])
+    return make_table(_headings(findings.comparison, names, numbers), rows)
+
+
+def pairs(findings: Findings) -> DataFrame:
     """The table of pairs.csv.
 
     Columns: task; row and against; metric (what is compared); seeds (common ones, separated by spaces); difference (of
@@ -38,26 +117,19 @@ def pairs(comparison: Comparison, families: list[Family]) -> DataFrame:
     heads += ["images_low", "images_high", "basis", "half_width", "p", "p_adjusted", "family", "shown", "why_untested"]
     heads += ["right_alone", "there_alone", "images"]
     rows = []
-    for family in families:
+    for family in findings.families:
         for pair in family.pairs:
-            names = [*_names(comparison, pair), pair.metric.name]
-            found, test = pair.difference, pair.test
-            over_seeds = [None] * 3 if found is None else [found.mean, found.std, found.interval]
-            drawn = None if test is None else test.images
-            over_images = [None] * 3 if drawn is None else [drawn.p, drawn.low, drawn.high]
-            rows.append(
-                [
-                    *(family.task, *names, " ".join(map(str, pair.repeats)), *over_seeds),
-                    *(None if test is None else test.p_seeds, *over_images, None if test is None else test.basis),
-                    *(pair.half, pair.p, pair.adjusted, len(family.tested), str(pair.shown).lower(), pair.untested),
-                    *(pair.alone or (None, None)),
-                    pair.images or None,
-                ]
-            )
+            p_seeds, basis = (None, None) if pair.test is None else (pair.test.p_seeds, pair.test.basis)
+            over_images = (None,) * 3 if pair.test is None or pair.test.images is None else pair.test.images
+            repeats = " ".join(map(str, pair.repeats))
+            about = [family.task, *_names(findings, pair), pair.metric.name, repeats, *_over_seeds(pair.difference)]
+            decides = [pair.half, pair.p, pair.adjusted, len(family.tested), str(pair.shown).lower(), pair.untested]
+            images = [*(pair.alone or (None, None)), pair.images or None]
+            rows.append([*about, p_seeds, *over_images, basis, *decides, *images])
     return make_table(heads, rows)
 
 
-def gains(comparison: Comparison, families: list[Family]) -> DataFrame:
+def gains(findings: Findings) -> DataFrame:
     """The table of worth.csv.
 
     Columns: task; row; over (the reference); metric; step (`cheapest` or `frontier`); seeds (common ones); gain and
@@ -69,21 +141,18 @@ def gains(comparison: Comparison, families: list[Family]) -> DataFrame:
     heads = ["task", "row", "over", "metric", "step", "seeds", "gain", "gain_interval", "p_adjusted", "extra_seconds"]
     heads += ["extra_gmacs", "gain_per_second", "gain_per_gmac", "gmacs_bound"]
     rows = []
-    for family in families:
-        kinds = {"cheapest": over_cheapest(family), "frontier": along_frontier(family)}
-        for kind, steps in kinds.items():
-            for found in steps:
-                pair = found.pair
-                names = _names(comparison, pair)
-                bound = found.mark.strip().replace("≥", ">=").replace("≤", "<=")
-                interval = None if pair.difference is None else pair.difference.interval
-                cells = [len(pair.runs), pair.gain, interval, pair.adjusted, found.seconds, found.gmacs]
-                about = [family.task, *names, pair.metric.name, kind]
-                rows.append([*about, *cells, found.per_second, found.per_gmac, bound])
+    for family in findings.families:
+        steps = [("cheapest", step) for step in over_cheapest(family)]
+        for kind, found in [*steps, *(("frontier", step) for step in along_frontier(family))]:
+            pair, bound = found.pair, found.mark.strip().replace("≥", ">=").replace("≤", "<=")
+            interval = None if pair.difference is None else pair.difference.interval
+            cells = [len(pair.runs), pair.gain, interval, pair.adjusted, found.seconds, found.gmacs]
+            about = [family.task, *_names(findings, pair), pair.metric.name, kind]
+            rows.append([*about, *cells, found.per_second, found.per_gmac, bound])
     return make_table(heads, rows)
 
 
-def scores_by_class(comparison: Comparison, families: list[Family]) -> DataFrame:
+def scores_by_class(findings: Findings) -> DataFrame:
     """The table of per_class.csv: every class of every row.
 
     Columns: task; row; class and label; images (of the class in the test set); seeds (how many); for recall, precision
@@ -92,25 +161,20 @@ def scores_by_class(comparison: Comparison, families: list[Family]) -> DataFrame
     predictions are left out, and so are classes without test images.
     """
     heads = ["task", "row", "class", "label", "images", "seeds"]
-    heads += [f"{name}_{end}" for name in ("recall", "precision", "f1") for end in ("mean", "std", "interval")]
+    heads += [f"{name}_{end}" for name in ("recall", "precision", "f1") for end in OVER_SEEDS]
     rows = []
-    for family in families:
+    for family in findings.families:
         for group in family.rows:
             found = score_classes(group.runs)
-            if found is None:
-                continue
-            for label, name in enumerate(group.runs[0].classes):
-                if not found.images[label]:
-                    continue
-                cells = [family.task, comparison.label(group, within_task=True), name, label]
-                cells += [int(found.images[label]), len(found.recall)]
-                for over in found.over_seeds(label):
-                    cells += [None] * 3 if over is None else [over.mean, over.std, over.interval]
-                rows.append(cells)
+            for label, name in enumerate(group.runs[0].classes if found else []):
+                if found and found.images[label]:
+                    cells = [cell for over in found.over_seeds(label) for cell in _over_seeds(over)]
+                    about = [family.task, findings.table.label(group), name, label]
+                    rows.append([*about, int(found.images[label]), len(found.recall), *cells])
     return make_table(heads, rows)
 
 
-def class_differences(comparison: Comparison, contrasts: list[Contrast]) -> DataFrame:
+def class_differences(findings: Findings) -> DataFrame:
     """The table of class_differences.csv.
 
     Columns: task; row and against; class and label; images; seeds (common ones, how many); recall_row and
@@ -119,15 +183,14 @@ def class_differences(comparison: Comparison, contrasts: list[Contrast]) -> Data
     heads = ["task", "row", "against", "class", "label", "images", "seeds", "recall_row", "recall_against"]
     heads += ["difference", "std", "interval"]
     rows = []
-    for contrast in contrasts:
+    for contrast in findings.contrasts:
         for change in contrast.classes:
-            over = change.difference
-            numbers = [change.images, over.n, change.one, change.other, over.mean, over.std, over.interval]
-            rows.append([contrast.task, *_names(comparison, contrast.pair), change.name, change.label, *numbers])
+            numbers = [change.images, change.difference.n, change.one, change.other, *_over_seeds(change.difference)]
+            rows.append([contrast.task, *_names(findings, contrast.pair), change.name, change.label, *numbers])
     return make_table(heads, rows)
 
 
-def confidence_bins(comparison: Comparison, families: list[Family]) -> DataFrame:
+def confidence_bins(findings: Findings) -> DataFrame:
     """The table of calibration.csv: 15 bins of confidence for each row.
 
     Columns: task; row; above and up_to (the bin's limits); images (of all seeds); confidence and accuracy (their
@@ -135,20 +198,18 @@ def confidence_bins(comparison: Comparison, families: list[Family]) -> DataFrame
     """
     heads = ["task", "row", "above", "up_to", "images", "confidence", "accuracy"]
     rows = []
-    for family in families:
+    for family in findings.families:
         for group in family.rows:
             found = reliability(group.runs)
-            if found is None:
-                continue
-            bins = zip(found.counts.tolist(), found.confidence.tolist(), found.accuracy.tolist(), strict=True)
-            for place, (count, sure, right) in enumerate(bins):
-                means = [None if math.isnan(value) else value for value in (sure, right)]
+            bins = [] if found is None else [found.counts.tolist(), found.confidence.tolist(), found.accuracy.tolist()]
+            for place, (count, *means) in enumerate(zip(*bins, strict=True)):
                 limits = [place / ECE_BINS, (place + 1) / ECE_BINS]
-                rows.append([family.task, comparison.label(group, within_task=True), *limits, count, *means])
+                known = [None if math.isnan(value) else value for value in means]
+                rows.append([family.task, findings.table.label(group), *limits, count, *known])
     return make_table(heads, rows)
 
 
-def changed_images(comparison: Comparison, contrasts: list[Contrast]) -> DataFrame:
+def changed_images(findings: Findings) -> DataFrame:
     """The table of changed.csv: every test image on which two rows differ, most changed first.
 
     Columns: task; row and against; index and name of the image in the test set; label (its class);
@@ -158,7 +219,7 @@ def changed_images(comparison: Comparison, contrasts: list[Contrast]) -> DataFra
     heads = ["task", "row", "against", "index", "name", "label", "right_row", "right_against", "change"]
     heads += ["predicted_row", "predicted_against", "seeds"]
     rows = []
-    for contrast in contrasts:
+    for contrast in findings.contrasts:
         verdict = contrast.verdicts
         if verdict is None:
             continue
@@ -168,5 +229,17 @@ def changed_images(comparison: Comparison, contrasts: list[Contrast]) -> DataFra
             said = [classes[side[place]] for side in verdict.said]
             image = [place, names[place], classes[verdict.labels[place]]]
             shares = [one / seeds, other / seeds, (one - other) / seeds]
-            rows.append([contrast.task, *_names(comparison, contrast.pair), *image, *shares, *said, seeds])
+            rows.append([contrast.task, *_names(findings, contrast.pair), *image, *shares, *said, seeds])
     return make_table(heads, rows)
+
+
+FILES: dict[str, Callable[[Findings], DataFrame]] = {
+    "summary.csv": summary,
+    "runs.csv": runs,
+    "pairs.csv": pairs,
+    "worth.csv": gains,
+    "per_class.csv": scores_by_class,
+    "class_differences.csv": class_differences,
+    "calibration.csv": confidence_bins,
+    "changed.csv": changed_images,
+}

@@ -1,29 +1,22 @@
-"""The page's sections on what is shown and what it costs: paired tests, gains per cost, the best row per budget."""
+"""The page's sections on what is shown: the paired tests of rows, and the settings that were chosen before them."""
 
-from collections.abc import Sequence
-from typing import Any
+from itertools import permutations
 
+from headstart.report.charts.grids import draw_pairs
 from headstart.report.charts.tables import Table
+from headstart.report.charts.theme import shorten
+from headstart.report.page.findings import Findings
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
 from headstart.report.stats.decision import describe_family
 from headstart.report.stats.paired import Family, Pair
 from headstart.report.stats.phrases import p_value, points
-from headstart.report.stats.settle import Question, describe_question
-from headstart.report.stats.worth import (
-    BUDGETS,
-    SECONDS,
-    Step,
-    advice,
-    along_frontier,
-    cheaper,
-    cheapest,
-    over_cheapest,
-)
-from headstart.report.study.columns import duration, macs
-from headstart.report.study.groups import Comparison, Group
+from headstart.report.stats.settings import Choice
+from headstart.report.stats.settle import describe_question
+from headstart.report.study.groups import Group
 from headstart.report.study.metric import Metric
 
 MOST_PAIRS, MOST_OPEN = 60, 10
+MATRIX_FROM, MOST_ROWS, HALF_PAGE = 5, 24, 9
 
 PAIR_HEADS = [
     ("row", "", False),
@@ -40,11 +33,10 @@ PAIR_HEADS = [
 ]
 
 
-def paired_section(
-    table: Table, families: list[Family], questions: list[Question], pictures: Sequence[Plot]
-) -> Section:
+def paired_section(findings: Findings, *, drawn: bool) -> Section:
     """The pairs of rows that are tested, and what would settle those that are not shown."""
-    comparison = table.comparison
+    table, families, comparison = findings.table, findings.families, findings.comparison
+    pictures = plot_pairs(table, families) if drawn else []
     tested = [pair for family in families for pair in family.tested]
     sizes = _span(sorted({len(family.tested) for family in families if family.tested}))
     seeds = sorted({len(pair.runs) for pair in tested})
@@ -75,24 +67,37 @@ def paired_section(
         caption += f" {comparison.metric.title} is no mean over images, so seeds alone are tested, by the t test."
     if pictures:
         caption += " In the squares, coloured and bold differences are shown; pale ones are not."
-    return Section(
-        "What is shown",
-        caption,
-        pictures,
-        small=True,
-        points=_open(comparison, questions),
-        tables=_pair_tables(table, families),
-    )
+    lines = [" ".join([describe_question(comparison, one), *one.commands]) for one in findings.open[:MOST_OPEN]]
+    rest = len(findings.open) - len(lines)
+    lines += [f"{rest} more differences are open; decision.json has all."] if rest else []
+    tables = _pair_tables(table, families)
+    return Section("What is shown", caption, pictures, small=True, points=lines, tables=tables)
 
 
-def _open(comparison: Comparison, found: list[Question]) -> list[str]:
-    """What would settle the differences that are not shown, with the command for it."""
-    lines = [" ".join([describe_question(comparison, one), *one.commands]) for one in found[:MOST_OPEN]]
-    rest = len(found) - len(lines)
-    return [*lines, f"{rest} more differences are open; decision.json has all."] if rest else lines
+def plot_pairs(table: Table, families: list[Family]) -> list[Plot]:
+    """Each row against each other, where all pairs are tested."""
+    found, metric = [], table.comparison.metric
+    for place, family in enumerate(families, start=1):
+        if family.reference is not None or len(family.rows) < MATRIX_FROM:
+            continue
+        rows = family.rows[:MOST_ROWS]
+        names = [shorten(table.label(row), 40) for row in rows]
+        cells = []
+        for (a, one), (b, other) in permutations(zip(names, rows, strict=True), 2):
+            pair = family.between(one, other)
+            numbers = {"one": table.number(one), "other": table.number(other)}
+            difference = {"gain": pair.gain, "text": metric.number(pair.gain, "+"), "shown": pair.shown}
+            cells.append({"row": a, "column": b, **numbers, **difference})
+        few = f", the best {MOST_ROWS} of {len(family.rows)} rows" if len(family.rows) > MOST_ROWS else ""
+        one_task = f"{metric.unit.capitalize()} of {metric.title}, row less column"
+        title = family.task if len(families) > 1 else one_task
+        chart, wide = draw_pairs(cells, names, metric.unit), len(family.rows) > HALF_PAGE
+        alt = f"Differences between rows, {title}"
+        found.append(Plot(f"pairs-{place:02d}", [chart], alt, f"{title}{few}.", wide, kind="pairs"))
+    return found
 
 
-def _in_unit(heads: list[tuple[str, str, bool]], metric: Metric) -> list[tuple[str, str, bool]]:
+def head_in_unit(heads: list[tuple[str, str, bool]], metric: Metric) -> list[tuple[str, str, bool]]:
     """Headings and their explanations with the metric's unit of differences in place of points."""
     unit = metric.unit
     return [
@@ -116,110 +121,66 @@ def _pair_tables(table: Table, families: list[Family]) -> list[Listing]:
         count = f"all {len(shown)} pairs" if every else f"{len(shown)} of {len(family.pairs)} pairs; pairs.csv has all"
         folded = f"{title}{count}" if len(families) > 1 or len(shown) > MOST_OPEN else ""
         about = [[table.number(side) for side in (pair.one, pair.other)] for pair in shown]
-        heads, rows = _in_unit(PAIR_HEADS, table.comparison.metric), [_pair_row(table, pair) for pair in shown]
+        heads, rows = head_in_unit(PAIR_HEADS, table.comparison.metric), [_pair_row(table, pair) for pair in shown]
         made.append(Listing(f"pairs-{place}", heads, rows, folded=folded, about=about, mark="study"))
     return made
 
 
 def _pair_row(table: Table, pair: Pair) -> list[Cell]:
-    names = [_row_cell(table, side) for side in (pair.one, pair.other)]
     test, (here, there) = pair.test, pair.alone or (None, None)
     images = None if test is None or test.images is None else test.images.p
     verdict = "shown" if pair.shown else "not shown" if test is not None else f"not tested: {pair.untested}"
     p_values = (None if test is None else test.p_seeds, images, pair.p, pair.adjusted)
     return [
-        *names,
-        number(len(pair.runs), str(len(pair.runs))),
-        number(pair.gain, points(pair, plus=True).removesuffix(f" {pair.metric.unit}")),
-        *(number(p, "" if p is None else p_value(p).removeprefix("= ")) for p in p_values),
+        *(make_row_cell(table, side) for side in (pair.one, pair.other)),
+        number(len(pair.runs)),
+        make_points_cell(pair),
+        *(number(p, lambda p: p_value(p).removeprefix("= ")) for p in p_values),
         words(verdict),
-        number(here, f"{here:,}" if here is not None else ""),
-        number(there, f"{there:,}" if there is not None else ""),
+        number(here, "{:,}".format),
+        number(there, "{:,}".format),
     ]
 
 
-def _row_cell(table: Table, group: Group) -> Cell:
+def make_points_cell(pair: Pair) -> Cell:
+    """A pair's difference without its unit, which the heading has."""
+    return number(pair.gain, lambda _: points(pair, plus=True).removesuffix(f" {pair.metric.unit}"))
+
+
+def make_row_cell(table: Table, group: Group) -> Cell:
+    """A row's name beside its mark."""
     return words(table.label(group), (table.palette.colour(group), table.palette.shape(group)))
 
 
-WORTH_HEADS = [
-    ("row", "", False),
-    ("over", "", False),
-    ("points", "Gained over the other row ± half-width of the paired difference's 95 % interval.", True),
-    ("verdict", "Whether the paired test shows the difference.", False),
-    ("extra time", "Seconds with a cold cache, difference of means.", True),
-    ("points per minute", "Points gained per extra minute; “-” where that is within 10 %, or nothing gained.", True),
-    ("extra MACs", "Multiply-adds of training, difference of means.", True),
-    (
-        "points per TMAC",
-        "Points gained per extra 10¹² multiply-adds; “-” where no more of them are spent, or nothing gained.",
-        True,
-    ),
+SETTINGS_HEADS = [
+    ("row", "The settings; network, strategy and data are the same.", False),
+    ("chosen", "The best mean validation score, of equal ones the lower NLL.", False),
+    ("validation", "Mean over the seeds that all of them have.", True),
+    ("test", "Mean over seeds; of a row that is not chosen it is not compared with anything.", True),
+    ("seeds", "", True),
 ]
 
 
-def worth_section(table: Table, families: list[Family]) -> Section:
-    """What more accuracy costs: against the cheapest row, and from one row of the frontier to the next."""
-    tables, metric = [], table.comparison.metric
-    for place, family in enumerate(families):
-        title = f"{family.task}: " if len(families) > 1 else ""
-        reference = cheapest(family.rows)
-        if reference is None or len(family.rows) < 2:
-            continue
-        name = table.label(reference)
-        kinds = {
-            f"{title}every row against {name}, the cheapest": over_cheapest(family),
-            f"{title}one step at a time: each row of the frontier against the one before it": along_frontier(family),
-        }
-        for kind, (words_, steps) in enumerate(kinds.items()):
-            same = kind == 1 and [s.pair.other for s in steps] == [reference] * len(steps)
-            if steps and not same:
-                rows = [_worth_row(table, found) for found in steps]
-                about = [[table.number(side) for side in (found.pair.one, found.pair.other)] for found in steps]
-                where: dict[str, Any] = (
-                    {"folded": words_} if len(families) > 1 or len(rows) > MOST_OPEN else {"title": words_}
-                )
-                heads = _in_unit(WORTH_HEADS, metric)
-                tables.append(Listing(f"worth-{place}-{kind}", heads, rows, about=about, mark="study", **where))
-    if not tables:
-        return Section("Is it worth it?", "That takes two rows whose time or multiply-adds are known.", [])
+def settings_sections(table: Table, choices: list[Choice]) -> list[Section]:
+    """What was chosen on validation, with the rows that are not compared folded; nothing where nothing was."""
+    if not choices:
+        return []
+    comparison, tables = table.comparison, []
+    for place, choice in enumerate(choices):
+        rows = [
+            [
+                words(comparison.label(row)),
+                words("chosen" if row is choice.chosen else "not compared"),
+                *(number(value, comparison.metric.text) for value in (score, row.score.mean)),
+                number(len(row.runs)),
+            ]
+            for row, score in zip(choice.rows, choice.scores, strict=True)
+        ]
+        folded = f"{comparison.label(choice.chosen)}: {len(choice.rows)} settings"
+        about = [table.number(choice.chosen)]
+        tables.append(Listing(f"settings-{place}", SETTINGS_HEADS, rows, folded=folded, rows_of=about, mark="study"))
     caption = (
-        f"{metric.unit.capitalize()} of test {metric.title} beside what they cost more; where the test does not show a"
-        f" gain, {metric.unit} per minute and per TMAC are no finding either. The multiply-adds are those of training"
-        " and validation, with the backward pass of the whole network as twice the forward pass; a backward pass"
-        " through a part of it is not recorded, and ≥, ≤ or ~ mark where that leaves one side, the other or both too"
-        " low."
+        "Rates, lengths and regularisations of one strategy are chosen by their validation scores, and only the chosen"
+        " row is compared: the best of many test scores is a lucky one. Keep them apart with compare --keep KEY."
     )
-    return Section("Is it worth it?", caption, [], tables=tables)
-
-
-def _worth_row(table: Table, found: Step) -> list[Cell]:
-    pair = found.pair
-    verdict = "shown" if pair.shown else "not shown" if pair.planned else "not tested"
-    dearer = pair.gain > 0 and cheaper(pair.other, pair.one)
-    minute = None if found.per_second is None or not dearer else 60 * pair.metric.scale * found.per_second
-    tera = None if found.per_gmac is None or pair.gain <= 0 else 1000 * pair.metric.scale * found.per_gmac
-    return [
-        *[_row_cell(table, side) for side in (pair.one, pair.other)],
-        number(pair.gain, points(pair, plus=True).removesuffix(f" {pair.metric.unit}")),
-        words(verdict),
-        number(found.seconds, _with_sign(found.seconds, duration)),
-        number(minute, "" if minute is None else _short(minute)),
-        number(found.gmacs, found.mark + _with_sign(found.gmacs, macs)),
-        number(tera, "" if tera is None else f"{'~ ' if found.mark else ''}{_short(tera)}"),
-    ]
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _with_sign(value: float | None, write: Any) -> str:
-    return "" if value is None else ("+" if value > 0 else "-" if value < 0 else "") + write(abs(value))
-
-
-def budget_points(comparison: Comparison, families: list[Family]) -> list[str]:
-    """Which row to take for which limit: a sentence per cost, or, of several tasks, one on each task's time."""
-    if len(families) == 1:
-        return list(filter(None, (advice(comparison, families[0], budget) for budget in BUDGETS)))
-    return [f"{family.task}. {text}" for family in families if (text := advice(comparison, family, SECONDS))]
+    return [Section("Settings chosen on validation", caption, [], small=True, tables=tables)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from headstart.errors import UserError
 from headstart.report.page.pictures import Selection
@@ -22,13 +23,15 @@ from headstart.report.page.templates import make_link, template
 from headstart.report.study.read import Run
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from headstart.report.page.image_maps import MapDrawer
 
 SIDE = 128  # pixels of a picture's longer side
 COARSE = 3  # an image is shown with visible pixels if it is so many times smaller than its picture
 QUALITY = 82  # of WebP
+ENDINGS = (".png", ".webp", ".html")  # of the figures that `headstart visualize` leaves in a run's folder
+FIGURE_SIDE = 800  # pixels of a small picture of one, at most
+MOST_FIGURES = 60  # with a picture on a page; of more figures there are links only
+MOST_PIXELS = 50_000_000  # of a file that is opened
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Galleries:
         try:
             images = [self._reader.find(each.run).read(each.row, each.name) for each in selection.images]
         except UserError as error:
-            words = "" if str(error) in self._said else f"Pictures are missing here: {_first_line(error)}."
+            words = "" if str(error) in self._said else f"Pictures are missing here: {first_line(error)}."
             self._said.add(str(error))
             return _render(title="", views=[], cards=[], name=name, note=words, rows=()) if words else Markup("")
         maps, note = self._draw_maps(selection, images)
@@ -100,7 +103,7 @@ class Galleries:
             return "" if path is None else make_link(path, self.report)
         return ""
 
-    def _draw_maps(self, selection: Selection, images: list[Image]) -> tuple[list[list[Image]], str]:
+    def _draw_maps(self, selection: Selection, images: list[Image.Image]) -> tuple[list[list[Image.Image]], str]:
         """The pictures with maps, and a sentence that explains them or says why there are none."""
         if not self.maps:
             return [], ""
@@ -110,7 +113,7 @@ class Galleries:
         try:
             drawn, alike = self._drawer.draw(selection.images, images, SIDE)
         except UserError as error:
-            return [], f"No maps: {_first_line(error)}."
+            return [], f"No maps: {first_line(error)}."
         scale = "all maps here have one scale" if alike else "each view has a scale of its own"
         return drawn, (
             "Maps (HiResCAM): orange places speak for the class that is asked about, purple ones against it, grey ones"
@@ -127,26 +130,24 @@ def key_of(run: Run, row: int) -> str:
     return f"{run.answers.images if run.answers else ''}-{row}"
 
 
-def is_coarse(image: Image) -> bool:
+def is_coarse(image: Image.Image) -> bool:
     """Whether an image is so small that its pixels are to be seen."""
     return max(image.size) <= SIDE // COARSE
 
 
-def encode(image: Image, side: int = SIDE) -> str:
+def encode(image: Image.Image, side: int = SIDE) -> str:
     """An image as a data URI: a small one as PNG with its very pixels, a larger one as a WebP picture of it.
 
     Args:
         side: of the picture in pixels, at most.
     """
-    from PIL import Image as pillow
-
     out = io.BytesIO()
     if is_coarse(image):
         image.save(out, "PNG", optimize=True)
         return _uri("png", out)
     scale = min(1.0, side / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    image.convert("RGB").resize(size, pillow.Resampling.LANCZOS).save(out, "WEBP", quality=QUALITY, method=4)
+    image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(out, "WEBP", quality=QUALITY, method=4)
     return _uri("webp", out)
 
 
@@ -154,5 +155,32 @@ def _uri(kind: str, content: io.BytesIO) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode('ascii')}"
 
 
-def _first_line(error: UserError) -> str:
+def first_line(error: UserError) -> str:
+    """What an error says, without its details and its full stop."""
     return str(error).partition("\n")[0].rstrip(".")
+
+
+class OwnFigures:
+    """Lists the figures of runs; the first of them with a small picture."""
+
+    def __init__(self, report: Path, *, pictures: bool) -> None:
+        self._report, self._left = report, MOST_FIGURES if pictures else 0
+
+    def of(self, run: Run) -> dict[str, list[list[str]]]:
+        """The run's figures: name, link, and the picture as a data URI, which is empty where there is none."""
+        paths = sorted(path for path in (run.folder / "figures").glob("*") if path.suffix.lower() in ENDINGS)
+        found = [[path.name, make_link(path, self._report), self._draw(path)] for path in paths]
+        return {"figures": found} if found else {}
+
+    def _draw(self, path: Path) -> str:
+        if not self._left or path.suffix.lower() == ".html":
+            return ""
+        try:
+            with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    return ""
+                small = encode(image.convert("RGB"), FIGURE_SIDE)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return ""
+        self._left -= 1
+        return small

@@ -1,11 +1,10 @@
 """Which test images the page shows: those that changed verdict, and the most confident mistakes of a row."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headstart.config.words import count
+from headstart.report.charts.tables import Table
 from headstart.report.stats.contrast import Contrast
 from headstart.report.study.answers import Answers, read_names
 from headstart.report.study.folds import by_seed, locate, pool_answers
@@ -64,19 +63,16 @@ class Mistake:
     wrong: int
 
 
-def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str, numbers: tuple[int, int]) -> Selection | None:
+def choose_changed(contrast: Contrast, table: Table, title: str) -> Selection | None:
     """The images whose verdicts differ most between two rows, in the order of `Verdicts.order`.
 
     The maps are of the first common seed's networks; None where no image changed or predictions cannot be read.
-
-    Args:
-        rows, numbers: the names of both, and their places in the comparison.
     """
     found = contrast.verdicts
     order = [] if found is None else found.order()
     if found is None or not order:
         return None
-    pairs = contrast.pair.runs
+    rows, pairs = (contrast.pair.one, contrast.pair.other), contrast.pair.runs
     folds = by_seed(first for first, _ in pairs)[0]
     beside = {id(first): second for first, second in pairs}
     classes, names, seeds = contrast.pair.one.runs[0].classes, found.names(), found.seeds
@@ -86,7 +82,7 @@ def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str, number
         run, row = locate(place, folds)
         truth, caption, told = classes[found.labels[place]], [], []
         said = [int(side[place]) for side in found.said]
-        sides = zip(("first", "second"), rows, (found.one, found.other), strict=True)
+        sides = zip(("first", "second"), map(table.label, rows), (found.one, found.other), strict=True)
         for side, (word, label, right) in enumerate(sides):
             name, share = classes[said[side]], _percent(_mean_confidence(answers[side], place, said[side]))
             mark = RIGHT if said[side] == found.labels[place] else WRONG
@@ -97,16 +93,17 @@ def choose_changed(contrast: Contrast, rows: tuple[str, str], title: str, number
         networks = ((run, said[0]), (beside[id(run)], said[1]))
         shown.append(Shown(run, row, names[place], (f"is {truth}", *caption), alt, networks))
     few = f"the {MOST} that changed most, of {len(order):,}" if len(order) > MOST else f"all {len(order)} that changed"
+    numbers = tuple(map(table.number, rows))
     return Selection(f"{title}: {few}", shown, ("where the first looks", "where the second looks"), numbers)
 
 
-def choose_mistakes(group: Group, label: str, number: int) -> Selection | None:
+def choose_mistakes(group: Group, table: Table) -> Selection | None:
     """The wrong answers of a row that it was most confident of, each image once, over all seeds.
 
     Without confidences, those that most seeds got wrong. The maps are of the network that made the mistake. None where
     no predictions can be read or nothing is wrong.
     """
-    seeds = by_seed(group.runs)
+    label, seeds = table.comparison.label(group), by_seed(group.runs)
     pooled = pool_answers(group.runs)
     if pooled is None:  # seeds with other test images, or a run without predictions: the first seed alone
         seeds = seeds[:1]
@@ -133,7 +130,7 @@ def choose_mistakes(group: Group, label: str, number: int) -> Selection | None:
         f"the {MOST} {first} of {len(mistakes):,} mistakes" if len(mistakes) > MOST else count(len(mistakes), "mistake")
     )
     maps = ("what speaks for its answer", "what speaks for the true class")
-    return Selection(f"{label}: {few}", shown, maps, (number,))
+    return Selection(f"{label}: {few}", shown, maps, (table.number(group),))
 
 
 def list_mistakes(answers: Sequence[Answers]) -> list[Mistake]:

@@ -1,20 +1,16 @@
 """Render the report page: one HTML file that needs nothing beside it."""
 
-from __future__ import annotations
-
-import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headstart.report.charts.grids import AHEAD, BEHIND, OPEN
 from headstart.report.charts.render import bundle_library, make_svg
 from headstart.report.charts.tables import Table
 from headstart.report.charts.theme import brighten
-from headstart.report.page.counts import Counts
-from headstart.report.page.own_figures import OwnFigures
-from headstart.report.page.own_mistakes import OwnMistakes
+from headstart.report.page.csv_tables import FILES
+from headstart.report.page.findings import Findings
+from headstart.report.page.gallery import Galleries
 from headstart.report.page.store import link, make_store, write_json
 from headstart.report.page.templates import template
 from headstart.report.sections import Cell, Listing, Plot, Section, number, words
@@ -23,12 +19,8 @@ from headstart.report.study.columns import Column, duration, order_columns
 from headstart.report.study.facts import caveats, hardware, not_counted, sizes, versions
 from headstart.report.study.groups import Comparison, plain
 from headstart.report.table import best_rows, headings, names
+from headstart.runtime.version import __version__
 from headstart.tracking.plot_style import BASELINE, COLOURS, INK, MUTED, RULE
-
-if TYPE_CHECKING:
-    from headstart.report.page.contents import Findings
-    from headstart.report.page.gallery import Galleries
-
 
 # Title, explanation, whether its cells are numbers.
 RUN_HEADS = [
@@ -39,10 +31,6 @@ RUN_HEADS = [
     ("time", "", True),
     ("W&B id", "", False),
 ]
-FILES = (
-    *("summary.csv", "runs.csv", "pairs.csv", "worth.csv", "per_class.csv", "class_differences.csv"),
-    *("calibration.csv", "changed.csv", "decision.json"),
-)
 MADE = ("scores", "cost", "curves", "confusion", "classes")  # kinds of charts whose tables the script makes whole
 SCRIPTS = ("data.js", "counts.js", "charts.js", "table.js", "run.js")
 
@@ -64,10 +52,9 @@ def render(
     table = findings.table
     columns = page_columns(comparison)
     telling = [column for column in columns if tells(comparison, column)]
-    counts, mistakes = Counts(table, findings.contrasts), OwnMistakes(galleries)
-    folder = comparison.study.folder / "report"
-    figures = OwnFigures(folder, pictures=galleries is not None)
-    store = make_store(table, columns, _strip(sections, specs), counts, mistakes, figures, folder)
+    plots = [plot for section in sections for plot in section.pictures if isinstance(plot, Plot)]
+    first = {plot.name for plot in plots if plot.first}
+    store = make_store(findings, columns, _strip(plots, specs), galleries, comparison.study.folder / "report")
     return template("template.html").render(
         study=comparison.study.name,
         metric=comparison.metric,
@@ -81,10 +68,10 @@ def render(
         runs=_list_runs(comparison),
         skipped=comparison.study.skipped,
         facts=facts(comparison),
-        files=FILES,
+        files=[*FILES, "decision.json"],
         store=write_json(store),
         dims=store["dims"],
-        drawings={name: make_svg(panels[0]) for name, panels in specs.items() if name in _first(sections)},
+        drawings={name: make_svg(panels[0]) for name, panels in specs.items() if name in first},
         library=bundle_library() if specs else "",
         scripts=SCRIPTS,
         night=night_rules(table),
@@ -92,9 +79,8 @@ def render(
     )
 
 
-def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, Any]:
+def _strip(plots: Sequence[Plot], specs: Mapping[str, Any]) -> dict[str, Any]:
     """The specifications without the tables that the page's script makes of the runs."""
-    plots = [plot for section in sections for plot in section.pictures if isinstance(plot, Plot)]
     made = {plot.name for plot in plots if plot.kind in MADE}
     return {
         name: [spec | {"datasets": {table: [] for table in spec["datasets"]}} for spec in panels]
@@ -102,10 +88,6 @@ def _strip(sections: Sequence[Section], specs: Mapping[str, Any]) -> dict[str, A
         else panels
         for name, panels in specs.items()
     }
-
-
-def _first(sections: Sequence[Section]) -> set[str]:
-    return {plot.name for section in sections for plot in section.pictures if isinstance(plot, Plot) and plot.first}
 
 
 def night_rules(table: Table) -> str:
@@ -133,7 +115,7 @@ def _list_rows(table: Table, columns: Sequence[Column]) -> Listing:
     for group in comparison.groups:
         look = palette.colour(group), palette.shape(group)
         cells = [words(text, look if key == "strategy" else None) for key, text in names(comparison, group).items()]
-        cells.append(number(len(group.runs), str(len(group.runs))))
+        cells.append(number(len(group.runs)))
         for column in columns:
             found = group.over_runs(column.value)
             bold = id(group) in best and column.name == group.metric.name
@@ -167,8 +149,8 @@ def _list_runs(comparison: Comparison) -> Listing:
             Cell(run.name, run.name, href=link(run, comparison.study.folder / "report")),
             words(comparison.label(group)),
             Cell(str(run.repeat), repr(run.repeat.place), numeric=True),
-            number(run.score, run.metric.text(run.score)),
-            number(run.seconds, duration(run.seconds or 0.0)),
+            number(run.score, run.metric.text),
+            number(run.seconds, duration),
             Cell(run.wandb_id or "-", run.wandb_id or ""),
         ]
         for group in comparison.groups
@@ -182,7 +164,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     runs = comparison.study.runs
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     found = [
-        ("generated", f"{now} by headstart {_own_version()}"),
+        ("generated", f"{now} by headstart {__version__}"),
         ("from", f"{len(runs)} completed result.json in {comparison.study.name}/"),
     ]
     images = dict.fromkeys(filter(None, (sizes(group) for group in comparison.groups)))
@@ -195,11 +177,3 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _pairs(fact: dict[str, Any]) -> str:
     return ", ".join(f"{key} {plain(value)}" for key, value in fact.items())
-
-
-@functools.cache
-def _own_version() -> str:
-    try:
-        return version("headstart")
-    except PackageNotFoundError:
-        return "(not installed)"

@@ -136,12 +136,9 @@ def _list_cells(history: History, trial: Trial) -> list[Cell]:
     params = [trial.params[each.key] for each in history.space.dimensions]
     values: Sequence[float | None] = trial.values or [None] * len(history.objectives)
     return [
-        number(None if trial.number is None else trial.number + 1, str((trial.number or 0) + 1)),
-        *(words(value) if isinstance(value, str) else number(float(value), f"{value:g}") for value in params),
-        *(
-            number(value, "" if value is None else each.format(value))
-            for each, value in zip(history.objectives, values, strict=True)
-        ),
+        number(None if trial.number is None else trial.number + 1),
+        *(words(value) if isinstance(value, str) else number(float(value), "{:g}".format) for value in params),
+        *(number(value, each.format) for each, value in zip(history.objectives, values, strict=True)),
     ]
 
 

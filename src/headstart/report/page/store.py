@@ -1,25 +1,34 @@
 """What the page's script reads: the runs with their numbers, the charts, and what a run opens to."""
 
-from __future__ import annotations
-
+import base64
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from headstart.evaluation.metrics import ECE_BINS, confidence_bins
 from headstart.report.charts.tables import MOST_SCORES, Table
-from headstart.report.page.counts import Counts
-from headstart.report.page.own_figures import OwnFigures
-from headstart.report.page.own_mistakes import OwnMistakes
+from headstart.report.page.findings import Findings
+from headstart.report.page.gallery import Galleries, OwnFigures
+from headstart.report.page.mistakes import OwnMistakes
 from headstart.report.page.templates import make_link
+from headstart.report.stats.contrast import Contrast
+from headstart.report.stats.one_row import count_run, leading
 from headstart.report.stats.worth import BUDGETS
+from headstart.report.study.answers import Answers
 from headstart.report.study.columns import Column
 from headstart.report.study.groups import Comparison, Group, natural, plain, student_t
 from headstart.report.study.read import Run
 
 KINDS = {"nll": "nats", "seconds": "duration", "gmacs": "short", "training_gmacs": "macs"}
+WHOLE_MATRIX, MOST_PAIRS = 16, 60  # classes up to which each run has its confusion; of more, its largest confusions
+MOST_CLASSES = 1000
 COUNTS = ("epochs", "params_trainable", "params_total", "backbone_forwards")
 
 
@@ -34,40 +43,76 @@ def link(run: Run, report: Path) -> str:
 
 
 def make_store(
-    table: Table,
-    columns: Sequence[Column],
-    charts: Mapping[str, Any],
-    counts: Counts,
-    mistakes: OwnMistakes,
-    figures: OwnFigures,
-    report: Path,
+    findings: Findings, columns: Sequence[Column], charts: Mapping[str, Any], galleries: Galleries | None, report: Path
 ) -> dict[str, Any]:
-    """The page's data as plain values."""
-    comparison = table.comparison
-    metric = comparison.metric
+    """The page's data as plain values; what many runs share is kept once, and each run has its place there.
+
+    Args:
+        charts: the specifications of the charts, by name.
+        galleries: which read the test images; None: there are no pictures.
+    """
+    table, comparison = findings.table, findings.comparison
+    counts, mistakes = Counts(table, findings.contrasts), OwnMistakes(galleries)
+    figures = OwnFigures(report, pictures=galleries is not None)
+    phases: dict[str, int] = defaultdict(count().__next__)
+    images: dict[str, int] = defaultdict(count().__next__)
+    classes: dict[tuple[str, ...], int] = defaultdict(count().__next__)
+
+    def describe(group: Group, run: Run) -> dict[str, Any]:
+        shown = run.answers.images if run.answers else str((run.result.get("digests") or {}).get("data"))
+        found: dict[str, Any] = {
+            "row": table.number(group),
+            "seed": str(run.repeat),
+            "repeat": run.repeat,
+            "name": run.name,
+            "href": link(run, report),
+            "values": [column.value(run) for column in columns],
+            "differs": table.differing[run.name],
+            "phases": phases[json.dumps(_phases(run))],
+            "images": images[shown],
+            "classes": classes[tuple(run.classes)],
+            "curve": _curve(table, run),
+        }
+        if run.overrides is not None:
+            found["command"] = shlex.join(["headstart", "train", *run.overrides])
+        found |= counts.of(group, run) | mistakes.of(run) | figures.of(run)
+        return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
+
+    return {
+        **_describe_study(table, columns),
+        "runs": [describe(group, run) for group in comparison.groups for run in group.runs],
+        "phases": [json.loads(text) for text in phases],
+        "classes": list(classes),
+        "images": list(images),
+        **mistakes.draw(),
+        "charts": charts,
+    }
+
+
+def _describe_study(table: Table, columns: Sequence[Column]) -> dict[str, Any]:
+    comparison, metric = table.comparison, table.comparison.metric
     dims = _list_dimensions(comparison)
-    runs = _Runs(table, columns, counts, mistakes, figures, report)
-    tasks = comparison.tasks()
     most = max(len(group.runs) for group in comparison.groups)
-    budgets = {budget.name: budget.axis for budget in BUDGETS}
     names = {"params_total": "parameters", "gmacs": "GMACs per image", "epochs": "epochs"}
+    costs = {budget.name: budget.axis for budget in BUDGETS} | names
     known = {column.name for column in columns}
     return {
         "metric": {"name": metric.name, "title": metric.title, "rising": metric.rising, "axis": metric.axis},
         "t": [None, None, *(student_t(n - 1) for n in range(2, most + 1))],
         "columns": [{"name": c.name, "title": c.title, "kind": kind_of(c), "rising": c.rising} for c in columns],
-        "costs": {name: title for name, title in (budgets | names).items() if name in known},
+        "costs": {name: title for name, title in costs.items() if name in known},
         "worths": {c.name: c.title for c in columns if c.spread and c.name != "seconds"},
         "dims": [{"title": title, "values": [plain(value) for value in values]} for title, values, _ in dims],
         "most": MOST_SCORES,
-        "tasks": [{"name": name, "rows": [table.number(row) for row in rows]} for name, rows in tasks.items()],
-        "rows": [_row(table, group, dims) for group in comparison.groups],
-        "runs": [runs.describe(group, run) for group in comparison.groups for run in group.runs],
-        "phases": [json.loads(text) for text in runs.phases],
-        "classes": list(runs.classes),
-        "images": list(runs.images),
-        **mistakes.draw(),
-        "charts": charts,
+        "tasks": [{"name": name, "rows": [*map(table.number, rows)]} for name, rows in comparison.tasks().items()],
+        "rows": [
+            {
+                "label": table.label(group),
+                "name": comparison.label(group),
+                "dims": [None if value is None else values.index(value(group)) for _, values, value in dims],
+            }
+            for group in comparison.groups
+        ],
     }
 
 
@@ -85,66 +130,21 @@ def _finite(value: Any) -> Any:
     return [_finite(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-Dimension = tuple[str, list[Any], Any]  # its title, its values in order, and a row's value (None: the repeat)
+Dimension = tuple[str, list[Any], Any]  # title, values in order, a row's (None: the repeat)
 
 
 def _list_dimensions(comparison: Comparison) -> list[Dimension]:
     """What the page filters by: whatever differs between rows, and the repeats."""
-    found: list[Dimension] = []
-    for name in ("strategy", "model", "data"):
-        found.append((name, [], lambda group, name=name: getattr(group, name)))
+    found: list[tuple[str, Any]] = []
+    found += [(name, attrgetter(name)) for name in ("strategy", "model", "data")]
     for key in comparison.keys:
-        found.append((comparison.short(key), [], lambda group, key=key: group.keys[key]))
-    made = [(title, _order(map(value, comparison.groups)), value) for title, _, value in found]
+        found.append((comparison.short(key), lambda group, key=key: group.keys[key]))
+    made: list[Dimension] = []
+    for title, value in found:
+        values = dict.fromkeys(map(value, comparison.groups))
+        made.append((title, sorted(values, key=lambda each: natural(each)), value))
     repeats = sorted({run.repeat for group in comparison.groups for run in group.runs})
-    made.append(("seed", [str(repeat) for repeat in repeats], None))
-    return [dim for dim in made if len(dim[1]) > 1]
-
-
-def _order(values: Iterable[Any]) -> list[Any]:
-    return sorted(dict.fromkeys(values), key=lambda value: natural(value))
-
-
-def _row(table: Table, group: Group, dims: Sequence[Dimension]) -> dict[str, Any]:
-    own = [None if value is None else values.index(value(group)) for _, values, value in dims]
-    return {"label": table.label(group), "name": table.comparison.label(group), "dims": own}
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """Describes runs; what many of them share is kept once, and each run has its place there."""
-
-    table: Table
-    columns: Sequence[Column]
-    counts: Counts
-    mistakes: OwnMistakes
-    figures: OwnFigures
-    report: Path
-    phases: dict[str, int] = field(default_factory=dict)
-    images: dict[str, int] = field(default_factory=dict)
-    classes: dict[tuple[str, ...], int] = field(default_factory=dict)
-
-    def describe(self, group: Group, run: Run) -> dict[str, Any]:
-        """A run's facts."""
-        words, phases = run.overrides, json.dumps(_phases(run))
-        images = run.answers.images if run.answers else str((run.result.get("digests") or {}).get("data"))
-        found: dict[str, Any] = {
-            "row": self.table.number(group),
-            "seed": str(run.repeat),
-            "repeat": run.repeat,
-            "name": run.name,
-            "href": link(run, self.report),
-            "values": [column.value(run) for column in self.columns],
-            "differs": self.table.differing[run.name],
-            "phases": self.phases.setdefault(phases, len(self.phases)),
-            "images": self.images.setdefault(images, len(self.images)),
-            "classes": self.classes.setdefault(tuple(run.classes), len(self.classes)),
-            "curve": _curve(self.table, run),
-        }
-        if words is not None:
-            found["command"] = shlex.join(["headstart", "train", *words])
-        found |= self.counts.of(group, run) | self.mistakes.of(run) | self.figures.of(run)
-        return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
+    return [dim for dim in [*made, ("seed", [*map(str, repeats)], None)] if len(dim[1]) > 1]
 
 
 def _curve(table: Table, run: Run) -> dict[str, Any] | None:
@@ -168,3 +168,53 @@ def _phases(run: Run) -> list[list[str]]:
         learns = ", ".join(f"{part} {'frozen' if rate is None else plain(rate)}" for part, rate in rates.items())
         made.append([name, str(phase.get("kind") or ""), learns, plain(phase.get("epochs"))])
     return made
+
+
+class Counts:
+    """The counts of single runs: of those that charts are drawn of all, of the others what fits the page."""
+
+    def __init__(self, table: Table, contrasts: list[Contrast]) -> None:
+        self._leading = {id(row) for row in leading(table.comparison)}
+        self._compared = {id(row) for one in contrasts for row in (one.pair.one, one.pair.other)}
+
+    def of(self, group: Group, run: Run) -> dict[str, Any]:
+        """A run's counts; empty where it has no readable predictions."""
+        answers, n = run.answers, len(run.classes)
+        if answers is None or not n:
+            return {}
+        drawn = id(group) in self._leading | self._compared
+        found: dict[str, Any] = {}
+        if n <= WHOLE_MATRIX or drawn:
+            found["confusion"] = list_confusion(answers, n)
+        elif n <= MOST_CLASSES:
+            found["worst"] = _list_worst(run, n)
+        if id(group) in self._leading and answers.confidence is not None:
+            found["bins"] = count_bins(answers)
+        if id(group) in self._compared:
+            found["right"] = base64.b64encode(np.packbits(answers.right).tobytes()).decode("ascii")
+        return found
+
+
+def list_confusion(answers: Answers, classes: int) -> list[int]:
+    """The confusion matrix without its zeros: for each other count, row after row, how far on it stands, and itself."""
+    places, counts = np.unique(answers.labels.astype(np.int64) * classes + answers.predicted, return_counts=True)
+    return [int(number) for number in np.stack([np.diff(places, prepend=0), counts], axis=1).ravel()]
+
+
+def _list_worst(run: Run, classes: int) -> list[int]:
+    """The largest confusions: true class, predicted class and count of each."""
+    counts = count_run(run, classes)
+    assert counts is not None
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:MOST_PAIRS]
+    places = [divmod(int(place), classes) for place in order if counts.flat[place]]
+    return [number for true, seen in places for number in (true, seen, int(counts[true, seen]))]
+
+
+def count_bins(answers: Answers) -> list[list[float]]:
+    """Images, right ones and the sum of confidences in each bin of confidence."""
+    assert answers.confidence is not None
+    bins = confidence_bins(answers.confidence)
+    images, right = (np.bincount(of, minlength=ECE_BINS).tolist() for of in (bins, bins[answers.right]))
+    sums = np.bincount(bins, weights=answers.confidence, minlength=ECE_BINS)
+    return [images, right, [round(float(each), 6) for each in sums]]

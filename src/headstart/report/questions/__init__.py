@@ -8,15 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from headstart.config import instantiate
+from headstart.report.questions.changes import Response, Robustness
 from headstart.report.questions.correlation import Correlation
 from headstart.report.questions.curves import Curves
 from headstart.report.questions.epochs import Errors, Gradients
 from headstart.report.questions.figure import Figure, Unbuilt
-from headstart.report.questions.frontier import Frontier
 from headstart.report.questions.levels import Levels
-from headstart.report.questions.response import Response
-from headstart.report.questions.robustness import Robustness
-from headstart.report.questions.scatter import Scatter
+from headstart.report.questions.scatter import Frontier, Scatter
 from headstart.report.study.groups import Comparison
 from headstart.storage.plain_text import escape_all
 

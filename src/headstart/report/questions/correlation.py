@@ -1,8 +1,7 @@
 """Transfer accuracy over networks' published ImageNet accuracy (Kornblith et al. 2019)."""
 
-from __future__ import annotations
-
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,11 +45,6 @@ def log_odds(run: Run) -> float:
     return math.log((right + 0.5) / (n - right + 0.5))
 
 
-def _weights(run: Run) -> str:
-    """The run's `model.weights`; empty if its config cannot be read."""
-    return str((run.config or {}).get("model.weights", ""))
-
-
 @dataclass(frozen=True)
 class Adjusted:
     """Each network's log odds, less those of the mean network on the same data, averaged over data, as over seeds.
@@ -71,35 +65,42 @@ def adjust(rows: Sequence[Group]) -> Adjusted:
     Raises:
         LookupError: no seed has the whole grid, or a network has two rows of one data set.
     """
-    cells: dict[tuple[str, str], dict[Repeat, Run]] = {}
-    for row in rows:
-        if (row.model, row.data) in cells:
-            raise LookupError(f"several rows are of {row.model} on {row.data}")
-        cells[row.model, row.data] = {run.repeat: run for run in row.runs}
-    data = sorted({data for _, data in cells})
-    every = sorted({model for model, _ in cells})
-    models = [model for model in every if all((model, each) in cells for each in data)]
-    grid = [cells[model, each] for model in models for each in data]
-    seeds = sorted(set.intersection(*map(set, grid))) if grid else []
-    if not seeds:
-        raise LookupError("no seed has every network on every data set")
-    found: dict[str, list[float]] = {model: [] for model in models}
-    for seed in seeds:
-        odds = {(model, each): log_odds(cells[model, each][seed]) for model in models for each in data}
-        mean = {each: math.fsum(odds[model, each] for model in models) / len(models) for each in data}
-        for model in models:
-            found[model].append(math.fsum(odds[model, each] - mean[each] for each in data) / len(data))
-    stats = {model: stat(values) for model, values in found.items()}
-    used = [cell[seed].accuracy for cell in grid for seed in seeds]
+    from pandas import DataFrame
+
+    names = [(row.model, row.data) for row in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise LookupError(f"several rows are of {' on '.join(name)}")
+    data = {name for _, name in names}
+    models = sorted(model for model, count in Counter(model for model, _ in names).items() if count == len(data))
+    lacking = LookupError("no seed has every network on every data set")
+    if not models:
+        raise lacking
+    cells = {
+        (*run.repeat, row.model, row.data): (log_odds(run), run.accuracy)
+        for row in rows
+        for run in row.runs
+        if row.model in models
+    }
+    table = DataFrame(cells, index=["odds", "accuracy"]).T.rename_axis(["seed", "fold", "model", "data"])
+    grid = table.unstack(["model", "data"])  # a line for each repeat
+    whole = grid.dropna()
+    if whole.empty:
+        raise lacking
+    odds = whole["odds"].T
+    apart = (odds - odds.groupby("data").transform("mean")).groupby("model").mean()
+    stats = {model: stat(apart.loc[model].tolist()) for model in models}
+    weights = {row.model: str((row.runs[0].config or {}).get("model.weights", "")) for row in rows}
     return Adjusted(
         {model: each for model, each in stats.items() if each is not None},
-        {model: _weights(cells[model, data[0]][seeds[0]]) for model in models},
-        math.fsum(used) / len(used),
-        sorted(set(every) - set(models)),
-        sorted({seed for cell in grid for seed in cell} - set(seeds)),
+        {model: weights[model] for model in models},
+        float(whole["accuracy"].to_numpy().mean()),
+        sorted({model for model, _ in names} - set(models)),
+        [Repeat(*repeat) for repeat in grid.index.difference(whole.index)],
     )
 
 
+@dataclass(eq=False)
 class Correlation(Figure):
     """Log odds of test accuracy against published ImageNet accuracy: a network a point, a panel for each of `by`.
 
@@ -111,20 +112,12 @@ class Correlation(Figure):
         published: published correlations by the panel's name; `source` says where they stand.
     """
 
-    def __init__(
-        self,
-        title: str,
-        by: Sequence[str] = ("strategy",),
-        published: Mapping[str, float] | None = None,
-        source: str = "",
-        caption: str = "",
-        names: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(title, caption, names)
-        self.by, self.published, self.source = by, published or {}, source
+    by: Sequence[str] = ("strategy",)
+    published: Mapping[str, float] | None = None
+    source: str = ""
 
     def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
-        looks = looks_of(comparison, self.by, self.names)
+        looks = looks_of(comparison, self.by, self)
         colours = dict(zip(looks.names, looks.colours, strict=True))
         panels, lacking = self._panels(comparison)
         charts: list[Any] = []
@@ -168,9 +161,7 @@ class Correlation(Figure):
     ) -> Any:
         marks: list[dict[str, Any]] = []
         for model, (x, y) in points.items():
-            half = y.interval
-            ends = {"low": None, "high": None} if half is None else {"low": y.mean - half, "high": y.mean + half}
-            marks.append({"label": self.shown(model), "tag": self.shown(model), "x": x, "y": y.mean} | ends)
+            marks.append({"label": self.shown(model), "tag": self.shown(model), "x": x, "y": y.mean} | y.ends())
         looks = Looks([mark["label"] for mark in marks], [colour] * len(marks), ["circle"] * len(marks))
         line = [] if found is None else _fit([mark["x"] for mark in marks], [mark["y"] for mark in marks])
         words = f"r = {found.r:.2f} ({found.low:.2f} to {found.high:.2f})" if found else f"{len(points)} networks: no r"
@@ -190,7 +181,8 @@ class Correlation(Figure):
         return chart.properties(title=f"{place[0]}: {words}")
 
     def _describe(self, name: str, found: Pearson | None, networks: int) -> str:
-        beside = f"published: {self.published[name]:.2f}" if name in self.published else ""
+        theirs = (self.published or {}).get(name)
+        beside = "" if theirs is None else f"published: {theirs:.2f}"
         if found is None:
             few = f"{self.shown(name)}: no correlation is told of {networks} networks"
             return f"{few} ({beside})." if beside else f"{few}."

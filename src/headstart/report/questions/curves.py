@@ -1,7 +1,5 @@
 """Test accuracy over a number of the config, and where one line overtakes another."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ def crossings(lead: Mapping[float, float]) -> list[Crossing]:
     return found
 
 
+@dataclass(eq=False)
 class Curves(Figure):
     """Test accuracy over a number, on a logarithmic axis: a line of means with its 95 % band for each series.
 
@@ -45,18 +44,13 @@ class Curves(Figure):
         overtakes: pairs of lines: where does the mean of the first overtake that of the second?
     """
 
-    def __init__(
-        self,
-        title: str,
-        x: str,
-        by: Sequence[str],
-        unit: str = "",
-        overtakes: Sequence[Sequence[str]] = (),
-        caption: str = "",
-        names: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(title, caption, names)
-        self.x, self.by, self.unit, self.overtakes = x, by, unit or x, overtakes
+    x: str
+    by: Sequence[str]
+    unit: str = ""
+    overtakes: Sequence[Sequence[str]] = ()
+
+    def __post_init__(self) -> None:
+        self.unit = self.unit or self.x
 
     def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         lines = {name: self._line(rows) for name, rows in series(comparison, self.by).items()}
@@ -69,7 +63,7 @@ class Curves(Figure):
         rings = [ring for late, early in asked for ring in _rings(lines[late], lines[early])]
         ticks = sorted({x for line in lines.values() for x in line})
         titles = (self.unit, "test accuracy, %")
-        looks = looks_of(comparison, self.by, self.names)
+        looks = looks_of(comparison, self.by, self)
         chart = draw_lines(points, titles, looks, logs=(True, False), ticks=ticks, rings=rings)
         told = [self._describe(*pair, lines) + _missing(lines[pair[0]], lines[pair[1]]) for pair in asked]
         return [chart], " ".join(["Bands are 95 % intervals over seeds.", *told])

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from headstart.report.charts.lines import draw_lines
@@ -11,6 +12,7 @@ from headstart.report.study.groups import Comparison, Group
 from headstart.report.study.read import Run
 
 
+@dataclass(eq=False)
 class Errors(Figure):
     """Training and validation error by epoch, the mean over seeds; a colour for each value of `by` as it is shown.
 
@@ -19,16 +21,8 @@ class Errors(Figure):
             Without them, the two errors have a panel each.
     """
 
-    def __init__(
-        self,
-        title: str,
-        by: Sequence[str],
-        panels: Sequence[str] | Mapping[str, Sequence[str]] = (),
-        caption: str = "",
-        names: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(title, caption, names)
-        self.by, self.panels = by, panels
+    by: Sequence[str]
+    panels: Sequence[str] | Mapping[str, Sequence[str]] = ()
 
     def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         looks = colour_names(list(dict.fromkeys(self.shown(name) for name in series(comparison, self.by))))
@@ -65,7 +59,7 @@ def _by_epoch(row: Group, file: str, column: str, shown: Callable[[float], float
     found: dict[int, list[float]] = {}
     for run in row.runs:
         for line in run.rows(file):
-            if line.get(column):
+            if line.get(column) and line.get("epoch"):  # a fitted head has a row without an epoch
                 found.setdefault(int(line["epoch"]), []).append(shown(float(line[column])))
     if not found:
         raise LookupError(f"no run of {row.model} has {column} in {file}")
@@ -73,14 +67,11 @@ def _by_epoch(row: Group, file: str, column: str, shown: Callable[[float], float
     return epochs, [math.fsum(found[epoch]) / len(found[epoch]) for epoch in epochs]
 
 
+@dataclass(eq=False)
 class Gradients(Figure):
     """The size of each layer's gradient, from the input to the head, after the first and the last epoch."""
 
-    def __init__(
-        self, title: str, by: Sequence[str], caption: str = "", names: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(title, caption, names)
-        self.by = by
+    by: Sequence[str]
 
     def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         rows = series(comparison, self.by)

@@ -1,8 +1,7 @@
 """What every figure made for a study's question has: its words, its rows by config keys, and their looks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,27 @@ from headstart.report.charts.render import make_spec, write_png
 from headstart.report.charts.theme import Looks, Palette, colour_names
 from headstart.report.sections import Picture, Plot, Section
 from headstart.report.study.groups import Comparison, Group, Stat, natural, plain
+from headstart.report.study.varying import split_by
 
 
+@dataclass(init=False, eq=False)
 class Figure:
     """One figure; `title` heads its section, `caption` says how to read it, `names` has words for rows' values.
 
-    One of your own has `charts`, or, if it draws by other means than Altair, `fill`.
+    One of your own has `charts`, or, if it draws by other means than Altair, `fill`; it is a dataclass, or has an
+    `__init__` that calls this one.
     """
 
+    title: str
+    caption: str = field(default="", kw_only=True)
+    names: Mapping[str, str] | None = field(default=None, kw_only=True)
+
     def __init__(self, title: str, caption: str = "", names: Mapping[str, str] | None = None) -> None:
-        self.title, self.caption, self.names = title, caption, names or {}
+        self.title, self.caption, self.names = title, caption, names
 
     def shown(self, name: str) -> str:
         """A row's values as the figure writes them."""
-        return self.names.get(name, name)
+        return (self.names or {}).get(name, name)
 
     def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         """Its Altair charts, and what a reader has to be told besides the caption.
@@ -54,12 +60,11 @@ class Figure:
         return Section(self.title, " ".join(filter(None, [self.caption, told])), [drawn])
 
 
+@dataclass(eq=False)
 class Unbuilt(Figure):
     """Stands where a figure could not be made of what the config says, and tells why."""
 
-    def __init__(self, title: str, reason: str) -> None:
-        super().__init__(title)
-        self.reason = reason
+    reason: str
 
     def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         raise LookupError(self.reason)
@@ -80,17 +85,18 @@ def name_of(group: Group, keys: Sequence[str]) -> str:
 
 def series(comparison: Comparison, keys: Sequence[str]) -> dict[str, list[Group]]:
     """The rows by their values of some keys, in natural order."""
-    found: dict[tuple[Any, ...], list[Group]] = {}
-    for group in comparison.groups:
-        found.setdefault(tuple(value(group, key) for key in keys), []).append(group)
-    ordered = sorted(found.items(), key=lambda item: natural(*item[0]))
-    return {name_of(rows[0], keys) or "all": rows for _, rows in ordered}
+
+    def values(group: Group) -> tuple[Any, ...]:
+        return tuple(value(group, key) for key in keys)
+
+    found = sorted(split_by(comparison.groups, values), key=lambda rows: natural(*values(rows[0])))
+    return {name_of(rows[0], keys) or "all": rows for rows in found}
 
 
-def looks_of(comparison: Comparison, keys: Sequence[str], shown: Mapping[str, str]) -> Looks:
-    """Looks for each of `series` under the words for it; strategies have theirs of the report's other charts."""
+def looks_of(comparison: Comparison, keys: Sequence[str], figure: Figure) -> Looks:
+    """Looks for each of `series` under the figure's words; strategies have theirs of the report's other charts."""
     found = series(comparison, keys)
-    names = list(dict.fromkeys(shown.get(name, name) for name in found))
+    names = list(dict.fromkeys(map(figure.shown, found)))
     if list(keys) != ["strategy"] or len(names) < len(found):
         return colour_names(names)
     palette = Palette(comparison.groups)
@@ -116,6 +122,4 @@ def known(group: Group, path: str) -> Stat:
 
 def percent(found: Stat) -> dict[str, float | None]:
     """A mean in percent with the ends of its 95 % interval, as a chart's `y`."""
-    half = found.interval
-    ends = (None, None) if half is None else (100 * (found.mean - half), 100 * (found.mean + half))
-    return {"y": 100 * found.mean, "low": ends[0], "high": ends[1]}
+    return {"y": 100 * found.mean, **found.ends(100)}

@@ -1,8 +1,7 @@
 """Test error at each value of a key, beside published errors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from headstart.report.charts.levels import draw_levels
@@ -11,6 +10,7 @@ from headstart.report.questions.figure import Figure, name_of, number_of, series
 from headstart.report.study.groups import Comparison, Group
 
 
+@dataclass(eq=False)
 class Levels(Figure):
     """Test error at each value of a key, in the order of the published errors or of the config, with those beside it.
 
@@ -21,39 +21,32 @@ class Levels(Figure):
         data: the data of the published errors; beside rows of other data they have an axis of their own.
     """
 
-    def __init__(
-        self,
-        title: str,
-        by: Sequence[str],
-        split: Sequence[str] = (),
-        order: Sequence[str] = (),
-        published: Mapping[str, float] | None = None,
-        source: str = "",
-        data: str = "",
-        caption: str = "",
-        names: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(title, caption, names)
-        self.by, self.split, self.order, self.data = by, split, [str(level) for level in order], data
-        self.published, self.source = {str(level): error for level, error in (published or {}).items()}, source
+    by: Sequence[str]
+    split: Sequence[str] = ()
+    order: Sequence[str] = ()
+    published: Mapping[str, float] | None = None
+    source: str = ""
+    data: str = ""
 
     def charts(self, comparison: Comparison) -> tuple[list[Any], str]:
         found = series(comparison, self.by)
-        names = [name for name in self.order if name in found] + [name for name in found if name not in self.order]
+        published = {str(level): error for level, error in (self.published or {}).items()}
+        first = [name for name in map(str, self.order) if name in found]
+        names = list(dict.fromkeys([*first, *found]))
         looks = colour_names([self.shown(name) for name in series(comparison, self.split)])
-        apart = bool(self.published and self.data) and any(row.data != self.data for row in comparison.groups)
+        apart = bool(published and self.data) and any(row.data != self.data for row in comparison.groups)
         points: list[dict[str, Any]] = []
         for name in names:
             for row in found[name]:
                 facts = {"row": number_of(comparison, row), "level": self.shown(name)}
                 points += _marks(row, facts | {"label": self.shown(name_of(row, self.split) or "all")})
-        others = [{"level": self.shown(name), "x": self.published[name]} for name in names if name in self.published]
+        others = [{"level": self.shown(name), "x": published[name]} for name in names if name in published]
         levels = [self.shown(name) for name in names]
         here = "here, on " + ", ".join(sorted({row.data for row in comparison.groups})) if apart else ""
         charts = [draw_levels(points if apart else [*points, *others], levels, "test error, %", looks, title=here)]
         if apart:
             charts.append(draw_levels(others, levels, "test error, %", looks, title=f"published, on {self.data}"))
-        return charts, f"Hollow diamonds: {self.source}." if self.published else ""
+        return charts, f"Hollow diamonds: {self.source}." if published else ""
 
 
 def _marks(row: Group, facts: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,13 +1,10 @@
 """Which pairs of rows are tested: each against the task's reference, or all; and Holm's correction over them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from headstart.errors import UserError, did_you_mean
-from headstart.report.stats.holm import holm
 from headstart.report.stats.paired import Family, Pair, add_test, find_excess, make_pair
 from headstart.report.stats.worth import cheapest
 from headstart.report.study.groups import Comparison, Group
@@ -46,6 +43,19 @@ def _test(task: str, rows: list[Group], reference: Group | None) -> Family:
     excess = find_excess(pairs)
     tested = [add_test(pair, excess) for pair in pairs]
     return Family(task, rows, _correct(tested), reference, excess)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Adjust p values for testing all of them (Holm 1979): the i-th smallest of m counts (m - i + 1) fold, never
+    less than a smaller one, at most 1.
+    """
+    # ours, as scipy has no Holm correction (it has that of Benjamini and Hochberg), and statsmodels is no dependency
+    adjusted = [0.0] * len(values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=lambda place: values[place])):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        adjusted[place] = highest
+    return adjusted
 
 
 def _correct(pairs: Sequence[Pair]) -> list[Pair]:

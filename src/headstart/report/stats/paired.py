@@ -1,11 +1,10 @@
 """Two rows of a task, paired by seed and tested, and the family of such pairs that the correction is over."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
+from typing import Self
 
 import numpy as np
 
@@ -101,7 +100,7 @@ class Pair:
         """What the rows are paired over: seed, fold, or repeat."""
         return name_repeats([*self.one.runs, *self.other.runs])
 
-    def turned(self) -> Pair:
+    def turned(self) -> Self:
         """The same pair with its rows exchanged."""
         found, test = self.difference, self.test
         difference = None if found is None else Stat(found.n, -found.mean, found.std, found.interval)

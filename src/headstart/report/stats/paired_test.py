@@ -1,12 +1,10 @@
 """One paired comparison: the test over seeds, the test over images, and the one that decides."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from headstart.report.stats.images import Bootstrap, bootstrap, mcnemar
 from headstart.report.stats.rule import (
     LEAST_SPREAD,
     Variance,
@@ -20,7 +18,40 @@ from headstart.report.stats.rule import (
 
 NO_SPREAD = 1e-12  # scores are shares of whole images: what lies below is rounding
 
+DRAWS = 4000  # of a bootstrap
 TOGETHER, OVER_SEEDS, OVER_IMAGES, ONE_SEED = "seeds and images", "seeds", "images", "images, one seed"
+
+
+class Bootstrap(NamedTuple):
+    """A paired bootstrap of images: its two-sided p value and the 95 % interval of the mean difference."""
+
+    p: float
+    low: float
+    high: float
+
+
+def bootstrap(differences: np.ndarray, draws: int = DRAWS) -> Bootstrap:
+    """Draw test images with replacement; always the same draws, so that a report can be made again.
+
+    Args:
+        differences: [n], each image's difference as the mean over seeds: the images are the same in every seed, so
+            that an image is drawn with all of its seeds.
+    """
+    n = len(differences)
+    # few values occur (2 seeds + 1 for right and wrong), so a draw of n images is a draw of how often each occurs
+    values, counts = np.unique(differences.round(12), return_counts=True)
+    drawn = np.random.default_rng(0).multinomial(n, counts / n, size=draws) @ values / n
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    least = min((drawn <= 1e-12).sum(), (drawn >= -1e-12).sum())
+    return Bootstrap(float(min(1.0, 2 * (least + 1) / (draws + 1))), float(low), float(high))
+
+
+def mcnemar(alone_one: int, alone_other: int) -> float:
+    """The exact McNemar test (1947): two-sided p of how many images only the one and only the other got right."""
+    from scipy.special import bdtr
+
+    changed = alone_one + alone_other
+    return float(min(1.0, 2 * bdtr(min(alone_one, alone_other), changed, 0.5))) if changed else 1.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +68,7 @@ class PairedTest:
     p_seeds: float | None = None
     images: Bootstrap | None = None
 
-    def turned(self) -> PairedTest:
+    def turned(self) -> Self:
         """The same with the rows exchanged."""
         drawn = self.images
         return replace(self, images=None if drawn is None else Bootstrap(drawn.p, -drawn.high, -drawn.low))
@@ -75,7 +106,7 @@ class Sample:
         """How many test images, 0 if not known."""
         return 0 if self.scores is None else self.scores.shape[-1]
 
-    def turned(self) -> Sample:
+    def turned(self) -> Self:
         """The same with the rows exchanged."""
         return replace(self, differences=-self.differences, scores=None if self.scores is None else -self.scores)
 

@@ -22,8 +22,6 @@ at least that of the family's other pairs (their lower median), and at least tha
 All functions take numbers or arrays, which broadcast.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -9,18 +9,17 @@ flatters a strategy the more, the more settings it was given. Which settings the
   one that is kept by `headstart compare --keep KEY`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from headstart.errors import UserError, did_you_mean
 from headstart.report.study.groups import Comparison, Group, natural, plain, stat
 from headstart.report.study.read import Run
-from headstart.report.study.varying import differs, follows_seed, is_ignored
+from headstart.report.study.varying import differs, follows_seed, is_ignored, split_by
 
 SETTINGS = (
     *("optimizer", "scheduler", "epochs", "patience", "label_smoothing", "data.batch_size"),
@@ -98,8 +97,8 @@ def _keys_of_figures(runs: Iterable[Run]) -> set[str]:
 
 def _differing_in_settings(comparison: Comparison, kept: Sequence[str]) -> list[list[Group]]:
     """The rows of equal network, strategy, data and whatever else is compared, where there are several."""
-    found = []
-    for cell in split_by_names(comparison.groups):
+    found: list[list[Group]] = []
+    for cell in split_by(comparison.groups, lambda row: (row.model, row.strategy, row.data)):
         runs = [run for row in cell for run in row.runs]
         if any(run.config is None for run in runs):
             continue
@@ -110,19 +109,12 @@ def _differing_in_settings(comparison: Comparison, kept: Sequence[str]) -> list[
             if not follows_seed(runs, key)
             and (not is_setting(key) or any(_is_below(key, name) or _is_below(name, key) for name in kept))
         )
-        values = [tuple(plain((row.runs[0].config or {}).get(key)) for key in asked) for row in cell]
-        for value in dict.fromkeys(values):
-            rows = [row for row, own in zip(cell, values, strict=True) if own == value]
-            found += [rows] if len(rows) > 1 else []
+        found += [rows for rows in split_by(cell, partial(_list_values, asked)) if len(rows) > 1]
     return found
 
 
-def split_by_names(rows: Iterable[Group]) -> list[list[Group]]:
-    """Rows of equal model, strategy and data together."""
-    found: dict[tuple[str, ...], list[Group]] = {}
-    for row in rows:
-        found.setdefault((row.model, row.strategy, row.data), []).append(row)
-    return list(found.values())
+def _list_values(keys: Sequence[str], row: Group) -> tuple[str, ...]:
+    return tuple(plain((row.runs[0].config or {}).get(key)) for key in keys)
 
 
 def _choose(rows: list[Group], comparison: Comparison) -> Choice | None:

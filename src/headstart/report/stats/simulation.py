@@ -20,15 +20,13 @@ chosen so that the parts of a paired difference's variance are those of the proj
     drawn here, 10 points apart          17 %            0.016, 0.19, 0.35
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from headstart.report.stats import rule
-from headstart.report.stats.holm import holm
+from headstart.report.stats.families import holm
 
 IMAGE, ROW, REST = 1.0, 0.45, 0.65
 SEEDS, IMAGES, STUDIES = 3, 102, 1000

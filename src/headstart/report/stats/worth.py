@@ -1,19 +1,19 @@
 """Whether more accuracy is worth what it costs: gains per second and per multiply-add, and the best row per budget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
-from headstart.report.stats import pareto
 from headstart.report.stats.paired import Family, Pair
-from headstart.report.study.columns import BY_NAME, count, duration, macs
-from headstart.report.study.compute import is_lower_bound
+from headstart.report.study.columns import BY_NAME, count, duration, is_lower_bound, macs
 from headstart.report.study.groups import Comparison, Group
 from headstart.report.study.read import Run
 
 # Means of seconds that lie closer than this share may be noise of the machine.
 CLEARLY = 0.9
 MOST_STEPS = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,26 @@ BUDGETS = (
 SECONDS, GMACS, _ = BUDGETS
 
 
+def pareto_front(
+    things: Iterable[T], cost: Callable[[T], float | None], worth: Callable[[T], float | None]
+) -> list[tuple[float, T]]:
+    """Those worth more than all that cost as much or less, with their costs, the cheapest first.
+
+    What has no known cost or worth is left out.
+    """
+    known = [(c, w, thing) for thing in things if (c := cost(thing)) is not None and (w := worth(thing)) is not None]
+    found: list[tuple[float, T]] = []
+    most = float("-inf")
+    for price, value, thing in sorted(known, key=lambda item: (item[0], -item[1])):
+        if value > most:
+            found.append((price, thing))
+            most = value
+    return found
+
+
 def frontier(rows: list[Group], budget: Budget) -> list[tuple[float, Group]]:
     """The rows that no row of equal or lower cost beats, with their costs, cheapest first."""
-    return pareto.frontier(rows, budget.of, lambda row: row.merit)
+    return pareto_front(rows, budget.of, lambda row: row.merit)
 
 
 def tells(rows: list[Group], budget: Budget) -> bool:

@@ -1,12 +1,14 @@
 """The numbers of a row: where each comes from, how it is written for people, and what it means."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from headstart.report.study.compute import is_lower_bound, training_gmacs
 from headstart.report.study.groups import Group, Stat
 from headstart.report.study.metric import Metric
 from headstart.report.study.read import Run
+
+BACKWARD = 2  # a backward pass through what learns costs twice the forward pass: activations' and weights' gradients
 
 
 @dataclass(frozen=True)
@@ -77,85 +79,101 @@ def _at(path: str) -> Callable[[Run], float | None]:
     return lambda run: run.number(path)
 
 
+def _share(name: str, title: str, note: str) -> Column:
+    """A share of the test images of which more is better."""
+    return Column(name, title, note, _at(f"test.{name}"), percent, spread=True, rising=True)
+
+
+def _loss(name: str, title: str, note: str, path: str, write: Callable[[float], str]) -> Column:
+    """A number of the test part of which less is better."""
+    return Column(name, title, note, _at(path), write, spread=True)
+
+
+def training_gmacs(run: Run) -> float | None:
+    """Multiply-adds of training and validation, in units of 10^9; None where the result does not say enough.
+
+    GMACs per image x (images that went through the backbone, but for the test set's, + 2 x images of gradient
+    steps in which the whole network learned). Fitting a head on features is not counted.
+    """
+    each, forwards, tested = (run.number(path) for path in ("gmacs", "backbone_forwards", "n_test"))
+    if each is None or forwards is None or tested is None:
+        return None
+    return each * (forwards - tested + BACKWARD * sum(_count_learned(run, phase) or 0.0 for phase in _phases(run)))
+
+
+def is_lower_bound(run: Run) -> bool:
+    """Whether more was computed than is counted: a backward pass through a part of the network, or its rest's
+    training on features of its first layers.
+    """
+    return any(_count_learned(run, phase) is None for phase in _phases(run))
+
+
+def _phases(run: Run) -> list[Any]:
+    phases = run.result.get("phases")
+    return phases if isinstance(phases, list) else [None]
+
+
+def _count_learned(run: Run, phase: Any) -> float | None:
+    """Images that went back through the whole network in a phase; None where a part of it learned, or nobody knows."""
+    if not isinstance(phase, Mapping):
+        return None
+    if phase.get("kind") in ("probe", "features"):
+        return 0.0 if phase.get("cut_at") == "head" else None
+    start = f"strategy.phases.{phase.get('name')}.rates."
+    rates = [value for key, value in (run.config or {}).items() if key.startswith(start)]
+    epochs, images = phase.get("epochs"), run.number("n_train")
+    if not rates or None in rates or not isinstance(epochs, int) or images is None:
+        return None
+    return epochs * images
+
+
 COLUMNS = (
-    Column(
+    _share(
         "accuracy",
         "accuracy %",
         "Share of test images whose class is right: mean over seeds ± half-width of the 95 % interval (Student's t).",
-        _at("test.accuracy"),
-        percent,
-        spread=True,
-        rising=True,
     ),
-    Column(
-        "balanced_accuracy",
-        "balanced %",
-        "Mean of the accuracies per class, so that each class counts the same.",
-        _at("test.balanced_accuracy"),
-        percent,
-        spread=True,
-        rising=True,
-    ),
-    Column(
-        "top5",
-        "top-5 %",
-        "Share of test images whose class is among the five likeliest.",
-        _at("test.top5"),
-        percent,
-        spread=True,
-        rising=True,
-    ),
-    Column(
+    _share("balanced_accuracy", "balanced %", "Mean of the accuracies per class, so that each class counts the same."),
+    _share("top5", "top-5 %", "Share of test images whose class is among the five likeliest."),
+    _share(
         "f1",
         "macro F1 %",
         "Mean over classes of F1, the harmonic mean of recall and precision, so that each class counts the same.",
-        _at("test.f1"),
-        percent,
-        spread=True,
-        rising=True,
     ),
-    Column(
+    _share(
         "auroc",
         "AUROC %",
         "Chance that an image of a class gets a higher probability of it than one of another class, mean over classes;"
         " not known without probabilities or where a class has no test image.",
-        _at("test.auroc"),
-        percent,
-        spread=True,
-        rising=True,
     ),
-    Column(
+    _loss(
         "nll",
         "NLL",
         "Negative log-likelihood of the right class in nats; less is better; not known where a probe gives no"
         " probabilities.",
-        _at("test.nll"),
+        "test.nll",
         "{:.3f}".format,
-        spread=True,
     ),
-    Column(
+    _loss(
         "ece",
         "ECE %",
         "Expected calibration error: how far confidence lies from accuracy on average; less is better.",
-        _at("test.ece"),
+        "test.ece",
         percent,
-        spread=True,
     ),
-    Column(
+    _loss(
         "nll_calibrated",
         "NLL cal.",
         "NLL at the temperature that was fitted on validation images; not known where the head was refitted on them.",
-        _at("calibration.test.nll"),
+        "calibration.test.nll",
         "{:.3f}".format,
-        spread=True,
     ),
-    Column(
+    _loss(
         "ece_calibrated",
         "ECE cal. %",
         "Expected calibration error at the temperature that was fitted on validation images.",
-        _at("calibration.test.ece"),
+        "calibration.test.ece",
         percent,
-        spread=True,
     ),
     Column(
         "seconds",

@@ -1,4 +1,4 @@
-"""Read a run's `config.yaml` for a comparison: flat, and without what cannot change the run."""
+"""Read a run's files for a comparison: its config is flat, and without what cannot change the run."""
 
 import json
 from collections.abc import Mapping
@@ -23,6 +23,14 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(node, list | Mapping):
         node = json.dumps(node, default=str)
     return {prefix: node} if prefix else {}
+
+
+def load_json(path: Path) -> Mapping[str, Any]:
+    """Read a JSON object; a ValueError or OSError says why it could not be read."""
+    loaded = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(loaded, dict):
+        raise ValueError("it is not a JSON object")
+    return escape_all(loaded)
 
 
 def load_config(path: Path) -> dict[str, Any] | None:

@@ -22,17 +22,26 @@ class Stat:
     std: float | None
     interval: float | None
 
+    def ends(self, scale: float = 1.0) -> dict[str, float | None]:
+        """The ends of the interval as `low` and `high`, multiplied by a scale; None for one run."""
+        if self.interval is None:
+            return {"low": None, "high": None}
+        return {"low": scale * (self.mean - self.interval), "high": scale * (self.mean + self.interval)}
+
 
 def stat(values: Sequence[float | None]) -> Stat | None:
-    """Summarise values over seeds with Student's t; None where there are none or any of them is missing."""
+    """Summarise values over seeds; None where there are none or any of them is missing."""
     known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
-        return None
-    n = len(known)
-    mean = math.fsum(known) / n
+    return summarize(known) if known and len(known) == len(values) else None
+
+
+def summarize(values: Sequence[float]) -> Stat:
+    """Summarise one value or more over seeds with Student's t."""
+    n = len(values)
+    mean = math.fsum(values) / n
     if n == 1:
         return Stat(n, mean, None, None)
-    std = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (n - 1))
+    std = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     return Stat(n, mean, std, student_t(n - 1) * std / math.sqrt(n))
 
 
@@ -59,9 +68,7 @@ class Group:
     @cached_property
     def accuracy(self) -> Stat:
         """Test accuracy over the group's runs."""
-        found = stat([run.accuracy for run in self.runs])
-        assert found is not None
-        return found
+        return summarize([run.accuracy for run in self.runs])
 
     @property
     def metric(self) -> Metric:
@@ -71,9 +78,7 @@ class Group:
     @cached_property
     def score(self) -> Stat:
         """The metric over the group's runs."""
-        found = stat([run.score for run in self.runs])
-        assert found is not None
-        return found
+        return summarize([run.score for run in self.runs])
 
     @property
     def merit(self) -> float:

@@ -3,7 +3,6 @@ other.
 """
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ from typing import Any
 from headstart.report.study import configs
 from headstart.report.study.answers import Answers, read_answers
 from headstart.report.study.metric import ACCURACY, Metric
-from headstart.report.study.older import drop_top5
 from headstart.report.study.repeat import Repeat
-from headstart.storage.plain_text import escape_all, escape_controls, read_cells
+from headstart.scores import TOP
+from headstart.storage.plain_text import escape_controls, read_cells
 
 RUN_FILES = ("result.json", "state.json", "config.yaml")
 
@@ -168,14 +167,6 @@ class Study:
     skipped: list[Skipped]
 
 
-def load_json(path: Path) -> Mapping[str, Any]:
-    """Read a JSON object; a ValueError or OSError says why it could not be read."""
-    loaded = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(loaded, dict):
-        raise ValueError("it is not a JSON object")
-    return escape_all(loaded)
-
-
 def lacking(run: Run) -> str | None:
     """What a completed `result.json` lacks to be compared, or None."""
     absent = [key for key in ("model", "strategy", "data") if not isinstance(run.result.get(key), str)]
@@ -195,23 +186,32 @@ def read_run(folder: Path) -> Run | Skipped:
     if not path.exists():
         return Skipped(name, _describe_unfinished(folder))
     try:
-        result = load_json(path)
+        result = configs.load_json(path)
     except (ValueError, OSError, RecursionError) as error:
         return Skipped(name, "unreadable", f"result.json: {escape_controls(str(error))}")
     status = result.get("status")
     if status != "completed":
         return Skipped(name, str(status or "without status"))
     config = configs.load_config(folder / "config.yaml")
-    run = Run(folder, drop_top5(result), None)
+    run = Run(folder, _drop_top5(result), None)
     if config is not None:
         run = Run(folder, run.result, configs.flatten_config(config), identity=configs.identify(config, result))
     problem = lacking(run)
     return Skipped(name, "unreadable", f"result.json: {problem}") if problem else run
 
 
+def _drop_top5(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A result without top-5 accuracies if it has five classes or fewer: older runs have them, always 1."""
+    names = result.get("classes")
+    if not isinstance(names, list) or not 0 < len(names) <= TOP:
+        return result
+    parts = {part: result[part] for part in ("test", "val") if isinstance(result.get(part), Mapping)}
+    return {**result, **{part: {**numbers, "top5": None} for part, numbers in parts.items()}}
+
+
 def _describe_unfinished(folder: Path) -> str:
     try:
-        status = load_json(folder / "state.json").get("status")
+        status = configs.load_json(folder / "state.json").get("status")
     except (ValueError, OSError, RecursionError):
         status = None
     return status if status in ("failed", "running", "pruned") else "cut off or still running"
@@ -226,22 +226,21 @@ def run_folders(study: Path) -> Iterator[Path]:
             yield folder
 
 
-def _count_once(found: list[Run | Skipped]) -> list[Run | Skipped]:
-    """Of runs with one identity, the first counts: earlier versions made two where a setting had no effect."""
-    first: dict[str, str] = {}
-    counted: list[Run | Skipped] = []
-    for run in found:
-        known = run.identity if isinstance(run, Run) else None
-        other = run.name if known is None else first.setdefault(known, run.name)
-        again = other != run.name
-        counted.append(
-            Skipped(run.name, "repeated", f"the same run as {other}: what differs has no effect") if again else run
-        )
-    return counted
-
-
 def read(folder: Path) -> Study:
-    """Read every run of a study."""
-    found = _count_once([read_run(run) for run in run_folders(folder)])
-    runs = [run for run in found if isinstance(run, Run)]
-    return Study(escape_controls(folder.name), folder, runs, [run for run in found if isinstance(run, Skipped)])
+    """Read every run of a study.
+
+    Of runs with one identity, the first counts: earlier versions made two where a setting had no effect.
+    """
+    runs: list[Run] = []
+    skipped: list[Skipped] = []
+    first: dict[str, str] = {}
+    for run in map(read_run, run_folders(folder)):
+        if isinstance(run, Skipped):
+            skipped.append(run)
+            continue
+        other = run.name if run.identity is None else first.setdefault(run.identity, run.name)
+        if other == run.name:
+            runs.append(run)
+        else:
+            skipped.append(Skipped(run.name, "repeated", f"the same run as {other}: what differs has no effect"))
+    return Study(escape_controls(folder.name), folder, runs, skipped)

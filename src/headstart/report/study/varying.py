@@ -1,15 +1,14 @@
 """Which config keys tell a study's rows apart."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from headstart.config.effect import NO_EFFECT
 from headstart.report.study.read import Run
 from headstart.storage.identity import IRRELEVANT
 
+T = TypeVar("T")
 # What tells no rows apart: the seed, the fold, and what the run's identity leaves out.
 IGNORED = ("seed", "data.fold", *IRRELEVANT)
 # What makes two rows answers to different questions, so that no best one is picked across them.
@@ -39,11 +38,11 @@ def follows_seed(runs: Iterable[Run], key: str) -> bool:
     return "seed" in key.rsplit(".", 1)[-1] and all(value == seed for value, seed in values)
 
 
-def split_by(runs: Iterable[Run], key: Callable[[Run], tuple[Any, ...]]) -> list[list[Run]]:
-    """Runs with equal keys together, in the order of their first appearance."""
-    found: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
-    for run in runs:
-        found[key(run)].append(run)
+def split_by(things: Iterable[T], key: Callable[[T], tuple[Any, ...]]) -> list[list[T]]:
+    """Runs or rows with equal keys together, in the order of their first appearance."""
+    found: dict[tuple[Any, ...], list[T]] = defaultdict(list)
+    for thing in things:
+        found[key(thing)].append(thing)
     return list(found.values())
 
 

@@ -14,7 +14,7 @@ from headstart.report.study.columns import BY_NAME
 from headstart.report.table import SHOWN, names
 
 if TYPE_CHECKING:
-    from headstart.report.page.contents import Findings
+    from headstart.report.page.findings import Findings
     from headstart.report.study.groups import Comparison
 
 CURVES = ("val/accuracy", "val/loss", "train/loss")

@@ -15,7 +15,7 @@ from headstart.report.wandb.view_internals import get_view, set_view
 from headstart.storage.files import write_text
 
 if TYPE_CHECKING:
-    from headstart.report.page.contents import Findings
+    from headstart.report.page.findings import Findings
     from headstart.report.study.read import Run
 
 IDS = "wandb.json"

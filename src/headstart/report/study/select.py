@@ -1,14 +1,14 @@
-"""Choose what a study is compared by: runs without this number are left out, and said to be."""
+"""Find the studies that are meant, and read them by what they are compared by; runs without it do not count."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstart.errors import UserError
+from headstart.errors import UserError, nearest_names
 from headstart.report.study.datasets import tell_apart
 from headstart.report.study.facts import not_counted
 from headstart.report.study.metric import ACCURACY, Metric
-from headstart.report.study.read import Run, Skipped, Study, read
+from headstart.report.study.read import Run, Skipped, Study, read, run_folders
 
 STUDY = "compare.study"  # the key that tells studies apart
 
@@ -19,6 +19,38 @@ LACKS = {
     "f1": "results of before it was written have none",
     "auroc": "it needs probabilities and a test image of every class, and results of before it was written have none",
 }
+
+
+def studies(outputs: Path) -> list[Path]:
+    """The folders of an output folder that hold runs, sorted by name."""
+    if not outputs.is_dir():
+        return []
+    folders = [path for path in sorted(outputs.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return [path for path in folders if any(run_folders(path))]
+
+
+def find(outputs: Path, name: str | None) -> Path:
+    """The folder of the study with this name, or else of the study whose completed run is the newest."""
+    known = studies(outputs)
+    if not known:
+        raise UserError(f"{outputs} holds no study. Run one first, for example: headstart train -m experiment=demo")
+    if name is not None:
+        return _find_named(known, outputs, name.rstrip("/"))
+    times = {path: [(run.folder / "result.json").stat().st_mtime for run in read(path).runs] for path in known}
+    finished = {path: max(when) for path, when in times.items() if when}
+    if not finished:
+        names = ", ".join(path.name for path in known)
+        raise UserError(f"{outputs} holds no completed run yet (studies there: {names}).")
+    return max(finished, key=lambda path: finished[path])
+
+
+def _find_named(known: list[Path], outputs: Path, name: str) -> Path:
+    names = [path.name for path in known]
+    if name in names:
+        return outputs / name
+    near = nearest_names(name, names, limit=len(names), cutoff=0.5)
+    ordered = near + [other for other in names if other not in near]
+    raise UserError(f"{outputs} holds no study {name!r}. Studies there, nearest name first: {', '.join(ordered)}.")
 
 
 def judge(study: Study, metric: Metric) -> Study:
