@@ -18,15 +18,15 @@ _scratch = TemporaryDirectory(prefix="headstart-export-")
 WITHOUT = "import sys\nfor name in {names!r}: sys.modules[name] = None\n"
 
 
-def export_run(kind: str, *more: str, onnx: bool = False, int8: bool = False) -> Path:
+def export_run(kind: str, *more: str, onnx: bool = False, int8: bool = False, app: bool = False) -> Path:
     """The export of a kind of run; a process makes each once."""
-    return _export(kind, more, onnx, int8)
+    return _export(kind, more, onnx, int8, app)
 
 
 @cache
-def _export(kind: str, more: tuple[str, ...], onnx: bool, int8: bool) -> Path:
-    target = Path(_scratch.name) / re.sub(r"\W+", "-", f"{kind} {more} {onnx} {int8}")
-    export(Path(make_run(kind, *more).folder), target, Options(onnx=onnx, int8=int8))
+def _export(kind: str, more: tuple[str, ...], onnx: bool, int8: bool, app: bool) -> Path:
+    target = Path(_scratch.name) / re.sub(r"\W+", "-", f"{kind} {more} {onnx} {int8} {app}")
+    export(Path(make_run(kind, *more).folder), target, Options(onnx=onnx, int8=int8, app=app))
     return target
 
 

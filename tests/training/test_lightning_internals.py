@@ -1,9 +1,11 @@
-"""Lightning's signal handlers stay out: those from before a fit are there during it, and new ones are not undone."""
+"""What Lightning does unasked stays out: its signal handlers, and its advice on a machine with Slurm."""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,3 +86,14 @@ def test_lightning_itself_would_replace_them() -> None:
 def test_a_version_that_works_in_another_way_is_an_error() -> None:
     with pytest.raises(AttributeError, match="another way"):
         leave_signals_alone(SimpleNamespace(_signal_connector=object()))  # type: ignore[arg-type]
+
+
+def test_a_machine_with_slurm_gives_no_advice_to_begin_with_srun(
+    run_small: Callable[..., dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    command = tmp_path / "bin" / "srun"
+    command.parent.mkdir()
+    command.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(command.parent), prepend=os.pathsep)
+    run_small("model=lenet5", "strategy=scratch", "epochs=1")
+    assert [str(found.message) for found in recwarn if "srun" in str(found.message)] == []

@@ -21,6 +21,7 @@ examples:
   headstart export outputs/demo/RUN my-network
   headstart export outputs/demo/RUN my-network --onnx         also as ONNX graphs, which need no torch
   headstart export outputs/demo/RUN my-network --onnx --int8  and as 8-bit integers; says what accuracy that costs
+  headstart export outputs/demo/RUN my-network --app          and a page to try it: python my-network/app.py
   headstart export outputs/demo/RUN my-network --push hf://me/my-network --dry-run     what would be uploaded
   headstart train model.name=NAME model.weights=local-dir:my-network     go on from it
 
@@ -49,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--int8", action="store_true", help="with --onnx: also model.int8.onnx, a quarter of the size; its loss is said"
     )
+    add("--app", action="store_true", help="also app.py: a page by gradio to try it, which runs as a Space too")
     add("--calibrated", action="store_true", help="divide the last layer's weights by the run's temperature")
     add("--push", metavar="hf://USER/NAME", help="also upload it; a page that is not there yet becomes a private one")
     add("--dry-run", action="store_true", help="make the export, list its files and keep nothing: nothing is uploaded")
@@ -80,7 +82,8 @@ def main(argv: Sequence[str]) -> int:
         own_code.load(options.imports)
         if options.dry_run:
             target = Path(stack.enter_context(TemporaryDirectory(prefix="headstart-export-"))) / target.name
-        made = export(run, target, Options(onnx=options.onnx, int8=options.int8, calibrated=options.calibrated))
+        asked = Options(onnx=options.onnx, int8=options.int8, calibrated=options.calibrated, app=options.app)
+        made = export(run, target, asked)
         if made.int8 is not None:
             print(f"model.int8.onnx: {made.int8.describe()}")
         _show(made.files, "would be written" if options.dry_run else "written", options.folder)

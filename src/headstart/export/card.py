@@ -12,6 +12,7 @@ from headstart.errors import UserError
 from headstart.export import licence as licences
 from headstart.export import results
 from headstart.export.markdown import code, text
+from headstart.export.templates import load_template
 from headstart.models import preprocessing
 from headstart.predict.run import read_config
 from headstart.storage.plain_text import escape_controls
@@ -38,6 +39,7 @@ def write(
     *,
     int8: Measured | None = None,
     in_head: bool = False,
+    front: Mapping[str, str] | None = None,
 ) -> str:
     """The text of README.md.
 
@@ -45,15 +47,16 @@ def write(
         graphs: how the ONNX graphs compared with PyTorch; None if there are none.
         int8: how the 8-bit graph compared with the run; None if there is none.
         in_head: whether the last layer's weights are divided by the temperature.
+        front: more keys of the front matter.
     """
     result, config = read_result(run), read_config(run)
     assert result is not None
     known = ancestors[-1].licence if ancestors else None
     facts = {
-        "front": licences.make_front_matter(known, ancestors, config.data.name),
+        "front": licences.make_front_matter(known, ancestors, front or {}),
         "architecture": text(network.name.partition(".")[0]),
         "architecture_plain": code(network.name.partition(".")[0]),
-        "module": _find_module(network.name),
+        "module": find_module(network.name),
         "data": text(config.data.name),
         "side": network.image_size,
         "classes": network.classes,
@@ -71,20 +74,11 @@ def write(
         "lineage": _list_lineage(run, result, ancestors),
     }
     facts |= _describe_training(config, result) | results.collect(run, result)
-    written = _load_template().render(facts)
+    written = load_template("card.md").render(facts)
     return mask_by_form(hide_in_text(written.rstrip() + "\n"))
 
 
-def _load_template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("headstart.export", "."), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("card.md")
-
-
-def _find_module(name: str) -> str | None:
+def find_module(name: str) -> str | None:
     """The package to import before timm knows the network; None if it is timm's own."""
     import timm
 

@@ -16,6 +16,7 @@ from headstart.storage.files import UMASK, make_write_error, name_part, refuse_l
 NAMES = (  # what an export may hold
     *("README.md", "config.json", "model.safetensors"),
     *("model.onnx", "network.onnx", "model.int8.onnx"),
+    *("app.py", "requirements.txt"),
 )
 SHOWN = 3  # names of other files
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ KNOWN = frozenset(
 )
 
 
-def make_front_matter(licence: str | None, ancestors: list[Ancestor], data: str) -> str:
-    """The YAML that the Hugging Face hub reads: licence, library, task, base."""
+def make_front_matter(licence: str | None, ancestors: list[Ancestor], more: Mapping[str, str]) -> str:
+    """The YAML that the Hugging Face hub reads: licence, library, task, base, and the keys of `more`."""
     import yaml
 
     content: dict[str, Any] = {"license": "unknown"}
@@ -28,6 +29,7 @@ def make_front_matter(licence: str | None, ancestors: list[Ancestor], data: str)
     content["tags"] = ["image-classification", "timm", "headstart"]
     if ancestors and ancestors[-1].page:
         content["base_model"] = ancestors[-1].page
+    content |= more
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip()
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from headstart.config.schema import ModelConfig
 from headstart.errors import RunFailed, UserError
-from headstart.export import card, lineage, timm_config
+from headstart.export import app, card, lineage, timm_config
 from headstart.export.folder import check_target, write_folder
 from headstart.models import factory
 from headstart.models.head import find_head
@@ -36,11 +36,13 @@ class Options:
         onnx: ONNX graphs as well.
         int8: also a graph of 8-bit integers, which needs the others.
         calibrated: the temperature is put into the last layer, so that every library gives calibrated probabilities.
+        app: a page by gradio as well, which runs as a Space.
     """
 
     onnx: bool = False
     int8: bool = False
     calibrated: bool = False
+    app: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,11 @@ def export(run: Path, target: Path, options: Options) -> Exported:
             from headstart.export.onnx_int8 import write_int8
 
             int8 = write_int8(network, part)
-        write_text(
-            part / "README.md", card.write(run, network, ancestors, graphs, int8=int8, in_head=options.calibrated)
-        )
+        if options.app:
+            app.write_app(network, part, title=f"{network.name} on {config.data.name}")
+        front = app.FRONT_MATTER if options.app else {}
+        written = card.write(run, network, ancestors, graphs, int8=int8, in_head=options.calibrated, front=front)
+        write_text(part / "README.md", written)
     return Exported([target / path.name for path in sorted(target.iterdir())], int8)
 
 

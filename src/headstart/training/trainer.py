@@ -60,6 +60,8 @@ def make_trainer(config: "HardwareConfig", epochs: int, folder: Path, callbacks:
     )
     for message in ignored:
         warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*{message}.*")
+    # on a machine with Slurm, where headstart starts its processes itself
+    warnings.filterwarnings("ignore", module="lightning_fabric", message="The `srun` command is available")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     plugins: list[Any] = [VerifiedCheckpoints()]
     if comm.world_size() == 1:  # else Lightning takes a job of Slurm's for its own, and asks for its number of tasks
