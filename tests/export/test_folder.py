@@ -83,10 +83,11 @@ print(json.dumps([found[0]["label"] for found in classify(json.loads(sys.stdin.r
 
 
 @SLOW
-def test_the_pipeline_of_transformers_gives_the_runs_labels() -> None:
-    network = load("fitted")
+@pytest.mark.parametrize("run", [("fitted",), ("fine-tuned", "strategy=head_then_all")])
+def test_the_pipeline_of_transformers_gives_the_runs_labels(run: tuple[str, ...]) -> None:
+    network = headstart.load(make_run(*run).folder, "cpu")
     pictures = sorted(map(str, digits().rglob("*.png")))[::3]
-    said = run_without(PIPELINE, export_run("fitted"), given=json.dumps(pictures))
+    said = run_without(PIPELINE, export_run(*run), given=json.dumps(pictures))
     own = network.predict(pictures, top=2)
     # Pillow resizes there and torch here: an answer may change where the two best are as good as equal
     clear = [at for at, each in enumerate(own) if each.probabilities[0] - each.probabilities[1] > 0.02]
