@@ -6,11 +6,14 @@ import gzip
 import json
 import threading
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 PROJECT = {"id": "UHJv", "name": "p", "entity": {"id": "RW50", "name": "me"}}
@@ -253,3 +256,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+@contextmanager
+def serve_this_process(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[Server]:
+    """A server that W&B in this process finds, without the settings that it saw before."""
+    import wandb
+
+    made = Server()
+    wandb.teardown()  # it keeps the settings and the address that it saw first
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    for name, value in {"WANDB_BASE_URL": made.url, "WANDB_API_KEY": "k" * 40, "HOME": str(home)}.items():
+        monkeypatch.setenv(name, value)
+    yield made
+    wandb.teardown()
+    made.die()

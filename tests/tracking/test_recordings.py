@@ -20,7 +20,7 @@ from headstart.runtime.signals import Stopped
 from headstart.tracking.logger import RunLog
 from headstart.tracking.wandb_recordings import SYNCED, find_recordings, find_waiting, is_uploaded
 from headstart.tracking.wandb_settings import QUIET
-from wandb_server import Server
+from wandb_server import Server, serve_this_process
 
 RESULT: dict[str, Any] = {
     "test": {"accuracy": 0.75},
@@ -35,16 +35,8 @@ ROWS = [{"index": i, "name": f"{i}.png", "label": 0, "predicted": 1, "confidence
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    import wandb
-
-    made = Server()
-    wandb.teardown()  # it keeps the settings and the address that it saw first
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    for name, value in {"WANDB_BASE_URL": made.url, "WANDB_API_KEY": "k" * 40, "HOME": str(tmp_path)}.items():
-        monkeypatch.setenv(name, value)
-    yield made
-    wandb.teardown()
-    made.die()
+    with serve_this_process(monkeypatch, tmp_path) as made:
+        yield made
 
 
 def open_log(folder: Path, run_id: str = "r1", **changes: Any) -> RunLog:

@@ -23,7 +23,7 @@ from headstart.runtime.signals import Stopped
 from headstart.tracking.logger import RunLog
 from headstart.tracking.metrics_file import SHARED
 from headstart.tracking.wandb_sweep import describe_parameters, find_run_id, read_arguments
-from wandb_server import Server
+from wandb_server import Server, serve_this_process
 
 FILES = sorted((resolvers.config_folder() / "wandb_sweep").glob("*.yaml"))
 PARAMETERS = {"strategy": "partial", "patience": None, "optimizer.lr": 1e-05, "augment": "none"}
@@ -147,16 +147,8 @@ def test_every_value_of_a_shipped_sweep_composes(path: Path, monkeypatch: pytest
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    import wandb
-
-    made = Server()
-    wandb.teardown()  # it keeps the settings and the address that it saw first
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    for name, value in {"WANDB_BASE_URL": made.url, "WANDB_API_KEY": "k" * 40, "HOME": str(tmp_path)}.items():
-        monkeypatch.setenv(name, value)
-    yield made
-    wandb.teardown()
-    made.die()
+    with serve_this_process(monkeypatch, tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("clicked", [False, True])
