@@ -131,7 +131,6 @@ def work(
     began = time.monotonic()
     own_code.load(config.imports or ())
     with keep_freed_memory(config.hardware), hardware.use_threads(config.hardware):
-        device = hardware.select_device(config.hardware)
         spec = preprocessing.expected_input(config.model)
         data = data or prepare_data(config, spec)
         with _open_logger(config, this_run, {**digests, "content": data.content}) as run_log:
@@ -139,32 +138,11 @@ def work(
             comm.check_same(
                 "the data and classes", [digests["data"], data.digest, *map(Part.digest, data.parts.values())]
             )
-            pretrained = config.strategy.start == "pretrained"
-            model, notes = create_model(config, data, device, digests)
-            for note in notes:
-                log.info("  %s", note)
-            earlier = seen.find_seen(data.parts["test"], config.model.weights if pretrained else "none")
-            shared.derive(
-                model,
-                "size",
-                data.image_size,
-                lambda: factory.check_size(model, config.model.name, data.image_size, spec.image_size),
-            )
-            context = Context(
-                config=config,
-                run=this_run,
-                run_log=run_log,
-                data=data,
-                model=model,
-                input=spec,
-                device=device,
-                digests=digests,
-                duplicates=find_duplicates(data.parts, data.classes),
-                measures=[build("measure", node) for node in config.measures.values()],
-                pretrained=copy_pretrained(config, model),
-            )
-            phases = plan_phases(model, config.strategy.phases)
-            routes = [choose_route(model, phase, config.augment, data.image_size) for phase in phases]
+            context = _make_context(config, this_run, run_log, data, spec, digests)
+            start = config.model.weights if config.strategy.start == "pretrained" else "none"
+            earlier = seen.find_seen(data.parts["test"], start)
+            phases = plan_phases(context.model, config.strategy.phases)
+            routes = [choose_route(context.model, phase, config.augment, data.image_size) for phase in phases]
             log_facts(context, phases, routes)
             unlearnt = keep.digest_unlearnt(context, phases)
             progress.end_facts()
@@ -174,6 +152,35 @@ def work(
                 keep.save_weights(context, unlearnt, headless=outcomes[-1].probe_digest is not None)
             finish_run(prepare_evaluation(context, routes[-1], outcomes[-1], extractor), phases, outcomes, began)
             keep.free(context)
+
+
+def _make_context(
+    config: RunConfig,
+    this_run: runs.Run,
+    run_log: RunLog,
+    data: Data,
+    spec: Input,
+    digests: Mapping[str, str | None],
+) -> Context:
+    """Create the network, check that it takes images of this size, and build what the phases work on."""
+    device, side = hardware.select_device(config.hardware), data.image_size
+    model, notes = create_model(config, data, device, digests)
+    for note in notes:
+        log.info("  %s", note)
+    shared.derive(model, "size", side, lambda: factory.check_size(model, config.model.name, side, spec.image_size))
+    return Context(
+        config=config,
+        run=this_run,
+        run_log=run_log,
+        data=data,
+        model=model,
+        input=spec,
+        device=device,
+        digests=digests,
+        duplicates=find_duplicates(data.parts, data.classes),
+        measures=[build("measure", node) for node in config.measures.values()],
+        pretrained=copy_pretrained(config, model),
+    )
 
 
 def _plan(config: RunConfig) -> list[Phase]:
