@@ -198,6 +198,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_node_that_is_removed_in_mid_job_costs_no_result(cluster: Any, tmp_path: Path) -> None:
     alone, on_ray = tmp_path / "alone", tmp_path / "ray"
     alone.mkdir()

@@ -93,6 +93,7 @@ def start(folder: Path, *words: str, env: dict[str, str]) -> fork_server.Process
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_jobs_that_are_stopped_go_on_and_others_fail_alone(cluster: Cluster, tmp_path: Path) -> None:
     """One job gets a signal, one is preempted, one runs out of time; one diverges, and one is killed."""
     alone, on_slurm, left = (
@@ -164,6 +165,7 @@ def check_what_is_said(said: list[str], on_slurm: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_on_two_machines_goes_on_and_never_begins_with_one(cluster: Cluster, tmp_path: Path) -> None:
     """A run of two machines is stopped and goes on; of another one, the second machine never comes."""
     alone, on_slurm, lacking = (

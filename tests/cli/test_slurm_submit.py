@@ -12,6 +12,7 @@ import pytest
 
 from conftest import SMALL, compose
 from headstart.cli import slurm_submit
+from headstart.cli.slurm_job import name_job
 from headstart.cli.slurm_submit import Submitter, clean_environment
 from headstart.cli.status import describe
 from headstart.config.schema import HardwareConfig
@@ -206,3 +207,10 @@ def test_a_machine_whose_first_one_is_gone_ends(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(machines, "SILENT", 0.3)
     with pytest.raises(RunFailed, match="a, the first machine, has shown no sign of life"):
         machines.wait_for_first(Machines(("a", "b"), tmp_path, 4), 1, "run.json")
+
+
+def test_a_task_of_an_array_is_named_by_its_place_there() -> None:
+    """The number of the last one is that of the array: to ask for it would be to ask for all."""
+    array = {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "12"}
+    assert name_job(array) == "12_0"
+    assert name_job({"SLURM_JOB_ID": "12"}) == "12"

@@ -51,6 +51,7 @@ def test_a_network_is_used_or_refused_in_words(name: str, words: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_network_of_timm_is_used_or_refused_in_words() -> None:
     """About 5 minutes of one core: an outline takes 0.2 s."""
     known = timm.list_models()

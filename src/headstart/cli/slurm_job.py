@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,9 +117,16 @@ def _count_restarts() -> int:
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
 
 
+def name_job(environment: Mapping[str, str]) -> str:
+    """This job's name, for Slurm's commands: of an array's last task, the number alone stands for the whole array."""
+    names = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+    array, task = (environment.get(name, "") for name in names)
+    return f"{array}_{task}" if array and task else environment["SLURM_JOB_ID"]
+
+
 def requeue() -> str:
     """Ask Slurm to run this job once more; returns why it will not, empty if it will."""
-    job = os.environ["SLURM_JOB_ID"]
+    job = name_job(os.environ)
     for _ in range(TRIES):  # its controller may be about to start again
         found = call("squeue", "--noheader", "--format=%T", f"--jobs={job}")
         if found.returncode == 0:

@@ -29,6 +29,7 @@ def train(folder: Path, *overrides: str) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_recommended_strategy_keeps_the_gain(tmp_path: Path) -> None:
     """Fine-tuning gains on digits; the sentence names the depths; runs that train these alone are as good.
 
