@@ -78,6 +78,7 @@ def measure(repeats: int) -> list[Figure]:
 
 def _disturb_workers(place: Path) -> int:
     """Start the command for the last time; kill one worker, stop the other for a while; returns how many were there."""
+    _wait_until(lambda: not _workers(place))  # those of the command that was killed end by themselves
     child, before = _start(place), len(_stamps(place))
     _wait_until(lambda: child.poll() is not None or (len(_stamps(place)) > before and len(_workers(place)) >= 2))
     workers = _workers(place)[:2]
