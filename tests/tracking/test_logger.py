@@ -243,7 +243,7 @@ def test_leet_opens_the_run_in_a_terminal(finished, tmp_path: Path) -> None:
             if select.select([terminal], [], [], 0.2)[0]:
                 seen += os.read(terminal, 65536)
     finally:
-        os.kill(pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)  # the terminal's, and the program that it starts
         os.waitpid(pid, 0)
         os.close(terminal)
     assert b"id-one" in seen
