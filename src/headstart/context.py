@@ -109,6 +109,7 @@ def create_model(
         shared.let_derive(model)
         torch.manual_seed(config.seed)
     else:
+        shared.forget("network")  # a network that learns needs the memory of one that is shared
         model, notes = create()
     return model, [*notes, *data.adaptations]
 

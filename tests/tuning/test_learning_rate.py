@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from conftest import SMALL, compose
 from headstart import train
 from headstart.cli.explain import main as explain
-from headstart.config.schema import RunConfig, to_plain
+from headstart.config.schema import HardwareConfig, RunConfig, to_plain
 from headstart.errors import RunFailed, UserError
 from headstart.models import factory
 from headstart.runtime.seeds import get_random_state
@@ -29,7 +29,15 @@ from headstart.storage.identity import compute_identity
 from headstart.strategy.plan import plan_phases
 from headstart.training.range_test import HIGHEST, LOWEST, STEPS, Curve, RangeTest, find_rate_of_step
 from headstart.tuning import learning_rate
-from headstart.tuning.learning_rate import PINS, choose_phase, find_steepest, find_valley, propose, read_pins
+from headstart.tuning.learning_rate import (
+    PINS,
+    choose_phase,
+    find_steepest,
+    find_valley,
+    propose,
+    read_pins,
+    use_one_process,
+)
 
 LIVE = ("model=timm", "model.name=test_resnet", "model.weights=none", "strategy=scratch", "hardware.threads=1")
 
@@ -85,6 +93,12 @@ def test_a_test_is_over_where_the_loss_diverges_or_is_not_finite() -> None:
     assert curve.add(1.0, math.inf)
     assert curve.add(1.0, math.nan)
     assert len(curve.rates) == 3
+
+
+def test_one_process_takes_the_steps_of_all_processes_of_all_machines() -> None:
+    several = HardwareConfig(devices=2, nodes=3, accumulate=4, compile=True)
+    alone = use_one_process(several)
+    assert (alone.processes, alone.nodes, alone.accumulate, alone.compile) == (1, 1, 24, False)
 
 
 @pytest.mark.parametrize(

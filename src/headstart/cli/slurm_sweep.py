@@ -114,7 +114,8 @@ def find_ended(sweep: Sweep) -> dict[int, Ended]:
 
     found: dict[int, Ended] = {}
     for number, job in enumerate(sweep.jobs):
-        if sweep.expected[number].complete and not job.config.hardware.tune:  # tuning would begin here
+        measures = job.config.hardware.tune or job.config.learning_rate is not None  # that would begin here
+        if sweep.expected[number].complete and not measures:
             with suppress(UserError, RunFailed, OSError):  # the job itself says what is wrong
                 try:
                     done = train.find_done(job.config)

@@ -10,12 +10,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 Value = TypeVar("Value")
 
 _kept: dict[str, OrderedDict[Hashable, Any]] | None = None
-_derived: WeakKeyDictionary[Any, dict[str, tuple[Hashable, Any]]] = WeakKeyDictionary()
+_derived: dict[int, dict[str, tuple[Hashable, Any]]] = {}  # by the id of a shared object, and by kind
 
 
 @contextmanager
@@ -26,6 +25,7 @@ def between_jobs() -> Iterator[None]:
     try:
         yield
     finally:
+        forget()
         _kept = before
 
 
@@ -43,27 +43,37 @@ def share(kind: str, key: Hashable, make: Callable[[], Value], most: int = 1) ->
     if key not in values:
         while len(values) >= most:  # before the new one is made: two networks may not fit into memory
             values.popitem(last=False)
+            _derived.clear()  # it may hold what goes
         values[key] = make()
     values.move_to_end(key)
     return values[key]
 
 
-def forget() -> None:
-    """Let go of all values: a job that failed may have left them half changed, or the memory full."""
-    if _kept is not None:
+def forget(kind: str | None = None) -> None:
+    """Let go of the values of a kind, or of all: a job that failed may have left them half changed, or memory is short.
+
+    What was derived goes with them.
+    """
+    _derived.clear()
+    if _kept is None:
+        return
+    if kind is None:
         _kept.clear()
+    else:
+        _kept.pop(kind, None)
 
 
 def let_derive(owner: Any) -> None:
-    """Let `derive` keep what is made from this shared object, as long as the object lives."""
-    _derived.setdefault(owner, {})
+    """Let `derive` keep what is made from this object, which `share` has returned."""
+    if _kept is not None:
+        _derived.setdefault(id(owner), {})
 
 
 def derive(owner: Any, kind: str, key: Hashable, make: Callable[[], Value]) -> Value:
     """Return what `make` makes from `owner`; if jobs share `owner`, the last value of each kind is kept."""
-    if owner not in _derived:
+    values = _derived.get(id(owner))
+    if values is None:
         return make()
-    values = _derived[owner]
     if kind not in values or values[kind][0] != key:
         values.pop(kind, None)
         values[kind] = key, make()

@@ -24,7 +24,7 @@ from headstart.tuning.records import digest_key
 from headstart.tuning.timing import isolate
 
 if TYPE_CHECKING:
-    from headstart.config.schema import RunConfig
+    from headstart.config.schema import HardwareConfig, RunConfig
     from headstart.context import Context
     from headstart.strategy.plan import Phase
 
@@ -125,6 +125,12 @@ def propose(rates: Sequence[float], losses: Sequence[float]) -> tuple[float, flo
     return float(f"{valley:.2g}"), float(f"{steepest:.2g}")
 
 
+def use_one_process(hardware: HardwareConfig) -> HardwareConfig:
+    """The hardware of a process whose step has as many images as a step of all processes on all machines."""
+    batches = hardware.accumulate * hardware.processes
+    return replace(hardware, devices=1, nodes=1, compile=False, accumulate=batches)
+
+
 def describe_pin(pin: Mapping[str, Any]) -> str:
     """Describe a pin in words."""
     return (
@@ -168,8 +174,7 @@ def _measure(
 
     log.info("  learning_rate=find: the phase that learns deepest is trained for some steps at rising rates")
     index, began = choose_phase(phases), time.monotonic()
-    its = config.hardware
-    alone = replace(its, devices=1, compile=False, accumulate=its.accumulate * its.devices)
+    alone = use_one_process(config.hardware)
     before = get_random_state()
     try:
         with isolate(alone):
@@ -203,6 +208,6 @@ def _list_settings(config: RunConfig) -> dict[str, Any]:
         "data": data,
         "strategy": [plain["strategy"]["start"], phases],
         "optimizer": {name: value for name, value in plain["optimizer"].items() if name != "lr"},
-        "images_per_step": plain["data"]["batch_size"] * hardware["accumulate"] * hardware["devices"],
+        "images_per_step": config.data.batch_size * config.hardware.accumulate * config.hardware.processes,
         **{name: hardware[name] for name in ("precision", "clip")},
     }
