@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from headstart.models import factory
 from headstart.runtime import shared
@@ -46,3 +48,23 @@ def test_jobs_that_share_have_the_results_of_jobs_that_do_not(
         assert [one[key] for key in ("test", "val", "gmacs", "params")] == [
             other[key] for key in ("test", "val", "gmacs", "params")
         ]
+
+
+def test_a_job_says_if_another_has_changed_the_network_that_they_share(
+    run_small: Callable[..., dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks: list[Any] = []
+    create = factory.create
+
+    def keep(*args: Any, **options: Any) -> Any:
+        model, notes = create(*args, **options)
+        networks.append(model)
+        return model, notes
+
+    monkeypatch.setattr(factory, "create", keep)
+    with shared.between_jobs():
+        run_small("strategy=feature_extraction", "seed=0")
+        with torch.no_grad():
+            next(networks[0].parameters()).add_(1)
+        with pytest.raises(AssertionError, match="phase head changed frozen tensors"):
+            run_small("strategy=feature_extraction", "seed=1")

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from headstart.storage.shards import Bytes, Shards
+from headstart.storage.stamps import SETTLED
 from headstart.tracking import progress
 
 WIDTH = 16  # bytes of a digest
 SHARD = 65_536  # files that are remembered together: what a crash of a long first reading can cost
-SETTLED = 2e9  # ns after its last change from which on a file's time tells of a further one (FAT counts in 2 s)
 THREADS, BLOCK = 8, 64  # and files that one of them takes at a time
 
 

@@ -11,6 +11,7 @@ from headstart.config.environment import hide
 from headstart.context import Context
 from headstart.evaluation.result import list_versions
 from headstart.models import learnt, weights
+from headstart.runtime.shared import derive
 from headstart.storage import leftovers
 from headstart.storage.redact import mask
 from headstart.strategy.plan import Phase
@@ -25,7 +26,8 @@ def digest_unlearnt(context: Context, phases: Sequence[Phase]) -> dict[str, str]
     """
     if context.config.strategy.start == "scratch" or not context.run.leads or context.config.keep == "none":
         return {}
-    return learnt.digest_unlearnt(context.model, frozenset().union(*(phase.trainable for phase in phases)))
+    trained = frozenset().union(*(phase.trainable for phase in phases))
+    return derive(context.model, "unlearnt", trained, lambda: learnt.digest_unlearnt(context.model, trained))
 
 
 def save_weights(context: Context, before: Mapping[str, str], headless: bool) -> None:

@@ -10,6 +10,7 @@ from headstart.models import checkpoint, hub, learnt, published_files, tensor_or
 from headstart.models import weights as stored
 from headstart.models.timm_internals import find_new_name, read_folder_config
 from headstart.runtime import shared
+from headstart.storage.stamps import share_until_changed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +92,9 @@ def build_outline(config: ModelConfig) -> Any:
         with torch.device("meta"):
             return build(config, num_classes=2)
 
-    return shared.share("outline", repr((config.name, config.args)), make, most=4)
+    outline = shared.share("outline", repr((config.name, config.args)), make, most=4)
+    shared.let_derive(outline)
+    return outline
 
 
 def create(config: ModelConfig, classes: tuple[str, ...], *, pretrained: bool) -> tuple[Any, list[str]]:
@@ -244,4 +247,4 @@ def digest_weights(config: ModelConfig) -> str:
         path = published_files.find_cached(cfg)
         if path is None:
             return stored.digest_tensors(model.state_dict())
-    return stored.digest_file(path)
+    return share_until_changed("published weights", path, lambda: stored.digest_file(path))

@@ -15,6 +15,7 @@ from headstart.config import environment
 from headstart.errors import UserError
 from headstart.models.head import name_head_tensors
 from headstart.models.weights import digest_tensors
+from headstart.runtime.shared import derive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +57,8 @@ def find_unlearnt(model: Any, before: Mapping[str, str], config: ModelConfig) ->
     names = tuple(sorted(name for name, digest in _digest_each(state, before).items() if digest == before[name]))
     if not names:
         return Unlearnt((), None)
-    digest = digest_tensors({name: state[name] for name in names})
+    content = tuple((name, before[name]) for name in names)
+    digest = derive(model, "base", content, lambda: digest_tensors({name: state[name] for name in names}))
     named = {"name": config.name, "args": config.args, "weights": config.weights}
     return Unlearnt(names, environment.hide(named) | {"digest": digest})
 

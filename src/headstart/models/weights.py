@@ -20,6 +20,7 @@ from headstart.models.checkpoint import unwrap
 from headstart.models.head import name_head_tensors
 from headstart.storage.files import write_whole
 from headstart.storage.records import is_completed
+from headstart.storage.stamps import share_until_changed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -119,7 +120,7 @@ def digest_source(weights: str) -> str:
     path = locate(weights)
     if path is None:
         raise UserError(f"model.weights={weights}: is no file of this machine; use one of {', '.join(SCHEMES)}")
-    return _digest_run_file(path) or digest_file(path)
+    return share_until_changed("weights", path, lambda: _digest_run_file(path) or digest_file(path))
 
 
 def _digest_run_file(path: Path) -> str | None:

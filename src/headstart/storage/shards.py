@@ -9,15 +9,19 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from headstart.errors import RunFailed
 from headstart.storage.files import write_whole
+from headstart.storage.stamps import share_until_changed
 
 log = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
+
+KNOWN = 100_000  # shards that a process remembers as sound
 
 
 class Format(Protocol[Content]):
@@ -78,7 +82,7 @@ class Shards(Generic[Content]):
         for path in sorted(self.folder.glob(f"*{self.format.suffix}")):
             try:
                 content = self.format.load(path)
-                sound = self.format.digest(content) == path.name.removesuffix(self.format.suffix)
+                sound = share_until_changed("sound", path, partial(self._is_sound, path, content), KNOWN)
             except FileNotFoundError:  # somebody cleared the cache meanwhile
                 continue
             except (OSError, ValueError):
@@ -87,6 +91,9 @@ class Shards(Generic[Content]):
                 yield content
             else:
                 log.warning("%s", self.damaged.format(path=path))
+
+    def _is_sound(self, path: Path, content: Content) -> bool:
+        return self.format.digest(content) == path.name.removesuffix(self.format.suffix)
 
     def write(self, content: Content) -> None:
         """Add a shard. Where that is impossible, such as on a full disk, a warning is logged and the run goes on."""

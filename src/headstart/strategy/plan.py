@@ -13,6 +13,7 @@ from headstart.errors import UserError
 from headstart.models.depths import find_stages
 from headstart.models.head import find_head, name_head
 from headstart.models.modes import has_statistics
+from headstart.runtime import shared
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +69,7 @@ def plan_phases(model: nn.Module, phases: Mapping[str, PhaseConfig]) -> list[Pha
     Raises:
         UserError: a parameter that no rule covers, a rule that matches nothing, a phase in which nothing learns.
     """
-    parameters = list_parameters(model)
+    parameters = shared.derive(model, "parameters", None, lambda: list_parameters(model))
     planned = []
     for name, config in phases.items():
         where = f"strategy.phases.{name}.rates"

@@ -190,6 +190,13 @@ def _head_width(head: Any) -> int | None:
     return int(head.weight[0].numel())
 
 
+@torch.no_grad()
+def _find_width(model: Any, split: NetworkSplit, example: Tensor) -> int:
+    """How many features the network's head gets for an image."""
+    key = (split.at, example.shape)
+    return int(derive(model, "width", key, lambda: split.prefix.eval()(example).flatten(1).shape[1]))
+
+
 def _make_probe_route(model: Any, phase: Phase, split: NetworkSplit | None, example: Tensor, views: int) -> FittedHead:
     """The route of a probe, which is fitted on the input of the network's head or on several pooled stages."""
     assert phase.config.probe is not None
@@ -199,9 +206,8 @@ def _make_probe_route(model: Any, phase: Phase, split: NetworkSplit | None, exam
         stages = Stages(model, layers, probe.poolings)
         columns = stages.find_columns(example)
         return FittedHead(NetworkSplit(stages, model.get_classifier(), ", ".join(stages.names)), probe, views, columns)
-    with torch.no_grad():
-        found = None if split is None else split.prefix.eval()(example).flatten(1).shape[1]
-    if split is None or found != _head_width(model.get_classifier()):
+    width = None if split is None else _find_width(model, split, example)
+    if split is None or width != _head_width(model.get_classifier()):
         key = f"strategy.phases.{phase.name}"
         raise UserError(
             f"{key}.probe: {type(model).__name__} cannot be split before a head of one layer; train it by gradient: "

@@ -129,8 +129,8 @@ def _name_probe(probe: Any) -> str:
 def _save_head(context: Context, phase: Phase, route: FittedHead, fit: ProbeFit) -> str | None:
     """Copy a fitted head into the network, or write it to a file of its own; returns the digest of that file.
 
-    All processes then load what the first one wrote. Scores (of `Ridge`) are scaled to logits in the network, because a
-    phase that follows minimises the cross-entropy of what they are.
+    Further processes then load what the first one wrote. Scores (of `Ridge`) are scaled to logits in the network,
+    because a phase that follows minimises the cross-entropy of what they are.
     """
     head: Any = context.model.get_classifier()
     fitted = fit.head
@@ -149,5 +149,6 @@ def _save_head(context: Context, phase: Phase, route: FittedHead, fit: ProbeFit)
         if separate:
             head_file.save(fitted, context.probe_head)
     comm.barrier()
-    weights.load(context.model, best)
+    if not comm.is_first():
+        weights.load(context.model, best)
     return weights.digest_file(context.probe_head) if separate else None

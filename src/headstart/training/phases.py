@@ -13,7 +13,7 @@ from headstart.distributed import comm
 from headstart.errors import UserError
 from headstart.features.extractor import Extractor
 from headstart.models import weights
-from headstart.runtime import signals
+from headstart.runtime import shared, signals
 from headstart.storage import checkpoints
 from headstart.strategy.plan import Phase, freeze
 from headstart.strategy.route import FittedHead, Route
@@ -78,7 +78,12 @@ def _check_selection(context: Context) -> None:
 def fit_phase(context: Context, phase: Phase, index: int, route: Route) -> FittedPhase:
     """Fit one phase; afterwards `context.model` has the weights that were best on validation."""
     freeze(context.model, phase)
-    before = weights.digest_tensors(_list_frozen_tensors(context.model, phase))
+    before = shared.derive(
+        context.model,
+        "frozen",
+        phase.trainable,
+        lambda: weights.digest_tensors(_list_frozen_tensors(context.model, phase)),
+    )
     if isinstance(route, FittedHead):
         from headstart.training.head import fit_head
 
