@@ -29,14 +29,16 @@ def server() -> Iterator[Server]:
     made.die()
 
 
-def publish(cwd: Path, server: Server, *options: str) -> subprocess.CompletedProcess[str]:
+def publish(
+    cwd: Path, server: Server, *options: str, studies: tuple[str, ...] = ("demo",)
+) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     own = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "k" * 40, "HOME": str(cwd)}
-    return fork_server.run("compare", "demo", "--wandb", *options, cwd=cwd, env=kept | own)
+    return fork_server.run("compare", *studies, "--wandb", *options, cwd=cwd, env=kept | own)
 
 
-def write_study(cwd: Path) -> None:
-    for folder in write_demo(cwd / "outputs"):
+def write_study(cwd: Path, study: str = "demo") -> None:
+    for folder in write_demo(cwd / "outputs", study):
         text = (folder / "config.yaml").read_text()
         (folder / "config.yaml").write_text(text.replace("wandb: false", "wandb: true\n  project: p"))
 
@@ -98,12 +100,30 @@ def test_charts_are_logged_and_shown(tmp_path: Path, server: Server) -> None:
     write_study(tmp_path)
     done = publish(tmp_path, server)
     assert done.returncode == 0, done.stderr
-    run = server.runs["demo-charts"]
+    ((name, run),) = server.runs.items()
+    assert re.fullmatch("demo-charts-[0-9a-f]{6}", name), "studies of one name in two output folders never share it"
     (point,) = run.history
     charts = [name for name in point if name.startswith("charts/")]
     assert charts
     (report,) = [view for view in server.views.values() if view["type"] == "runs"]
-    assert set(charts) <= set(list_texts(report["spec"]))
+    assert {*charts, run.config["charts"]} <= set(list_texts(report["spec"]))
+    assert publish(tmp_path, server).returncode == 0
+    assert list(server.runs) == [name]
+
+
+@pytest.mark.slow
+def test_studies_side_by_side_show_the_runs_of_each(tmp_path: Path, server: Server) -> None:
+    studies = ("demo", "other+1")
+    for study in studies:
+        write_study(tmp_path, study)
+    done = publish(tmp_path, server, "--no-plots", studies=studies)
+    assert done.returncode == 0, done.stderr
+    assert len(server.views) == 2
+    for view in server.views.values():
+        spec = view["spec"] if isinstance(view["spec"], str) else json.dumps(view["spec"])
+        found = re.findall(r'"name": ?"study"[^]]*?"value": ?(\[[^]]*\])', spec)
+        assert found, spec
+        assert {tuple(json.loads(text)) for text in found} == {studies}
 
 
 def test_a_study_without_wandb_says_so(tmp_path: Path, server: Server) -> None:
