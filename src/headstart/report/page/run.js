@@ -55,6 +55,7 @@ function addPhases(run) {
   table.append(top, body);
   const box = make("div", undefined, { className: "scroll", tabIndex: 0 });
   box.append(table);
+  watchWidth(box);
   dialog.append(make("h3", "Strategy"), box);
 }
 
