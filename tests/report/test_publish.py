@@ -15,7 +15,10 @@ import pytest
 import fork_server
 from conftest import compose
 from headstart.config.flat import flatten, name_key
-from study_files import write_demo
+from headstart.report.study.groups import compare
+from headstart.report.study.read import read
+from headstart.report.wandb.dashboard import choose_group
+from study_files import write_demo, write_run
 from wandb_server import Server
 
 GOLDEN = Path(__file__).parent / "wandb_views.json"
@@ -93,6 +96,16 @@ def test_columns_are_named_as_the_runs_are(tmp_path: Path) -> None:
     paths = ("optimizer.lr", "optimizer._target_", "scheduler.sched", "data.train_per_class", "strategy.phases.all.lr")
     assert [name_key(path) for path in paths] == ["lr", "optimizer", "scheduler", "n_per_class", "strategy_phases"]
     assert not [name_key(path) for path in (*paths, "model.args.drop_rate") if name_key(path) not in known]
+
+
+def test_curves_are_of_what_differs(tmp_path: Path) -> None:
+    """Of one strategy on several networks, one curve of all runs would tell nothing."""
+    for model in ("efficientnet_lite0", "resnet18"):
+        write_run(tmp_path, model=model)
+        write_run(tmp_path, "rates", changes={"optimizer.lr": len(model) / 100})
+    found = [choose_group(compare(read(tmp_path / study))) for study in ("demo", "rates")]
+    write_run(tmp_path, strategy="scratch")
+    assert [*found, choose_group(compare(read(tmp_path / "demo")))] == ["model", "lr", "strategy"]
 
 
 @pytest.mark.slow

@@ -47,13 +47,14 @@ def make_workspace(comparison: Comparison, entity: str, project: str) -> Any:
     import wandb_workspaces.workspaces as ws
 
     score, studies = f"test/{comparison.metric.name}", list_studies(comparison)
+    curves = choose_group(comparison)
     columns = [f"config:{key}.value" for key in list_keys(comparison)] + [f"summary:{name}" for name in NUMBERS]
     return ws.Workspace(
         entity=entity,
         project=project,
         name=_name_view(studies),
         sections=[
-            ws.Section(name="Curves by strategy (mean and standard error)", panels=make_curves(), is_open=True),
+            ws.Section(name=f"Curves by {curves} (mean and standard error)", panels=make_curves(curves), is_open=True),
             ws.Section(name="Score against cost", panels=_make_costs(score), is_open=True),
             ws.Section(name="Mistakes", panels=[wr.MediaBrowser(media_keys=["test/confusion"])], is_open=False),
         ],
@@ -110,7 +111,7 @@ def make_report(findings: Findings, entity: str, project: str, charts: list[str]
             wr.MarkdownBlock(write_table(comparison)),
             *shown,
             wr.H2("Curves and cost"),
-            wr.PanelGrid(runsets=[runs], panels=[*make_curves(), *_make_costs(score)]),
+            wr.PanelGrid(runsets=[runs], panels=[*make_curves(choose_group(comparison)), *_make_costs(score)]),
             wr.H2("Mistakes"),
             wr.PanelGrid(
                 runsets=[runs],
@@ -123,8 +124,15 @@ def make_report(findings: Findings, entity: str, project: str, charts: list[str]
     )
 
 
-def make_curves() -> list[Any]:
-    """One panel for each curve: a line for each strategy with a band over its runs."""
+def choose_group(comparison: Comparison) -> str:
+    """The setting whose values have a line each: the strategy, or the first other one that differs if it does not."""
+    if len({group.strategy for group in comparison.groups}) > 1:
+        return "strategy"
+    return next((key for key in list_keys(comparison) if key not in ("strategy", "seed")), "strategy")
+
+
+def make_curves(setting: str) -> list[Any]:
+    """One panel for each curve: a line for each value of a setting with a band over its runs."""
     import wandb_workspaces.reports.v2 as wr
 
     return [
@@ -132,7 +140,7 @@ def make_curves() -> list[Any]:
             title=name,
             x="epoch",
             y=[name],
-            groupby=wr.Config("strategy"),
+            groupby=wr.Config(setting),
             groupby_aggfunc="mean",
             groupby_rangefunc="stderr",
             max_runs_to_show=MOST_RUNS,
