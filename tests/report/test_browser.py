@@ -18,10 +18,12 @@ from headstart.report.charts.render import make_spec
 from headstart.report.charts.scatter import list_ticks
 from headstart.report.charts.tables import Table, list_costs, list_curves, list_scores
 from headstart.report.page.single_rows import plot_calibration, plot_confusions
+from headstart.report.page.store import kind_of
 from headstart.report.page.two_rows import list_classes, plot_classes, plot_verdicts
 from headstart.report.stats.contrast import Contrast, contrasts
 from headstart.report.stats.families import families
 from headstart.report.stats.worth import SECONDS
+from headstart.report.study.columns import COLUMNS
 from headstart.report.study.groups import compare
 from headstart.report.study.read import read
 from report.browser import BROWSER, DRAW, opened
@@ -101,6 +103,10 @@ def test_the_script_writes_numbers_as_python_does(tab: Any) -> None:
     pairs = [pair for row in tab.evaluate(cells) for pair in row if pair]
     assert len(pairs) > 30
     assert [pair for pair in pairs if pair[0] != pair[1]] == []
+    values = [0.0, 0.0314, 0.341, 1.0, 11.94, 901.0, 5999.0, 12_810.0, 3_383_818.0]
+    for column in COLUMNS:
+        found = tab.evaluate("([kind, values]) => values.map(writers[kind])", [kind_of(column), values])
+        assert found == [column.write(value) for value in values], column.name
 
 
 def test_a_subset_has_its_own_numbers_and_says_so(tab: Any, outputs: Path) -> None:
@@ -333,7 +339,8 @@ def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps(result | known))
     (run / "figures").mkdir()
-    Image.new("RGB", (1600, 400), "red").save(run / "figures" / "why.png")
+    for name in ("why.png", "confusion.png"):
+        Image.new("RGB", (1600, 400), "red").save(run / "figures" / name)
     made(tmp_path)
     with opened(browser, tmp_path / "demo/report/index.html", viewport={"width": 800, "height": 800}) as (tab, said):
         tab.evaluate("openRun(study.runs[0])")
@@ -343,7 +350,8 @@ def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser
         loaded = "[...document.querySelectorAll('#run .cards img')].map(each => each.complete && each.naturalWidth)"
         assert tab.evaluate(loaded) == [128] * (len(links) // 2)
         assert tab.evaluate("document.querySelector('#run .figures img').naturalWidth") == 800
-        assert tab.evaluate("document.querySelector('#run .figures a').href").endswith("/figures/why.png")
+        (own,) = tab.evaluate("[...document.querySelectorAll('#run .figures a')].map(a => a.href)")
+        assert own.endswith("/figures/why.png"), "the page draws the confusion matrix itself"
         assert "says <img src=x onerror=alert(1)> (50 %)" in tab.inner_text("#run .cards li >> nth=0")
         files = {unquote(urlparse(href).path): text for href, text in links}
         assert len(files) >= 2

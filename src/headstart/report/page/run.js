@@ -85,7 +85,7 @@ function addFigures(run) {
     line.append(link);
     list.append(line);
   }
-  dialog.append(make("h3", "What headstart visualize made of it"), list);
+  dialog.append(make("h3", "Pictures in its folder"), list);
 }
 
 async function addCharts(run, pictures) {
