@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 import torch
 from PIL import Image
 
+import headstart
 from headstart.errors import UserError
 from headstart.predict.network import Network
 from headstart.predict.prediction import Prediction, find_top
+from headstart.tracking.wandb_artifacts import FILES
 from predict.runs import digits, load, make_run
 
 SLOW = pytest.mark.slow
@@ -176,3 +179,18 @@ def test_of_equal_values_the_first_class_comes_first(top: int) -> None:
     expected = np.argsort(-logits.numpy(), axis=1, kind="stable")[:, :top]
     assert order.tolist() == expected.tolist()
     assert np.array_equal(values.numpy(), np.take_along_axis(logits.numpy(), expected, 1))
+
+
+@pytest.mark.parametrize("kind", ["fine-tuned", "fitted"])
+def test_what_wandb_keeps_of_a_run_is_a_whole_network(kind: str, tmp_path: Path) -> None:
+    """The files of the artifact of `logger.artifacts=model`, downloaded elsewhere."""
+    run = make_run(kind).folder
+    for name in FILES:
+        if (run / name).is_file():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(run / name, tmp_path / name)
+    images = sorted(map(str, digits().rglob("*.png")))[:5]
+    found = [
+        probabilities(network, network.predict(images, top=10)) for network in (load(kind), headstart.load(tmp_path))
+    ]
+    assert np.abs(found[0] - found[1]).max() <= 1e-6

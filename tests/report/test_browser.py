@@ -15,12 +15,15 @@ import yaml
 from PIL import Image
 
 from headstart.report.charts.render import make_spec
+from headstart.report.charts.scatter import list_ticks
 from headstart.report.charts.tables import Table, list_costs, list_curves, list_scores
 from headstart.report.page.single_rows import plot_calibration, plot_confusions
+from headstart.report.page.store import kind_of
 from headstart.report.page.two_rows import list_classes, plot_classes, plot_verdicts
 from headstart.report.stats.contrast import Contrast, contrasts
 from headstart.report.stats.families import families
 from headstart.report.stats.worth import SECONDS
+from headstart.report.study.columns import COLUMNS
 from headstart.report.study.groups import compare
 from headstart.report.study.read import read
 from report.browser import BROWSER, DRAW, opened
@@ -89,12 +92,21 @@ def test_the_script_computes_what_python_does(tab: Any, outputs: Path) -> None:
         assert theirs["y"] == pytest.approx(ours["y"], abs=1e-3), "accuracies by epoch are kept with five digits"
 
 
+@pytest.mark.parametrize("span", [(14.8, 24.0), (8.0, 25.0), (90.0, 130.0), (50.0, 4000.0), (0.21, 0.29)])
+def test_the_script_has_the_ticks_that_python_has(span: tuple[float, float], tab: Any) -> None:
+    assert tab.evaluate("span => ticksOf(span, 'duration')", list(span)) == pytest.approx(list_ticks(span, "seconds"))
+
+
 def test_the_script_writes_numbers_as_python_does(tab: Any) -> None:
     cells = """[...document.querySelectorAll('#summary tbody tr')].map(row => [...row.cells].map((cell, at) =>
         columnNames[at] ? [cell.textContent, cellOf(+row.dataset.id, columnNames[at], cell.textContent)[0]] : null))"""
     pairs = [pair for row in tab.evaluate(cells) for pair in row if pair]
     assert len(pairs) > 30
     assert [pair for pair in pairs if pair[0] != pair[1]] == []
+    values = [0.0, 0.0314, 0.341, 1.0, 11.94, 901.0, 5999.0, 12_810.0, 3_383_818.0]
+    for column in COLUMNS:
+        found = tab.evaluate("([kind, values]) => values.map(writers[kind])", [kind_of(column), values])
+        assert found == [column.write(value) for value in values], column.name
 
 
 def test_a_subset_has_its_own_numbers_and_says_so(tab: Any, outputs: Path) -> None:
@@ -208,6 +220,11 @@ def test_a_run_opens_to_what_it_did(tab: Any) -> None:
     tab.click("#runs tr:has-text('-finetune-') >> nth=0 >> a")
     assert "headstart train strategy=finetune seed=0 epochs=8" in tab.inner_text("#run pre")
     tab.wait_for_selector("#run .chart svg >> nth=1")
+    tab.set_viewport_size({"width": 360, "height": 900})
+    tab.wait_for_function(
+        "document.querySelector('#run .scroll').matches('.more')"
+    )  # a wide table says that it goes on
+    tab.set_viewport_size({"width": 1200, "height": 900})
     assert tab.get_attribute("#run a >> nth=0", "href").startswith("../efficientnet_lite0-finetune-digits-s0-")
     tab.keyboard.press("Escape")
     assert not tab.is_visible("#run")
@@ -240,8 +257,8 @@ OVERLAPS = """() => { const found = [];
       .filter(text => text.textContent.trim() && Number(getComputedStyle(text).opacity) > 0)
       .filter(text => text.getAttribute('opacity') !== '0')
       .map(text => [text.textContent, text.getBoundingClientRect()]);
-    const points = [...svg.querySelectorAll('.mark-symbol.role-mark path')]
-      .map(path => ['a mark', path.getBoundingClientRect()]);
+    const points = [...svg.querySelectorAll('.mark-symbol.role-mark path, .mark-rule.role-mark line')]
+      .map(path => ['a mark or bar', path.getBoundingClientRect()]);
     const inside = box => ({left: box.left + 1, right: box.right - 1, top: box.top + 2, bottom: box.bottom - 2});
     texts.forEach(([one, a], at) => [...texts.slice(at + 1), ...points].forEach(([other, b]) => {
       const p = inside(a), q = inside(b);
@@ -264,6 +281,10 @@ def test_no_label_lies_on_another_or_on_a_mark_and_small_ones_are_legible(width:
     assert tab.evaluate(OVERLAPS) == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert min(tab.evaluate(SIZES)) >= 9.9
+    above = """[...document.querySelectorAll('figure[data-kind=reliability] svg.marks')].map(svg => {
+        const all = [...svg.querySelectorAll('.role-axis-grid line')].map(line => line.getBoundingClientRect().top);
+        return svg.querySelector('.mark-text.role-mark text').getBoundingClientRect().bottom <= Math.min(...all); })"""
+    assert set(tab.evaluate(above)) == {True}, "calibration errors stand above the plot"
     tab.set_viewport_size({"width": 1200, "height": 900})
     tab.evaluate(DRAW)
 
@@ -287,6 +308,20 @@ def test_axe_finds_nothing(scheme: str, width: int, tab: Any) -> None:
     assert told == {}
 
 
+def test_a_print_is_light_and_no_table_is_cut(tab: Any) -> None:
+    """On A4, of which 718 pixels are between the margins, with the colours of a reader whose screen is dark."""
+    tab.set_viewport_size({"width": 718, "height": 900})
+    tab.emulate_media(media="print", color_scheme="dark")
+    wide = """[...document.querySelectorAll('.scroll')].filter(box => box.checkVisibility()
+        && box.scrollWidth > box.clientWidth + 1).map(box => box.getAttribute('aria-label'))"""
+    hints = "[...document.querySelectorAll('.scroll')].map(box => getComputedStyle(box, '::before').content)"
+    assert tab.evaluate(wide) == []
+    assert set(tab.evaluate(hints)) == {"none"}
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    tab.emulate_media(media="screen", color_scheme="light")
+    tab.set_viewport_size({"width": 1200, "height": 900})
+
+
 def test_without_a_script_the_decision_the_table_and_the_first_charts_are_there(browser: Any, outputs: Path) -> None:
     with opened(browser, outputs / "demo/report/index.html", java_script_enabled=False) as (tab, said):
         assert "Take finetune" in tab.inner_text("p.decision")
@@ -304,7 +339,8 @@ def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser
     result = json.loads((run / "result.json").read_text())
     (run / "result.json").write_text(json.dumps(result | known))
     (run / "figures").mkdir()
-    Image.new("RGB", (1600, 400), "red").save(run / "figures" / "why.png")
+    for name in ("why.png", "confusion.png"):
+        Image.new("RGB", (1600, 400), "red").save(run / "figures" / name)
     made(tmp_path)
     with opened(browser, tmp_path / "demo/report/index.html", viewport={"width": 800, "height": 800}) as (tab, said):
         tab.evaluate("openRun(study.runs[0])")
@@ -314,7 +350,8 @@ def test_a_run_shows_its_mistakes_with_pictures_that_link_to_their_files(browser
         loaded = "[...document.querySelectorAll('#run .cards img')].map(each => each.complete && each.naturalWidth)"
         assert tab.evaluate(loaded) == [128] * (len(links) // 2)
         assert tab.evaluate("document.querySelector('#run .figures img').naturalWidth") == 800
-        assert tab.evaluate("document.querySelector('#run .figures a').href").endswith("/figures/why.png")
+        (own,) = tab.evaluate("[...document.querySelectorAll('#run .figures a')].map(a => a.href)")
+        assert own.endswith("/figures/why.png"), "the page draws the confusion matrix itself"
         assert "says <img src=x onerror=alert(1)> (50 %)" in tab.inner_text("#run .cards li >> nth=0")
         files = {unquote(urlparse(href).path): text for href, text in links}
         assert len(files) >= 2
@@ -337,6 +374,10 @@ def test_any_name_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
         tab.evaluate("openRun(study.runs[0])")
         assert tab.text_content("#run pre").startswith("headstart train 'strategy.note=")
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+        tab.evaluate("document.getElementById('run').close()")
+        tab.set_viewport_size({"width": 1200, "height": 800})
+        cut = "(box => box.scrollWidth - box.clientWidth)(document.getElementById('summary').parentElement)"
+        assert tab.evaluate(cut) == 0, "a long name leaves the numbers beside it in sight"
         # differences between rows are those of the seeds that are kept, and none of these is tested
         tab.evaluate("async () => { kept[seedDim].delete(1); await filter(); await settled; }")
         drawn = "figures.find(figure => figure.kind === 'pairs').views[0].data('pairs')"

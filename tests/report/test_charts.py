@@ -97,6 +97,8 @@ def test_a_title_is_no_expression() -> None:
 
 
 def test_ticks_are_round() -> None:
-    assert list_ticks((8.0, 25.0), "seconds") == [10.0, 20.0]
+    assert list_ticks((8.0, 25.0), "seconds") == [10.0, 15.0, 20.0, 25.0]
+    assert list_ticks((14.8, 24.0), "seconds") == [16.0, 18.0, 20.0, 22.0, 24.0], "one number is no axis"
+    assert list_ticks((0.21, 0.29), "gmacs") == [0.22, 0.24, 0.26, 0.28]
     assert list_ticks((50.0, 4000.0), "seconds") == [60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0]
     assert list_ticks((9e3, 5e6), "count") == [10_000, 50_000, 200_000, 1_000_000, 5_000_000]

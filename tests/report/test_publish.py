@@ -15,7 +15,10 @@ import pytest
 import fork_server
 from conftest import compose
 from headstart.config.flat import flatten, name_key
-from study_files import write_demo
+from headstart.report.study.groups import compare
+from headstart.report.study.read import read
+from headstart.report.wandb.dashboard import choose_group
+from study_files import write_demo, write_run
 from wandb_server import Server
 
 GOLDEN = Path(__file__).parent / "wandb_views.json"
@@ -29,14 +32,16 @@ def server() -> Iterator[Server]:
     made.die()
 
 
-def publish(cwd: Path, server: Server, *options: str) -> subprocess.CompletedProcess[str]:
+def publish(
+    cwd: Path, server: Server, *options: str, studies: tuple[str, ...] = ("demo",)
+) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     own = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "k" * 40, "HOME": str(cwd)}
-    return fork_server.run("compare", "demo", "--wandb", *options, cwd=cwd, env=kept | own)
+    return fork_server.run("compare", *studies, "--wandb", *options, cwd=cwd, env=kept | own)
 
 
-def write_study(cwd: Path) -> None:
-    for folder in write_demo(cwd / "outputs"):
+def write_study(cwd: Path, study: str = "demo") -> None:
+    for folder in write_demo(cwd / "outputs", study):
         text = (folder / "config.yaml").read_text()
         (folder / "config.yaml").write_text(text.replace("wandb: false", "wandb: true\n  project: p"))
 
@@ -93,17 +98,45 @@ def test_columns_are_named_as_the_runs_are(tmp_path: Path) -> None:
     assert not [name_key(path) for path in (*paths, "model.args.drop_rate") if name_key(path) not in known]
 
 
+def test_curves_are_of_what_differs(tmp_path: Path) -> None:
+    """Of one strategy on several networks, one curve of all runs would tell nothing."""
+    for model in ("efficientnet_lite0", "resnet18"):
+        write_run(tmp_path, model=model)
+        write_run(tmp_path, "rates", changes={"optimizer.lr": len(model) / 100})
+    found = [choose_group(compare(read(tmp_path / study))) for study in ("demo", "rates")]
+    write_run(tmp_path, strategy="scratch")
+    assert [*found, choose_group(compare(read(tmp_path / "demo")))] == ["model", "lr", "strategy"]
+
+
 @pytest.mark.slow
 def test_charts_are_logged_and_shown(tmp_path: Path, server: Server) -> None:
     write_study(tmp_path)
     done = publish(tmp_path, server)
     assert done.returncode == 0, done.stderr
-    run = server.runs["demo-charts"]
+    ((name, run),) = server.runs.items()
+    assert re.fullmatch("demo-charts-[0-9a-f]{6}", name), "studies of one name in two output folders never share it"
     (point,) = run.history
     charts = [name for name in point if name.startswith("charts/")]
     assert charts
     (report,) = [view for view in server.views.values() if view["type"] == "runs"]
-    assert set(charts) <= set(list_texts(report["spec"]))
+    assert {*charts, run.config["charts"]} <= set(list_texts(report["spec"]))
+    assert publish(tmp_path, server).returncode == 0
+    assert list(server.runs) == [name]
+
+
+@pytest.mark.slow
+def test_studies_side_by_side_show_the_runs_of_each(tmp_path: Path, server: Server) -> None:
+    studies = ("demo", "other+1")
+    for study in studies:
+        write_study(tmp_path, study)
+    done = publish(tmp_path, server, "--no-plots", studies=studies)
+    assert done.returncode == 0, done.stderr
+    assert len(server.views) == 2
+    for view in server.views.values():
+        spec = view["spec"] if isinstance(view["spec"], str) else json.dumps(view["spec"])
+        found = re.findall(r'"name": ?"study"[^]]*?"value": ?(\[[^]]*\])', spec)
+        assert found, spec
+        assert {tuple(json.loads(text)) for text in found} == {studies}
 
 
 def test_a_study_without_wandb_says_so(tmp_path: Path, server: Server) -> None:

@@ -24,10 +24,16 @@ def test_only_completed_runs_count(outputs: Path, capsys: pytest.CaptureFixture[
     running = write_run(outputs, seed=4, skill=0.1)
     (running / "result.json").unlink()
     (running / "state.json").write_text(json.dumps({"status": "running"}))
+    broken = write_run(outputs, seed=5)
+    (broken / "result.json").unlink()
+    state = {"status": "failed", "error": "UserError: <b>a.png</b> cannot be read\nmore"}
+    (broken / "state.json").write_text(json.dumps(state))
     compared(outputs, "demo")
     (row,) = table(outputs)
     assert row["seeds"] == "0 1"
-    assert "not counted: 1 cut off or still running, 1 failed, 1 running" in capsys.readouterr().out
+    assert "not counted: 1 cut off or still running, 2 failed, 1 running" in capsys.readouterr().out
+    page = (outputs / "demo/report/index.html").read_text("utf-8")
+    assert f"{broken.name} (failed: UserError: &lt;b&gt;a.png&lt;/b&gt; cannot be read)" in page
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headstart.cli.compare import main
 from headstart.report import watch as module
 from headstart.report.watch import take_fingerprint, watch
+from report.browser import BROWSER, PATIENCE_MS
 from report.studies import compared
 from study_files import write_run
 
@@ -66,6 +68,36 @@ def test_watch_waits_for_the_first_run_and_ends_with_a_plain_page(
     assert "1 completed runs: " in said
     assert 'watchForNewer("' not in (tmp_path / "demo/report/index.html").read_text("utf-8")
     assert not (tmp_path / "demo/report/stamp.js").exists()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="Debian's chromium is not installed")
+def test_an_open_page_loads_the_newer_one_unless_it_is_being_read(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path)
+    page, tabs = tmp_path / "demo/report/index.html", [browser.new_page(), browser.new_page()]
+    rows = "document.querySelectorAll('#summary tbody tr').length"
+
+    def open_and_complete_another() -> None:
+        for tab in tabs:
+            tab.set_default_timeout(PATIENCE_MS)
+            tab.goto(page.as_uri())
+        tabs[1].keyboard.press("ArrowDown")
+        write_run(tmp_path, strategy="scratch")
+
+    def look() -> None:
+        tabs[0].wait_for_function(f"{rows} === 2")
+        tabs[1].wait_for_selector("#newer:not([hidden])")
+        assert tabs[1].evaluate(rows) == 1
+        tabs[1].click("#newer a")
+        tabs[1].wait_for_function(f"{rows} === 2")
+        raise KeyboardInterrupt
+
+    steps = iter([open_and_complete_another, look])
+    monkeypatch.setattr(module.watch, "__defaults__", (lambda _: next(steps)(),))
+    assert main(["demo", "--output-dir", str(tmp_path), "--watch", "--no-plots"]) == 0
+    for tab in tabs:
+        tab.close()
 
 
 def test_studies_stand_side_by_side_and_their_runs_are_no_seeds_of_one_row(

@@ -215,3 +215,21 @@ def test_code_of_ones_own_counts_by_its_digest_alone() -> None:
     assert compute_identity(config, DIGESTS) == compute_identity(CONFIG, DIGESTS)
     changed = {compute_identity(config, DIGESTS | {"code": code}) for code in ("one", "two")}
     assert len(changed | {compute_identity(config, DIGESTS)}) == 3
+
+
+def test_a_run_keeps_its_id_in_trackers_until_it_begins_anew_or_elsewhere(tmp_path: Path) -> None:
+    """Of one config in two output folders, and of a run and its rerun, trackers have two runs."""
+
+    def begin(folder: str, rerun: bool = False) -> str:
+        with runs.lock_run(CONFIG | {"output_dir": str(tmp_path / folder)}, DIGESTS) as run:
+            run.begin(CONFIG, [], rerun)
+            return run.id
+
+    first = begin("here")
+    assert begin("here") == first, "an interrupted attempt goes on"
+    elsewhere = begin("there")
+    with runs.lock_run(CONFIG | {"output_dir": str(tmp_path / "here")}, DIGESTS) as run:
+        run.complete({"status": "completed"})
+    again = begin("here", rerun=True)
+    assert len({first, elsewhere, again}) == 3
+    assert {text.rpartition("-")[0] for text in (first, elsewhere, again)} == {first.rpartition("-")[0]}

@@ -40,7 +40,9 @@ def draw_confusion(labels: Sequence[int], predicted: Sequence[int], classes: Seq
     font = load_font(classes if count <= NAMED else (), 11)
     drawable = name_what_cannot_be_drawn(classes, font) if count <= NAMED else []
     names = [name if len(name) <= 18 else f"{name[:17]}…" for name in drawable]
-    margin = int(max((font.getlength(name) for name in names), default=30)) + 16
+    corner, small = "true ↓\npredicted →", load_font((), 9)
+    widths = [font.getlength(name) for name in names]
+    margin = int(max([small.getlength(corner.splitlines()[1]), *widths])) + 16
     shades = np.outer(share.ravel(), np.array([8, 48, 107]) - 255.0) + 255
     grid = Image.fromarray(shades.astype(np.uint8).reshape(count, count, 3)).resize((cell * count,) * 2, 0)
     picture = Image.new("RGB", (grid.width + margin + 10, grid.height + margin + 10), "white")
@@ -57,5 +59,5 @@ def draw_confusion(labels: Sequence[int], predicted: Sequence[int], classes: Seq
             ink = "white" if share[i, j] > 0.5 else "black"
             centre = margin + cell * j + cell // 2, middle
             draw.text(centre, str(counts[i, j]), fill=ink, font=font, anchor="mm")
-    draw.text((4, 2), "true ↓\npredicted →", fill="#555555", font=load_font((), 9))
+    draw.text((4, 2), corner, fill="#555555", font=small)
     return picture

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Of the run's folder: what `headstart predict` and `model.weights=run:FOLDER` read.
-FILES = ("checkpoints/best.safetensors", "probe.safetensors", "config.yaml", "overrides.yaml")
+# Of the run's folder: what `headstart predict`, `headstart export` and `model.weights=run:FOLDER` read.
+FILES = ("checkpoints/best.safetensors", "probe.safetensors", "config.yaml", "overrides.yaml", "result.json")
 FACTS = ("study", "model", "strategy", "data", "weights", "seed", "config_hash", "folder")
 
 

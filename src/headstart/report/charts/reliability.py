@@ -6,6 +6,7 @@ from typing import Any
 from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import MUTED, compose, list_tips
 
+TITLE_OFFSET = 7  # pixels above the line of text that stands above the plot
 SURE, RIGHT = "confidence, %", "accuracy, % (bars: images, %)"
 
 
@@ -15,7 +16,7 @@ def draw_reliability(bins: Sequence[dict[str, Any]], look: tuple[str, str], titl
     Args:
         bins: `from` and `to` (the limits), `sure`, `right` and `share` (of images), all in %; `few` for a hollow mark.
         look: the row's colour and shape.
-        told: lines in the upper left corner.
+        told: sentences between the title and the plot, where no mark is.
     """
     colour, shape = look
     whole = alt.Scale(domain=[0, 100], nice=False)
@@ -26,7 +27,7 @@ def draw_reliability(bins: Sequence[dict[str, Any]], look: tuple[str, str], titl
     told_of = {"sure:Q": "confidence", "right:Q": "accuracy", "share:Q": "images, %"}
     tips = list_tips(*((field, name, ".1f") for field, name in told_of.items()))
     diagonal = alt.Chart(alt.NamedData("ideal")).mark_line(color=MUTED, strokeDash=[5, 4], strokeWidth=1.2, aria=False)
-    words = alt.Chart(alt.NamedData("told")).mark_text(align="left", baseline="top", dx=8, dy=4, lineBreak="\n")
+    words = alt.Chart(alt.NamedData("told")).mark_text(align="left", baseline="bottom", dy=-7)
     layers = [
         base.mark_rect(color=colour, opacity=0.25, aria=False).encode(
             x=alt.X("from:Q", title=SURE, scale=whole),
@@ -45,5 +46,6 @@ def draw_reliability(bins: Sequence[dict[str, Any]], look: tuple[str, str], titl
         words.encode(x=alt.value(0), y=alt.value(0), text="text:N"),
     ]
     ideal = [{"sure": end, "right": end} for end in (0, 100)]
-    data = {"bins": list(bins), "ideal": ideal, "told": [{"text": "\n".join(told)}]}
-    return compose(layers, data, 300, f"Reliability diagram of {title}", title)
+    data = {"bins": list(bins), "ideal": ideal, "told": [{"text": ", ".join(told)}]}
+    chart = compose(layers, data, 300, f"Reliability diagram of {title}")
+    return chart.properties(title=alt.TitleParams(title, offset=TITLE_OFFSET))

@@ -41,7 +41,7 @@ def _guard_titles(node: Any) -> Any:
     if not isinstance(node, dict):
         return node
     return {
-        key: part.replace("\\", "\u2216") if key == "title" and isinstance(part, str) else _guard_titles(part)
+        key: part.replace("\\", "\u2216") if key in ("title", "text") and isinstance(part, str) else _guard_titles(part)
         for key, part in node.items()
     }
 

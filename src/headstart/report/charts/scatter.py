@@ -12,7 +12,7 @@ HEIGHT = 380
 WIDTHS = {1: 560, 2: 340}  # of the plot in a picture, by how many panels stand side by side; of more, 220
 NUMBERS = {  # how an axis writes a number, by what it counts
     "seconds": "datum.value < 100 ? format(datum.value, '~g') + ' s' : datum.value < 6000 ? "
-    "format(datum.value / 60, '.2~g') + ' min' : format(datum.value / 3600, '.2~g') + ' h'",
+    "format(datum.value / 60, '.3~g') + ' min' : format(datum.value / 3600, '.2~g') + ' h'",
     "gmacs": "format(datum.value * 1e9, '~s')",
     "count": "format(datum.value, '~s')",
     "plain": "format(datum.value, '~g')",
@@ -156,11 +156,17 @@ TIMES = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, *(3600 * hours for 
 
 
 def list_ticks(span: tuple[float, float], number: str) -> list[float]:
-    """Round numbers on a logarithmic axis, about seven of them; those of time are whole minutes and hours."""
+    """Round numbers on a logarithmic axis, three to seven of them; those of time are whole minutes and hours.
+
+    Where fewer than three of 1, 2, 5 times a power of ten lie on the axis, they are even steps.
+    """
     low, high = span
     digits = (1, 2, 5) if high / low < 1000 else (1,)
     steps = [digit * 10.0**power for power in range(-6, 16) for digit in digits]
     if number == "seconds":
         steps = [step for step in steps if step < 1] + list(map(float, TIMES))
     found = [step for step in steps if low <= step <= high]
+    if len(found) < 3 and (sizes := [step for step in steps if 3 * step <= high - low]):
+        step = sizes[-1]
+        found = [float(f"{at * step:.12g}") for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
     return found[:: -(-len(found) // 7)] if found else [float(f"{math.sqrt(low * high):.2g}")]

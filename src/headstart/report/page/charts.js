@@ -12,7 +12,7 @@ function placeLabels(spec) {
   const text = spec.marks.find(mark => mark.name === "labels_marks");
   if (!text) return spec;
   text.from = { data: "points_marks" };
-  text.encode = { update: { text: { signal: "datum.datum.tag || ''" }, fill: { value: "#1f2328" }, fontSize: { value: 11.5 }, limit: { value: 190 } } };
+  text.encode = { update: { text: { signal: "datum.datum.tag || ''" }, fill: { value: "#1f2328" }, fontSize: { value: 11.5 }, limit: { signal: "clamp(width / 3, 190, 300)" } } };
   text.transform = [{
     type: "label", size: { signal: "[width + 5, height]" }, anchor: ["right", "left", "top", "bottom", "top-right", "top-left", "bottom-right", "bottom-left"],
     offset: [4, 4, 4, 4, 2, 2, 2, 2], avoidBaseMark: true, avoidMarks: spec.marks.filter(mark => /^(bars|dots|front)/.test(mark.name)).map(mark => mark.name),
@@ -56,6 +56,7 @@ function dress(spec, width) {
     channel.legend.columns = Math.max(1, Math.floor((width - 60) / (7 * letters + 40)));
     channel.legend.labelLimit = Math.max(110, Math.min(340, width - 190));
   }
+  if (spec.title) spec.title = { ...(spec.title.text ? spec.title : { text: spec.title }), limit: width - 24 };
   spec.config = { ...spec.config, background: null, font: getComputedStyle(document.body).fontFamily, aria: true };
   return spec;
 }
@@ -64,14 +65,16 @@ function ticksOf([low, high], kind) {
   const digits = high / low < 1000 ? [1, 2, 5] : [1], hours = [1, 2, 5, 10, 20, 50, 100].map(hour => 3600 * hour);
   let steps = [...Array(22).keys()].flatMap(at => digits.map(digit => digit * 10 ** (at - 6)));
   if (kind === "duration") steps = [...steps.filter(step => step < 1), 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, ...hours];
-  const found = steps.filter(step => low <= step && step <= high);
+  let found = steps.filter(step => low <= step && step <= high);
+  const step = steps.filter(size => 3 * size <= high - low).pop(), first = Math.ceil(low / step);
+  if (found.length < 3 && step) found = [...Array(Math.floor(high / step) - first + 1).keys()].map(at => Number(((first + at) * step).toPrecision(12)));
   return found.length ? found.filter((_, at) => at % Math.ceil(found.length / 7) === 0) : [Number(Math.sqrt(low * high).toPrecision(2))];
 }
 
 // Other axes for the chart of cost: titles, limits and how numbers are written.
 function setAxes(spec, figure, tables) {
   const column = columnOf(figure.cost), worth = columnOf(figure.worth);
-  const write = { duration: "datum.value < 100 ? format(datum.value, '~g') + ' s' : datum.value < 6000 ? format(datum.value / 60, '.2~g') + ' min' : format(datum.value / 3600, '.2~g') + ' h'",
+  const write = { duration: "datum.value < 100 ? format(datum.value, '~g') + ' s' : datum.value < 6000 ? format(datum.value / 60, '.3~g') + ' min' : format(datum.value / 3600, '.2~g') + ' h'",
     macs: "format(datum.value * 1e9, '~s')", short: "format(datum.value, '~g')", count: "format(datum.value, '~s')" };
   const ends = tables.points.flatMap(point => [point.y, point.low, point.high]).concat(tables.dots.map(dot => dot.y)).filter(value => value !== null);
   const room = 0.1 * (Math.max(...ends) - Math.min(...ends)) || 1;

@@ -109,7 +109,8 @@ def budgets_section(table: Table, families: list[Family], *, drawn: bool) -> Sec
         advised = {family.task: advice(table.comparison, family, SECONDS) for family in families}
         points = [f"{task}. {text}" for task, text in advised.items() if text]
     if not any(points):
-        return Section(title, "No run says what it took.", [])
+        alone = len(table.comparison.groups) == 1
+        return Section(title, "There is one row only." if alone else "No run says what it took.", [])
     caption = (
         f"The best mean {metric.title} for a limit on time, multiply-adds or trained parameters; by the means alone, so"
         " look above for what is shown."

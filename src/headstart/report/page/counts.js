@@ -63,8 +63,8 @@ function reliabilityTables(row) {
   });
   const error = writers.percent(total(sure.map((sum, at) => Math.abs(sum - right[at]))) / every);
   const seeds = place.ece === undefined ? null : summarize(runs.map(run => valueOf(run, "ece")));
-  const told = runs.length === 1 ? [`ECE ${error} %`] : [`ECE ${error} % pooled`, ...(seeds ? [`ECE ${writers.percent(seeds.mean)} % mean of seeds`] : [])];
-  return { bins, told: [{ text: told.join("\n") }] };
+  const told = runs.length === 1 ? [`ECE ${error} %`] : [`ECE ${error} % pooled`, ...(seeds ? [`${writers.percent(seeds.mean)} % mean of seeds`] : [])];
+  return { bins, told: [{ text: told.join(", ") }] };
 }
 
 // Recall of two rows by class and seed, and the paired difference; null without a common seed.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SIDE = 128  # pixels of a picture's longer side
 COARSE = 3  # an image is shown with visible pixels if it is so many times smaller than its picture
 QUALITY = 82  # of WebP
-ENDINGS = (".png", ".webp", ".html")  # of the figures that `headstart visualize` leaves in a run's folder
+ENDINGS = (".png", ".webp", ".html")  # of the figures in a run's folder
 FIGURE_SIDE = 800  # pixels of a small picture of one, at most
 MOST_FIGURES = 60  # with a picture on a page; of more figures there are links only
 MOST_PIXELS = 50_000_000  # of a file that is opened
@@ -166,9 +167,14 @@ class OwnFigures:
     def __init__(self, report: Path, *, pictures: bool) -> None:
         self._report, self._left = report, MOST_FIGURES if pictures else 0
 
-    def of(self, run: Run) -> dict[str, list[list[str]]]:
-        """The run's figures: name, link, and the picture as a data URI, which is empty where there is none."""
+    def of(self, run: Run, drawn: Sequence[str] = ()) -> dict[str, list[list[str]]]:
+        """The run's figures: name, link, and the picture as a data URI, which is empty where there is none.
+
+        Args:
+            drawn: the names of those that the page draws itself.
+        """
         paths = sorted(path for path in (run.folder / "figures").glob("*") if path.suffix.lower() in ENDINGS)
+        paths = [path for path in paths if path.name not in drawn]
         found = [[path.name, make_link(path, self._report), self._draw(path)] for path in paths]
         return {"figures": found} if found else {}
 

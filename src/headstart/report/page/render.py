@@ -95,6 +95,7 @@ def night_rules(table: Table) -> str:
     looks = {table.palette.colour(group) for group in table.comparison.groups}
     used = sorted({*COLOURS, *looks, BASELINE, AHEAD, BEHIND, OPEN})
     pairs = {**{colour: brighten(colour) for colour in used}, INK: "#e6e8eb", MUTED: "#a3adb8", RULE: "#343a42"}
+    pairs["white"] = "#15181c"  # hollow marks: the page's paper
     return "\n".join(
         f'  svg [{kind}="{colour}" i] {{ {kind}: {night}; }}'
         for colour, night in pairs.items()

@@ -55,6 +55,7 @@ function addPhases(run) {
   table.append(top, body);
   const box = make("div", undefined, { className: "scroll", tabIndex: 0 });
   box.append(table);
+  watchWidth(box);
   dialog.append(make("h3", "Strategy"), box);
 }
 
@@ -84,7 +85,7 @@ function addFigures(run) {
     line.append(link);
     list.append(line);
   }
-  dialog.append(make("h3", "What headstart visualize made of it"), list);
+  dialog.append(make("h3", "Pictures in its folder"), list);
 }
 
 async function addCharts(run, pictures) {

@@ -62,7 +62,7 @@ def _plot_reliability(table: Table, group: Group, found: Reliability, place: int
     seeds = group.over_runs(lambda run: run.number("test.ece"))
     several = len(group.runs) > 1
     told = [f"ECE {percent(found.error)} %{' pooled' if several else ''}"]
-    told += [f"ECE {percent(seeds.mean)} % mean of seeds"] if seeds is not None and several else []
+    told += [f"{percent(seeds.mean)} % mean of seeds"] if seeds is not None and several else []
     look = table.palette.colour(group), table.palette.shape(group)
     chart = draw_reliability(bins, look, shorten(label, 46), told)
     name, alt = name_file("reliability", place, label), f"Reliability diagram of {label}"

@@ -26,15 +26,13 @@ from headstart.report.study.columns import Column
 from headstart.report.study.groups import Comparison, Group, natural, plain, student_t
 from headstart.report.study.read import Run
 
-KINDS = {"nll": "nats", "seconds": "duration", "gmacs": "short", "training_gmacs": "macs"}
 WHOLE_MATRIX, MOST_PAIRS = 16, 60  # classes up to which each run has its confusion; of more, its largest confusions
 MOST_CLASSES = 1000
-COUNTS = ("epochs", "params_trainable", "params_total", "backbone_forwards")
 
 
 def kind_of(column: Column) -> str:
-    """How a column's numbers are written."""
-    return "count" if column.name in COUNTS else KINDS.get(column.name, "percent")
+    """How a column's numbers are written: the name of a function that the page's script has too."""
+    return column.write.__name__
 
 
 def link(run: Run, report: Path) -> str:
@@ -75,7 +73,8 @@ def make_store(
         }
         if run.overrides is not None:
             found["command"] = shlex.join(["headstart", "train", *run.overrides])
-        found |= counts.of(group, run) | mistakes.of(run) | figures.of(run)
+        found |= counts.of(group, run) | mistakes.of(run)
+        found |= figures.of(run, drawn=("confusion.png",) if "confusion" in found else ())
         return found | ({"wandb": run.wandb_id} if run.wandb_id else {})
 
     return {

@@ -99,8 +99,9 @@ if (bar) {
 function hint(box) {
   box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 4);
 }
-document.querySelectorAll(".scroll").forEach(box => {
+function watchWidth(box) {
   hint(box);
   box.addEventListener("scroll", () => hint(box), { passive: true });
   new ResizeObserver(() => hint(box)).observe(box);
-});
+}
+document.querySelectorAll(".scroll").forEach(watchWidth);

@@ -84,7 +84,9 @@ def plot_classes(table: Table, contrast: Contrast, place: int, name: str) -> Plo
     drawn = [change.label for change in shown]
     by_seed_ = [score_classes([runs[side] for runs in pair.runs]) for side in (0, 1)]
     spread = [100 * float(value) for side in by_seed_ if side for value in side.recall[:, drawn].ravel()]
-    looks = Looks(_two_labels(table, pair), table.palette.two(pair.one, pair.other), ["circle", "square"])
+    own = [table.palette.shape(side) for side in (pair.one, pair.other)]
+    shapes = own if own[0] != own[1] else ["circle", "square"]
+    looks = Looks(_two_labels(table, pair), table.palette.two(pair.one, pair.other), shapes)
     chart = draw_classes(changes, looks, percent_limits(spread))  # room for each subset of seeds
     caption, every = f"{name}. {_classes_in_words(contrast)}", len(contrast.classes)
     caption += f" The {ALL_SHOWN} most changed of {every} classes." if every > len(shown) else ""

@@ -56,6 +56,16 @@ def count(value: float) -> str:
     return f"{value:.0f}" if value == round(value) else f"{value:.1f}"
 
 
+def nats(value: float) -> str:
+    """A loss, three digits after the point."""
+    return f"{value:.3f}"
+
+
+def short(value: float) -> str:
+    """A number of three digits, never with an exponent: 0.0314, 1240."""
+    return f"{float(f'{value:.3g}'):.10g}"
+
+
 def macs(value: float) -> str:
     """Multiply-adds, given in units of 10^9: 812 M, 12.8 G, 3.4 T, 1.2 P; 0 is 0."""
     if value == 0:
@@ -152,7 +162,7 @@ COLUMNS = (
         "Negative log-likelihood of the right class in nats; less is better; not known where a probe gives no"
         " probabilities.",
         "test.nll",
-        "{:.3f}".format,
+        nats,
     ),
     _loss(
         "ece",
@@ -166,7 +176,7 @@ COLUMNS = (
         "NLL cal.",
         "NLL at the temperature that was fitted on validation images; not known where the head was refitted on them.",
         "calibration.test.nll",
-        "{:.3f}".format,
+        nats,
     ),
     _loss(
         "ece_calibrated",
@@ -194,7 +204,7 @@ COLUMNS = (
     ),
     Column("params_trainable", "trainable", "Parameters that any phase trained.", _at("params.trainable"), count),
     Column("params_total", "params", "All parameters of the network.", _at("params.total"), count),
-    Column("gmacs", "GMACs", "10⁹ multiply-adds for one image.", _at("gmacs"), "{:.3g}".format),
+    Column("gmacs", "GMACs", "10⁹ multiply-adds for one image.", _at("gmacs"), short),
     Column(
         "training_gmacs",
         "training MACs",

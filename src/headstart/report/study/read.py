@@ -148,9 +148,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A run folder that does not count, its kind (failed, running, cut off, unreadable), and the detail if
-    any.
-    """
+    """A run folder that does not count, its kind (failed, running, cut off, unreadable), and the detail if any."""
 
     name: str
     kind: str
@@ -184,7 +182,7 @@ def read_run(folder: Path) -> Run | Skipped:
     """Read one run folder."""
     path, name = folder / "result.json", escape_controls(folder.name)
     if not path.exists():
-        return Skipped(name, _describe_unfinished(folder))
+        return _describe_unfinished(folder)
     try:
         result = configs.load_json(path)
     except (ValueError, OSError, RecursionError) as error:
@@ -209,12 +207,18 @@ def _drop_top5(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**result, **{part: {**numbers, "top5": None} for part, numbers in parts.items()}}
 
 
-def _describe_unfinished(folder: Path) -> str:
+def _describe_unfinished(folder: Path) -> Skipped:
+    """A run without a result, with the first line of the error that ended it."""
+    name = escape_controls(folder.name)
     try:
-        status = configs.load_json(folder / "state.json").get("status")
+        state = configs.load_json(folder / "state.json")
     except (ValueError, OSError, RecursionError):
-        status = None
-    return status if status in ("failed", "running", "pruned") else "cut off or still running"
+        state = {}
+    status, error = state.get("status"), state.get("error")
+    if status not in ("failed", "running", "pruned"):
+        return Skipped(name, "cut off or still running")
+    first = error.partition("\n")[0] if status == "failed" and isinstance(error, str) else ""
+    return Skipped(name, status, escape_controls(first))
 
 
 def run_folders(study: Path) -> Iterator[Path]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from headstart.storage.files import write_text
 
 if TYPE_CHECKING:
     from headstart.report.page.findings import Findings
-    from headstart.report.study.read import Run
+    from headstart.report.study.read import Run, Study
 
 IDS = "wandb.json"
 MOST_CHARTS = 12
@@ -43,13 +44,16 @@ def publish(findings: Findings, report: Path) -> list[str]:
     project, entity = find_place(study.runs)
     try:
         entity = entity or str(wandb.Api().default_entity)
-        ids = read_ids(study.folder / IDS, entity, project)
-        charts = _send_charts(study.name, study.folder, entity, project, sorted(report.glob("*.png"))[:MOST_CHARTS])
+        ids = read_ids(study.folder / IDS, entity, project) | {"entity": entity, "project": project}
+        ids.setdefault("charts", f"{study.folder.name}-charts-{secrets.token_hex(3)}")  # its own in each output folder
+        _write_ids(study.folder, ids)
+        charts = _send_charts(study, ids, sorted(report.glob("*.png"))[:MOST_CHARTS])
         workspace = make_workspace(findings.comparison, entity, project)
         set_view(workspace, ids)
         workspace.save()
         ids |= get_view(workspace)
-        made = make_report(findings, entity, project, charts)
+        _write_ids(study.folder, ids)
+        made = make_report(findings, entity, project, charts, ids["charts"])
         made.id = ids.get("report", "")
         made.save()
         ids |= {"report": made.id}
@@ -58,7 +62,7 @@ def publish(findings: Findings, report: Path) -> list[str]:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunFailed(f"--wandb: W&B did not take the view and the report of {study.name}: {reason}") from error
-    write_text(study.folder / IDS, json.dumps(ids | {"entity": entity, "project": project}, indent=1) + "\n")
+    _write_ids(study.folder, ids)
     return [str(workspace.url), str(made.url)]
 
 
@@ -84,7 +88,11 @@ def read_ids(path: Path, entity: str, project: str) -> dict[str, str]:
     return {}
 
 
-def _send_charts(study: str, folder: Path, entity: str, project: str, pictures: Sequence[Path]) -> list[str]:
+def _write_ids(folder: Path, ids: Mapping[str, str]) -> None:
+    write_text(folder / IDS, json.dumps(ids, indent=1) + "\n")
+
+
+def _send_charts(study: Study, ids: Mapping[str, str], pictures: Sequence[Path]) -> list[str]:
     """Log the charts of the page to a run of their own, which the report's panels show; returns their names."""
     if not pictures:
         return []
@@ -94,8 +102,9 @@ def _send_charts(study: str, folder: Path, entity: str, project: str, pictures: 
     from headstart.tracking.wandb_settings import QUIET
 
     quiet: Any = wandb.Settings(**QUIET)
-    about: dict[str, Any] = {**fit_names(f"{study}-charts", f"{study} charts", study), "job_type": CHARTS}
-    run = wandb.init(**about, config={"study": study}, entity=entity, project=project, dir=str(folder), settings=quiet)
+    about: dict[str, Any] = {**fit_names(ids["charts"], f"{study.name} charts", study.name), "job_type": CHARTS}
+    where: dict[str, Any] = {"entity": ids["entity"], "project": ids["project"], "dir": str(study.folder)}
+    run = wandb.init(**about, **where, config={"study": study.name, "charts": ids["charts"]}, settings=quiet)
     images = {f"charts/{path.stem}": wandb.Image(str(path)) for path in pictures}
     run.log(dict(images))
     run.finish()
