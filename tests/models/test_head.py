@@ -53,7 +53,7 @@ def test_a_network_is_used_or_refused_in_words(name: str, words: str) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_every_network_of_timm_is_used_or_refused_in_words() -> None:
-    """About 5 minutes of one core: an outline takes 0.2 s."""
+    """About 2 minutes of one core."""
     known = timm.list_models()
     said = {name: outcome(name) for name in known}
     strange = {name: words for name, words in said.items() if words and not any(part in words for part in SAID)}
