@@ -41,5 +41,7 @@ def test_tensors_with_values_are_filled_as_ever() -> None:
 
 
 def test_an_initialisation_that_asks_for_a_matrix_is_refused() -> None:
-    with without_values(), pytest.raises(ValueError, match="fewer than 2 dimensions"):
-        nn.init.kaiming_normal_(nn.Parameter(torch.empty(3)))
+    with without_values():
+        for initialise in (nn.init.kaiming_uniform_, nn.init.kaiming_normal_):
+            with pytest.raises(ValueError, match="fewer than 2 dimensions"):
+                initialise(nn.Parameter(torch.empty(3)))

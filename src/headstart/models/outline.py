@@ -10,12 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-_STEPS = ("normal_", "uniform_", "trunc_normal_", "erfinv_", "clamp_", "fill_", "zero_", "mul_", "add_", "div_", "sub_")
-_INITS = ("normal_", "uniform_", "trunc_normal_", "constant_", "ones_", "zeros_", "kaiming_normal_", "kaiming_uniform_")
-_FILLING = frozenset(
-    [getattr(Tensor, name) for name in _STEPS if hasattr(Tensor, name)]
-    + [getattr(nn.init, name) for name in (*_INITS, "xavier_normal_", "xavier_uniform_")]
-)
+_STEPS = ("normal_", "uniform_", "erfinv_", "clamp_", "fill_", "zero_", "mul_", "add_", "div_", "sub_")
+_INITS = ("normal_", "uniform_", "constant_", "kaiming_uniform_")  # those of torch that a mode gets to see as one call
+_FILLING = frozenset([*(getattr(Tensor, name) for name in _STEPS), *(getattr(nn.init, name) for name in _INITS)])
 
 
 class _SkipFilling(TorchFunctionMode):
