@@ -24,6 +24,7 @@ from headstart.config.schema import PhaseConfig
 from headstart.errors import UserError
 from headstart.models import factory, weights
 from headstart.models.modes import train_mode
+from headstart.models.outline import without_values
 from headstart.strategy import plan
 
 STRATEGIES = sorted(path.stem for path in (resolvers.config_folder() / "strategy").glob("*.yaml"))
@@ -91,7 +92,7 @@ class Anatomy:
 
 @lru_cache(maxsize=1)
 def outline(family: str) -> torch.nn.Module:
-    with torch.device("meta"):
+    with without_values():
         return timm.create_model(family, num_classes=10)
 
 

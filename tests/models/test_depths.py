@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import timm
-import torch
 
 from headstart.models import architectures  # noqa: F401
+from headstart.models.outline import without_values
 from headstart.strategy import plan
 
 # by depth, from the head (ten outputs) to the stem: layers, of more than three the first and the last, and parameters
@@ -238,7 +238,7 @@ BRANCHES = ("features", "stages", "blocks", "layers", "head")  # of these the se
 
 def tabulate(name: str) -> list[tuple[str, int, bool]]:
     """The layers of each depth, its parameters, and whether it has a weight matrix."""
-    with torch.device("meta"):
+    with without_values():
         model = timm.create_model(name, num_classes=10)
     shapes = {key: parameter.ndim for key, parameter in model.named_parameters()}
     depths: dict[int, list[plan.Parameter]] = {}

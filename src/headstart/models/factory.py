@@ -86,10 +86,10 @@ def read_external_config(config: ModelConfig) -> tuple[Any, dict[str, Any]]:
 
 def build_outline(config: ModelConfig) -> Any:
     """Build the network without memory for weights, with two outputs, to plan a strategy before data is read."""
-    import torch
+    from headstart.models.outline import without_values
 
     def make() -> Any:
-        with torch.device("meta"):
+        with without_values():
             return build(config, num_classes=2)
 
     outline = shared.share("outline", repr((config.name, config.args)), make, most=4)
@@ -206,9 +206,9 @@ def _load_file(config: ModelConfig, path: Path) -> tuple[Any, list[str]]:
     timm translates names of other makers. What is left then is an error, unless only the head is missing, or tensors
     are left over that belong to no layer of the network.
     """
-    import torch
+    from headstart.models.outline import without_values
 
-    with torch.device("meta"):
+    with without_values():
         model = build(config)
     content, notes = read_tensors(path)
     state, left_out, by_order = checkpoint.rename_tensors(content, model, path)

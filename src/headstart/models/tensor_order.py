@@ -58,8 +58,9 @@ def _find_torchvision(state: Mapping[str, Tensor]) -> Any:
 
     Its head may have been replaced: the last weight and bias are not compared.
     """
-    import torch
     from torchvision import models
+
+    from headstart.models.outline import without_values
 
     learnt = [tensor for name, tensor in state.items() if not name.endswith(STATISTICS)]
     if len(learnt) < 2 or learnt[-2].ndim != 2:
@@ -68,7 +69,7 @@ def _find_torchvision(state: Mapping[str, Tensor]) -> Any:
     published = sum(tensor.numel() for tensor in learnt) + (1000 - outputs) * (width + 1)
     for name in models.list_models(module=models):
         if models.get_model_weights(name).DEFAULT.meta["num_params"] == published:
-            with torch.device("meta"):
+            with without_values():
                 shapes = {key: value.shape for key, value in models.get_model(name, weights=None).state_dict().items()}
             if list(shapes) == list(state):
                 return models.get_model(name, weights=None, num_classes=outputs)

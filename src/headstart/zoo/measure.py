@@ -18,6 +18,7 @@ import torch
 from headstart.config.schema import HardwareConfig
 from headstart.errors import UserError, nearest_names
 from headstart.models import cost
+from headstart.models.outline import without_values
 from headstart.models.published import LITE_PACKAGES, top1
 from headstart.models.published_files import find_cached
 from headstart.models.weights import locate
@@ -92,7 +93,7 @@ def _find_here(name: str, cfg: dict[str, Any]) -> str:
 def _build_outline(name: str) -> Any:
     """Build the network without memory for weights, if that is possible."""
     try:
-        with torch.device("meta"):
+        with without_values():
             return timm.create_model(name)
     except Exception:
         return timm.create_model(name)

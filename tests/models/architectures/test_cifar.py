@@ -13,6 +13,7 @@ from headstart.config.schema import ModelConfig, PhaseConfig
 from headstart.errors import UserError
 from headstart.models import architectures, factory, fold, split  # noqa: F401
 from headstart.models.architectures.residual import ORDERS
+from headstart.models.outline import without_values
 from headstart.strategy import plan
 
 PUBLISHED = {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85, 110: 1.7, 164: 1.7}  # M (He et al. 2015, Table 6; 2016)
@@ -21,7 +22,7 @@ COUNTED = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962, 1
 
 @cache
 def outline(name: str, **options: object) -> nn.Module:
-    with torch.device("meta"):
+    with without_values():
         return timm.create_model(name, **options)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from headstart.models import architectures, fold, split  # noqa: F401
 from headstart.models.architectures.densenet_cifar import DenseLayer, DenseNetCifar
+from headstart.models.outline import without_values
 
 
 def small(**options: float) -> DenseNetCifar:
@@ -29,7 +30,7 @@ def small(**options: float) -> DenseNetCifar:
     ],
 )
 def test_parameters_are_the_papers(name: str, options: dict, printed: float, exact: int | None) -> None:
-    with torch.device("meta"):
+    with without_values():
         model = timm.create_model(name, num_classes=10, **options)
     count = sum(parameter.numel() for parameter in model.parameters())
     assert round(count / 1e6, 1) == printed
@@ -39,7 +40,7 @@ def test_parameters_are_the_papers(name: str, options: dict, printed: float, exa
 @pytest.mark.parametrize(("bottleneck", "compression"), [(False, 1.0), (True, 0.5), (False, 0.5), (True, 1.0)])
 def test_each_layer_sees_all_earlier_maps_of_its_block(bottleneck: bool, compression: float) -> None:
     depth, growth = 40, 6
-    with torch.device("meta"):
+    with without_values():
         model = timm.create_model(
             "densenet_cifar", depth=depth, growth=growth, bottleneck=bottleneck, compression=compression
         )

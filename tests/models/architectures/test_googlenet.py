@@ -16,6 +16,7 @@ from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
 from headstart.models import architectures, factory, preprocessing, split  # noqa: F401
 from headstart.models.modes import train_mode
+from headstart.models.outline import without_values
 from headstart.strategy import plan
 from models.networks import trainable
 
@@ -44,7 +45,7 @@ PRINTED_OTHERWISE = {"conv1", "inception4c", "inception4d", "inception5a", "ince
 
 
 def meta(**options: Any) -> Any:
-    with torch.device("meta"):
+    with without_values():
         return timm.create_model("googlenet", **options)
 
 

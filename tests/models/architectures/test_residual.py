@@ -12,6 +12,7 @@ from torch import nn
 
 from headstart.models import architectures, tracing  # noqa: F401
 from headstart.models.architectures.residual import ORDERS, Subsample
+from headstart.models.outline import without_values
 
 N, R, C = "BatchNorm2d", "ReLU", "Conv2d"
 ADDED = {  # what the shortcut path passes in a block that keeps the shape (He et al. 2016, Fig. 4)
@@ -31,7 +32,7 @@ BRANCH = {
 
 
 def outline(name: str, **options: object) -> nn.Module:
-    with torch.device("meta"):
+    with without_values():
         return timm.create_model(name, **options)
 
 

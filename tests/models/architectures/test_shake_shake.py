@@ -12,6 +12,7 @@ from headstart.errors import UserError
 from headstart.models import architectures, factory, fold, split  # noqa: F401
 from headstart.models.architectures.shake_shake import MODES, Mix, ShakeShake, ShiftedSkip
 from headstart.models.modes import train_mode
+from headstart.models.outline import without_values
 from headstart.strategy import plan
 
 PUBLISHED = {32: (2.9, 2_923_162), 64: (11.7, 11_653_978), 96: (26.2, 26_192_922)}  # M (Gastaldi 2017)
@@ -29,7 +30,7 @@ def shares(mix: ShakeShake, n: int = 8) -> tuple[torch.Tensor, torch.Tensor, tor
 
 @pytest.mark.parametrize("width", PUBLISHED)
 def test_parameters_are_the_published(width: int) -> None:
-    with torch.device("meta"):
+    with without_values():
         model = timm.create_model(f"shake_shake_26_2x{width}d")
     published, counted = PUBLISHED[width]
     total = sum(parameter.numel() for parameter in model.parameters())
@@ -42,7 +43,7 @@ def test_parameters_are_the_published(width: int) -> None:
 
 @pytest.mark.parametrize(("width", "base"), [(0.25, 8), (0.5, 16), (2, 64), (0.01, 2)])
 def test_width_multiplies_the_channels(width: float, base: int) -> None:
-    with torch.device("meta"):
+    with without_values():
         model = timm.create_model("shake_shake_26_2x32d", width=width).eval()
         assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
     assert [info["num_chs"] for info in model.feature_info] == [base, 2 * base, 4 * base]
@@ -118,7 +119,7 @@ def test_the_skip_sees_two_different_pixels() -> None:
 
 
 def test_skips_are_identities_where_the_shape_stays() -> None:
-    with torch.device("meta"):
+    with without_values():
         model = timm.create_model("shake_shake_26_2x32d")
     kinds = [[type(block.shortcut).__name__ for block in stage] for stage in model.stages]
     assert kinds == [["ShiftedSkip"] + ["Identity"] * 3] * 3
@@ -126,7 +127,7 @@ def test_skips_are_identities_where_the_shape_stays() -> None:
 
 @pytest.mark.parametrize("side", [28, 32, 48, 64])
 def test_sizes(side: int) -> None:
-    with torch.device("meta"):
+    with without_values():
         model = timm.create_model("shake_shake_26_2x32d", num_classes=3, in_chans=1).eval()
         x = torch.zeros(2, 1, side, side)
         assert model(x).shape == (2, 3)

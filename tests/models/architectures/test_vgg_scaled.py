@@ -12,11 +12,12 @@ from torch import nn
 from headstart.config.schema import ModelConfig
 from headstart.errors import UserError
 from headstart.models import architectures, factory, split  # noqa: F401
+from headstart.models.outline import without_values
 from models.networks import RULES, trainable
 
 
 def meta(name: str, **options: Any) -> Any:
-    with torch.device("meta"):
+    with without_values():
         return timm.create_model(name, **options)
 
 

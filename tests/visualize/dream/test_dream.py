@@ -143,7 +143,8 @@ def test_sizes_grow_by_the_scale_up_to_the_images_own() -> None:
 @pytest.mark.slow
 def test_twelve_megapixels_fit_into_little_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "headstart", "visualize", "efficientnet_lite0", "dream", "--noise", "4000x3000"]
-    command += ["--octaves", "2", "--steps", "1", "--layers", "blocks.2", "--out", str(tmp_path), "--device", "cpu"]
+    command += ["--octaves", "2", "--octave-scale", "4", "--steps", "1", "--layers", "blocks.2", "--device", "cpu"]
+    command += ["--out", str(tmp_path)]
     code = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:]); "
         "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"

@@ -7,6 +7,7 @@ import timm
 import torch
 
 from headstart.models.head import name_head_tensors
+from headstart.models.outline import without_values
 from headstart.visualize.transfer.depths import has_changed, list_depths, measure_distance
 
 NETWORKS = ("resnet18", "tf_efficientnet_lite0", "densenet121", "vgg11_bn", "convnext_atto", "inception_v3")
@@ -14,7 +15,7 @@ NETWORKS = ("resnet18", "tf_efficientnet_lite0", "densenet121", "vgg11_bn", "con
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def model(request: pytest.FixtureRequest) -> Any:
-    with torch.device("meta"):
+    with without_values():
         return timm.create_model(request.param, num_classes=10)
 
 
@@ -32,7 +33,7 @@ def test_statistics_stand_with_the_weights_of_their_layer(model: Any) -> None:
 
 
 def test_names_of_layers() -> None:
-    with torch.device("meta"):
+    with without_values():
         depths = list_depths(timm.create_model("resnet18", num_classes=10))
     assert [depth.layers for depth in depths] == ["conv1, bn1", "layer1", "layer2", "layer3", "layer4"]
 

@@ -14,35 +14,35 @@ from conftest import compose
 from visualize.runs import train_small
 
 STUDY, SEEDS = "carried", (0, 1, 2)
-DIGITS = (
-    *("data=digits", "data.image_size=64", "data.train_per_class=60", "data.val_fraction=0.5"),
-    *("epochs=12", f"study={STUDY}"),
-)
+SMALL = ("model.name=test_efficientnet", "data.image_size=32", "optimizer.lr=0.003", "logger=csv", "hardware=cpu")
+CLOTHES = ("strategy=scratch", "data=fashion_mnist", "data.train_per_class=100", "data.n_test=100", "epochs=8")
+DIGITS = ("data=digits", "data.train_per_class=80", "data.val_fraction=0.5", "epochs=10")
 
 
-def train(folder: Path, *overrides: str) -> Path:
+def train(folder: Path, study: str, *overrides: str) -> Path:
     from headstart import train
 
-    given = [*DIGITS, "logger=csv", "hardware=cpu", f"output_dir={folder}", *overrides]
+    given = [*SMALL, f"study={study}", f"output_dir={folder}", *overrides]
     result = train.run(compose(*given), given)
     return folder / result["study"] / result["run"]
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_the_recommended_strategy_keeps_the_gain(tmp_path: Path) -> None:
     """Fine-tuning gains on digits; the sentence names the depths; runs that train these alone are as good.
 
-    As good means that `compare`, which counts seeds and test images together, shows no loss.
+    As good means that `compare`, which counts seeds and test images together, shows no loss. The network has learnt
+    clothes before, of which its last depths know too much for digits.
     """
-    tuned, *_ = (train(tmp_path, "strategy=finetune", f"seed={seed}") for seed in SEEDS)
+    digits = (*DIGITS, f"model.weights=run:{train(tmp_path, 'clothes', *CLOTHES)}")
+    tuned, *_ = (train(tmp_path, STUDY, *digits, "strategy=finetune", f"seed={seed}") for seed in SEEDS)
     done = fork_server.run("visualize", str(tuned), "transfer")
     assert (done.returncode, done.stderr) == (0, "")
     (keys,) = re.findall(r"(strategy=partial strategy\.phases\.tail\.rates\.last\.groups=\d) should do", done.stdout)
-    assert int(keys[-1]) < 8  # of 8 depths
+    assert int(keys[-1]) < 6  # of 6 depths
     for seed in SEEDS:
-        train(tmp_path, *keys.split(), f"seed={seed}")
-        train(tmp_path, "strategy=feature_extraction", f"seed={seed}")
+        train(tmp_path, STUDY, *digits, *keys.split(), f"seed={seed}")
+        train(tmp_path, STUDY, *digits, "strategy=feature_extraction", f"seed={seed}")
     pairs = headstart.compare(STUDY, reference="partial", output_dir=tmp_path, plots=False).pairs
     ahead = {pair["row"]: (pair["difference"], pair["half_width"]) for pair in pairs}
     assert ahead.keys() == {"finetune", "feature_extraction"}
