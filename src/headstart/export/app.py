@@ -26,7 +26,8 @@ def write_app(network: Network, folder: Path, *, title: str) -> None:
     import timm
 
     module = find_module(network.name)
-    known = {"module": module, "temperature": network.temperature, "title": title, "count": len(network.classes)}
+    known = {"module": module, "title": title, "count": len(network.classes)}
+    known |= {"temperature": network.temperature, "enough": network.transform.enough}
     write_text(folder / FILES[0], load_template("app.py.txt").render(known) + "\n")
     needed = ["gradio", f"timm>={timm.__version__}", "torch", *([module] if module == "headstart" else [])]
     write_text(folder / FILES[1], "\n".join(needed) + "\n")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.config.environment import hide_in_text
 from headstart.config.words import count, spell_seconds
-from headstart.data.decode import DRAFT
 from headstart.errors import UserError
 from headstart.export import licence as licences
 from headstart.export import lineage, results
@@ -59,7 +58,7 @@ def write(
         "module": find_module(network.name),
         "data": text(config.data.name),
         "side": network.image_size,
-        "enough": DRAFT * network.transform.square.size,
+        "enough": network.transform.enough,
         "classes": network.classes,
         "run": code(run.resolve().name),
         "temperature": network.temperature,

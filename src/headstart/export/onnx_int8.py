@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from headstart.data.decode import DRAFT, decode
+from headstart.data.decode import decode
 from headstart.export import onnx_files, onnx_pixels
 from headstart.tracking import progress
 from headstart.visualize.run_data import read_run_data
@@ -131,13 +131,13 @@ def _measure(network: Network, data: Data, test: Part, whole: Path) -> tuple[flo
     """The accuracies of the graph, which gets images as the run decodes them, and of the run's network."""
     import onnxruntime
 
-    enough = DRAFT * network.transform.square.size
-
     session = onnxruntime.InferenceSession(str(whole), providers=["CPUExecutionProvider"])
     found = np.zeros(len(test), dtype=np.int64)
     with progress.task("testing the 8-bit graph", len(test)) as work:
         for at, row in enumerate(test.rows.tolist()):
-            (shares,) = session.run(None, {onnx_pixels.PIXELS: _as_colour(test.split.images[row], enough)})
+            (shares,) = session.run(
+                None, {onnx_pixels.PIXELS: _as_colour(test.split.images[row], network.transform.enough)}
+            )
             found[at], work.done = shares.argmax(), at + 1
     own = torch.cat([logits.values for logits in network.compute_logits(data.make_reader(test))]).argmax(1).numpy()
     return float((found == test.labels).mean()), float((own == test.labels).mean())
