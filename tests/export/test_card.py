@@ -15,7 +15,7 @@ from scipy import stats
 
 from export.folders import draw_large, export_run, list_snippets, run_without
 from headstart.config.schema import ModelConfig
-from headstart.export import licence, lineage
+from headstart.export import licence, lineage, results
 from headstart.export.lineage import Ancestor
 from headstart.export.markdown import text
 from headstart.export.run import Options, export
@@ -33,12 +33,19 @@ def read_tables(card: str) -> dict[str, list[str]]:
 def test_its_numbers_are_those_of_result_json() -> None:
     card = (export_run("fine-tuned") / "README.md").read_text("utf-8")
     result, rows = make_run("fine-tuned"), read_tables(card)
-    assert rows["accuracy, %"] == [f"{100 * result['test']['accuracy']:.1f}"]
-    assert rows["NLL, nats"] == [
-        f"{value:.3f}" for value in (result["test"]["nll"], result["calibration"]["test"]["nll"])
-    ]
+    own, cool = result["test"], result["calibration"]["test"]
+    for name, title in results.TITLES.items():
+        if name != "nll":  # the table of calibration has a row of this title, too
+            assert rows[title] == [f"{100 * own[name]:.1f}"], name
+    assert f"| NLL, nats | {own['nll']:.3f} |\n" in card
+    assert rows["NLL, nats"] == [f"{each['nll']:.3f}" for each in (own, cool)]
+    assert rows["expected calibration error, 15 bins"] == [f"{100 * each['ece']:.1f} %" for each in (own, cool)]
+    assert f"A temperature of {result['calibration']['temperature']:.4g}, fitted on" in card
     for row in result["per_class"]:
-        assert rows[row["name"]][:2] == [str(row["images"]), f"{100 * row['recall']:.1f} %"]
+        share = {key: "–" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("recall", "precision")}
+        assert rows[row["name"]] == [str(row["images"]), share["recall"], share["precision"]]
+    n = [result[f"n_{part}"] for part in ("train", "val", "test")]
+    assert rows["images"] == [f"{n[0]} for training, {n[1]} for validation, {n[2]} for the test"]
     assert rows["digest of the data"] == [f"`{result['digests']['data']}`"]
     assert "There is one run of these settings" in card
     front = yaml.safe_load(card.split("---")[1])
