@@ -35,6 +35,10 @@ def test_the_graph_prepares_images_as_a_run_does(resize: str, interpolation: str
         assert found.shape == own.shape
         levels = np.abs(found - own) * 255 * np.reshape(transform.input.std, (1, 3, 1, 1))
         assert levels.max() < 0.01, shape
+        grey = image[..., 0]  # a run resizes it with Pillow
+        own = transform.normalize(transform.decode([grey])).numpy()
+        (found,) = session.run(None, {"image": np.repeat(grey[..., None], 3, 2)})
+        assert (np.abs(found - own) * 255 * np.reshape(transform.input.std, (1, 3, 1, 1))).max() < 1.01, shape
 
 
 def test_a_filter_that_onnx_lacks_is_refused_in_words() -> None:
