@@ -10,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
 from headstart.export.run import Options, export
 from predict.runs import make_run
 
@@ -48,6 +51,13 @@ def run_without(code: str, cwd: Path, *names: str, given: str = "") -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def draw_large() -> Image.Image:
+    """A photograph that a run of 32 pixels decodes at half of its size where it is a JPEG file."""
+    photograph = Image.fromarray(load_sample_images().images[0])
+    assert min(photograph.size) >= 4 * 36
+    return photograph
 
 
 def list_snippets(folder: Path) -> list[str]:

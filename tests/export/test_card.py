@@ -13,9 +13,9 @@ import yaml
 from PIL import Image
 from scipy import stats
 
-from export.folders import export_run, list_snippets, run_without
+from export.folders import draw_large, export_run, list_snippets, run_without
 from headstart.config.schema import ModelConfig
-from headstart.export import licence, lineage
+from headstart.export import licence, lineage, results
 from headstart.export.lineage import Ancestor
 from headstart.export.markdown import text
 from headstart.export.run import Options, export
@@ -33,12 +33,19 @@ def read_tables(card: str) -> dict[str, list[str]]:
 def test_its_numbers_are_those_of_result_json() -> None:
     card = (export_run("fine-tuned") / "README.md").read_text("utf-8")
     result, rows = make_run("fine-tuned"), read_tables(card)
-    assert rows["accuracy, %"] == [f"{100 * result['test']['accuracy']:.1f}"]
-    assert rows["NLL, nats"] == [
-        f"{value:.3f}" for value in (result["test"]["nll"], result["calibration"]["test"]["nll"])
-    ]
+    own, cool = result["test"], result["calibration"]["test"]
+    for name, title in results.TITLES.items():
+        if name != "nll":  # the table of calibration has a row of this title, too
+            assert rows[title] == [f"{100 * own[name]:.1f}"], name
+    assert f"| NLL, nats | {own['nll']:.3f} |\n" in card
+    assert rows["NLL, nats"] == [f"{each['nll']:.3f}" for each in (own, cool)]
+    assert rows["expected calibration error, 15 bins"] == [f"{100 * each['ece']:.1f} %" for each in (own, cool)]
+    assert f"A temperature of {result['calibration']['temperature']:.4g}, fitted on" in card
     for row in result["per_class"]:
-        assert rows[row["name"]][:2] == [str(row["images"]), f"{100 * row['recall']:.1f} %"]
+        share = {key: "–" if row[key] is None else f"{100 * row[key]:.1f} %" for key in ("recall", "precision")}
+        assert rows[row["name"]] == [str(row["images"]), share["recall"], share["precision"]]
+    n = [result[f"n_{part}"] for part in ("train", "val", "test")]
+    assert rows["images"] == [f"{n[0]} for training, {n[1]} for validation, {n[2]} for the test"]
     assert rows["digest of the data"] == [f"`{result['digests']['data']}`"]
     assert "There is one run of these settings" in card
     front = yaml.safe_load(card.split("---")[1])
@@ -46,16 +53,31 @@ def test_its_numbers_are_those_of_result_json() -> None:
 
 
 def test_its_code_runs_and_answers_as_the_run(tmp_path: Path) -> None:
-    folder, network = export_run("fine-tuned"), load("fine-tuned")
+    folder, network = export_run("fitted"), load("fitted")
     (snippet,) = list_snippets(folder)
-    picture = sorted(digits().rglob("*.png"))[50]
-    Image.open(picture).convert("RGB").save(tmp_path / "image.jpg", quality=100)
     for path in folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    label, sure = run_without(snippet, tmp_path).split()
-    (found,) = network.predict(tmp_path / "image.jpg", top=1, calibrated=True)
-    assert label == found.labels[0]
-    assert float(sure) == pytest.approx(found.probabilities[0], abs=0.02)
+    for image in (Image.open(sorted(digits().rglob("*.png"))[50]).convert("RGB"), draw_large()):
+        image.save(tmp_path / "image.jpg", quality=100)
+        label, sure = run_without(snippet, tmp_path).split()
+        (found,) = network.predict(tmp_path / "image.jpg", top=1, calibrated=True)
+        assert label == found.labels[0]
+        assert float(sure) == pytest.approx(found.probabilities[0], abs=0.002)
+
+
+def test_a_run_in_between_states_no_licence_and_one_from_scratch_brings_none(
+    run_small: Callable[..., dict], tmp_path: Path
+) -> None:
+    base = ("model=lenet5", "epochs=1")
+    first = run_small(*base, "strategy=scratch")
+    second = run_small(*base, "strategy=finetune", f"model.weights=run:{first['folder']}")
+    chain = lineage.trace(second["folder"])
+    assert [each.words for each in chain] == [f"the run {first['run']} (headstart)", "random weights"]
+    export(second["folder"], tmp_path / "out", Options())
+    card = (tmp_path / "out" / "README.md").read_text("utf-8")
+    assert "Trained from random weights" in card
+    assert "licence unknown" not in card
+    assert card.partition("\n3. ")[2].splitlines()[0] == "random weights"
 
 
 def test_intervals_are_over_the_seeds_of_the_same_settings(run_small: Callable[..., dict], tmp_path: Path) -> None:
@@ -78,7 +100,7 @@ def test_intervals_are_over_the_seeds_of_the_same_settings(run_small: Callable[.
     [
         ("cc-by-nc-4.0", {"license": "cc-by-nc-4.0"}, "forbids commercial use"),
         ("seer-license", {"license": "other", "license_name": "seer-license"}, "`seer-license`"),
-        (None, {"license": "unknown"}, "Unknown: PLACE name none"),
+        (None, {"license": "unknown"}, "Unknown: none is stated by PLACE"),
     ],
 )
 def test_the_licence_is_that_of_the_first_weights(known: str | None, front: dict, words: str) -> None:

@@ -187,7 +187,13 @@ def test_the_temperature_goes_into_the_head_when_asked(run_small: Callable[..., 
         found = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()(images)
         assert torch.allclose(found, network.network(images) / network.temperature, atol=1e-5)
     assert network.temperature != pytest.approx(1, abs=0.02)
-    assert "temperature" not in json.loads((tmp_path / "out" / "config.json").read_text())
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["temperature"] == 1
+    picture = sorted(digits().rglob("*.png"))[50]
+    own, other = (
+        found.predict(picture, calibrated=True)[0] for found in (network, headstart.load(tmp_path / "out", "cpu"))
+    )
+    assert other.labels == own.labels
+    assert other.probabilities == pytest.approx(own.probabilities, abs=1e-5)
     card = (tmp_path / "out" / "README.md").read_text("utf-8")
     assert "The\nweights of the last layer are divided by it" in card
     assert "probabilities = (logits).softmax(0)" in card

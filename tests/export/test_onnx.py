@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 from PIL import Image
 
-from export.folders import export_run, list_snippets, run_without
+from export.folders import draw_large, export_run, list_snippets, run_without
 from headstart.errors import RunFailed, UserError
 from headstart.export import onnx_files, onnx_pixels
 from headstart.export.run import Options, export
@@ -19,7 +19,7 @@ from headstart.models.input import Input
 from headstart.predict.transform import Transform
 from predict.runs import digits, load, make_run
 
-SHAPES = ((1.0, 1.0), (0.6, 1.7), (3.3, 2.1), (1.3, 1.3), (2.9, 0.9), (5.03, 4.1), (0.3, 0.2))
+SHAPES = ((1.0, 1.0), (0.6, 1.7), (3.3, 2.1), (1.3, 1.3), (2.9, 0.9), (5.03, 4.1), (0.3, 0.2), (0.3, 6.1), (7.0, 0.35))
 
 
 @pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
@@ -35,6 +35,10 @@ def test_the_graph_prepares_images_as_a_run_does(resize: str, interpolation: str
         assert found.shape == own.shape
         levels = np.abs(found - own) * 255 * np.reshape(transform.input.std, (1, 3, 1, 1))
         assert levels.max() < 0.01, shape
+        grey = image[..., 0]  # a run resizes it with Pillow
+        own = transform.normalize(transform.decode([grey])).numpy()
+        (found,) = session.run(None, {"image": np.repeat(grey[..., None], 3, 2)})
+        assert (np.abs(found - own) * 255 * np.reshape(transform.input.std, (1, 3, 1, 1))).max() < 1.01, shape
 
 
 def test_a_filter_that_onnx_lacks_is_refused_in_words() -> None:
@@ -48,9 +52,9 @@ def test_the_cards_code_runs_without_torch_and_answers_as_the_run(tmp_path: Path
     _, snippet = list_snippets(folder)
     for path in folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
-    for at, picture in enumerate(sorted(digits().rglob("*.png"))[::40]):
-        with Image.open(picture) as opened:
-            opened.convert("RGB").rotate(at, expand=True).save(tmp_path / "image.jpg")
+    pictures = [Image.open(path).convert("RGB") for path in sorted(digits().rglob("*.png"))[::40]]
+    for at, picture in enumerate([*pictures, draw_large()]):
+        picture.rotate(at, expand=True).save(tmp_path / "image.jpg")
         label, sure = run_without(snippet, tmp_path, "torch", "timm", "torchvision").split()
         (found,) = network.predict(tmp_path / "image.jpg", top=1, calibrated=True)
         assert label == found.labels[0]
@@ -67,7 +71,9 @@ def test_the_cards_code_runs_without_torch_and_answers_as_the_run(tmp_path: Path
 @pytest.mark.slow
 def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = onnx_pixels._resize
-    monkeypatch.setattr(onnx_pixels, "_resize", lambda build, sides, new, _: right(build, sides, new, "bilinear"))
+    monkeypatch.setattr(
+        onnx_pixels, "_resize", lambda build, image, sides, new, _: right(build, image, sides, new, "bilinear")
+    )
     with pytest.raises(RunFailed, match=r"model\.onnx: its probabilities differ"):
         export(Path(make_run("fitted").folder), tmp_path / "out", Options(onnx=True))
     assert list(tmp_path.iterdir()) == []

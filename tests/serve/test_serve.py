@@ -29,18 +29,29 @@ from predict.runs import digits, load, make_run
 from report.browser import BROWSER, PATIENCE_MS
 
 SLOW = pytest.mark.slow
+# headstart in a process that ends at once if it asks for a name or a connection: of this machine or another
+ALONE = """
+import os, runpy, sys
+def refuse(event, given):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        print(event, given, file=sys.stderr, flush=True)
+        os._exit(9)
+sys.addaudithook(refuse)
+runpy.run_module("headstart", run_name="__main__")
+"""
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The address of a page for a run with 40 validation images."""
     folder = make_run("fitted", "data.val_fraction=0.4").folder
-    words = [sys.executable, "-m", "headstart", "serve", str(folder), "--port", "0", "--device", "cpu"]
+    words = [sys.executable, "-c", ALONE, "serve", str(folder), "--port", "0", "--device", "cpu"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
             yield process.stdout.readline().split()[0]
         finally:
+            assert process.poll() is None, "it asked for a connection"
             process.terminate()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headstart.export.card import find_module
 from headstart.export.templates import load_template
@@ -26,7 +26,8 @@ def write_app(network: Network, folder: Path, *, title: str) -> None:
     import timm
 
     module = find_module(network.name)
-    known = {"module": module, "temperature": network.temperature, "title": title, "count": len(network.classes)}
+    known: dict[str, Any] = {"module": module, "title": title, "count": len(network.classes)}
+    known |= {"temperature": network.temperature, "enough": network.transform.enough}
     write_text(folder / FILES[0], load_template("app.py.txt").render(known) + "\n")
     needed = ["gradio", f"timm>={timm.__version__}", "torch", *([module] if module == "headstart" else [])]
     write_text(folder / FILES[1], "\n".join(needed) + "\n")

@@ -10,7 +10,7 @@ from headstart.config.environment import hide_in_text
 from headstart.config.words import count, spell_seconds
 from headstart.errors import UserError
 from headstart.export import licence as licences
-from headstart.export import results
+from headstart.export import lineage, results
 from headstart.export.markdown import code, text
 from headstart.export.templates import load_template
 from headstart.models import preprocessing
@@ -24,7 +24,6 @@ from headstart.strategy.route import choose_route
 
 if TYPE_CHECKING:
     from headstart.config.schema import RunConfig
-    from headstart.export.lineage import Ancestor
     from headstart.export.onnx_int8 import Measured
     from headstart.predict.network import Network
 
@@ -34,7 +33,7 @@ CUT = ("train_per_class", "train_fraction", "n_train", "n_test", "folds", "fold"
 def write(
     run: Path,
     network: Network,
-    ancestors: list[Ancestor],
+    ancestors: list[lineage.Ancestor],
     graphs: Any = None,
     *,
     int8: Measured | None = None,
@@ -51,7 +50,7 @@ def write(
     """
     result, config = read_result(run), read_config(run)
     assert result is not None
-    known = ancestors[-1].licence if ancestors else None
+    known = lineage.derive_licence(ancestors)
     facts = {
         "front": licences.make_front_matter(known, ancestors, front or {}),
         "architecture": text(network.name.partition(".")[0]),
@@ -59,6 +58,7 @@ def write(
         "module": find_module(network.name),
         "data": text(config.data.name),
         "side": network.image_size,
+        "enough": network.transform.enough,
         "classes": network.classes,
         "run": code(run.resolve().name),
         "temperature": network.temperature,
@@ -143,10 +143,12 @@ def _list_limits(network: Network, result: Result) -> list[str]:
     return found
 
 
-def _list_lineage(run: Path, result: Result, ancestors: list[Ancestor]) -> list[str]:
+def _list_lineage(run: Path, result: Result, ancestors: list[lineage.Ancestor]) -> list[str]:
     digest = (result.get("digests") or {}).get("data")
     found = [f"this network: the run {text(run.resolve().name)}, on data of digest `{digest}`"]
     for each in ancestors:
-        known = f", digest `{each.digest}`" if each.digest else ""
-        found.append(f"{text(each.words)}: licence {text(each.licence or 'unknown')}{known}")
-    return found if ancestors else [*found, "random weights"]
+        stated = each is ancestors[-1] and each is not lineage.RANDOM  # runs in between keep the first one's licence
+        facts = [f"licence {text(each.licence or 'unknown')}"] if stated else []
+        facts += [f"digest `{each.digest}`"] if each.digest else []
+        found.append(text(each.words) + ": " * bool(facts) + ", ".join(facts))
+    return found

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from headstart.export.lineage import Ancestor
+from headstart.export.lineage import RANDOM, Ancestor
 
 # Identifiers that the Hugging Face hub knows among those that timm's weights have; another is `other`, with its name.
 KNOWN = frozenset(
@@ -27,7 +26,7 @@ def make_front_matter(licence: str | None, ancestors: list[Ancestor], more: Mapp
         content = {"license": licence} if licence in KNOWN else {"license": "other", "license_name": licence}
     content |= {"library_name": "timm", "pipeline_tag": "image-classification"}
     content["tags"] = ["image-classification", "timm", "headstart"]
-    if ancestors and ancestors[-1].page:
+    if ancestors[-1].page:
         content["base_model"] = ancestors[-1].page
     content |= more
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).rstrip()
@@ -35,7 +34,7 @@ def make_front_matter(licence: str | None, ancestors: list[Ancestor], more: Mapp
 
 def describe(licence: str | None, ancestors: list[Ancestor]) -> str:
     """A sentence or two on the licence."""
-    if not ancestors:
+    if ancestors[-1] is RANDOM:
         return (
             "Trained from random weights, so no earlier weights bring a licence along: its author chooses one, and the "
             "terms of the data count. Until then it is `unknown`."
@@ -43,8 +42,8 @@ def describe(licence: str | None, ancestors: list[Ancestor]) -> str:
     first = ancestors[-1].words
     if licence is None:
         return (
-            f"Unknown: {first} name none. Find out the terms of these weights before you hand them on; being trained "
-            "further does not change them."
+            f"Unknown: none is stated by {first}. Find out the terms of these weights before you hand them on; being "
+            "trained further does not change them."
         )
     limit = " It forbids commercial use, and so does this network's." if "-nc" in licence else ""
     return (

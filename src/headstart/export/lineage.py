@@ -39,8 +39,11 @@ class Ancestor:
     page: str | None = None
 
 
+RANDOM = Ancestor("random weights")  # those of a run from scratch, which bring no licence along
+
+
 def trace(folder: Path) -> list[Ancestor]:
-    """The places that the weights of a run came from, the nearest first; none for a run from scratch."""
+    """The places that the weights of a run came from, the nearest first; the last may be `RANDOM`."""
     found: list[Ancestor] = []
     visited: set[Path] = set()
     here: Path | None = folder
@@ -48,6 +51,7 @@ def trace(folder: Path) -> list[Ancestor]:
         visited.add(here.resolve())
         config = read_config(here)
         if config.strategy.start == "scratch":
+            found.append(RANDOM)
             break
         result = read_result(here)
         digest = None if result is None else (result.get("digests") or {}).get("weights")
@@ -64,7 +68,7 @@ def trace(folder: Path) -> list[Ancestor]:
 
 def derive_licence(ancestors: list[Ancestor]) -> str | None:
     """The licence of the first weights, which those that were trained from them keep; None: it is not known."""
-    return ancestors[-1].licence if ancestors else None
+    return ancestors[-1].licence
 
 
 def _describe(config: ModelConfig, digest: str | None) -> Ancestor:

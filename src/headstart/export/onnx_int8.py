@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from headstart.data.rgb import to_rgb
+from headstart.data.decode import decode
 from headstart.export import onnx_files, onnx_pixels
 from headstart.tracking import progress
 from headstart.visualize.run_data import read_run_data
@@ -128,21 +128,22 @@ def _read(network: Network, data: Data, part: Part) -> Iterator[np.ndarray]:
 
 
 def _measure(network: Network, data: Data, test: Part, whole: Path) -> tuple[float, float]:
-    """The accuracies of the graph, which gets the images as they are, and of the run's network."""
+    """The accuracies of the graph, which gets images as the run decodes them, and of the run's network."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(whole), providers=["CPUExecutionProvider"])
     found = np.zeros(len(test), dtype=np.int64)
     with progress.task("testing the 8-bit graph", len(test)) as work:
         for at, row in enumerate(test.rows.tolist()):
-            (shares,) = session.run(None, {onnx_pixels.PIXELS: _as_colour(test.split.images[row])})
+            (shares,) = session.run(
+                None, {onnx_pixels.PIXELS: _as_colour(test.split.images[row], network.transform.enough)}
+            )
             found[at], work.done = shares.argmax(), at + 1
     own = torch.cat([logits.values for logits in network.compute_logits(data.make_reader(test))]).argmax(1).numpy()
     return float((found == test.labels).mean()), float((own == test.labels).mean())
 
 
-def _as_colour(image: Image.Image | np.ndarray) -> np.ndarray:
-    """An image of a data set as the graph takes it: uint8 [H, W, 3], upright."""
-    if isinstance(image, Image.Image):
-        return np.asarray(to_rgb(image).convert("RGB"))
-    return np.ascontiguousarray(image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2))
+def _as_colour(image: Image.Image | np.ndarray, enough: int) -> np.ndarray:
+    """An image of a data set as the graph takes it: uint8 [H, W, 3], upright; see `headstart.data.decode.decode`."""
+    pixels = decode(image, enough) if isinstance(image, Image.Image) else image
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))

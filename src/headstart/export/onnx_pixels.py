@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headstart.data.decode import LONGEST
 from headstart.errors import UserError
 from headstart.export import onnx_weights
 from headstart.export.onnx_builder import Builder
@@ -37,10 +38,12 @@ def build(expected: Input, size: int, opsets: Any, ir_version: int) -> Any:
             "export without --onnx"
         )
     build, crop = Builder("pixels"), expected.image_size
-    shape = build.add("Shape", PIXELS)
-    sides = build.add("Slice", shape, build.constant([0], np.int64), build.constant([2], np.int64))
+    image, sides = PIXELS, _measure(build, PIXELS)
+    if expected.resize == "crop":
+        image = _cut_strip(build, image, sides)
+        sides = _measure(build, image)
     new = _fit(build, sides, expected.resize, size)
-    resized = _resize(build, sides, new, expected.interpolation)
+    resized = _resize(build, image, sides, new, expected.interpolation)
     if expected.resize == "pad":
         resized = _pad(build, resized, new, size, crop, expected.mean)
         new = build.constant([size, size], np.int64)
@@ -57,6 +60,19 @@ def build(expected: Input, size: int, opsets: Any, ir_version: int) -> Any:
     return build.finish([given], [made], opsets, ir_version)
 
 
+def _measure(build: Builder, image: str) -> str:
+    """Height and width [2] of an image [H, W, 3]."""
+    return build.add("Slice", build.add("Shape", image), build.constant([0], np.int64), build.constant([2], np.int64))
+
+
+def _cut_strip(build: Builder, image: str, sides: str) -> str:
+    """The middle of a very long strip, as `headstart.data.decode` cuts it out before the resize."""
+    short = build.add("ReduceMin", sides, keepdims=1)
+    kept = build.add("Min", sides, build.add("Mul", short, build.constant([LONGEST], np.int64)))
+    start = build.add("Div", build.add("Sub", sides, kept), build.constant([2], np.int64))
+    return build.add("Slice", image, start, build.add("Add", start, kept), build.constant([0, 1], np.int64))
+
+
 def _fit(build: Builder, sides: str, resize: str, size: int) -> str:
     """Height and width [2] to which the image is resized: `Square.fit`."""
     if resize == "squash":
@@ -69,13 +85,13 @@ def _fit(build: Builder, sides: str, resize: str, size: int) -> str:
     return build.add("Max", build.cast(build.add("Round", scaled), np.int64), build.constant([1], np.int64))
 
 
-def _resize(build: Builder, sides: str, new: str, interpolation: str) -> str:
+def _resize(build: Builder, image: str, sides: str, new: str, interpolation: str) -> str:
     """The image as whole values [1, 3, h, w] in float32, resized to the bit as torch's uint8 kernel does it.
 
     Each row is resized and rounded, then each column of what came out. These are two products with matrices of
     weights, and not ONNX's own Resize: that rounds otherwise, and not every runtime has its antialiasing.
     """
-    image = build.cast(build.add("Transpose", PIXELS, perm=[2, 0, 1]), np.float64)
+    image = build.cast(build.add("Transpose", image, perm=[2, 0, 1]), np.float64)
     places = [build.constant([at], np.int64) for at in (0, 1, 2)]
     pairs = [[build.add("Slice", each, *places[at : at + 2]) for each in (sides, new)] for at in (0, 1)]
     sizes = [(before, after) for before, after in pairs]

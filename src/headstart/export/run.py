@@ -110,7 +110,7 @@ def refuse_own_head(network: Network) -> None:
 
 
 def put_temperature_into_head(network: Network) -> Network:
-    """Divide the weights of the last layer by the temperature, in place; the returned network needs none.
+    """Divide the weights of the last layer by the temperature, in place; that of the returned network is 1.
 
     Raises:
         UserError: it has no temperature, or no last layer whose outputs are the logits.
@@ -126,7 +126,7 @@ def put_temperature_into_head(network: Network) -> Network:
             f"--calibrated: the head of {network.name} is no single linear layer, so its weights cannot hold the "
             "temperature: export without --calibrated, then config.json has it"
         )
-    return replace(network, temperature=None)
+    return replace(network, temperature=1.0)
 
 
 def _compute_noise(model: nn.Module, side: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image, ImageFile
 
 from headstart.data.augment import Preprocess
+from headstart.data.decode import DRAFT
 from headstart.data.deep import use_range
 from headstart.data.filenames import escape_name
 from headstart.data.reader import ImageReader
@@ -88,6 +89,11 @@ class Transform:
     def square(self) -> Square:
         """How an image of any shape becomes a square."""
         return Square.make(self.input.image_size, self.input.crop_pct, self.input.resize, self.input.mean)
+
+    @property
+    def enough(self) -> int:
+        """Pixels that the shorter side of a JPEG file keeps at least when it is decoded at a fraction of its size."""
+        return DRAFT * self.square.size
 
     def make_reader(self, images: Sequence[AnyImage], workers: int = 0) -> ImageReader:
         """Make the reader that decodes these images, uint8 [n, 3, S, S] before the centre crop to [n, 3, s, s]."""
