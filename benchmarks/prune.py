@@ -60,8 +60,9 @@ def _replay(folders: list[Path], study: Path) -> tuple[int, bool]:
     for folder in folders:
         copy = study / folder.name
         copy.mkdir(parents=True)
-        for name in ("config.yaml", "metrics.csv"):
-            shutil.copy(folder / name, copy)
+        shutil.copy(folder / "config.yaml", copy)
+        lines = (folder / "metrics.csv").read_text("utf-8").splitlines(keepends=True)
+        (copy / "metrics.csv").write_text("".join(lines), "utf-8")
         config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
         pruner = Pruner(RULE, copy, config, "all")
         ended = next((epoch for epoch in range(1, EPOCHS + 1) if pruner.judge(epoch) is not None), None)
@@ -70,6 +71,8 @@ def _replay(folders: list[Path], study: Path) -> tuple[int, bool]:
             shutil.copy(folder / "result.json", copy)
         else:
             pruned.add(folder)
+            (copy / "metrics.csv").write_text("".join(lines[: 1 + ended]), "utf-8")  # a head, and a line an epoch
+            (copy / "state.json").write_text(json.dumps({"status": "pruned"}), "utf-8")
 
     def score(folder: Path) -> float:
         return float(json.loads((folder / "result.json").read_text("utf-8"))["val"]["accuracy"])

@@ -20,7 +20,7 @@ class Pruned(Exception):
     """A run was ended early because its siblings were better: no failure. The message says rule, epoch and siblings.
 
     Attributes:
-        score: the best validation score that it had.
+        score: the best validation accuracy that it had.
     """
 
     def __init__(self, message: str, score: float = 0.0) -> None:

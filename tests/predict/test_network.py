@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import headstart
 from headstart.errors import UserError
 from headstart.predict.network import Network
 from headstart.predict.prediction import Prediction, find_top
-from headstart.tracking.wandb_artifacts import FILES
+from headstart.tracking.wandb_artifacts import gather_model
 from predict.runs import digits, load, make_run
 
 SLOW = pytest.mark.slow
@@ -181,14 +182,15 @@ def test_of_equal_values_the_first_class_comes_first(top: int) -> None:
     assert np.array_equal(values.numpy(), np.take_along_axis(logits.numpy(), expected, 1))
 
 
-@pytest.mark.parametrize("kind", ["fine-tuned", "fitted"])
-def test_what_wandb_keeps_of_a_run_is_a_whole_network(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "is_exported"), [("fine-tuned", True), ("fitted", True), ("neighbours", False)])
+def test_what_wandb_keeps_of_a_run_is_a_whole_network(kind: str, is_exported: bool, tmp_path: Path) -> None:
     """The files of the artifact of `logger.artifacts=model`, downloaded elsewhere."""
-    run = make_run(kind).folder
-    for name in FILES:
-        if (run / name).is_file():
+    with TemporaryDirectory() as scratch:
+        files = gather_model(make_run(kind).folder, Path(scratch))
+        assert ({"model.safetensors", "config.json", "README.md"} == set(files)) is is_exported
+        for name, path in files.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
-            shutil.copy(run / name, tmp_path / name)
+            shutil.copy(path, tmp_path / name)
     images = sorted(map(str, digits().rglob("*.png")))[:5]
     found = [
         probabilities(network, network.predict(images, top=10)) for network in (load(kind), headstart.load(tmp_path))

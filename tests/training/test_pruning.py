@@ -18,31 +18,46 @@ STUDY = (
 GOOD, BAD = "optimizer.lr=1e-3,1.5e-3,2e-3,3e-3", "optimizer.lr=1e-9"
 
 
-def write_run(study: Path, name: str, curve: list[float], seed: int = 0, lr: float = 0.1, **changes: object) -> Path:
-    """Write what the pruner reads of a complete run: config.yaml, metrics.csv, result.json."""
+def write_run(
+    study: Path,
+    name: str,
+    curve: list[float],
+    seed: int = 0,
+    lr: float = 0.1,
+    losses: list[float] | None = None,
+    **changes: object,
+) -> Path:
+    """Write what the pruner reads of a complete run: config.yaml, metrics.csv, result.json.
+
+    Args:
+        losses: by default what the accuracy lacks to 1.
+    """
     folder = study / name
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(make_config(seed, lr, **changes)))
     (folder / "result.json").write_text(json.dumps({"status": "completed"}))
-    rows = [f"all,{epoch},{epoch},1,0.5,{1 - value},{value},0.1,1" for epoch, value in enumerate(curve, 1)]
+    pairs = zip(curve, losses or [1 - value for value in curve], strict=True)
+    rows = [f"all,{epoch},{epoch},1,0.5,{loss},{value},0.1,1" for epoch, (value, loss) in enumerate(pairs, 1)]
     head = "phase,epoch,step,train_loss,train_accuracy,val_loss,val_accuracy,lr,seconds"
     (folder / "metrics.csv").write_text("\n".join([head, *rows, ""]))
     return folder
 
 
-def make_config(seed: int = 0, lr: float = 0.1, strategy: str = "scratch", select: str = "val_accuracy") -> dict:
+def make_config(seed: int = 0, lr: float = 0.1, strategy: str = "scratch") -> dict:
     return {
         "model": {"name": "m"},
         "strategy": {"name": strategy, "phases": {"all": {"epochs": 8, "probe": None, "rates": {"all": 1}}}},
         "data": {"name": "digits", "source": {"_target_": "x"}, "split_seed": seed, "fold": None},
-        "augment": {}, "optimizer": {"lr": lr}, "seed": seed, "select": select, "epochs": 8,
+        "augment": {}, "optimizer": {"lr": lr}, "seed": seed, "select": "val_accuracy", "epochs": 8,
     }  # fmt: skip
 
 
-def judge(study: Path, curve: list[float], epoch: int, rule: str = "median", **changes: object) -> str | None:
-    folder = write_run(study, f"mine-{len(list(study.iterdir()))}", curve, lr=0.5, **changes)
+def judge(
+    study: Path, curve: list[float], epoch: int, rule: str = "median", losses: list[float] | None = None
+) -> str | None:
+    folder = write_run(study, f"mine-{len(list(study.iterdir()))}", curve, lr=0.5, losses=losses)
     (folder / "result.json").unlink()
-    found = Pruner(rule, folder, make_config(lr=0.5, **changes), "all").judge(epoch)
+    found = Pruner(rule, folder, make_config(lr=0.5), "all").judge(epoch)
     return None if found is None else str(found)
 
 
@@ -57,8 +72,8 @@ def study(tmp_path: Path) -> Path:
 
 def test_what_is_below_the_median_of_its_siblings_is_pruned_and_says_why(study: Path) -> None:
     assert judge(study, [0.1] * 8, 3) == (
-        "pruned after epoch 3 of 8 of phase all (prune=median): its best validation accuracy so far is 10.0 %, and the "
-        "median of 5 siblings at that epoch is 30.0 %"
+        "pruned after epoch 3 of 8 of phase all (prune=median): its best validation accuracy is 10.0 % and its best "
+        "validation loss is 0.900; the median of 5 siblings at that epoch is 30.0 % and 0.700"
     )
     assert judge(study, [0.31] * 8, 3) is None
     assert judge(study, [0.1] * 8, 1) is None, "slow starters have a quarter of the epochs"
@@ -71,11 +86,23 @@ def test_the_quartile_prunes_the_worst_alone(study: Path) -> None:
     assert "the worst quarter of 5 siblings" in str(judge(study, [0.1] * 8, 3, "quartile"))
 
 
-def test_the_loss_counts_where_it_is_what_is_selected_by(tmp_path: Path) -> None:
-    for place in range(5):
-        write_run(tmp_path / "study", f"run-{place}", [0.5] * 8, lr=0.1 * place, select="val_loss")
-    assert "validation loss so far is 0.900" in str(judge(tmp_path / "study", [0.1] * 8, 3, select="val_loss"))
-    assert judge(tmp_path / "study", [0.6] * 8, 3, select="val_loss") is None
+def test_a_run_that_is_better_by_one_of_the_scores_goes_on(study: Path) -> None:
+    assert judge(study, [0.31] * 8, 3, losses=[0.9] * 8) is None
+    assert judge(study, [0.1] * 8, 3, losses=[0.69] * 8) is None
+    assert judge(study, [0.3] * 8, 3, losses=[0.9] * 8) is not None, "what equals the median is not better"
+    assert judge(study, [0.31] * 8, 3, losses=[0.69] * 8) is None
+
+
+def test_pruned_siblings_count_as_far_as_they_came(study: Path) -> None:
+    assert judge(study, [0.31] * 8, 3) is None
+    others = [write_run(study, f"other-{place}", [0.1] * 3, lr=0.01 * (place + 1)) for place in range(5)]
+    for folder in others:
+        (folder / "result.json").unlink()
+    assert judge(study, [0.25] * 8, 3) is not None, "nobody knows how far runs whose process died would have come"
+    for folder in others:
+        (folder / "state.json").write_text(json.dumps({"status": "pruned"}))
+    assert judge(study, [0.25] * 8, 3) is None
+    assert judge(study, [0.25] * 8, 4) is not None, "they did not come as far"
 
 
 def test_other_strategies_and_repeats_are_no_siblings(tmp_path: Path) -> None:

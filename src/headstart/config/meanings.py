@@ -106,8 +106,7 @@ MEANINGS = {
     "logger.mlflow_uri": "Where MLflow records: sqlite:///FILE or a server; null: mlflow.db in output_dir.",
     "logger.trackio": "Whether Trackio records the run.",
     "logger.system": "Whether W&B and Trackio record use of processor, GPU and memory.",
-    "logger.artifacts": "What W&B keeps as an artifact: model (the run's final weights, with what they come from) or "
-    "none.",
+    "logger.artifacts": "What W&B keeps as an artifact: model (the exported network, with what it comes from) or none.",
     "imports": "Python modules of your own, which define what a _target_ may name.",
     "study": "Runs of one study are compared, in output_dir/study; by default the experiment's name, else runs.",
     "seed": "What draws weights, order and augmentation; data.split_seed follows it.",

@@ -97,8 +97,7 @@ class WandbRun:
         if self._closed:
             return
         if state == "completed" and self._settings.artifacts == "model" and not self._resume:
-            config = self._arguments["config"]
-            self.send(lambda run: wandb_artifacts.log_model(run, self._folder, config))
+            self.send(wandb_artifacts.prepare_model(self._folder, self._arguments["config"]))
         self._closed = True
         self._state = state
         self._limit = time.monotonic() + (self._allowed if seconds is None else seconds)

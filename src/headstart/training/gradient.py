@@ -140,7 +140,7 @@ def _prune(context: Context, verdict: Verdict) -> Pruned:
         context.run.update_state(status="pruned", pruned=record(verdict), done=[])
         for path in context.run.checkpoints.glob("*/"):
             shutil.rmtree(path, ignore_errors=True)
-    return Pruned(str(verdict), verdict.score)
+    return Pruned(str(verdict), verdict.accuracy)
 
 
 def _is_start_fitted(context: Context, index: int) -> bool:
