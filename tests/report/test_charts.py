@@ -12,6 +12,7 @@ from headstart.report.charts import render
 from headstart.report.charts.confusion import draw_confusion
 from headstart.report.charts.grids import draw_verdicts
 from headstart.report.charts.labels import HALF, LINE, place_labels
+from headstart.report.charts.levels import draw_levels
 from headstart.report.charts.lines import draw_lines
 from headstart.report.charts.render import join_panels, make_spec
 from headstart.report.charts.scatter import draw_scatter, list_ticks
@@ -102,3 +103,17 @@ def test_ticks_are_round() -> None:
     assert list_ticks((0.21, 0.29), "gmacs") == [0.22, 0.24, 0.26, 0.28]
     assert list_ticks((50.0, 4000.0), "seconds") == [60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0]
     assert list_ticks((9e3, 5e6), "count") == [10_000, 50_000, 200_000, 1_000_000, 5_000_000]
+
+
+def read_heights(labels: dict[str, str]) -> tuple[float, bool]:
+    """The pixels that each level has, and whether its marks lie in lanes, for a mark at each (level, label)."""
+    points = [{"level": level, "label": label, "x": 1.0} for level, names in labels.items() for label in names]
+    looks = colour_names(sorted({point["label"] for point in points}))
+    spec = make_spec(draw_levels(points, list(labels), "test error, %", looks))
+    assert spec["height"]["for"] == "position", "the pixels of a level, not of each lane in it"
+    return spec["height"]["step"], any("yOffset" in layer.get("encoding", {}) for layer in spec["layer"])
+
+
+def test_marks_lie_beside_each_other_only_where_a_level_has_several() -> None:
+    assert read_heights({"20": "abc", "56": "abc"}) == (48, True)
+    assert read_heights({"20": "a", "56": "b", "110": "c"}) == (26, False)

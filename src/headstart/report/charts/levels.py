@@ -6,26 +6,37 @@ from typing import Any
 from headstart.report.charts import vega as alt
 from headstart.report.charts.theme import INK, Looks, compose, list_tips
 
+ABOVE: dict[str, Any] = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
+
 
 def draw_levels(
-    points: Sequence[dict[str, Any]], levels: Sequence[str], axis: str, looks: Looks, *, title: str = ""
+    points: Sequence[dict[str, Any]],
+    levels: Sequence[str],
+    axis: str,
+    looks: Looks,
+    *,
+    title: str = "",
+    names: str | None = None,
 ) -> Any:
     """A line for each level, and on it the marks of each label with interval and seeds.
 
     Args:
+        names: of what the words of a level are values, where they are several.
         points: `level`, `label`, `x`, `low`, `high`; without `label` a published number; `seed` for a small dot.
     """
+    # `lanes` of marks in a level, where it has several labels
+    lanes = max(
+        len({each["label"] for each in points if each["level"] == level and "label" in each}) for level in levels
+    )
     y = alt.Y(
         "level:N",
         sort=list(levels),
         scale=alt.Scale(domain=list(levels)),
-        axis=alt.Axis(title=None, labelLimit=190, grid=False),
+        axis=alt.Axis(title=names, labelLimit=190, grid=False, **ABOVE),
     )
-    base = alt.Chart(alt.NamedData("levels")).encode(
-        y=y, yOffset=alt.YOffset("label:N", scale=alt.Scale(domain=list(looks.names)))
-    )
-    if len(looks.names) == 1:
-        base = alt.Chart(alt.NamedData("levels")).encode(y=y)
+    base = alt.Chart(alt.NamedData("levels")).encode(y=y)
+    if lanes > 1:
+        base = base.encode(yOffset=alt.YOffset("label:N", scale=alt.Scale(domain=list(looks.names))))
     x = alt.X("x:Q", title=axis, scale=alt.Scale(zero=False, padding=14))
     tips = list_tips(("level:N",), ("label:N",), ("x:Q", axis, ".4~g"))
     ours = base.transform_filter("datum.label && !datum.seed")
@@ -44,5 +55,5 @@ def draw_levels(
         .mark_point(shape="diamond", size=90, color=INK, strokeWidth=1.5)
         .encode(x=x, y=y, tooltip=[tips[0], tips[2]]),
     ]
-    high = alt.Step(max(26, 16 * len(looks.names)))
+    high = alt.Step(max(26, 16 * lanes), **{"for": "position"})
     return compose(layers, {"levels": list(points)}, high, f"{axis} by {', '.join(levels[:8])}", title)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from headstart.report.charts.levels import draw_levels
@@ -43,9 +44,11 @@ class Levels(Figure):
         others = [{"level": self.shown(name), "x": published[name]} for name in names if name in published]
         levels = [self.shown(name) for name in names]
         here = "here, on " + ", ".join(sorted({row.data for row in comparison.groups})) if apart else ""
-        charts = [draw_levels(points if apart else [*points, *others], levels, "test error, %", looks, title=here)]
+        words = " ".join(key.rpartition(".")[2] for key in self.by) if len(self.by) > 1 else None
+        draw = partial(draw_levels, levels=levels, axis="test error, %", looks=looks, names=words)
+        charts = [draw(points if apart else [*points, *others], title=here)]
         if apart:
-            charts.append(draw_levels(others, levels, "test error, %", looks, title=f"published, on {self.data}"))
+            charts.append(draw(others, title=f"published, on {self.data}"))
         return charts, f"Hollow diamonds: {self.source}." if published else ""
 
 
