@@ -79,28 +79,31 @@ def measure(repeats: int) -> list[Figure]:
 
 
 def _disturb_workers(place: Path) -> int:
-    """Start the command for the last time; kill one worker, stop the other for a while; returns how many were there."""
+    """Start the command for the last time; kill one worker, stop the other for a while; returns how many of these."""
     _wait_until(lambda: not _workers(place))  # those of the command that was killed end by themselves
     child, before = _start(place), len(_stamps(place))
-    _wait_until(lambda: child.poll() is not None or (len(_stamps(place)) > before and len(_workers(place)) >= 2))
-    workers = _workers(place)[:2]
-    for worker, kind in zip(workers, (signal.SIGKILL, signal.SIGSTOP), strict=False):
-        os.kill(worker, kind)
-    time.sleep(STOPPED)
-    for worker in workers[1:]:
-        os.kill(worker, signal.SIGCONT)
+    _wait_until(lambda: child.poll() is not None or (len(_stamps(place)) > before and len(_workers(place, True)) >= 2))
+    disturbed = 0
+    if len(workers := _workers(place, True)) >= 2:
+        os.kill(workers[0], signal.SIGKILL)
+        os.kill(workers[1], signal.SIGSTOP)
+        time.sleep(STOPPED)
+        with suppress(ProcessLookupError):
+            os.kill(workers[1], signal.SIGCONT)
+            disturbed = 2
     code = child.wait(PATIENCE)
     say(f"  a worker killed, another stopped for {STOPPED:.0f} s; exit code {code}")
-    return len(workers)
+    return disturbed
 
 
-def _workers(place: Path) -> list[int]:
-    """The processes of Ray's that work in this folder."""
+def _workers(place: Path, busy: bool = False) -> list[int]:
+    """The processes of Ray's that work in this folder, or those of them that run a job."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
-            is_ray = (process / "cmdline").read_bytes().startswith(b"ray::")
-            if is_ray and (process / "cwd").readlink() == place:
+            name = (process / "cmdline").read_bytes()
+            counts = name.startswith(b"ray::") and not (busy and name.startswith(b"ray::IDLE"))
+            if counts and (process / "cwd").readlink() == place:
                 found.append(int(process.name))
     return sorted(found)
 
