@@ -1,7 +1,7 @@
 """How many epochs does `prune=median` save, and does it ever prune the best run?
 
 Command:   python -m benchmarks prune
-Expected:  about 37 % fewer epochs (target 30 %) in ten small studies, one seed each: 20 learning rates in random
+Expected:  about 33 % fewer epochs (target 30 %) in ten small studies, one seed each: 20 learning rates in random
            order; the best run pruned in none of them.
 
 Every run is trained to its end once. Then each study is gone through again, in its order, with what the pruner would
