@@ -28,6 +28,7 @@ from benchmarks.measure import HEADSTART, Figure, environment, run, say
 JOBS, KILLS, PATIENCE = 100, 5, 1800
 LATER = 1.0  # seconds at most, after so many results, until the command is killed
 STOPPED = 10.0  # seconds
+RUNS_A_JOB = b"ray::Worker.run"  # what Ray calls such a process; Ray's own agents work in the same folder
 SWEEP = (
     "train", "-m", "strategy=feature_extraction,finetune", "seed=range(50)", "data.image_size=32",
     "data.train_per_class=4", "data.n_test=60", "epochs=2", "hardware=cpu", "hardware.threads=1", "logger=csv",
@@ -97,13 +98,12 @@ def _disturb_workers(place: Path) -> int:
 
 
 def _workers(place: Path, busy: bool = False) -> list[int]:
-    """The processes of Ray's that work in this folder, or those of them that run a job."""
+    """Ray's processes that work in this folder, or those of them that run a job."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended
             name = (process / "cmdline").read_bytes()
-            counts = name.startswith(b"ray::") and not (busy and name.startswith(b"ray::IDLE"))
-            if counts and (process / "cwd").readlink() == place:
+            if name.startswith(RUNS_A_JOB if busy else b"ray::") and (process / "cwd").readlink() == place:
                 found.append(int(process.name))
     return sorted(found)
 
