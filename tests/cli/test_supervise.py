@@ -37,11 +37,14 @@ with Journal(place).open(jobs) as journal:
             print("runs", number, flush=True)
             if number == 1 and "kill" in sys.argv:
                 os.kill(os.getpid(), 9)
+            if number == 1 and "vanish" in sys.argv:
+                os._exit(1)
             if number == 1 and "wait" in sys.argv:
                 time.sleep(60)
             journal.write(number, "done")
     print(*[f"{number} {job.state} {job.why}" for number, job in ended.items()], sep="; ")
-sys.exit(3)
+supervise.tell_end()
+sys.exit(1 if "fail" in sys.argv else 3)
 """
 
 
@@ -60,6 +63,13 @@ def test_after_a_job_that_kills_its_process_the_others_go_on(tmp_path: Path) -> 
     cause = "its process was ended by SIGKILL (the system does so when memory runs out)"
     assert said.splitlines() == ["runs 0", "runs 1", "runs 2", f"0 done ; 1 failed {cause}"]
     assert errors.splitlines() == [f"headstart: job 2: {cause}; the others go on"]
+
+
+@pytest.mark.parametrize("word", ["vanish", "fail"])
+def test_a_process_that_ends_without_a_word_is_told_of(word: str, tmp_path: Path) -> None:
+    _, errors = (parent := start(tmp_path, word)).communicate(timeout=120)
+    assert parent.returncode == 1
+    assert errors.splitlines() == ([f"headstart: {supervise.VANISHED}"] if word == "vanish" else [])
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])

@@ -163,7 +163,10 @@ def entry() -> None:
     _prepare_streams()
     codes = shutdown.exit_quickly()
     code = supervise.run(sys.argv[1:])
-    codes.append(main() if code is None else code)
+    try:
+        codes.append(main() if code is None else code)
+    finally:
+        supervise.tell_end()
     sys.exit(codes[0])
 
 

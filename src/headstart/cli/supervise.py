@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 PLACE = "HEADSTART_SWEEP"  # names the file in which the child says where its journal is
 KILLED = "HEADSTART_KILLED_BY"  # names the signal that ended the process before this one
 SWEEPS = ("-m", "--multirun", "--sweep", "hydra.mode=MULTIRUN")
+OVER = "over"  # beside the former: made by a child whose command has come to its end
+VANISHED = (
+    "the process of the sweep has ended without a word. Ray ends it so where its own processes on this machine have "
+    "died (out of memory, or killed). The same command goes on, and skips what is complete"
+)
 ECHO = 0.3  # seconds: a terminal sends Ctrl-C to both processes, and the parent passes it on
 QUERIES = ("-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--explain", "-sc", "--shell-completion")
 
@@ -59,6 +65,8 @@ def run(argv: Sequence[str]) -> int | None:
         killed: set[str] = set()
         while True:
             code = _run_child(environment)
+            if code == 1 and not place.with_name(OVER).exists():
+                print(f"headstart: {VANISHED}", file=sys.stderr, flush=True)
             if code >= 0:
                 return code
             job = None if -code in SIGNALS else _find_running(place)
@@ -115,6 +123,13 @@ def announce(path: Path) -> None:
     """Tell the parent, if there is one, where the journal of this process is."""
     if _child.place is not None:
         _child.place.write_text(str(path.absolute()), "utf-8")
+
+
+def tell_end() -> None:
+    """Tell the parent, if there is one, that the command has come to its end, whatever its code is."""
+    if _child.place is not None:
+        with suppress(OSError):  # the parent may be gone, and its folder with it
+            _child.place.with_name(OVER).touch()
 
 
 def find_ended(jobs: Sequence[JobState]) -> dict[int, JobState]:
