@@ -113,6 +113,7 @@ def test_jobs_that_are_stopped_go_on_and_others_fail_alone(cluster: Cluster, tmp
     array = find_array(on_slurm)
     cluster.call("scancel", "--signal=USR2", f"{array}_0")
     wait_until(lambda: read_job(on_slurm, 0)["state"] == "waiting")
+    wait_until(lambda: "ended without an answer" in (on_slurm / "said").read_text())  # the fourth is not preempted
     cluster.call(
         "sbatch", "--partition=high", "--exclusive", f"--nodelist={NODES[1]}", "--output=/dev/null", "--wrap=:"
     )
@@ -159,7 +160,7 @@ def check_what_is_said(said: list[str], on_slurm: Path) -> None:
     for state in states:
         running = running | {state["job"]} if state["state"] == "running" else running - {state["job"]}
         assert len(running) <= 3, "hydra.launcher.at_once"
-    ids = [{path.name.partition("-run-")[2].partition("-")[2] for path in folder.glob("offline-run-*")}
+    ids = [{path.name for path in folder.glob("offline-run-*/*.wandb")}
            for folder in on_slurm.glob("outputs/runs/*/wandb")]  # fmt: skip
     assert [len(each) for each in ids] == [1] * 4, "each run has one id in W&B"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from conftest import SMALL, compose
 from headstart.cli import slurm_submit
 from headstart.cli.slurm_job import name_job
-from headstart.cli.slurm_submit import Submitter, clean_environment
+from headstart.cli.slurm_submit import DEAF_AT_FIRST, Submitter, clean_environment
 from headstart.cli.status import describe
 from headstart.config.schema import HardwareConfig
 from headstart.distributed import machines
@@ -214,3 +215,9 @@ def test_a_task_of_an_array_is_named_by_its_place_there() -> None:
     array = {"SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "12"}
     assert name_job(array) == "12_0"
     assert name_job({"SLURM_JOB_ID": "12"}) == "12"
+
+
+def test_a_job_is_not_ended_by_a_signal_before_it_handles_signals() -> None:
+    code = "import os, signal, sys; [os.kill(os.getpid(), each) for each in (15, signal.SIGUSR2)]; print(sys.argv[1])"
+    line = f"{DEAF_AT_FIRST} {shlex.quote(sys.executable)} -c {shlex.quote(code)} 'two words'"
+    assert subprocess.run(line, shell=True, capture_output=True, text=True).stdout == "two words\n"

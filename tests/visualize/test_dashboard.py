@@ -95,7 +95,7 @@ def test_an_offline_run_gets_another_segment_that_changes_nothing_else(
     folder = make_run(tmp_path / "run", mode="offline")
     send_pictures(folder, "features", draw(folder, "features.png", "features.webp"))
     send_pictures(folder, "why", draw(folder, "why-mistakes.png", "why-right.png"))
-    assert len(list(folder.glob("wandb/offline-run-*-demo-0123abcd"))) == 3
+    assert len(list(folder.glob("wandb/offline-run-*/run-demo-0123abcd.wandb"))) == 3
     sync(folder, monkeypatch, server)
     assert [point["all/train_loss"] for point in server.history] == pytest.approx([0.5, 0.4, 0.3])
     assert [point["_step"] for point in server.history] == [1, 2, 3]

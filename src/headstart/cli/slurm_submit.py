@@ -74,6 +74,11 @@ def choose_parameters(settings: Slurm, hardware: HardwareConfig, study: str) -> 
     }
 
 
+# Until a job handles signals itself, it ignores them: one that is preempted while Python starts would end as failed
+# instead of being run again.
+DEAF_AT_FIRST = """sh -c 'trap "" TERM USR2; exec "$@"' sh"""
+
+
 @dataclass(frozen=True)
 class Submitter:
     """Submits the jobs of a sweep.
@@ -125,7 +130,8 @@ class Submitter:
         """submitit's executor for jobs with this hardware."""
         from submitit import SlurmExecutor
 
-        executor = SlurmExecutor(self.folder, python=self.settings.python or shlex.quote(sys.executable))
+        python = self.settings.python or shlex.quote(sys.executable)
+        executor = SlurmExecutor(self.folder, python=f"{DEAF_AT_FIRST} {python}")
         executor.update_parameters(**choose_parameters(self.settings, hardware, self.study))
         return executor
 

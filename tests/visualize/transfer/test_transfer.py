@@ -45,7 +45,7 @@ def test_the_recommended_strategy_keeps_the_gain(tmp_path: Path) -> None:
     """
     digits = (*DIGITS, f"model.weights=run:{train(tmp_path, 'clothes', *CLOTHES)}")
     tuned = [train(tmp_path, STUDY, *digits, "strategy=finetune", f"seed={seed}") for seed in SEEDS]
-    keys = next(filter(None, map(recommend, tuned)))
+    run, keys = next((run, keys) for run in tuned if (keys := recommend(run)))
     assert int(keys[-1]) < 6  # of 6 depths
     for seed in SEEDS:
         train(tmp_path, STUDY, *digits, *keys.split(), f"seed={seed}")
@@ -58,7 +58,7 @@ def test_the_recommended_strategy_keeps_the_gain(tmp_path: Path) -> None:
     assert difference - half <= 0
     difference, half = ahead["feature_extraction"]
     assert difference + half < 0
-    picture = Image.open(tuned / "figures" / "transfer.png")
+    picture = Image.open(run / "figures" / "transfer.png")
     assert picture.width > 1500
 
 
