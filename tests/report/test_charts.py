@@ -12,7 +12,7 @@ from headstart.report.charts import render
 from headstart.report.charts.confusion import draw_confusion
 from headstart.report.charts.grids import draw_verdicts
 from headstart.report.charts.labels import HALF, LINE, place_labels
-from headstart.report.charts.levels import draw_levels
+from headstart.report.charts.levels import count_lanes, draw_levels
 from headstart.report.charts.lines import draw_lines
 from headstart.report.charts.render import join_panels, make_spec
 from headstart.report.charts.scatter import draw_scatter, list_ticks
@@ -109,7 +109,8 @@ def read_heights(labels: dict[str, str]) -> tuple[float, bool]:
     """The pixels that each level has, and whether its marks lie in lanes, for a mark at each (level, label)."""
     points = [{"level": level, "label": label, "x": 1.0} for level, names in labels.items() for label in names]
     looks = colour_names(sorted({point["label"] for point in points}))
-    spec = make_spec(draw_levels(points, list(labels), "test error, %", looks))
+    lanes = count_lanes(points, list(labels))
+    spec = make_spec(draw_levels(points, list(labels), "test error, %", looks, lanes=lanes))
     assert spec["height"]["for"] == "position", "the pixels of a level, not of each lane in it"
     return spec["height"]["step"], any("yOffset" in layer.get("encoding", {}) for layer in spec["layer"])
 

@@ -9,25 +9,30 @@ from headstart.report.charts.theme import INK, Looks, compose, list_tips
 ABOVE: dict[str, Any] = {"titleAngle": 0, "titleAlign": "right", "titleAnchor": "end", "titleX": -8, "titleY": -8}
 
 
+def count_lanes(points: Sequence[dict[str, Any]], levels: Sequence[str]) -> int:
+    """How many labels a level has at most, which lie beside each other in it."""
+    return max(
+        len({each["label"] for each in points if each["level"] == level and "label" in each}) for level in levels
+    )
+
+
 def draw_levels(
     points: Sequence[dict[str, Any]],
     levels: Sequence[str],
     axis: str,
     looks: Looks,
     *,
+    lanes: int,
     title: str = "",
     names: str | None = None,
 ) -> Any:
     """A line for each level, and on it the marks of each label with interval and seeds.
 
     Args:
+        lanes: as `count_lanes` counts them; of panels side by side, the same for all, so that their rows are level.
         names: of what the words of a level are values, where they are several.
         points: `level`, `label`, `x`, `low`, `high`; without `label` a published number; `seed` for a small dot.
     """
-    # `lanes` of marks in a level, where it has several labels
-    lanes = max(
-        len({each["label"] for each in points if each["level"] == level and "label" in each}) for level in levels
-    )
     y = alt.Y(
         "level:N",
         sort=list(levels),

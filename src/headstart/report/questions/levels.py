@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from headstart.report.charts.levels import draw_levels
+from headstart.report.charts.levels import count_lanes, draw_levels
 from headstart.report.charts.theme import colour_names
 from headstart.report.questions.figure import Figure, name_of, number_of, series
 from headstart.report.study.groups import Comparison, Group
@@ -44,8 +44,10 @@ class Levels(Figure):
         others = [{"level": self.shown(name), "x": published[name]} for name in names if name in published]
         levels = [self.shown(name) for name in names]
         here = "here, on " + ", ".join(sorted({row.data for row in comparison.groups})) if apart else ""
-        words = " ".join(key.rpartition(".")[2] for key in self.by) if len(self.by) > 1 else None
-        draw = partial(draw_levels, levels=levels, axis="test error, %", looks=looks, names=words)
+        unnamed = len(self.by) > 1 and any(self.shown(name) == name for name in names)
+        words = " ".join(key.rpartition(".")[2] for key in self.by) if unnamed else None
+        lanes = count_lanes(points, levels)
+        draw = partial(draw_levels, levels=levels, axis="test error, %", looks=looks, lanes=lanes, names=words)
         charts = [draw(points if apart else [*points, *others], title=here)]
         if apart:
             charts.append(draw(others, title=f"published, on {self.data}"))
