@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ class MlflowRun:
     def log(self, epoch: int, point: Mapping[str, float]) -> None:
         from mlflow.entities import Metric
 
-        now = _read_clock()
+        now = int(time.time() * 1000)
         values = [Metric(_clean(name), float(value), now, epoch) for name, value in point.items()]
         self._client.log_batch(self._id, metrics=values)
 
@@ -79,9 +80,3 @@ class MlflowRun:
 def _clean(name: str) -> str:
     """A name as MLflow takes it."""
     return re.sub(r"[^\w./ -]", "_", name)[:250]
-
-
-def _read_clock() -> int:
-    import time
-
-    return int(time.time() * 1000)
